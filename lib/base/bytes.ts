@@ -1,0 +1,19 @@
+/** A body as it streams through Holdfast: chunks of any size, consumed once. */
+export type Body = AsyncIterable<Uint8Array>;
+
+/** Compares two strings by their UTF-8 bytes, the order in which S3 lists keys. */
+export function compareUtf8(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** One chunk as a body. */
+export async function* bodyOf(bytes: Uint8Array): Body {
+  if (bytes.length > 0) yield bytes;
+}
+
+/** Reads a whole body into memory: for small bodies only. */
+export async function collect(body: Body): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,188 @@
+import type { Body } from '../base/bytes.ts';
+
+/** Headers of an object that travel with it, verbatim. Absent ones were not set. */
+export interface ObjectHeaders {
+  readonly contentType?: string;
+  readonly cacheControl?: string;
+  readonly contentDisposition?: string;
+  readonly contentEncoding?: string;
+  readonly contentLanguage?: string;
+}
+
+/** What a backend says of the bytes at a storage key. */
+export interface StoredObject {
+  readonly sizeBytes: number;
+  /** As the backend writes it, quotes included. Never compared between backends. */
+  readonly etag: string;
+  readonly headers: ObjectHeaders;
+  /** User metadata, names in lower case without `x-amz-meta-`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch; absent when the backend did not say. */
+  readonly lastModified?: number;
+  /** Hex, when the backend attests a full-object SHA-256. */
+  readonly sha256?: string;
+}
+
+export interface GetResult extends StoredObject {
+  /** The bytes asked for. Throws a `BackendError` of kind `truncated`, `timeout` or `unavailable` when they do not all arrive. */
+  readonly body: Body;
+}
+
+export interface PutRequest {
+  readonly storageKey: string;
+  readonly sizeBytes: number;
+  /** Called once per attempt to send; a port never retries by itself unless it can call it again. */
+  readonly body: Body;
+  readonly headers?: ObjectHeaders;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Hex; sent as `x-amz-checksum-sha256` where the backend checks it. */
+  readonly sha256?: string;
+  /** Refuse to overwrite, where the backend can (`conditionalPut`). */
+  readonly ifAbsent?: boolean;
+  /** Overwrite only these very bytes, where the backend can. */
+  readonly ifMatch?: string;
+}
+
+export interface Listed {
+  readonly storageKey: string;
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly lastModified: number;
+}
+
+/** `next` is absent only at the true end of the listing. */
+export interface ListPage {
+  readonly items: readonly Listed[];
+  readonly next?: string;
+}
+
+export interface DeleteRequest {
+  readonly storageKey: string;
+  /** Delete only while the ETag is this one (`conditionalDelete`). */
+  readonly ifMatch?: string;
+}
+
+/**
+ * The answer about one key: `deleted` (also when nothing was there), `changed` (If-Match failed, nothing deleted), or
+ * `failed` with the backend's error about this key.
+ */
+export type DeleteOutcome =
+  | { readonly outcome: 'deleted' }
+  | { readonly outcome: 'changed' }
+  | { readonly outcome: 'failed'; readonly error: BackendError };
+
+/** What a backend can do, found by a probe; absent means not probed: assume the least. */
+export interface Capabilities {
+  readonly conditionalPut?: boolean;
+  readonly conditionalDelete?: boolean;
+  readonly checksumSha256?: boolean;
+  readonly bulkDelete?: boolean;
+  readonly keepsVersions?: boolean;
+  readonly partCopy?: boolean;
+  readonly listsInByteOrder?: boolean;
+  readonly keepsMetadata?: boolean;
+}
+
+export interface CompletedPart {
+  readonly partNumber: number;
+  readonly etag: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * One bucket (and prefix) at one endpoint. Storage keys are relative to the prefix. Every method throws `BackendError`
+ * and nothing else; the signal cancels the request, with kind `cancelled`.
+ */
+export interface Backend {
+  readonly name: string;
+  put(request: PutRequest, signal?: AbortSignal): Promise<{ etag: string }>;
+  /** `range` counts bytes from 0, end inclusive. `ifMatch`: kind `precondition` when the ETag is another. */
+  get(
+    storageKey: string,
+    options?: { readonly range?: readonly [number, number]; readonly ifMatch?: string },
+    signal?: AbortSignal,
+  ): Promise<GetResult>;
+  /**
+   * Null on a 404 without a delete marker. A HEAD answer has no body, so this may also be a missing bucket: only the
+   * owner object tells the two apart.
+   */
+  head(storageKey: string, signal?: AbortSignal): Promise<StoredObject | null>;
+  /** One outcome per request, in order. Throws when the batch as a whole was refused or not answered. */
+  delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<readonly DeleteOutcome[]>;
+  /** Keys in the backend's own order, `after` a `next` of an earlier page. Pages of at most 1000. */
+  list(
+    options: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+    signal?: AbortSignal,
+  ): Promise<ListPage>;
+
+  /** Multipart uploads. Part numbers start at 1. */
+  createUpload(request: Omit<PutRequest, 'body' | 'sizeBytes'>, signal?: AbortSignal): Promise<{ uploadId: string }>;
+  uploadPart(
+    request: {
+      readonly storageKey: string;
+      readonly uploadId: string;
+      readonly partNumber: number;
+      readonly sizeBytes: number;
+      readonly body: Body;
+    },
+    signal?: AbortSignal,
+  ): Promise<{ etag: string }>;
+  listParts(storageKey: string, uploadId: string, signal?: AbortSignal): Promise<readonly CompletedPart[]>;
+  completeUpload(
+    request: { readonly storageKey: string; readonly uploadId: string; readonly parts: readonly CompletedPart[] },
+    signal?: AbortSignal,
+  ): Promise<{ etag: string }>;
+  abortUpload(storageKey: string, uploadId: string, signal?: AbortSignal): Promise<void>;
+  /** Ids of the open uploads of exactly this key. */
+  openUploads(storageKey: string, signal?: AbortSignal): Promise<readonly string[]>;
+}
+
+/**
+ * What went wrong, once, at the backend's edge:
+ * `not-found` NoSuchKey · `delete-marker` 404 with a delete marker · `no-bucket` · `no-upload` · `denied` 401/403 ·
+ * `credentials` rejected keys or signature · `throttled` SlowDown/429 · `unavailable` 5xx, refused or broken connection ·
+ * `timeout` no answer or a stalled body · `truncated` fewer bytes than announced · `precondition` 412 ·
+ * `too-large` 413/EntityTooLarge · `no-room` the backend says its quota is exceeded · `bad-digest` the bytes arrived other
+ * than they were sent · `unsupported` 501/NotImplemented · `rejected` any other 4xx · `cancelled` by our own signal ·
+ * `body` the source of the bytes we were sending failed (cause is that error): never this backend's fault ·
+ * `missing-credentials` this process has no credential for the backend: never the backend's fault.
+ */
+export type BackendErrorKind =
+  | 'not-found'
+  | 'delete-marker'
+  | 'no-bucket'
+  | 'no-upload'
+  | 'denied'
+  | 'credentials'
+  | 'throttled'
+  | 'unavailable'
+  | 'timeout'
+  | 'truncated'
+  | 'precondition'
+  | 'too-large'
+  | 'no-room'
+  | 'bad-digest'
+  | 'unsupported'
+  | 'rejected'
+  | 'cancelled'
+  | 'body'
+  | 'missing-credentials';
+
+export class BackendError extends Error {
+  override readonly name = 'BackendError';
+  readonly kind: BackendErrorKind;
+  /** The backend this request went to: the leg that failed. */
+  readonly backend: string;
+  constructor(kind: BackendErrorKind, backend: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+    this.backend = backend;
+  }
+}
+
+const outages: ReadonlySet<BackendErrorKind> = new Set(['unavailable', 'timeout', 'truncated', 'credentials']);
+
+/** Whether an error counts towards opening the backend's breaker. `denied` counts only when the owner object fails too. */
+export function isOutage(error: BackendError): boolean {
+  return outages.has(error.kind);
+}

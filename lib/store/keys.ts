@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import type { ObjectRecord, QueueItem, QueueState } from './model.ts';
+
+/** Number of slices: the unit of spreading and of parallel ticks. */
+export const sliceCount = 16;
+
+/** Every slice name, `00` to `15`. */
+export const slices: readonly string[] = Array.from({ length: sliceCount }, (_, i) => String(i).padStart(2, '0'));
+
+/** The slice of an object: first byte of SHA-256(UTF-8 key) & 15, as two digits. */
+export function sliceOf(key: string): string {
+  const first = createHash('sha256').update(key).digest()[0]!;
+  return slices[first & 15]!;
+}
+
+/** The slices of part `part` of `of`: disjoint over the parts, together all sixteen. */
+export function slicesOfPart(part: number, of: number): readonly string[] {
+  return slices.filter((_, i) => i % of === part);
+}
+
+/** Where a copy's bytes are, below the backend's prefix: a fresh key per transfer, or the object's own key for a plain copy. */
+export function storageKey(key: string, copyId: string): string {
+  return copyId === '' ? key : `${key}!${copyId}`;
+}
+
+const copySuffix = /^(.+)!([0-7][0-9A-HJKMNP-TV-Z]{25})$/s;
+
+/** The object key and copy id of a storage key that Holdfast could have written; null for any other. */
+export function parseStorageKey(storage: string): { key: string; copyId: string } | null {
+  const match = copySuffix.exec(storage);
+  return match ? { key: match[1]!, copyId: match[2]! } : null;
+}
+
+/** The id of the queue item for bytes on a backend. A plain key carries its ETag: the file may be replaced by its owner. */
+export function queueId(backend: string, storage: string, plainEtag?: string): string {
+  return plainEtag === undefined ? `${backend}/${storage}` : `${backend}/${storage}/${plainEtag}`;
+}
+
+/** The partition of the `due` index in which an item waits. */
+export function laneOf(item: Pick<QueueItem, 'state' | 'backend' | 'key'>): string {
+  return lane(item.state, item.backend, sliceOf(item.key));
+}
+
+export function lane(state: QueueState, backend: string, slice: string): string {
+  return `${state}/${backend}/${slice}`;
+}
+
+/** One copy within a placement. */
+export interface PlacedCopy {
+  readonly backend: string;
+  readonly isPlain: boolean;
+}
+
+/** What a placement label says. */
+export interface Placement {
+  readonly policy: string;
+  readonly isDamaged: boolean;
+  readonly copies: readonly PlacedCopy[];
+}
+
+const damagedMark = '!damaged';
+
+/** `b2+oci*`: the backends of a record, sorted, plain copies marked. */
+export function placementSet(copies: Readonly<Record<string, string>>): string {
+  return Object.keys(copies)
+    .sort()
+    .map((backend) => (copies[backend] === '' ? `${backend}*` : backend))
+    .join('+');
+}
+
+function policyPart(record: Pick<ObjectRecord, 'policy' | 'isDamaged'>): string {
+  return record.isDamaged ? record.policy + damagedMark : record.policy;
+}
+
+/** `<policy>/<slice>/<b1+b2>`: the partition of the `by-placement` index. */
+export function placementLabel(record: ObjectRecord): string {
+  return `${policyPart(record)}/${sliceOf(record.key)}/${placementSet(record.copies)}`;
+}
+
+/** `<policy>/<b1+b2>`: the ledger's unit. */
+export function ledgerPlacement(record: ObjectRecord): string {
+  return `${policyPart(record)}/${placementSet(record.copies)}`;
+}
+
+/** The index partition of a ledger placement within one slice. */
+export function labelInSlice(placement: string, slice: string): string {
+  const at = placement.indexOf('/');
+  return `${placement.slice(0, at)}/${slice}${placement.slice(at)}`;
+}
+
+/** Reads `<policy>/<b1+b2>`. Throws on anything else. */
+export function parsePlacement(text: string): Placement {
+  const at = text.indexOf('/');
+  if (at < 1) throw new Error(`Not a placement: "${text}"`);
+  const label = text.slice(0, at);
+  const isDamaged = label.endsWith(damagedMark);
+  const set = text.slice(at + 1);
+  return {
+    policy: isDamaged ? label.slice(0, -damagedMark.length) : label,
+    isDamaged,
+    copies: set === '' ? [] : set.split('+').map(placedCopy),
+  };
+}
+
+function placedCopy(part: string): PlacedCopy {
+  return part.endsWith('*') ? { backend: part.slice(0, -1), isPlain: true } : { backend: part, isPlain: false };
+}
