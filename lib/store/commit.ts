@@ -1,0 +1,316 @@
+import type { Clock } from '../base/clock.ts';
+import type { Ids } from '../base/ids.ts';
+import { newLedgerDelta } from './ledger.ts';
+import type { Entry, QueueItem, Version } from './model.ts';
+import type { Change, CounterAdd, QueueExpectation, Refusal, Store } from './port.ts';
+import { StoreError } from './port.ts';
+import { orphansOf, type Swap } from './swap.ts';
+
+/**
+ * What became of one swap:
+ * `committed` all of it · `lost` the object is no longer what the swap saw · `no-room` a backend's quota does not allow it
+ * · `expired` a queue item it needed is gone or was taken over · `already-queued` the bytes it wanted to name are queued
+ * already · `not-now` time ran out and nothing happened · `undecided` time ran out while an answer was missing: it may
+ * have happened and may yet happen, so nothing may be concluded from it.
+ */
+export type Outcome =
+  | { readonly outcome: 'committed'; readonly entry: Entry | null }
+  | { readonly outcome: 'lost'; readonly seen: Entry | null }
+  | { readonly outcome: 'no-room'; readonly backend: string }
+  | { readonly outcome: 'expired'; readonly id: string; readonly seen: QueueItem | null }
+  | { readonly outcome: 'already-queued'; readonly id: string; readonly seen: QueueItem }
+  | { readonly outcome: 'not-now' }
+  | { readonly outcome: 'undecided' };
+
+export interface CommitDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Quota of a backend in bytes, 0 = none. */
+  readonly quotaOf: (backend: string) => number;
+  readonly stripes: number;
+}
+
+/** A transaction holds at most this many changes. Source: DynamoDB quotas, TransactWriteItems. */
+const maxChanges = 100;
+/** A send is repeated under its token only this long: DynamoDB forgets tokens after 10 minutes. */
+const tokenLifeMs = 8 * 60_000;
+
+/** A swap on its way, with what earlier refusals taught about it. */
+interface Pending {
+  readonly swap: Swap;
+  readonly index: number;
+  /** Orphans whose queue item was found to exist already. */
+  readonly known: Map<string, QueueItem>;
+}
+
+/** A change with the swap it belongs to; ledger rows belong to all. */
+interface Tagged {
+  readonly change: Change;
+  readonly owner?: Pending;
+}
+
+/**
+ * Proposes changes of objects and queue items: the one door through which records change.
+ *
+ * Each swap happens entirely or not at all, with its ledger rows, quota charge and orphans in the same transaction. Swaps
+ * are packed into as few transactions as fit, in order; one that fails leaves the batch and the rest is tried again.
+ * Returns one outcome per swap, in order. Throws `StoreError` for what no retry mends (denied, missing table).
+ *
+ * @param deadline milliseconds since the epoch after which nothing new is sent
+ */
+export async function commit(deps: CommitDeps, swaps: readonly Swap[], deadline: number): Promise<Outcome[]> {
+  const outcomes: Outcome[] = new Array(swaps.length);
+  for (const group of pack(
+    swaps.map((swap, index) => ({ swap, index, known: new Map() })),
+    deps,
+  )) {
+    await commitGroup(deps, group, deadline, outcomes);
+  }
+  return outcomes;
+}
+
+/** Groups in order, none with two swaps of one object or one queue item, none above the limit of a transaction. */
+function pack(pending: readonly Pending[], deps: CommitDeps): Pending[][] {
+  const groups: Pending[][] = [];
+  let group: Pending[] = [];
+  let touched = new Set<string>();
+  for (const next of pending) {
+    const names = touches(next.swap);
+    const fits = encode(deps, [...group, next], 0).length <= maxChanges;
+    if (group.length > 0 && (!fits || names.some((n) => touched.has(n)))) {
+      groups.push(group);
+      group = [];
+      touched = new Set();
+    }
+    group.push(next);
+    for (const n of names) touched.add(n);
+  }
+  if (group.length > 0) groups.push(group);
+  return groups;
+}
+
+function touches(swap: Swap): string[] {
+  const items = [
+    ...(swap.ends ?? []).map((held) => held.item),
+    ...(swap.moves ?? []).map((move) => move.from.item),
+    ...(swap.names ?? []),
+    ...(swap.condemns ?? []),
+    ...orphansOf(swap),
+  ];
+  return [`object ${swap.key}`, ...items.map((item) => `item ${item.id}`)];
+}
+
+async function commitGroup(deps: CommitDeps, group: Pending[], deadline: number, outcomes: Outcome[]): Promise<void> {
+  let live = group;
+  for (let attempt = 0; live.length > 0; attempt += 1) {
+    const stripe = Math.floor(deps.ids.random() * deps.stripes);
+    const tagged = encode(deps, live, stripe);
+    const answer = await send(deps, tagged, deadline, attempt);
+    if (answer.outcome === 'done') {
+      for (const { swap, index } of live) outcomes[index] = { outcome: 'committed', entry: afterOf(swap) };
+      return;
+    }
+    if (answer.outcome !== 'refused') {
+      for (const { index } of live) outcomes[index] = { outcome: answer.outcome };
+      return;
+    }
+    live = settleRefused(deps, live, tagged, answer.refusals, outcomes);
+  }
+}
+
+/** Names the outcome of every swap that was in the way, and returns the rest. */
+function settleRefused(
+  deps: CommitDeps,
+  live: readonly Pending[],
+  tagged: readonly Tagged[],
+  refusals: readonly (Refusal | null)[],
+  outcomes: Outcome[],
+): Pending[] {
+  const out = new Set<Pending>();
+  for (const [i, refusal] of refusals.entries()) {
+    const { change, owner } = tagged[i]!;
+    if (refusal === null || refusal.cause === 'conflict' || owner === undefined || out.has(owner)) continue;
+    if (refusal.cause === 'object') {
+      outcomes[owner.index] = { outcome: 'lost', seen: refusal.seen };
+      out.add(owner);
+    } else if (refusal.cause === 'queue') {
+      if (learnOrphan(owner, change, refusal.seen)) continue;
+      const id = change.kind === 'queue-end' ? change.id : (change as { put: QueueItem }).put.id;
+      const isNew = change.kind === 'queue' && change.expect === 'absent';
+      outcomes[owner.index] =
+        isNew && refusal.seen !== null
+          ? { outcome: 'already-queued', id, seen: refusal.seen }
+          : { outcome: 'expired', id, seen: refusal.seen };
+      out.add(owner);
+    }
+  }
+  // Room is granted in order; only what exceeds it has none.
+  for (const [i, refusal] of refusals.entries()) {
+    const { change } = tagged[i]!;
+    if (refusal?.cause !== 'counter' || change.kind !== 'add') continue;
+    const backend = change.sk.slice('quota/'.length);
+    let room = deps.quotaOf(backend) - (refusal.seen?.bytes ?? 0);
+    for (const pending of live) {
+      const needed = reservedBy(pending).get(backend) ?? 0;
+      if (out.has(pending) || needed === 0) continue;
+      if (needed <= room) {
+        room -= needed;
+      } else {
+        outcomes[pending.index] = { outcome: 'no-room', backend };
+        out.add(pending);
+      }
+    }
+  }
+  return live.filter((pending) => !out.has(pending));
+}
+
+/** An orphan whose item exists already is not in the way: the next attempt rewrites that item. */
+function learnOrphan(owner: Pending, change: Change, seen: QueueItem | null): boolean {
+  if (change.kind !== 'queue' || seen === null) return false;
+  if (!orphansOf(owner.swap).some((item) => item.id === change.put.id)) return false;
+  owner.known.set(seen.id, seen);
+  return true;
+}
+
+type SendAnswer =
+  | { readonly outcome: 'done' }
+  | { readonly outcome: 'refused'; readonly refusals: readonly (Refusal | null)[] }
+  | { readonly outcome: 'not-now' }
+  | { readonly outcome: 'undecided' };
+
+/**
+ * Sends one transaction until it has an answer that settles it. While a send is unanswered the same bytes go out under
+ * the same token, and a refusal counts only if it holds for the unanswered send too, whenever that arrives.
+ */
+async function send(
+  deps: CommitDeps,
+  tagged: readonly Tagged[],
+  deadline: number,
+  attempt: number,
+): Promise<SendAnswer> {
+  const changes = tagged.map(({ change }) => change);
+  const token = deps.ids.ulid();
+  const firstSentAt = deps.clock.now();
+  let isUnanswered = false;
+  for (let resend = attempt; ; resend += 1) {
+    const now = deps.clock.now();
+    if (now >= deadline || now - firstSentAt >= tokenLifeMs) return { outcome: isUnanswered ? 'undecided' : 'not-now' };
+    if (resend > 0) await deps.clock.sleep(Math.min(backoffMs(resend) * (0.5 + deps.ids.random()), deadline - now));
+    try {
+      const answer = await deps.store.transact(changes, token);
+      if (answer.outcome === 'done') return { outcome: 'done' };
+      const isConflictOnly = answer.refusals.every((r) => r === null || r.cause === 'conflict');
+      if (!isUnanswered) return isConflictOnly && deps.clock.now() >= deadline ? { outcome: 'not-now' } : answer;
+      if (answer.refusals.some((refusal, i) => isFinal(changes[i]!, refusal))) return answer;
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.kind === 'unanswered') isUnanswered = true;
+      else if (error.kind !== 'throttled' && error.kind !== 'unreachable') throw error;
+    }
+  }
+}
+
+/** Whether a refusal would also refuse an earlier send that is still on its way. */
+function isFinal(change: Change, refusal: Refusal | null): boolean {
+  if (refusal === null) return false;
+  // Generation and rev never return to a value they had, and neither does an item that is gone.
+  if (refusal.cause === 'object') return true;
+  if (refusal.cause !== 'queue' || (change.kind === 'queue' && change.expect === 'absent')) return false;
+  if (refusal.seen === null) return true;
+  const expected = (change as { expect: QueueExpectation }).expect.state;
+  return (expected === 'intent' || expected === 'transfer') && refusal.seen.state !== expected;
+}
+
+function backoffMs(attempt: number): number {
+  return Math.min(50 * 2 ** (attempt - 1), 5_000);
+}
+
+function afterOf(swap: Swap): Entry | null {
+  if (swap.change === undefined) return null;
+  const { before, after } = swap.change;
+  return { ...after, rev: before === null ? 1 : before.rev + 1 };
+}
+
+function encode(deps: CommitDeps, live: readonly Pending[], stripe: number): Tagged[] {
+  const tagged: Tagged[] = [];
+  const ledger = newLedgerDelta();
+  const reserved = new Map<string, number>();
+  const counters = new Map<string, CounterAdd>();
+  for (const owner of live) {
+    for (const change of changesOf(owner)) tagged.push({ change, owner });
+    account(ledger, owner);
+    for (const [backend, bytes] of reservedBy(owner)) reserved.set(backend, (reserved.get(backend) ?? 0) + bytes);
+    for (const counter of owner.swap.counters ?? []) counters.set(counter.sk, sum(counters.get(counter.sk), counter));
+  }
+  for (const change of ledger.rows(stripe, deps.quotaOf, reserved)) tagged.push({ change });
+  for (const change of counters.values()) tagged.push({ change });
+  return tagged;
+}
+
+function sum(a: CounterAdd | undefined, b: CounterAdd): CounterAdd {
+  if (a === undefined) return b;
+  return { ...a, add: { objects: a.add.objects + b.add.objects, bytes: a.add.bytes + b.add.bytes } };
+}
+
+function changesOf({ swap, known }: Pending): Change[] {
+  const changes: Change[] = [];
+  if (swap.change !== undefined) {
+    const { before } = swap.change;
+    changes.push({ kind: 'object', put: afterOf(swap)!, expect: before === null ? 'absent' : versionOf(before) });
+  }
+  for (const { item, expect } of swap.ends ?? []) {
+    changes.push({ kind: 'queue-end', id: item.id, expect: expect ?? { state: item.state } });
+  }
+  for (const { from, to } of swap.moves ?? []) {
+    changes.push({ kind: 'queue', put: to, expect: from.expect ?? { state: from.item.state } });
+  }
+  for (const put of [...(swap.names ?? []), ...(swap.condemns ?? [])])
+    changes.push({ kind: 'queue', put, expect: 'absent' });
+  for (const put of orphansOf(swap)) {
+    const there = known.get(put.id);
+    changes.push({
+      kind: 'queue',
+      put,
+      expect: there === undefined ? 'absent' : { state: there.state, dueAt: there.dueAt },
+    });
+  }
+  return changes;
+}
+
+function versionOf(entry: Entry): Version {
+  return { generation: entry.generation, rev: entry.rev };
+}
+
+function account(ledger: ReturnType<typeof newLedgerDelta>, { swap, known }: Pending): void {
+  if (swap.change !== undefined) {
+    ledger.record(swap.change.before, -1);
+    ledger.record(swap.change.after, 1);
+  }
+  for (const { item } of swap.ends ?? []) ledger.item(item, -1);
+  for (const { from, to } of swap.moves ?? []) {
+    ledger.item(from.item, -1);
+    ledger.item(to, 1);
+  }
+  for (const item of [...(swap.names ?? []), ...(swap.condemns ?? []), ...orphansOf(swap)]) ledger.item(item, 1);
+  for (const item of known.values()) ledger.item(item, -1);
+}
+
+/** The part of a swap that needs room: bytes it names for the first time, condemned ones aside. */
+function reservedBy(pending: Pending): ReadonlyMap<string, number> {
+  const { swap } = pending;
+  if (swap.ignoresRoom) return new Map();
+  const delta = newLedgerDelta();
+  account(delta, pending);
+  for (const item of swap.condemns ?? []) delta.item(item, -1);
+  const backends = new Set([
+    ...Object.keys(swap.change?.after.kind === 'object' ? swap.change.after.copies : {}),
+    ...(swap.names ?? []).map((item) => item.backend),
+  ]);
+  const needed = new Map<string, number>();
+  for (const backend of backends) {
+    const bytes = delta.usedBytes(backend);
+    if (bytes > 0) needed.set(backend, bytes);
+  }
+  return needed;
+}

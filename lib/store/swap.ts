@@ -1,0 +1,79 @@
+import { queueId, storageKey } from './keys.ts';
+import type { Entry, ObjectRecord, QueueItem } from './model.ts';
+import type { CounterAdd, QueueExpectation } from './port.ts';
+
+/** An existing queue item and what must still be so for it to change; by default only its state. */
+export interface HeldItem {
+  readonly item: QueueItem;
+  readonly expect?: QueueExpectation;
+}
+
+/** A proposed change of one object's record, of queue items, or of both together. */
+export interface Swap {
+  readonly key: string;
+  /** The entry as seen (null: none) and as it shall be; its rev is assigned by `commit`. Absent: only queue items change. */
+  readonly change?: { readonly before: Entry | null; readonly after: Entry };
+  /** Items that end: their bytes are recorded by `after`, or known to be deleted. */
+  readonly ends?: readonly HeldItem[];
+  /** Items that change. */
+  readonly moves?: readonly { readonly from: HeldItem; readonly to: QueueItem }[];
+  /** New items for bytes about to be written (intents, transfers): charged on condition of room. */
+  readonly names?: readonly QueueItem[];
+  /** New items for bytes already there that no record names: charged unconditionally. */
+  readonly condemns?: readonly QueueItem[];
+  /** How bytes that lose their record by this swap are queued. Required when it removes copies that are not plain. */
+  readonly orphans?: { readonly reason: string; readonly dueAt: number; readonly createdAt: number };
+  /** Backends whose plain copy a person asked to delete; others stay where they are. */
+  readonly deletesPlain?: readonly string[];
+  /** True when new bytes are charged whatever room there is (imports). */
+  readonly ignoresRoom?: boolean;
+  /** Further counters that must change in the same transaction (the brake). */
+  readonly counters?: readonly CounterAdd[];
+}
+
+/** The copies of an entry; none for a tombstone or nothing. */
+export function copiesOf(entry: Entry | null | undefined): Readonly<Record<string, string>> {
+  return entry?.kind === 'object' ? entry.copies : {};
+}
+
+/** Whether an entry names the bytes at a storage key on a backend. */
+export function namesBytes(entry: Entry | null | undefined, backend: string, storage: string): boolean {
+  if (entry?.kind !== 'object') return false;
+  const copyId = entry.copies[backend];
+  return copyId !== undefined && storageKey(entry.key, copyId) === storage;
+}
+
+/** The cleanup items for bytes that lose their record by a swap. Plain files are only queued when a person asked. */
+export function orphansOf(swap: Swap): QueueItem[] {
+  const before = swap.change?.before;
+  if (swap.change === undefined || before?.kind !== 'object') return [];
+  const kept = copiesOf(swap.change.after);
+  const items: QueueItem[] = [];
+  for (const [backend, copyId] of Object.entries(before.copies)) {
+    if (kept[backend] === copyId) continue;
+    if (copyId === '' && !swap.deletesPlain?.includes(backend)) continue;
+    items.push(orphan(swap, before, backend, copyId));
+  }
+  return items;
+}
+
+function orphan(swap: Swap, before: ObjectRecord, backend: string, copyId: string): QueueItem {
+  if (swap.orphans === undefined)
+    throw new Error(`A swap of "${swap.key}" removes the copy on "${backend}" without saying why`);
+  const storage = storageKey(before.key, copyId);
+  const plainEtag = copyId === '' ? before.plainEtags?.[backend] : undefined;
+  return {
+    id: queueId(backend, storage, plainEtag),
+    state: 'cleanup',
+    backend,
+    storageKey: storage,
+    key: before.key,
+    generation: before.generation,
+    sizeBytes: before.sizeBytes,
+    createdAt: swap.orphans.createdAt,
+    dueAt: swap.orphans.dueAt,
+    reason: swap.orphans.reason,
+    attempts: 0,
+    ...(plainEtag === undefined ? {} : { plainEtag }),
+  };
+}
