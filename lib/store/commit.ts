@@ -71,19 +71,26 @@ export async function commit(deps: CommitDeps, swaps: readonly Swap[], deadline:
 }
 
 /** Groups in order, none with two swaps of one object or one queue item, none above the limit of a transaction. */
-function pack(pending: readonly Pending[], deps: CommitDeps): Pending[][] {
+function pack(pending: readonly Pending[]): Pending[][] {
   const groups: Pending[][] = [];
   let group: Pending[] = [];
+  let changes = 0;
+  let ledger = newLedgerDelta();
   let touched = new Set<string>();
   for (const next of pending) {
     const names = touches(next.swap);
-    const fits = encode(deps, [...group, next], 0).length <= maxChanges;
-    if (group.length > 0 && (!fits || names.some((n) => touched.has(n)))) {
+    const own = changesOf(next).length + (next.swap.counters?.length ?? 0);
+    account(ledger, next);
+    if (group.length > 0 && (changes + own + ledger.maxRows() > maxChanges || names.some((n) => touched.has(n)))) {
       groups.push(group);
       group = [];
+      changes = 0;
+      ledger = newLedgerDelta();
+      account(ledger, next);
       touched = new Set();
     }
     group.push(next);
+    changes += own;
     for (const n of names) touched.add(n);
   }
   if (group.length > 0) groups.push(group);
@@ -103,7 +110,8 @@ function touches(swap: Swap): string[] {
 
 async function commitGroup(deps: CommitDeps, group: Pending[], deadline: number, outcomes: Outcome[]): Promise<void> {
   let live = group;
-  for (let attempt = 0; live.length > 0; attempt += 1) {
+  let attempt = 0;
+  while (live.length > 0) {
     const stripe = Math.floor(deps.ids.random() * deps.stripes);
     const tagged = encode(deps, live, stripe);
     const answer = await send(deps, tagged, deadline, attempt);
@@ -115,6 +123,8 @@ async function commitGroup(deps: CommitDeps, group: Pending[], deadline: number,
       for (const { index } of live) outcomes[index] = { outcome: answer.outcome };
       return;
     }
+    const isConflict = answer.refusals.every((refusal) => refusal === null || refusal.cause === 'conflict');
+    attempt = isConflict ? attempt + 1 : 0;
     live = settleRefused(deps, live, tagged, answer.refusals, outcomes);
   }
 }

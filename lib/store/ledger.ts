@@ -16,6 +16,8 @@ export interface LedgerDelta {
   item(item: QueueItem, sign: 1 | -1): void;
   /** Net change of a backend's used bytes. */
   usedBytes(backend: string): number;
+  /** An upper bound of how many rows `rows` returns. */
+  maxRows(): number;
   /** The rows to add to: striped totals, and quota rows where `quotaOf` is above 0, on condition that `reserved` fits. */
   rows(stripe: number, quotaOf: (backend: string) => number, reserved: ReadonlyMap<string, number>): CounterAdd[];
 }
@@ -39,6 +41,7 @@ export function newLedgerDelta(): LedgerDelta {
       use(item.backend, sign * item.sizeBytes);
     },
     usedBytes: (backend) => used.get(backend) ?? 0,
+    maxRows: () => totals.size + 2 * used.size,
     rows(stripe, quotaOf, reserved) {
       const rows: CounterAdd[] = [];
       for (const [row, change] of totals) {

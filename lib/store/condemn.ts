@@ -1,0 +1,56 @@
+import { type CommitDeps, commit } from './commit.ts';
+import type { Entry, QueueItem } from './model.ts';
+import { namesBytes, type Swap } from './swap.ts';
+
+/** Bytes that nothing names, and the entry that the swap which should have recorded them saw. */
+export interface Condemnation {
+  readonly item: QueueItem;
+  readonly expected: Entry;
+  readonly counters?: Swap['counters'];
+}
+
+/** `queued` for deletion · `named` a record names them after all: left alone · `undecided` time ran out: nothing queued. */
+export type CondemnOutcome = 'queued' | 'named' | 'undecided';
+
+/**
+ * Queues bytes for deletion that no queue item names. In the same transaction the object's rev moves on, unless it already
+ * differs from what their own swap expected: so a commit of these bytes that is still under way has lost before they are
+ * condemned, whatever clocks, freezes and resends do.
+ */
+export async function condemn(
+  deps: CommitDeps,
+  all: readonly Condemnation[],
+  deadline: number,
+): Promise<CondemnOutcome[]> {
+  const results: CondemnOutcome[] = new Array(all.length);
+  const moved = await commit(deps, all.map(movingRev), deadline);
+  const left: number[] = [];
+  for (const [i, outcome] of moved.entries()) {
+    const { item } = all[i]!;
+    if (outcome.outcome === 'committed' || outcome.outcome === 'already-queued') results[i] = 'queued';
+    else if (outcome.outcome !== 'lost') results[i] = 'undecided';
+    else if (namesBytes(outcome.seen, item.backend, item.storageKey)) results[i] = 'named';
+    else left.push(i);
+  }
+  const rest = await commit(
+    deps,
+    left.map((i) => queueOnly(all[i]!)),
+    deadline,
+  );
+  for (const [n, outcome] of rest.entries()) {
+    const isQueued = outcome.outcome === 'committed' || outcome.outcome === 'already-queued';
+    results[left[n]!] = isQueued ? 'queued' : 'undecided';
+  }
+  return results;
+}
+
+function movingRev({ item, expected, counters }: Condemnation): Swap {
+  return {
+    ...queueOnly({ item, expected, ...(counters && { counters }) }),
+    change: { before: expected, after: expected },
+  };
+}
+
+function queueOnly({ item, counters }: Condemnation): Swap {
+  return { key: item.key, condemns: [item], ...(counters && { counters }) };
+}

@@ -1,0 +1,160 @@
+import { type BreakerPosition, type BreakerState, breakerPosition } from '../base/health.ts';
+import type { BackendConfig, Fingerprint, FleetFile } from '../config/fleet-file.ts';
+import { type Placement, parsePlacement } from './keys.ts';
+import { fleetKey } from './ledger.ts';
+import type { ControlRow, Count, QueueState } from './model.ts';
+import type { Store } from './port.ts';
+
+/** The fleet file in force, as the table holds it. */
+export interface FleetConfig {
+  /** Of the control row: +1 on every apply. */
+  readonly version: number;
+  /** Random, minted once. */
+  readonly fleetId: string;
+  readonly file: FleetFile;
+  /** Every backend that was ever configured and may still hold something. */
+  readonly fingerprints: Readonly<Record<string, Fingerprint>>;
+}
+
+export interface PlacementTotal extends Placement {
+  /** `<policy>/<b1+b2>` */
+  readonly label: string;
+  readonly count: Count;
+}
+
+export interface Settings {
+  readonly overrides: Readonly<Record<string, string>>;
+  readonly paused: readonly string[];
+}
+
+/** A striped total with its stripes. */
+export interface LedgerTotal {
+  /** Without the stripe. */
+  readonly row: string;
+  readonly count: Count;
+  readonly stripes: readonly { readonly sk: string; readonly count: Count }[];
+}
+
+/** The state of the whole fleet, from one query. */
+export interface FleetView {
+  readonly readAt: number;
+  /** Null before `init`. */
+  readonly config: FleetConfig | null;
+  readonly placements: readonly PlacementTotal[];
+  readonly totals: readonly LedgerTotal[];
+  readonly settings: Settings;
+  /** Bytes known to be on a backend: recorded + queue. */
+  usedBytes(backend: string): number;
+  /** The same total on one row, where there is a quota. */
+  quotaBytesUsed(backend: string): number;
+  queue(state: QueueState, backend: string): Count;
+  /** Backends that the ledger names, configured or not. */
+  namedBackends(): readonly string[];
+  breaker(backend: string): BreakerState | undefined;
+  drain(backend: string): { readonly since: number } | undefined;
+  probe(backend: string): Readonly<Record<string, unknown>>;
+  brake(backend: string, day: string): number;
+  row(sk: string): ControlRow | undefined;
+}
+
+const nothing: Count = { objects: 0, bytes: 0 };
+
+/** Reads the fleet's state: one consistent query. */
+export async function readFleet(store: Store, now: number): Promise<FleetView> {
+  const { counters, rows } = await store.control(fleetKey);
+  const bySk = new Map(rows.map((row) => [row.sk, row]));
+  const plain = new Map(counters.map(({ sk, count }) => [sk, count]));
+  const totals = sumStripes(counters);
+  const total = (row: string) => totals.get(row)?.count ?? nothing;
+  const data = <T>(sk: string) => bySk.get(sk)?.data as T | undefined;
+  const settings = data<Partial<Settings>>('settings');
+  return {
+    readAt: now,
+    config: configOf(bySk.get('config')),
+    placements: placementTotals(totals),
+    totals: [...totals.values()],
+    settings: { overrides: settings?.overrides ?? {}, paused: settings?.paused ?? [] },
+    usedBytes: (backend) => total(`used/${backend}`).bytes,
+    quotaBytesUsed: (backend) => plain.get(`quota/${backend}`)?.bytes ?? 0,
+    queue: (state, backend) => total(`queue/${state}/${backend}`),
+    namedBackends: () => namedBackends(totals),
+    breaker: (backend) => data<BreakerState>(`breaker/${backend}`),
+    drain: (backend) => data<{ since: number }>(`drain/${backend}`),
+    probe: (backend) => data<Record<string, unknown>>(`probe/${backend}`) ?? {},
+    brake: (backend, day) => plain.get(`brake/${backend}/${day}`)?.objects ?? 0,
+    row: (sk) => bySk.get(sk),
+  };
+}
+
+function sumStripes(counters: readonly { readonly sk: string; readonly count: Count }[]): Map<string, LedgerTotal> {
+  const totals = new Map<string, LedgerTotal>();
+  for (const stripe of counters) {
+    const at = stripe.sk.lastIndexOf('#');
+    if (at < 0) continue;
+    const row = stripe.sk.slice(0, at);
+    const { count, stripes } = totals.get(row) ?? { count: nothing, stripes: [] };
+    totals.set(row, {
+      row,
+      count: { objects: count.objects + stripe.count.objects, bytes: count.bytes + stripe.count.bytes },
+      stripes: [...stripes, stripe],
+    });
+  }
+  return totals;
+}
+
+function placementTotals(totals: ReadonlyMap<string, LedgerTotal>): PlacementTotal[] {
+  const found: PlacementTotal[] = [];
+  for (const { row, count } of totals.values()) {
+    if (!row.startsWith('placement/') || count.objects === 0) continue;
+    const label = row.slice('placement/'.length);
+    found.push({ ...parsePlacement(label), label, count });
+  }
+  return found;
+}
+
+function namedBackends(totals: ReadonlyMap<string, LedgerTotal>): string[] {
+  const names = new Set<string>();
+  for (const { row, count } of totals.values()) {
+    if (count.objects === 0 && count.bytes === 0) continue;
+    if (row.startsWith('placement/'))
+      for (const { backend } of parsePlacement(row.slice(10)).copies) names.add(backend);
+    if (row.startsWith('queue/')) names.add(row.slice(row.lastIndexOf('/') + 1));
+  }
+  return [...names].sort();
+}
+
+function configOf(row: ControlRow | undefined): FleetConfig | null {
+  if (row === undefined) return null;
+  const { fleetId, file, fingerprints } = row.data as unknown as Omit<FleetConfig, 'version'>;
+  return { version: row.version, fleetId, file, fingerprints };
+}
+
+/** How a backend takes part, at one moment. */
+export interface BackendStanding {
+  readonly name: string;
+  /** Absent when the file in force does not name it. */
+  readonly config?: BackendConfig;
+  readonly breaker: BreakerPosition;
+  readonly isDraining: boolean;
+  /** Configured and breaker not open. */
+  readonly isReachable: boolean;
+  /** Configured, not draining, not unhealthy for longer than the time allowed: its copies count towards a factor. */
+  readonly isCounted: boolean;
+}
+
+/** The standing of one backend by a fleet's state. */
+export function standingOf(view: FleetView, name: string, now: number, unhealthyAfterMs: number): BackendStanding {
+  const config = view.config?.file.backends.find((b) => b.name === name);
+  const state = view.breaker(name);
+  const breaker = breakerPosition(state, now);
+  const isDraining = view.drain(name) !== undefined;
+  const isLongUnhealthy = state?.unhealthySince !== undefined && now - state.unhealthySince > unhealthyAfterMs;
+  return {
+    name,
+    ...(config && { config }),
+    breaker,
+    isDraining,
+    isReachable: config !== undefined && breaker !== 'open',
+    isCounted: config !== undefined && !isDraining && !isLongUnhealthy,
+  };
+}
