@@ -61,10 +61,7 @@ interface Tagged {
  */
 export async function commit(deps: CommitDeps, swaps: readonly Swap[], deadline: number): Promise<Outcome[]> {
   const outcomes: Outcome[] = new Array(swaps.length);
-  for (const group of pack(
-    swaps.map((swap, index) => ({ swap, index, known: new Map() })),
-    deps,
-  )) {
+  for (const group of pack(swaps.map((swap, index) => ({ swap, index, known: new Map() })))) {
     await commitGroup(deps, group, deadline, outcomes);
   }
   return outcomes;

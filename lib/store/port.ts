@@ -96,6 +96,11 @@ export interface ControlPartition {
  * may have happened, may happen later, or may never happen.
  */
 export interface Store {
+  /**
+   * What tells these very tables from a copy of them: ARN and creation time of the Objects table. Asked for once per
+   * process; a table restored from a backup, or cloned, has another identity.
+   */
+  identity(): Promise<string>;
   /** All or nothing, at most 100 changes. Sent again with the same token within 10 minutes, it takes effect once. */
   transact(changes: readonly Change[], token: string): Promise<TransactAnswer>;
   /** One conditional write at half a transaction's price; not protected by a token. */
