@@ -1,0 +1,30 @@
+import type { Clock } from './clock.ts';
+
+/** When an invocation must have ended, and the moments derived from it. */
+export interface Deadline {
+  /** Milliseconds since the epoch at which the invocation is killed. */
+  readonly at: number;
+  /** No new item is begun after this. */
+  readonly admitUntil: number;
+  /** Transfers still running are cancelled here, so that what succeeded can be committed. */
+  readonly cancelAt: number;
+  /** Commits may be sent until here. */
+  readonly commitUntil: number;
+}
+
+/** Splits the time between `now` and `at`: a fifth, at most 20 s, is reserved for finishing. */
+export function deadlineAt(at: number, now: number): Deadline {
+  const reserve = Math.min(20_000, (at - now) / 5);
+  return { at, admitUntil: at - reserve, cancelAt: at - reserve / 2, commitUntil: at - reserve / 10 };
+}
+
+/** A signal aborted at a moment; `stop` ends the wait. */
+export function signalAt(clock: Clock, moment: number): { readonly signal: AbortSignal; stop(): void } {
+  const controller = new AbortController();
+  const timer = new AbortController();
+  clock.sleep(Math.max(0, moment - clock.now()), timer.signal).then(
+    () => controller.abort(new Error('out of time')),
+    () => {},
+  );
+  return { signal: controller.signal, stop: () => timer.abort() };
+}

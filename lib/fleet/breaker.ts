@@ -1,0 +1,55 @@
+import { type BreakerState, breakerPosition } from '../base/health.ts';
+
+/** What one process saw of a backend since it last reported. */
+export interface Observed {
+  /** Failures since the last success, or since the start when there was none. */
+  readonly failuresInARow: number;
+  readonly hadSuccess: boolean;
+}
+
+export interface BreakerRules {
+  /** Consecutive failures that open the breaker. */
+  readonly failures: number;
+  /** How long it stays open before one probe; up to a quarter more is added at random. */
+  readonly openMs: number;
+}
+
+/** How long a probe may take before another process may send one. */
+export const probeLifeMs = 60_000;
+
+/**
+ * The breaker after a tick's observations; null when nothing changes, so that a healthy tick writes nothing.
+ * A success closes it; failures add up over ticks and open it. `random` is in [0, 1).
+ */
+export function observe(
+  state: BreakerState | undefined,
+  seen: Observed,
+  now: number,
+  rules: BreakerRules,
+  random: number,
+): BreakerState | null {
+  const before = state ?? { failures: 0 };
+  if (seen.failuresInARow === 0) {
+    const isClean = before.failures === 0 && before.openedAt === undefined;
+    return !seen.hadSuccess || isClean ? null : { failures: 0 };
+  }
+  const failures = (seen.hadSuccess ? 0 : before.failures) + seen.failuresInARow;
+  const isOpen = before.openedAt !== undefined && !seen.hadSuccess;
+  if (!isOpen && failures < rules.failures) return { failures };
+  return {
+    failures,
+    openedAt: now,
+    probeAfter: now + rules.openMs * (1 + random / 4),
+    unhealthySince: (seen.hadSuccess ? undefined : before.unhealthySince) ?? now,
+  };
+}
+
+/** Whether a probe may be sent at `now`: the breaker is open, its time is up and no other probe is out. */
+export function mayProbe(state: BreakerState | undefined, now: number): boolean {
+  return breakerPosition(state, now) === 'open' && (state?.probeAfter ?? 0) <= now;
+}
+
+/** The state that claims the one probe; written on condition of the version seen. */
+export function claimProbe(state: BreakerState, now: number): BreakerState {
+  return { ...state, probeExpiresAt: now + probeLifeMs };
+}

@@ -1,0 +1,42 @@
+import { type Backend, BackendError } from '../fleet/backend.ts';
+import { storageKey } from '../store/keys.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import { type Digest, digestOf } from './verify.ts';
+
+/**
+ * What one full read of a recorded copy showed: `good` as recorded (with its digest) · `missing` the backend says NoSuchKey
+ * · `wrong` a complete read of other bytes · `changed` a plain file whose ETag is another · `unreadable` anything else.
+ */
+export type CopyReading =
+  | { readonly outcome: 'good'; readonly digest: Digest }
+  | { readonly outcome: 'missing' }
+  | { readonly outcome: 'wrong'; readonly detail: string }
+  | { readonly outcome: 'changed' }
+  | { readonly outcome: 'unreadable'; readonly error: BackendError };
+
+/** Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain). */
+export async function readCopy(backend: Backend, object: ObjectRecord, signal?: AbortSignal): Promise<CopyReading> {
+  const copyId = object.copies[backend.name];
+  if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend.name}"`);
+  const etag = copyId === '' ? object.plainEtags?.[backend.name] : undefined;
+  try {
+    const found = await backend.get(
+      storageKey(object.key, copyId),
+      etag === undefined ? {} : { ifMatch: etag },
+      signal,
+    );
+    const digest = await digestOf(found.body);
+    if (digest.sizeBytes !== object.sizeBytes) {
+      return { outcome: 'wrong', detail: `${digest.sizeBytes} bytes instead of ${object.sizeBytes}` };
+    }
+    if (object.sha256 !== undefined && digest.sha256 !== object.sha256) {
+      return { outcome: 'wrong', detail: `SHA-256 ${digest.sha256} instead of ${object.sha256}` };
+    }
+    return { outcome: 'good', digest };
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    if (error.kind === 'not-found') return { outcome: 'missing' };
+    if (error.kind === 'precondition') return { outcome: 'changed' };
+    return { outcome: 'unreadable', error };
+  }
+}

@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import type { Body } from '../base/bytes.ts';
+
+/** The bytes are not those that were recorded. */
+export class WrongBytes extends Error {
+  override readonly name = 'WrongBytes';
+}
+
+/** What was seen of a body once it has ended. */
+export interface Digest {
+  readonly sizeBytes: number;
+  /** Hex. */
+  readonly sha256: string;
+  /** Hex. */
+  readonly md5: string;
+}
+
+/** What a body must turn out to be. */
+export interface Expected {
+  readonly sizeBytes: number;
+  /** Hex; absent when it is not known yet. */
+  readonly sha256?: string;
+}
+
+/**
+ * Passes a body on while hashing it. The last chunk is held back until the whole is known to be as expected, so that a
+ * consumer never completes with wrong bytes. Throws `WrongBytes` otherwise.
+ */
+export async function* verifying(body: Body, expected: Expected, what: string, done: (digest: Digest) => void): Body {
+  const sha256 = createHash('sha256');
+  const md5 = createHash('md5');
+  let sizeBytes = 0;
+  let held: Uint8Array | undefined;
+  for await (const chunk of body) {
+    if (held !== undefined) yield held;
+    sizeBytes += chunk.length;
+    if (sizeBytes > expected.sizeBytes)
+      throw new WrongBytes(`${what} is longer than the ${expected.sizeBytes} bytes recorded`);
+    sha256.update(chunk);
+    md5.update(chunk);
+    held = chunk;
+  }
+  const digest = { sizeBytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+  if (sizeBytes !== expected.sizeBytes) {
+    throw new WrongBytes(`${what} has ${sizeBytes} bytes; ${expected.sizeBytes} are recorded`);
+  }
+  if (expected.sha256 !== undefined && digest.sha256 !== expected.sha256) {
+    throw new WrongBytes(`${what} has SHA-256 ${digest.sha256}; ${expected.sha256} is recorded`);
+  }
+  done(digest);
+  if (held !== undefined) yield held;
+}
+
+/** Reads a body to its end and returns its digest. */
+export async function digestOf(body: Body): Promise<Digest> {
+  const sha256 = createHash('sha256');
+  const md5 = createHash('md5');
+  let sizeBytes = 0;
+  for await (const chunk of body) {
+    sizeBytes += chunk.length;
+    sha256.update(chunk);
+    md5.update(chunk);
+  }
+  return { sizeBytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+}
