@@ -1,0 +1,131 @@
+import { StoreError } from '../port.ts';
+
+/** What was being done when an error came: the verb phrase and the tables it touched, for the message. */
+export interface Action {
+  readonly doing: string;
+  readonly tables: readonly string[];
+}
+
+/**
+ * A write whose answer never came. It hides the SDK's error from the SDK's own retries: a resend is the caller's
+ * decision, because after it even a refusal no longer means that the first send had no effect.
+ */
+export class UnansweredWrite extends Error {
+  override readonly name = 'UnansweredWrite';
+  readonly reason: unknown;
+  constructor(reason: unknown) {
+    super('A write was not answered');
+    this.reason = reason;
+  }
+}
+
+const throttlingNames = new Set([
+  'ThrottlingException',
+  'Throttling',
+  'ThrottlingError',
+  'ProvisionedThroughputExceeded',
+  'ProvisionedThroughputExceededException',
+  'RequestLimitExceeded',
+  'LimitExceededException',
+  'TooManyRequestsException',
+]);
+
+const deniedNames = new Set([
+  'AccessDeniedException',
+  'AccessDenied',
+  'UnrecognizedClientException',
+  'InvalidSignatureException',
+  'IncompleteSignatureException',
+  'IncompleteSignature',
+  'MissingAuthenticationTokenException',
+  'MissingAuthenticationToken',
+  'ExpiredTokenException',
+  'ExpiredToken',
+  'InvalidClientTokenId',
+  'CredentialsProviderError',
+  'TokenProviderError',
+]);
+
+const neverSentCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+const lostAnswerCodes = new Set(['ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE']);
+
+const lostAnswerNames = new Set([
+  'TimeoutError',
+  'AbortError',
+  'RequestTimeout',
+  'RequestTimeoutException',
+  'InternalServerError',
+  'InternalFailure',
+  'ServiceUnavailable',
+  'TransactionInProgressException',
+]);
+
+/** True when a request may have reached DynamoDB without our seeing its answer. */
+export function isUnanswered(error: unknown): boolean {
+  if (isThrottling(error) || isNeverSent(error)) return false;
+  return lostAnswerNames.has(nameOf(error)) || lostAnswerCodes.has(codeOf(error)) || statusOf(error) >= 500;
+}
+
+export function isThrottling(error: unknown): boolean {
+  return throttlingNames.has(nameOf(error));
+}
+
+function isNeverSent(error: unknown): boolean {
+  if (neverSentCodes.has(codeOf(error))) return true;
+  // The SDK tells a connection that was never made from a lost answer by its text alone.
+  return nameOf(error) === 'TimeoutError' && textOf(error).includes('did not establish a connection');
+}
+
+/** The one place where an error of the SDK becomes a `StoreError`. */
+export function storeErrorOf(error: unknown, action: Action): StoreError {
+  if (error instanceof StoreError) return error;
+  if (error instanceof UnansweredWrite) return unanswered(error.reason, action);
+  const tables = action.tables.map((name) => `"${name}"`).join(', ');
+  const name = nameOf(error);
+  if (name === 'ResourceNotFoundException') {
+    const subject = action.tables.length === 1 ? `table ${tables} does not exist` : `one of ${tables} does not exist`;
+    return new StoreError('missing-table', `Cannot ${action.doing}: ${subject}; run \`holdfast init\``, error);
+  }
+  const said = `${name}: ${textOf(error)}`;
+  if (isThrottling(error)) {
+    return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${said})`, error);
+  }
+  if (deniedNames.has(name)) {
+    return new StoreError('denied', `Cannot ${action.doing}: access to ${tables} was denied (${said})`, error);
+  }
+  if (isNeverSent(error)) {
+    return new StoreError('unreachable', `Cannot ${action.doing}: DynamoDB is unreachable (${said})`, error);
+  }
+  if (isUnanswered(error)) return unanswered(error, action);
+  return new StoreError('rejected', `Cannot ${action.doing}: DynamoDB rejected the request (${said})`, error);
+}
+
+function unanswered(error: unknown, action: Action): StoreError {
+  const said = `${nameOf(error)}: ${textOf(error)}`;
+  return new StoreError(
+    'unanswered',
+    `No answer to an attempt to ${action.doing}: its effect is unknown (${said})`,
+    error,
+  );
+}
+
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+function statusOf(error: unknown): number {
+  if (!(error instanceof Error) || !('$metadata' in error)) return 0;
+  const metadata = error.$metadata as { httpStatusCode?: number } | undefined;
+  return metadata?.httpStatusCode ?? 0;
+}
+
+function textOf(error: unknown): string {
+  // A connection refused on both address families comes as an AggregateError without a message of its own.
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(textOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,79 @@
+import type { ObjectRecord, QueueItem } from '../model.ts';
+import { type Page, StoreError } from '../port.ts';
+import { byKeyIndex, byPlacementIndex, dueIndex, type TableNames } from '../tables.ts';
+import type { Item } from './attributes.ts';
+import { entryOf, queueItemOf, textOf } from './items.ts';
+import { query, type ReadDeps } from './reads.ts';
+
+/** One page of a partition of `by-placement`. */
+export async function readByPlacement(
+  deps: ReadDeps,
+  tables: TableNames,
+  range: KeyRange,
+): Promise<Page<ObjectRecord>> {
+  const page = await queryKeys(deps, tables.objects, byPlacementIndex, 'placement', range);
+  const items = page.items.map((item) => {
+    const entry = entryOf(item, tables.objects);
+    if (entry.kind === 'object') return entry;
+    throw new StoreError('malformed', `Tombstone "${entry.key}" of table "${tables.objects}" has a placement`);
+  });
+  return pageOf(items, page.last && items.at(-1)?.key);
+}
+
+/** One page of keys of a partition of `by-key`. */
+export async function readByKey(deps: ReadDeps, tables: TableNames, range: KeyRange): Promise<Page<string>> {
+  const page = await queryKeys(deps, tables.objects, byKeyIndex, 'slice', range);
+  const keys = page.items.map((item) => textOf(item, 'key', tables.objects));
+  return pageOf(keys, page.last && keys.at(-1));
+}
+
+interface KeyRange {
+  readonly partition: string;
+  readonly afterKey: string | undefined;
+  readonly limit: number;
+}
+
+async function queryKeys(deps: ReadDeps, table: string, index: string, attribute: string, range: KeyRange) {
+  const isFirst = range.afterKey === undefined;
+  return query(deps, `query "${range.partition}" of index "${index}"`, {
+    TableName: table,
+    IndexName: index,
+    Limit: range.limit,
+    KeyConditionExpression: isFirst ? '#partition = :partition' : '#partition = :partition AND #key > :after',
+    ExpressionAttributeNames: { '#partition': attribute, ...(!isFirst && { '#key': 'key' }) },
+    ExpressionAttributeValues: {
+      ':partition': { S: range.partition },
+      ...(range.afterKey !== undefined && { ':after': { S: range.afterKey } }),
+    },
+  });
+}
+
+/** One page of the items of a lane that are due; `after` is the `next` of the page before. */
+export async function readDue(
+  deps: ReadDeps,
+  tables: TableNames,
+  request: { lane: string; dueBefore: number; limit: number; after: string | undefined },
+): Promise<Page<QueueItem>> {
+  const page = await query(deps, `query "${request.lane}" of index "${dueIndex}"`, {
+    TableName: tables.queue,
+    IndexName: dueIndex,
+    Limit: request.limit,
+    KeyConditionExpression: '#lane = :lane AND #dueAt <= :dueBefore',
+    ExpressionAttributeNames: { '#lane': 'lane', '#dueAt': 'dueAt' },
+    ExpressionAttributeValues: { ':lane': { S: request.lane }, ':dueBefore': { N: String(request.dueBefore) } },
+    ...(request.after !== undefined && { ExclusiveStartKey: positionInLane(request.lane, request.after) }),
+  });
+  const items = page.items.map((item) => queueItemOf(item, tables.queue));
+  const last = items.at(-1);
+  return pageOf(items, page.last && last && `${last.dueAt}/${last.id}`);
+}
+
+/** `<dueAt>/<id>` as a key of the index: many items may be due in the same millisecond. */
+function positionInLane(lane: string, after: string): Item {
+  const at = after.indexOf('/');
+  return { lane: { S: lane }, dueAt: { N: after.slice(0, at) }, id: { S: after.slice(at + 1) } };
+}
+
+function pageOf<T>(items: readonly T[], next: string | undefined): Page<T> {
+  return next === undefined ? { items } : { items, next };
+}

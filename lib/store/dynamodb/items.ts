@@ -1,0 +1,164 @@
+import * as v from 'valibot';
+import { laneOf, parsePlacement, placementLabel, sliceOf } from '../keys.ts';
+import { type ControlRow, type Count, type Entry, type Lease, type QueueItem, queueStates } from '../model.ts';
+import { StoreError, type Usage } from '../port.ts';
+import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attributes.ts';
+
+/** A record or tombstone as an item of the Objects table. A tombstone is in neither index. */
+export function entryToItem(entry: Entry): Item {
+  if (entry.kind === 'tombstone') {
+    const { kind: _, ...attributes } = entry;
+    return itemOf(attributes);
+  }
+  const { kind: _, policy: _policy, isDamaged: _isDamaged, ...attributes } = entry;
+  return itemOf({ ...attributes, placement: placementLabel(entry), slice: sliceOf(entry.key) });
+}
+
+export function queueItemToItem(item: QueueItem): Item {
+  return itemOf({ ...item, lane: laneOf(item) });
+}
+
+const encryption = v.object({ plaintextSha256: v.string(), plaintextBytes: v.number(), keyId: v.string() });
+// Not v.record(), which drops some keys ("constructor") that are good names of backends.
+const textMap = v.custom<Record<string, string>>(isTextMap, 'not a map of strings');
+const anyMap = v.custom<Record<string, unknown>>(isMap, 'not a map');
+
+const objectItem = v.object({
+  key: v.string(),
+  generation: v.string(),
+  rev: v.number(),
+  sizeBytes: v.number(),
+  createdAt: v.number(),
+  sha256: v.exactOptional(v.string()),
+  copies: textMap,
+  placement: v.pipe(v.string(), v.regex(/^[^/]+\/\d\d\//, 'not a placement label')),
+  plainEtags: v.exactOptional(textMap),
+  encryption: v.exactOptional(encryption),
+});
+
+const tombstoneItem = v.object({
+  key: v.string(),
+  generation: v.string(),
+  rev: v.number(),
+  deletedAt: v.number(),
+  ttl: v.exactOptional(v.number()),
+  plainEtags: v.exactOptional(textMap),
+});
+
+const queueItem = v.object({
+  id: v.string(),
+  state: v.picklist(queueStates),
+  backend: v.string(),
+  storageKey: v.string(),
+  key: v.string(),
+  generation: v.string(),
+  sizeBytes: v.number(),
+  createdAt: v.number(),
+  dueAt: v.number(),
+  reason: v.string(),
+  attempts: v.number(),
+  lastError: v.exactOptional(v.string()),
+  claimedBy: v.exactOptional(v.string()),
+  claimedAt: v.exactOptional(v.number()),
+  plainEtag: v.exactOptional(v.string()),
+  intent: v.exactOptional(
+    v.object({
+      replaces: v.exactOptional(v.string()),
+      sha256: v.exactOptional(v.string()),
+      encryption: v.exactOptional(encryption),
+    }),
+  ),
+  transfer: v.exactOptional(
+    v.object({
+      from: v.string(),
+      uploadId: v.string(),
+      partSizeBytes: v.number(),
+      partsDone: v.number(),
+      hashState: v.string(),
+    }),
+  ),
+});
+
+const countItem = v.object({ objects: v.number(), bytes: v.number() });
+const rowItem = v.object({ pk: v.string(), sk: v.string(), version: v.number(), data: anyMap });
+const usageItem = v.object({ requests: v.number(), egressBytes: v.number(), ingressBytes: v.number() });
+const leaseItem = v.object({
+  pk: v.pipe(v.string(), v.startsWith('lease/')),
+  sk: v.string(),
+  holder: v.string(),
+  epoch: v.number(),
+  expiresAt: v.number(),
+  cursor: v.exactOptional(v.string()),
+  last: v.exactOptional(anyMap),
+});
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+function isTextMap(value: unknown): boolean {
+  return isMap(value) && Object.values(value).every((entry) => typeof entry === 'string');
+}
+
+export function entryOf(item: Item, table: string): Entry {
+  if (item.placement === undefined) return { kind: 'tombstone', ...read(tombstoneItem, item, table) };
+  const { placement, ...record } = read(objectItem, item, table);
+  // The label's slice is not needed: only its policy part is not derived from the rest of the record.
+  const { policy, isDamaged } = parsePlacement(placement);
+  return { kind: 'object', ...record, policy, isDamaged };
+}
+
+export function queueItemOf(item: Item, table: string): QueueItem {
+  return read(queueItem, item, table);
+}
+
+/** Tells a counter from a row of the Control table. */
+export function isCounter(item: Item): boolean {
+  return item.version === undefined;
+}
+
+export function countOf(item: Item, table: string): Count {
+  return read(countItem, item, table);
+}
+
+export function rowOf(item: Item, table: string): ControlRow {
+  return read(rowItem, item, table);
+}
+
+export function usageOf(item: Item, table: string): Usage {
+  return read(usageItem, item, table);
+}
+
+export function leaseOf(item: Item, table: string): Lease {
+  const { pk, sk, ...lease } = read(leaseItem, item, table);
+  return { worker: pk.slice('lease/'.length), part: sk, ...lease };
+}
+
+/** An attribute that must be a string, for keys that need no schema. */
+export function textOf(item: Item, attribute: string, table: string): string {
+  return item[attribute]?.S ?? malformed(item, table, attribute, 'not a string');
+}
+
+function read<S extends v.GenericSchema>(schema: S, item: Item, table: string): v.InferOutput<S> {
+  const parsed = v.safeParse(schema, plain(item, table), { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  const issue = parsed.issues[0];
+  return malformed(item, table, v.getDotPath(issue) ?? '', issue.message);
+}
+
+function plain(item: Item, table: string): Record<string, unknown> {
+  try {
+    return attributesOf(item);
+  } catch (error) {
+    if (error instanceof UnreadableAttribute) return malformed(item, table, error.attribute, error.message);
+    throw error;
+  }
+}
+
+function malformed(item: Item, table: string, attribute: string, problem: string): never {
+  const key = ['key', 'id', 'pk', 'sk'].flatMap((name) => item[name]?.S ?? []).join('" / "');
+  throw new StoreError(
+    'malformed',
+    `Item "${key}" of table "${table}" is malformed: attribute "${attribute}": ${problem}`,
+  );
+}

@@ -1,0 +1,89 @@
+import {
+  type AttributeValue,
+  BatchGetItemCommand,
+  QueryCommand,
+  type QueryCommandInput,
+} from '@aws-sdk/client-dynamodb';
+import type { Clock } from '../../base/clock.ts';
+import type { Ids } from '../../base/ids.ts';
+import { forEachConcurrently } from '../../base/pool.ts';
+import { StoreError } from '../port.ts';
+import type { Item } from './attributes.ts';
+import type { Connection } from './connection.ts';
+
+export interface ReadDeps {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly ids: Ids;
+}
+
+/** DynamoDB's limit for one BatchGetItem. */
+const batchSize = 100;
+const concurrentBatches = 8;
+const attemptsWithoutProgress = 8;
+
+/** Reads items consistently by their distinct keys, in no order. */
+export async function batchGet(deps: ReadDeps, table: string, keys: readonly Item[]): Promise<Item[]> {
+  const found: Item[] = [];
+  const chunks: Item[][] = [];
+  for (let at = 0; at < keys.length; at += batchSize) chunks.push(keys.slice(at, at + batchSize));
+  await forEachConcurrently(chunks, concurrentBatches, async (chunk) => {
+    for await (const items of batches(deps, table, chunk)) found.push(...items);
+  });
+  return found;
+}
+
+/** An answer may leave keys out, when it is full or when the table is busy: those are asked for again. */
+async function* batches(deps: ReadDeps, table: string, chunk: Item[]): AsyncIterable<Item[]> {
+  const action = { doing: `read ${chunk.length} items of "${table}"`, tables: [table] };
+  let left = chunk;
+  for (let attempt = 0; left.length > 0; attempt += 1) {
+    if (attempt === attemptsWithoutProgress) {
+      throw new StoreError('throttled', `Cannot ${action.doing}: DynamoDB keeps leaving ${left.length} of them out`);
+    }
+    if (attempt > 0) await deps.clock.sleep(backoffMs(attempt, deps.ids));
+    const request = { RequestItems: { [table]: { Keys: left, ConsistentRead: true } } };
+    const { client } = deps.connection;
+    const answer = await deps.connection.attempt(action, () => client.send(new BatchGetItemCommand(request)));
+    const items = answer.Responses?.[table] ?? [];
+    if (items.length > 0) attempt = 0;
+    yield items;
+    left = answer.UnprocessedKeys?.[table]?.Keys ?? [];
+  }
+}
+
+/** Full jitter over 50 ms, doubled per attempt, at most 2 s. */
+export function backoffMs(attempt: number, ids: Ids): number {
+  return ids.random() * Math.min(50 * 2 ** attempt, 2_000);
+}
+
+/** Every item of one partition, in order of the sort key, read consistently. */
+export async function queryAll(deps: ReadDeps, table: string, partition: { pk: string }): Promise<Item[]> {
+  const items: Item[] = [];
+  let start: Record<string, AttributeValue> | undefined;
+  do {
+    const page = await query(deps, `read "${partition.pk}"`, {
+      TableName: table,
+      ConsistentRead: true,
+      KeyConditionExpression: '#pk = :pk',
+      ExpressionAttributeNames: { '#pk': 'pk' },
+      ExpressionAttributeValues: { ':pk': { S: partition.pk } },
+      ...(start && { ExclusiveStartKey: start }),
+    });
+    items.push(...page.items);
+    start = page.last;
+  } while (start);
+  return items;
+}
+
+/** One page of a query; `last` when there may be more. */
+export async function query(
+  deps: ReadDeps,
+  doing: string,
+  input: QueryCommandInput & { TableName: string },
+): Promise<{ items: Item[]; last: Item | undefined }> {
+  const action = { doing: `${doing} in "${input.TableName}"`, tables: [input.TableName] };
+  const { client } = deps.connection;
+  const answer = await deps.connection.attempt(action, () => client.send(new QueryCommand(input)));
+  return { items: answer.Items ?? [], last: answer.LastEvaluatedKey };
+}

@@ -1,0 +1,83 @@
+/** The names under which a fleet's three tables exist. */
+export interface TableNames {
+  readonly objects: string;
+  readonly queue: string;
+  readonly control: string;
+}
+
+export const defaultTableNames: TableNames = {
+  objects: 'holdfast-objects',
+  queue: 'holdfast-queue',
+  control: 'holdfast-control',
+};
+
+export interface KeyAttribute {
+  readonly name: string;
+  readonly type: 'string' | 'number';
+}
+
+export interface IndexDefinition {
+  readonly name: string;
+  readonly partitionKey: KeyAttribute;
+  readonly sortKey: KeyAttribute;
+  /** The attributes that the index holds besides its own keys and the table's. */
+  readonly projects: 'all' | 'keys' | readonly string[];
+}
+
+/** One table, on-demand by default. */
+export interface TableDefinition {
+  readonly name: string;
+  readonly partitionKey: KeyAttribute;
+  readonly sortKey?: KeyAttribute;
+  readonly indexes: readonly IndexDefinition[];
+  /** The attribute by which DynamoDB expires items, in seconds since the epoch. */
+  readonly ttlAttribute?: string;
+}
+
+/** Finds work: objects by policy, slice and set of backends. Tombstones have no `placement`, so they are not in it. */
+export const byPlacementIndex = 'by-placement';
+/** Walks the keys of objects in order, slice by slice. Tombstones have no `slice`, so they are not in it. */
+export const byKeyIndex = 'by-key';
+/** Finds queue items that are due, lane by lane. */
+export const dueIndex = 'due';
+
+/** What `by-placement` holds besides its keys: the rest of a record, so that a swap can be built on what was found. */
+const projectedOfRecord = [
+  'generation',
+  'rev',
+  'sizeBytes',
+  'createdAt',
+  'sha256',
+  'copies',
+  'plainEtags',
+  'encryption',
+] as const;
+
+const text = (name: string): KeyAttribute => ({ name, type: 'string' });
+const number = (name: string): KeyAttribute => ({ name, type: 'number' });
+
+/** The definitions of the Objects, Queue and Control tables, for whoever creates them. */
+export function tableDefinitions(names: TableNames): Readonly<Record<keyof TableNames, TableDefinition>> {
+  return {
+    objects: {
+      name: names.objects,
+      partitionKey: text('key'),
+      indexes: [
+        {
+          name: byPlacementIndex,
+          partitionKey: text('placement'),
+          sortKey: text('key'),
+          projects: projectedOfRecord,
+        },
+        { name: byKeyIndex, partitionKey: text('slice'), sortKey: text('key'), projects: 'keys' },
+      ],
+      ttlAttribute: 'ttl',
+    },
+    queue: {
+      name: names.queue,
+      partitionKey: text('id'),
+      indexes: [{ name: dueIndex, partitionKey: text('lane'), sortKey: number('dueAt'), projects: 'all' }],
+    },
+    control: { name: names.control, partitionKey: text('pk'), sortKey: text('sk'), indexes: [] },
+  };
+}
