@@ -19,6 +19,8 @@ export interface Meter {
   take(): Record<string, Spent>;
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
+  /** Counts what an earlier tick of this process spent and did not report. */
+  add(backend: string, spent: Spent): void;
   /** Counts a failure found otherwise, e.g. a 403 whose owner object fails too. */
   fail(backend: string): void;
 }
@@ -101,6 +103,7 @@ export function createMeter(): Meter {
       spent = new Map();
       return all;
     },
+    add,
     observed: (backend) => seen.get(backend),
     fail,
   };

@@ -1,0 +1,133 @@
+import type { Clock } from '../base/clock.ts';
+import type { LogFields } from '../base/log.ts';
+import { type Backend, BackendError } from '../fleet/backend.ts';
+import type { Ownership } from '../fleet/owner.ts';
+import type { Outcome } from '../store/commit.ts';
+import { fleetKey } from '../store/ledger.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import type { Swap } from '../store/swap.ts';
+import { type CopyReading, readCopy } from './read-copy.ts';
+
+/** What `dismiss` needs. */
+export interface DismissDeps {
+  readonly clock: Clock;
+  /** Backends to look for another good copy on, best first. */
+  readonly sources: (object: ObjectRecord) => readonly string[];
+  backend(name: string): Promise<Backend>;
+  ownership(name: string): Promise<Ownership>;
+  commit(swaps: readonly Swap[]): Promise<Outcome[]>;
+  /** Whether one more removal on evidence is allowed on this backend today. */
+  brakeAllows(backend: string): boolean;
+  audit(sentence: string, fields: LogFields): void;
+}
+
+/**
+ * `dismissed` the copy left the record · `damaged` no other copy verifies: kept and marked · `good` it verified after all ·
+ * `unreadable` nothing can be concluded · `braked` too many removals today · `lost` the record changed meanwhile.
+ */
+export type Dismissal = 'dismissed' | 'damaged' | 'good' | 'unreadable' | 'braked' | 'lost';
+
+const dayMs = 24 * 3_600_000;
+/** Dismissed bytes wait this long before they are deleted: they may be found good after all. */
+export const dismissedDueMs = 7 * dayMs;
+
+/** The calendar day (UTC) of a moment, `yyyy-mm-dd`. */
+export function dayOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 10);
+}
+
+/**
+ * The only way a copy is removed because it seems missing or wrong.
+ *
+ * The evidence is taken here and now: NoSuchKey from a backend whose owner object answers, or two full reads in a row that
+ * differ from the record. Then another copy must be read in full and verify; else the object becomes `damaged` and keeps
+ * what it has. Anything unreadable is never evidence. A plain copy is never dismissed for other bytes: its owner may have
+ * written them.
+ */
+export async function dismiss(
+  deps: DismissDeps,
+  object: ObjectRecord,
+  name: string,
+  signal?: AbortSignal,
+): Promise<Dismissal> {
+  const suspect = await deps.backend(name);
+  const evidence = await takeEvidence(deps, suspect, object, signal);
+  if (evidence !== 'missing' && evidence !== 'wrong') return evidence;
+  const proof = await findGoodCopy(deps, object, name, signal);
+  if (proof === 'unreadable') return 'unreadable';
+  if (proof === 'none') return markDamaged(deps, object, name, evidence);
+  if (!deps.brakeAllows(name)) {
+    deps.audit('Dismissal braked', { key: object.key, backend: name, reason: evidence });
+    return 'braked';
+  }
+  const { [name]: copyId, ...copies } = object.copies;
+  const now = deps.clock.now();
+  const [outcome] = await deps.commit([
+    {
+      key: object.key,
+      change: { before: object, after: { ...object, copies } },
+      orphans: { reason: `dismissed: ${evidence}`, dueAt: now + dismissedDueMs, createdAt: now },
+      counters: [
+        { kind: 'add', pk: fleetKey, sk: `brake/${name}/${dayOf(now)}`, add: { objects: 1, bytes: object.sizeBytes } },
+      ],
+    },
+  ]);
+  if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
+  deps.audit('Copy dismissed', { key: object.key, backend: name, copyId, reason: evidence });
+  return 'dismissed';
+}
+
+async function takeEvidence(
+  deps: DismissDeps,
+  suspect: Backend,
+  object: ObjectRecord,
+  signal?: AbortSignal,
+): Promise<'missing' | 'wrong' | 'good' | 'unreadable'> {
+  for (let read = 0; read < 2; read += 1) {
+    const reading = await readCopy(suspect, object, signal);
+    if (reading.outcome === 'good') return 'good';
+    if (reading.outcome === 'missing') return (await ownsItself(deps, suspect.name)) ? 'missing' : 'unreadable';
+    if (reading.outcome !== 'wrong' || object.copies[suspect.name] === '') return 'unreadable';
+  }
+  return (await ownsItself(deps, suspect.name)) ? 'wrong' : 'unreadable';
+}
+
+async function ownsItself(deps: DismissDeps, name: string): Promise<boolean> {
+  try {
+    return (await deps.ownership(name)).outcome === 'ours';
+  } catch (error) {
+    if (error instanceof BackendError) return false;
+    throw error;
+  }
+}
+
+async function findGoodCopy(
+  deps: DismissDeps,
+  object: ObjectRecord,
+  suspect: string,
+  signal?: AbortSignal,
+): Promise<'found' | 'none' | 'unreadable'> {
+  const others = Object.keys(object.copies).filter((name) => name !== suspect);
+  if (others.length === 0) return 'none';
+  // Without a recorded hash nothing can be verified, so nothing may be removed.
+  if (object.sha256 === undefined) return 'unreadable';
+  const readings: CopyReading['outcome'][] = [];
+  for (const name of deps.sources(object)) {
+    if (name === suspect) continue;
+    const reading = await readCopy(await deps.backend(name), object, signal);
+    if (reading.outcome === 'good') return 'found';
+    readings.push(reading.outcome);
+  }
+  const isKnownBad = readings.length === others.length && readings.every((r) => r === 'missing' || r === 'wrong');
+  return isKnownBad ? 'none' : 'unreadable';
+}
+
+async function markDamaged(deps: DismissDeps, object: ObjectRecord, name: string, reason: string): Promise<Dismissal> {
+  if (object.isDamaged) return 'damaged';
+  const [outcome] = await deps.commit([
+    { key: object.key, change: { before: object, after: { ...object, isDamaged: true } } },
+  ]);
+  if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
+  deps.audit('Object is damaged: no copy verifies', { key: object.key, backend: name, reason });
+  return 'damaged';
+}

@@ -1,0 +1,311 @@
+import { type Admission, createAdmission } from '../base/admission.ts';
+import { forEachConcurrently } from '../base/pool.ts';
+import { count, note, type Verdict } from '../base/tally.ts';
+import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
+import { isOutage } from '../fleet/backend.ts';
+import { routeOrder } from '../fleet/routing.ts';
+import { type Condemnation, condemn } from '../store/condemn.ts';
+import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
+import { queueId, storageKey } from '../store/keys.ts';
+import type { ObjectRecord, QueueItem } from '../store/model.ts';
+import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import { type Budget, readBudget } from './budget.ts';
+import { findByPlacement } from './find-work.ts';
+import { isUsable } from './health.ts';
+import { examine, readableCopies } from './suspects.ts';
+import type { Round, Tick, Worker } from './tick.ts';
+
+/**
+ * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
+ *
+ * It writes a copy under a fresh storage key, verifies it, and only then records it, on condition that the object is still
+ * what it was when it was read. What was written and could not be recorded is condemned. It removes nothing, except that a
+ * source found missing or wrong goes to `dismiss`. It is also the health check: each tick asks every backend's owner object.
+ */
+export const replicator: Worker = { name: 'replicator', hasWork, begin };
+
+/** R6, then R1 from the ledger alone. */
+async function hasWork(tick: Tick): Promise<boolean> {
+  await Promise.all(tick.config.backends.map(({ name }) => isUsable(tick, name)));
+  return underReplicated(tick).length > 0;
+}
+
+/** R1: ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
+export function underReplicated(tick: Tick): PlacementTotal[] {
+  return tick.view.placements.filter((placement) => {
+    if (placement.isDamaged) return false;
+    const factor = (tick.config.policies[placement.policy] ?? tick.config.policies.default!).factor;
+    return placement.copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
+  });
+}
+
+/** What one tick remembers between its objects. */
+interface Turn {
+  readonly tick: Tick;
+  readonly budget: Budget;
+  readonly admission: Admission;
+  /** Backends that are ours and answered in this tick. */
+  readonly usable: ReadonlySet<string>;
+  /** R4: targets that failed in this tick. */
+  readonly failedTargets: Set<string>;
+  /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
+  readonly planned: Map<string, number>;
+  readonly seen: Set<string>;
+}
+
+async function begin(tick: Tick): Promise<Round> {
+  const usable = new Set<string>();
+  for (const { name } of tick.config.backends) if (await isUsableNow(tick, name)) usable.add(name);
+  const turn: Turn = {
+    tick,
+    budget: await readBudget(tick),
+    admission: createAdmission(tick.params.maxBytesInFlight),
+    usable,
+    failedTargets: new Set(),
+    planned: new Map(),
+    seen: new Set(),
+  };
+  return () => replicateBatch(turn);
+}
+
+/** By the answer of this tick's own health check: a claimed probe is not sent twice. */
+async function isUsableNow(tick: Tick, name: string): Promise<boolean> {
+  if ((tick.meter.observed(name)?.failuresInARow ?? 1) > 0) return false;
+  return (await tick.ownership(name)).outcome === 'ours';
+}
+
+/** What one object's turn led to: copies to record, bytes to condemn, copies to look at again. */
+interface Attempt {
+  readonly object: ObjectRecord;
+  readonly made: Record<string, string>;
+  sha256?: string;
+  verdict: Verdict;
+  reason?: string;
+  readonly strays: { readonly backend: string; readonly copyId: string; readonly reason: string }[];
+  readonly suspects: string[];
+}
+
+async function replicateBatch(turn: Turn): Promise<'more' | 'done'> {
+  const { tick } = turn;
+  const labels = underReplicated(tick).map((p) => p.label);
+  const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
+  const fresh = found.objects.filter((object) => !turn.seen.has(object.key));
+  for (const { key } of fresh) turn.seen.add(key);
+  turn.planned.clear();
+  const attempts: Attempt[] = [];
+  await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
+    const attempt: Attempt = { object, made: {}, verdict: 'skipped', strays: [], suspects: [] };
+    attempts.push(attempt);
+    if (tick.dryRun) attempt.reason = 'dry-run';
+    else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
+    else await replicateOne(turn, attempt);
+  });
+  await record(tick, attempts);
+  for (const { object, suspects } of attempts) {
+    for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
+  }
+  for (const { verdict, reason } of attempts) count(tick.tally, verdict, reason);
+  tick.figures.admissionRejections = turn.admission.rejections;
+  if (!tick.dryRun) tick.cursor = found.cursor;
+  return found.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
+}
+
+/** Makes the copies one object lacks. Records nothing: `record` does, for the whole batch. */
+async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
+  const { tick } = turn;
+  const { object } = attempt;
+  const { factor } = policyOf(tick.config, object.key);
+  let needed = factor - Object.keys(object.copies).filter((name) => tick.standing(name).isCounted).length;
+  if (needed <= 0) return end(attempt, 'skipped', 'enough-copies');
+  const { targets, deferral } = targetsFor(turn, object);
+  if (targets.length === 0)
+    return deferral === null ? end(attempt, 'skipped', 'no-target') : end(attempt, 'deferred', deferral);
+  end(attempt, 'skipped', 'no-target');
+  for (const target of targets) {
+    if (needed === 0) break;
+    if (turn.failedTargets.has(target.name) || !hasRoom(turn, target, object.sizeBytes)) continue;
+    const leave = await turn.admission.enter(object.sizeBytes);
+    plan(turn, target.name, object.sizeBytes);
+    const isMade = await copyTo(turn, attempt, target.name).finally(leave);
+    if (isMade) needed -= 1;
+    else plan(turn, target.name, -object.sizeBytes);
+    if (attempt.reason === 'no-source') return;
+  }
+  if (Object.keys(attempt.made).length > 0) attempt.verdict = 'succeeded';
+}
+
+function end(attempt: Attempt, verdict: Verdict, reason: string): void {
+  Object.assign(attempt, { verdict, reason });
+}
+
+function plan(turn: Turn, target: string, bytes: number): void {
+  turn.planned.set(target, (turn.planned.get(target) ?? 0) + bytes);
+}
+
+/** R2: backends that may receive a copy, in routing order; and why the others that could may not now. */
+function targetsFor(turn: Turn, object: ObjectRecord): { targets: BackendConfig[]; deferral: string | null } {
+  const { tick, budget } = turn;
+  let deferral: string | null = null;
+  const able = tick
+    .standings()
+    .filter((standing) => isTarget(turn, standing, object))
+    .map(({ config }) => config!)
+    .filter(({ name }) => {
+      const refusal = budget.refuses(name, { requests: 1, ingressBytes: object.sizeBytes });
+      deferral ??= refusal;
+      return refusal === null;
+    });
+  const ordered = routeOrder(
+    able.map((config) => ({
+      name: config.name,
+      config,
+      usedBytes: tick.view.usedBytes(config.name) + (turn.planned.get(config.name) ?? 0),
+      limitBytes: config.quotaBytes,
+    })),
+    tick.config.routing,
+  );
+  const targets = ordered.map(({ config }) => config).filter((config) => hasRoom(turn, config, object.sizeBytes));
+  return { targets, deferral };
+}
+
+function isTarget(
+  turn: Turn,
+  { name, config, isCounted, isReachable }: BackendStanding,
+  object: ObjectRecord,
+): boolean {
+  if (config === undefined || !isCounted || !isReachable || !turn.usable.has(name)) return false;
+  if (turn.failedTargets.has(name) || object.copies[name] !== undefined) return false;
+  return config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes;
+}
+
+function hasRoom(turn: Turn, { name, quotaBytes }: BackendConfig, sizeBytes: number): boolean {
+  if (quotaBytes === 0) return true;
+  const used = Math.max(turn.tick.view.usedBytes(name), turn.tick.view.quotaBytesUsed(name));
+  return used + (turn.planned.get(name) ?? 0) + sizeBytes <= quotaBytes;
+}
+
+/** R3, R4: tries the sources in order into one target. True when a verified copy stands there. */
+async function copyTo(turn: Turn, attempt: Attempt, target: string): Promise<boolean> {
+  const { tick, budget } = turn;
+  const { object } = attempt;
+  const sources = readableCopies(tick, object).filter(
+    (name) => turn.usable.has(name) && !attempt.suspects.includes(name),
+  );
+  let deferral: string | null = null;
+  for (const source of sources) {
+    deferral = budget.refuses(source, { requests: 1, egressBytes: object.sizeBytes });
+    if (deferral !== null) continue;
+    const giveBack = [
+      budget.reserve(source, { requests: 1, egressBytes: object.sizeBytes }),
+      budget.reserve(target, { requests: 1, ingressBytes: object.sizeBytes }),
+    ];
+    const copyId = tick.deps.ids.ulid();
+    const [from, to] = await Promise.all([tick.backend(source), tick.backend(target)]);
+    const outcome = await copy({ object, from, to, copyId, fleetId: tick.fleetId }, tick.signal);
+    for (const back of giveBack) back();
+    const next = judge(turn, attempt, { source, target, copyId, outcome });
+    if (next !== 'next-source') return next === 'made';
+  }
+  if (deferral === null) end(attempt, 'failed', 'no-source');
+  else end(attempt, 'deferred', deferral);
+  return false;
+}
+
+function judge(
+  turn: Turn,
+  attempt: Attempt,
+  { source, target, copyId, outcome }: { source: string; target: string; copyId: string; outcome: CopyOutcome },
+): 'made' | 'next-source' | 'next-target' {
+  const fields = { key: attempt.object.key, source, target };
+  switch (outcome.outcome) {
+    case 'copied':
+      attempt.made[target] = copyId;
+      attempt.sha256 = outcome.sha256;
+      return 'made';
+    case 'source-missing':
+    case 'source-wrong':
+      attempt.suspects.push(source);
+      turn.tick.deps.log.warn('Source of a copy is not as recorded', { ...fields, reason: outcome.outcome });
+      return 'next-source';
+    case 'source-changed':
+    case 'source-failed':
+      turn.tick.deps.log.warn('Source of a copy failed', {
+        ...fields,
+        reason: outcome.outcome === 'source-failed' ? outcome.error.kind : 'changed',
+      });
+      return 'next-source';
+    case 'target-failed':
+      if (isOutage(outcome.error) || outcome.error.kind !== 'too-large') turn.failedTargets.add(target);
+      end(attempt, 'failed', `target-${outcome.error.kind}`);
+      turn.tick.deps.log.warn('Target of a copy failed', { ...fields, message: outcome.error.message });
+      return 'next-target';
+    case 'target-wrong':
+      turn.failedTargets.add(target);
+      attempt.strays.push({ backend: target, copyId, reason: 'stored-wrong' });
+      end(attempt, 'failed', 'target-wrong');
+      turn.tick.deps.log.error(outcome.detail, fields);
+      return 'next-target';
+  }
+}
+
+/** Records the copies of a batch, and condemns what could not be recorded. */
+async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
+  const made = attempts.filter((a) => Object.keys(a.made).length > 0);
+  const outcomes = await tick.commit(made.map((a) => swapFor(tick, a)));
+  for (const [i, outcome] of outcomes.entries()) {
+    const attempt = made[i]!;
+    if (outcome.outcome === 'committed') {
+      for (const [backend, copyId] of Object.entries(attempt.made)) {
+        tick.audit('Copy recorded', { key: attempt.object.key, backend, copyId, reason: 'under-replicated' });
+      }
+      continue;
+    }
+    // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
+    const isKnown = outcome.outcome === 'lost' || outcome.outcome === 'no-room';
+    end(attempt, isKnown ? 'skipped' : 'failed', outcome.outcome);
+    if (!isKnown) continue;
+    for (const [backend, copyId] of Object.entries(attempt.made))
+      attempt.strays.push({ backend, copyId, reason: outcome.outcome });
+  }
+  const strays = attempts.flatMap((a) => a.strays.map((stray) => condemnation(tick, a.object, stray)));
+  const ends = await condemn(tick.commitDeps(), strays, tick.deadline.commitUntil);
+  for (const [i, outcome] of ends.entries()) {
+    const { item } = strays[i]!;
+    tick.audit('Bytes condemned', {
+      key: item.key,
+      backend: item.backend,
+      storageKey: item.storageKey,
+      reason: item.reason,
+      outcome,
+    });
+  }
+}
+
+function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {
+  const after: ObjectRecord = {
+    ...object,
+    copies: { ...object.copies, ...made },
+    policy: policyOf(tick.config, object.key).name,
+    ...(sha256 === undefined ? {} : { sha256 }),
+  };
+  return { key: object.key, change: { before: object, after } };
+}
+
+function condemnation(tick: Tick, object: ObjectRecord, stray: Attempt['strays'][number]): Condemnation {
+  const storage = storageKey(object.key, stray.copyId);
+  const now = tick.now();
+  const item: QueueItem = {
+    id: queueId(stray.backend, storage),
+    state: 'cleanup',
+    backend: stray.backend,
+    storageKey: storage,
+    key: object.key,
+    generation: object.generation,
+    sizeBytes: object.sizeBytes,
+    createdAt: now,
+    dueAt: now + tick.params.graceMs,
+    reason: stray.reason,
+    attempts: 0,
+  };
+  return { item, expected: object };
+}

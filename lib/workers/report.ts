@@ -1,0 +1,64 @@
+import type { BreakerState } from '../base/health.ts';
+import { observe } from '../fleet/breaker.ts';
+import { fleetKey } from '../store/ledger.ts';
+import type { ControlRow } from '../store/model.ts';
+import type { Tick } from './tick.ts';
+
+/** How often a breaker row is tried again when another tick wrote it meanwhile. */
+const attempts = 3;
+
+/** Adds what this tick saw of its backends to their breaker rows. A healthy tick on healthy backends writes nothing. */
+export async function reportHealth(tick: Tick): Promise<void> {
+  for (const { name } of tick.config.backends) {
+    const seen = tick.meter.observed(name);
+    if (seen === undefined) continue;
+    let row = tick.view.row(breakerKey(name));
+    for (let attempt = 0; attempt < attempts; attempt += 1) {
+      const before = row?.data as BreakerState | undefined;
+      const rules = { failures: tick.params.breakerFailures, openMs: tick.params.breakerOpenMs };
+      const after = observe(before, seen, tick.now(), rules, tick.deps.ids.random());
+      if (after === null) break;
+      const answer = await writeBreaker(tick, name, row, after);
+      if (answer.outcome === 'done') {
+        auditChange(tick, name, before, after);
+        break;
+      }
+      row = answer.refusal.cause === 'row' ? (answer.refusal.seen ?? undefined) : undefined;
+    }
+  }
+}
+
+function auditChange(tick: Tick, backend: string, before: BreakerState | undefined, after: BreakerState): void {
+  const wasOpen = before?.openedAt !== undefined;
+  const isOpen = after.openedAt !== undefined;
+  if (wasOpen !== isOpen)
+    tick.audit(isOpen ? 'Breaker opened' : 'Breaker closed', { backend, failures: after.failures });
+}
+
+export function breakerKey(backend: string): string {
+  return `breaker/${backend}`;
+}
+
+/** Writes a breaker row on condition of the version seen. */
+export function writeBreaker(tick: Tick, backend: string, row: ControlRow | undefined, state: BreakerState) {
+  const put = { pk: fleetKey, sk: breakerKey(backend), version: (row?.version ?? 0) + 1, data: { ...state } };
+  return tick.deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
+}
+
+/** The calendar month (UTC) of a moment, `yyyy-mm`. */
+export function monthOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 7);
+}
+
+/** Charges what this tick spent to the current month, once; an idle tick leaves it to the next one that works. */
+export async function reportUsage(tick: Tick): Promise<void> {
+  const { unreported, store, ids } = tick.deps;
+  for (const [name, spent] of unreported) tick.meter.add(name, spent);
+  unreported.clear();
+  const spent = tick.meter.take();
+  if (tick.lease === null) {
+    for (const [name, amount] of Object.entries(spent)) unreported.set(name, amount);
+  } else if (Object.keys(spent).length > 0) {
+    await store.addUsage(monthOf(tick.now()), spent, ids.ulid());
+  }
+}
