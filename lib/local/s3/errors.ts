@@ -57,13 +57,16 @@ const DEFAULT_MESSAGES: Partial<Record<S3ErrorCode, string>> = {
   InvalidBucketName: 'The specified bucket is not valid.',
   InvalidChunkSizeError: 'Only the last chunk is allowed to have a size less than 8192 bytes.',
   InvalidDigest: 'The Content-MD5 or checksum value that you specified is not valid.',
-  InvalidPart: 'One or more of the specified parts could not be found. The part may not have been uploaded, or the entity tag may not match.',
+  InvalidPart:
+    'One or more of the specified parts could not be found. The part may not have been uploaded, or the entity tag may not match.',
   InvalidPartNumber: 'The requested partnumber is not satisfiable.',
-  InvalidPartOrder: 'The list of parts was not in ascending order. The parts list must be specified in order by part number.',
+  InvalidPartOrder:
+    'The list of parts was not in ascending order. The parts list must be specified in order by part number.',
   InvalidRange: 'The requested range is not satisfiable.',
   InvalidURI: "Couldn't parse the specified URI.",
   KeyTooLongError: 'Your key is too long.',
-  MalformedTrailerError: 'The request contained trailing data that was not well-formed or did not conform to our published schema.',
+  MalformedTrailerError:
+    'The request contained trailing data that was not well-formed or did not conform to our published schema.',
   MalformedXML: 'The XML you provided was not well-formed or did not validate against our published schema.',
   MaxMessageLengthExceeded: 'Your request was too big.',
   MetadataTooLarge: 'Your metadata headers exceed the maximum allowed metadata size.',
@@ -71,7 +74,8 @@ const DEFAULT_MESSAGES: Partial<Record<S3ErrorCode, string>> = {
   MissingContentLength: 'You must provide the Content-Length HTTP header.',
   NoSuchBucket: 'The specified bucket does not exist.',
   NoSuchKey: 'The specified key does not exist.',
-  NoSuchUpload: 'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
+  NoSuchUpload:
+    'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
   NoSuchVersion: 'The specified version does not exist.',
   NotImplemented: 'A header or a parameter you provided implies functionality that is not implemented.',
   PreconditionFailed: 'At least one of the preconditions you specified did not hold.',

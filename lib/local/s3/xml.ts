@@ -12,9 +12,10 @@ export interface XmlElement {
 const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 const MAX_DEPTH = 32;
 
-export function xmlDocument(root: string, content: XmlContent, namespace: string | undefined = NAMESPACE): string {
-  const attribute = namespace === undefined ? '' : ` xmlns="${namespace}"`;
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attribute}>${inner(content)}</${root}>`;
+/** `content` in a list is written one after the other. */
+export function xmlDocument(root: string, content: XmlContent | XmlContent[]): string {
+  const body = [content].flat().map(inner).join('');
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${NAMESPACE}">${body}</${root}>`;
 }
 
 export function errorDocument(content: XmlContent): string {
@@ -35,7 +36,7 @@ function inner(content: XmlContent): string {
 
 /** Control characters become character references, as AWS sends them, although XML 1.0 has no way to hold most of them. */
 function escapeXml(text: string): string {
-  return text.replace(/[&<>"\u0000-\u001f\u007f\ufffe\uffff]/g, (char) => {
+  return text.replace(/[&<>"\p{Cc}\ufffe\uffff]/gu, (char) => {
     if (char === '&') return '&amp;';
     if (char === '<') return '&lt;';
     if (char === '>') return '&gt;';
@@ -47,7 +48,8 @@ function escapeXml(text: string): string {
 /** Parses a request document. No DTDs, no external entities, bounded depth; anything else is MalformedXML. */
 export function parseXml(bytes: Buffer): XmlElement {
   const source = decodeUtf8(bytes);
-  const token = /<\?[^]*?\?>|<!--[^]*?-->|<!\[CDATA\[([^]*?)\]\]>|<\/([^\s<>/]+)\s*>|<([^\s<>/!?]+)((?:\s+[^\s=<>/]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y;
+  const token =
+    /<\?[\s\S]*?\?>|<!--[\s\S]*?-->|<!\[CDATA\[([\s\S]*?)\]\]>|<\/([^\s<>/]+)\s*>|<([^\s<>/!?]+)((?:\s+[^\s=<>/]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y;
   const root: XmlElement = { name: '', text: '', children: [] };
   const open: XmlElement[] = [root];
   while (token.lastIndex < source.length) {
