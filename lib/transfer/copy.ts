@@ -1,9 +1,8 @@
-import { bodyOf } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { markFor, markName } from './mark.ts';
-import { type Digest, digestOf, verifying, WrongBytes } from './verify.ts';
+import { putVerified } from './put-verified.ts';
+import { WrongBytes } from './verify.ts';
 
 /**
  * What became of one transfer:
@@ -39,7 +38,6 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
   const sourceId = object.copies[from.name]!;
   const ifMatch = sourceId === '' ? object.plainEtags?.[from.name] : undefined;
   const target = storageKey(object.key, copyId);
-  let digest: Digest | undefined;
   try {
     const source = await from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
     const what = `The copy of "${object.key}" on "${from.name}"`;
@@ -50,44 +48,24 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         detail: `${what} has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`,
       };
     }
-    const { etag } = await to.put(
+    const stored = await putVerified(
+      to,
       {
         storageKey: target,
-        sizeBytes: object.sizeBytes,
-        body: verifying(source.body, object, what, (d) => {
-          digest = d;
-        }),
+        body: source.body,
+        expected: object,
+        what,
         headers: source.headers,
-        metadata: {
-          ...source.metadata,
-          [markName]: markFor({ fleetId, generation: object.generation }, to.name, target),
-        },
-        ...(object.sha256 === undefined ? {} : { sha256: object.sha256 }),
+        metadata: source.metadata,
+        mark: { fleetId, generation: object.generation },
       },
       signal,
     );
-    // An empty body may never be asked for its first chunk.
-    return await confirm(to, target, etag, digest ?? (await digestOf(bodyOf(new Uint8Array()))), signal);
+    if (stored.outcome === 'wrong') return { outcome: 'target-wrong', detail: stored.detail };
+    return { outcome: 'copied', sha256: stored.digest.sha256 };
   } catch (error) {
     return explain(error, from.name);
   }
-}
-
-/** An ETag that is the MD5 of what we sent proves it; any other is no proof of anything, so the bytes are read back. */
-async function confirm(
-  to: Backend,
-  target: string,
-  etag: string,
-  sent: Digest,
-  signal?: AbortSignal,
-): Promise<CopyOutcome> {
-  if (etag.replaceAll('"', '') === sent.md5) return { outcome: 'copied', sha256: sent.sha256 };
-  const stored = await digestOf((await to.get(target, {}, signal)).body);
-  if (stored.sha256 === sent.sha256) return { outcome: 'copied', sha256: sent.sha256 };
-  return {
-    outcome: 'target-wrong',
-    detail: `Backend "${to.name}" stored other bytes than it was sent for "${target}"`,
-  };
 }
 
 function explain(error: unknown, source: string): CopyOutcome {

@@ -1,0 +1,80 @@
+import type { ObjectRecord } from '../store/model.ts';
+import { type ClientDeps, checkKey, createContext } from './context.ts';
+import { type GetObject, get } from './get.ts';
+import { list } from './list.ts';
+import { type PutBody, type PutOptions, type PutResult, put, readEntry } from './put.ts';
+import { remove } from './remove.ts';
+
+/** What the library knows of an object without reading it. */
+export interface ObjectSummary {
+  readonly key: string;
+  readonly generation: string;
+  readonly sizeBytes: number;
+  readonly createdAt: number;
+  readonly sha256?: string;
+}
+
+/** Holdfast for applications: every call is safe to make from any number of processes at once. */
+export interface Holdfast {
+  /** Stores content; resolves once it is on one backend, verified and recorded. */
+  put(key: string, body: PutBody | string, options?: PutOptions): Promise<PutResult>;
+  /** Reads content, verified; null when there is no such object. */
+  get(key: string): Promise<GetObject | null>;
+  /** What is recorded; null when there is no such object. */
+  head(key: string): Promise<ObjectSummary | null>;
+  /** Deletes; resolves to whether there was an object. */
+  delete(key: string): Promise<boolean>;
+  /** Objects whose key begins with a prefix, in UTF-8 byte order. */
+  list(prefix?: string): AsyncIterable<ObjectSummary>;
+  /** Writes down what was spent on backends and ends background work. */
+  close(): Promise<void>;
+}
+
+/** How often a running client writes down what it spent. */
+const flushMs = 60_000;
+
+/** A client over any ports; `createHoldfast` makes one over DynamoDB and S3. */
+export function createClient(deps: ClientDeps): Holdfast {
+  const context = createContext(deps);
+  const stop = new AbortController();
+  let flushedAt = deps.clock.now();
+  const flush = async () => {
+    flushedAt = deps.clock.now();
+    const spent = context.meter.take();
+    if (Object.keys(spent).length === 0) return;
+    await deps.store.addUsage(new Date(flushedAt).toISOString().slice(0, 7), spent, deps.ids.ulid());
+  };
+  const counted = async <T>(call: Promise<T>): Promise<T> => {
+    try {
+      return await call;
+    } finally {
+      if (deps.clock.now() - flushedAt >= flushMs && !stop.signal.aborted) {
+        await flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
+      }
+    }
+  };
+  return {
+    put: (key, body, options) =>
+      counted(put(context, key, typeof body === 'string' ? Buffer.from(body) : body, options)),
+    get: (key) => counted(get(context, key)),
+    async head(key) {
+      const fleet = await context.fleet();
+      checkKey(fleet.file, key);
+      const entry = await readEntry(context, key);
+      return entry?.kind === 'object' ? summary(entry) : null;
+    },
+    delete: (key) => counted(remove(context, key)),
+    async *list(prefix) {
+      await context.fleet();
+      for await (const object of list(context, prefix)) yield summary(object);
+    },
+    async close() {
+      stop.abort();
+      await flush();
+    },
+  };
+}
+
+function summary({ key, generation, sizeBytes, createdAt, sha256 }: ObjectRecord): ObjectSummary {
+  return { key, generation, sizeBytes, createdAt, ...(sha256 === undefined ? {} : { sha256 }) };
+}

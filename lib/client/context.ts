@@ -1,0 +1,142 @@
+import type { Clock } from '../base/clock.ts';
+import type { Ids } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
+import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet-file.ts';
+import { type Parameters, parseParameters } from '../config/parameters.ts';
+import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
+import { createMeter, type Meter } from '../fleet/meter.ts';
+import { internalPrefix, readOwnership } from '../fleet/owner.ts';
+import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
+import type { Store } from '../store/port.ts';
+import { type Committer, createCommitter } from './committer.ts';
+import { HoldfastError } from './error.ts';
+
+/** What a client needs from the process it runs in. */
+export interface ClientDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly log: Log;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+}
+
+/** What the calls of one client share. */
+export interface ClientContext {
+  readonly deps: ClientDeps;
+  readonly meter: Meter;
+  readonly committer: Committer;
+  /** The fleet as read at most 5 s ago. */
+  fleet(): Promise<Fleet>;
+  backend(fleet: Fleet, name: string): Promise<Backend>;
+  /** Whether the backend's bucket is ours; an error of the backend is an answer of no. */
+  owns(fleet: Fleet, name: string): Promise<boolean>;
+}
+
+export interface Fleet {
+  readonly view: FleetView;
+  readonly file: FleetFile;
+  readonly fleetId: string;
+  readonly params: Parameters;
+  standing(name: string): BackendStanding;
+}
+
+const freshMs = 5_000;
+const ownerFreshMs = 60_000;
+
+export function createContext(deps: ClientDeps): ClientContext {
+  const meter = createMeter();
+  let cached: { at: number; fleet: Promise<Fleet> } | undefined;
+  let current: Fleet | undefined;
+  const handles = new Map<string, Promise<Backend>>();
+  const owners = new Map<string, { at: number; isOurs: Promise<boolean> }>();
+  const context: ClientContext = {
+    deps,
+    meter,
+    committer: createCommitter(() => ({
+      store: deps.store,
+      clock: deps.clock,
+      ids: deps.ids,
+      stripes: current!.params.ledgerStripes,
+      quotaOf: (name) => current!.file.backends.find((b) => b.name === name)?.quotaBytes ?? 0,
+    })),
+    async fleet() {
+      const now = deps.clock.now();
+      if (cached === undefined || now - cached.at >= freshMs) {
+        const fleet = readFleet(deps.store, now).then((view) => fleetOf(deps, view));
+        cached = { at: now, fleet };
+        fleet.catch(() => {
+          cached = undefined;
+        });
+      }
+      current = await cached.fleet;
+      return current;
+    },
+    backend(fleet, name) {
+      const config = fleet.file.backends.find((b) => b.name === name);
+      if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
+      const id = `${fleet.view.config!.version} ${name}`;
+      const there = handles.get(id);
+      if (there !== undefined) return there;
+      const opened = deps
+        .openBackend(config, fleet.view.probe(name) as Capabilities, 'read-write')
+        .then((b) => meter.watch(b));
+      handles.set(id, opened);
+      opened.catch(() => handles.delete(id));
+      return opened;
+    },
+    async owns(fleet, name) {
+      const now = deps.clock.now();
+      const there = owners.get(name);
+      if (there !== undefined && now - there.at < ownerFreshMs) return there.isOurs;
+      const isOurs = askOwner(context, fleet, name);
+      owners.set(name, { at: now, isOurs });
+      if (!(await isOurs)) owners.delete(name);
+      return isOurs;
+    },
+  };
+  return context;
+}
+
+async function askOwner(context: ClientContext, fleet: Fleet, name: string): Promise<boolean> {
+  const { deps } = context;
+  try {
+    const backend = await context.backend(fleet, name);
+    const owner = { fleetId: fleet.fleetId, backend: name, tables: await deps.store.identity() };
+    const { outcome } = await readOwnership(backend, owner);
+    if (outcome !== 'ours')
+      deps.log.error('The bucket is not this fleet’s: nothing is written there', { backend: name, outcome });
+    return outcome === 'ours';
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    deps.log.warn('Backend is not usable', { backend: name, kind: error.kind, message: error.message });
+    return false;
+  }
+}
+
+function fleetOf(deps: ClientDeps, view: FleetView): Fleet {
+  if (view.config === null)
+    throw new HoldfastError('not-configured', 'The fleet has no configuration: run `holdfast init` first');
+  const params = parseParameters(deps.env, view.settings.overrides);
+  return {
+    view,
+    file: view.config.file,
+    fleetId: view.config.fleetId,
+    params,
+    standing: (name) => standingOf(view, name, deps.clock.now(), params.unhealthyAfterMs),
+  };
+}
+
+/** Throws `bad-key` unless every backend of the fleet can hold this key with a copy id behind it. */
+export function checkKey(file: FleetFile, key: string): void {
+  const max = maxKeyBytes(file);
+  const bytes = Buffer.byteLength(key);
+  const shown = key.length > 80 ? `${key.slice(0, 80)}…` : key;
+  if (key === '') throw new HoldfastError('bad-key', `A key must have 1 to ${max} bytes; this one is empty`);
+  if (!key.isWellFormed())
+    throw new HoldfastError('bad-key', `The key "${shown}" is not valid Unicode: it has a lone surrogate`);
+  if (bytes > max)
+    throw new HoldfastError('bad-key', `The key "${shown}" has ${bytes} UTF-8 bytes; at most ${max} are allowed`);
+  if (key.startsWith(internalPrefix))
+    throw new HoldfastError('bad-key', `The key "${shown}" begins with "${internalPrefix}", which is reserved`);
+}

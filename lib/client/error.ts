@@ -1,0 +1,15 @@
+/**
+ * Why a call of the library failed: `bad-key` · `not-configured` no `init` yet · `no-backend` none can take the object now
+ * · `unreadable` no copy could be read and verified now · `changed` the object was replaced while it was being read ·
+ * `undecided` no answer in time: it may have happened.
+ */
+export type HoldfastErrorKind = 'bad-key' | 'not-configured' | 'no-backend' | 'unreadable' | 'changed' | 'undecided';
+
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly kind: HoldfastErrorKind;
+  constructor(kind: HoldfastErrorKind, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+  }
+}

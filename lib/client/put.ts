@@ -1,0 +1,293 @@
+import { createHash } from 'node:crypto';
+import type { Body } from '../base/bytes.ts';
+import { policyOf } from '../config/fleet-file.ts';
+import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
+import { routeOrder } from '../fleet/routing.ts';
+import { queueId, storageKey } from '../store/keys.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
+import { putVerified } from '../transfer/put-verified.ts';
+import { digestOf } from '../transfer/verify.ts';
+import { type ClientContext, checkKey, type Fleet } from './context.ts';
+import { HoldfastError } from './error.ts';
+
+/** Content to put: bytes, or something that can be read more than once. */
+export type PutBody = Uint8Array | { readonly sizeBytes: number; readonly open: () => Body };
+
+export interface PutOptions {
+  readonly headers?: ObjectHeaders;
+  /** User metadata; names in lower case, without `x-amz-meta-`. `holdfast` is reserved. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** How long to try, in milliseconds [300 000]. */
+  readonly timeoutMs?: number;
+}
+
+/** The generation that this put made. By the time it is returned the object may already have been overwritten. */
+export interface PutResult {
+  readonly key: string;
+  readonly generation: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** The writer says at least this often that it lives, while it uploads. */
+const heartbeatMs = 120_000;
+const hourMs = 3_600_000;
+
+/** One put on its way. */
+interface Put {
+  readonly context: ClientContext;
+  readonly key: string;
+  readonly generation: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly open: () => Body;
+  readonly options: PutOptions;
+  readonly deadline: number;
+  /** How long the reaper lets an intent be silent. */
+  readonly silenceMs: number;
+  /** Backends that failed this put. */
+  readonly failed: Set<string>;
+}
+
+/**
+ * Stores content under a key, on one backend; the replicator makes the other copies. Intent, bytes, record: a crash at any
+ * point leaves the old content or the new. Concurrent puts of a key: the last to commit stays.
+ *
+ * @throws HoldfastError `bad-key`, `no-backend`, `undecided`; StoreError when the metadata store refuses
+ */
+export async function put(
+  context: ClientContext,
+  key: string,
+  body: PutBody,
+  options: PutOptions = {},
+): Promise<PutResult> {
+  const fleet = await context.fleet();
+  checkKey(fleet.file, key);
+  const { clock, ids } = context.deps;
+  const open = body instanceof Uint8Array ? () => once(body) : body.open;
+  const sizeBytes = body instanceof Uint8Array ? body.length : body.sizeBytes;
+  const generation = ids.ulid();
+  const deadline = clock.now() + (options.timeoutMs ?? 300_000);
+  const sha256 = body instanceof Uint8Array ? sha256Of(body) : (await digestOf(open())).sha256;
+  const work: Put = {
+    context,
+    key,
+    generation,
+    sha256,
+    sizeBytes,
+    open,
+    options,
+    deadline,
+    silenceMs: fleet.params.reaperMinAgeMs,
+    failed: new Set(),
+  };
+  const seen = await readEntry(context, key);
+  await writeUntilSettled(work, seen);
+  return { key, generation, sizeBytes, sha256 };
+}
+
+async function* once(bytes: Uint8Array): Body {
+  if (bytes.length > 0) yield bytes;
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export async function readEntry(context: ClientContext, key: string): Promise<Entry | null> {
+  return (await context.deps.store.objects([key])).get(key) ?? null;
+}
+
+async function writeUntilSettled(work: Put, seen: Entry | null): Promise<void> {
+  const { context, key, generation } = work;
+  for (;;) {
+    const item = await writeBytes(work, seen);
+    const outcome = await record(work, item, seen);
+    if (outcome === 'recorded') return;
+    // The reaper took the intent: it promoted these bytes, or it queued them.
+    const now = await readEntry(context, key);
+    if (now?.generation === generation) return;
+    // Anything but what this put replaces: it happened (the reaper promoted it) or would have been overwritten by now.
+    if (now?.generation !== seen?.generation) return;
+    work.failed.clear();
+  }
+}
+
+/** Intent, then bytes, on the first backend that takes them. */
+async function writeBytes(work: Put, seen: Entry | null): Promise<QueueItem> {
+  const { context, key, sizeBytes } = work;
+  const reasons: string[] = [];
+  for (;;) {
+    const fleet = await context.fleet();
+    const name = candidates(work, fleet)[0];
+    if (name === undefined) {
+      const why = reasons.length > 0 ? `: ${reasons.join('; ')}` : ' (draining, unreachable, full or too small for it)';
+      throw new HoldfastError('no-backend', `Cannot put "${key}" (${sizeBytes} bytes): no backend can take it${why}`);
+    }
+    if (!(await context.owns(fleet, name))) {
+      work.failed.add(name);
+      reasons.push(`"${name}" is not usable`);
+      continue;
+    }
+    const item = intentFor(work, name, seen);
+    const named = await context.committer.commit({ key, names: [item] }, work.deadline);
+    if (named.outcome !== 'committed') {
+      if (named.outcome !== 'no-room')
+        throw new HoldfastError(
+          'undecided',
+          `Cannot put "${key}": the metadata store did not answer in time (${named.outcome})`,
+        );
+      work.failed.add(name);
+      reasons.push(`"${name}" has no room`);
+      continue;
+    }
+    const failure = await upload(work, fleet, item);
+    if (failure === null) return item;
+    work.failed.add(name);
+    reasons.push(failure);
+    await giveUp(work, item, failure);
+  }
+}
+
+function candidates(work: Put, fleet: Fleet): string[] {
+  const able = fleet.file.backends.filter(({ name, maxObjectBytes, quotaBytes }) => {
+    const { isCounted, isReachable } = fleet.standing(name);
+    const fits = maxObjectBytes === 0 || maxObjectBytes >= work.sizeBytes;
+    const hasRoom = quotaBytes === 0 || fleet.view.usedBytes(name) + work.sizeBytes <= quotaBytes;
+    return isCounted && isReachable && fits && hasRoom && !work.failed.has(name);
+  });
+  const targets = able.map(({ name, quotaBytes }) => ({
+    name,
+    usedBytes: fleet.view.usedBytes(name),
+    limitBytes: quotaBytes,
+  }));
+  return routeOrder(targets, fleet.file.routing).map(({ name }) => name);
+}
+
+function intentFor(work: Put, backend: string, seen: Entry | null): QueueItem {
+  const { clock, ids } = work.context.deps;
+  const storage = storageKey(work.key, ids.ulid());
+  const now = clock.now();
+  return {
+    id: queueId(backend, storage),
+    state: 'intent',
+    backend,
+    storageKey: storage,
+    key: work.key,
+    generation: work.generation,
+    sizeBytes: work.sizeBytes,
+    createdAt: now,
+    dueAt: now + work.silenceMs,
+    reason: 'put',
+    attempts: 0,
+    intent: { sha256: work.sha256, ...(seen === null ? {} : { replaces: seen.generation }) },
+  };
+}
+
+/** Null when the bytes stand there, verified; else what went wrong, as a sentence's end. */
+async function upload(work: Put, fleet: Fleet, item: QueueItem): Promise<string | null> {
+  const { context, options } = work;
+  const stop = new AbortController();
+  const heart = beat(work, item, stop.signal);
+  try {
+    const backend = await context.backend(fleet, item.backend);
+    const stored = await putVerified(backend, {
+      storageKey: item.storageKey,
+      body: work.open(),
+      expected: { sizeBytes: work.sizeBytes, sha256: work.sha256 },
+      what: `The content for "${work.key}"`,
+      mark: { fleetId: fleet.fleetId, generation: work.generation },
+      ...(options.headers && { headers: options.headers }),
+      ...(options.metadata && { metadata: options.metadata }),
+    });
+    return stored.outcome === 'stored' ? null : stored.detail;
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    // The caller's content failed to read: no other backend would help.
+    if (error.kind === 'body') throw error.cause;
+    context.deps.log.warn('Put failed on a backend', {
+      key: work.key,
+      backend: item.backend,
+      kind: error.kind,
+      message: error.message,
+    });
+    return error.message;
+  } finally {
+    stop.abort();
+    await heart;
+  }
+}
+
+/** Pushes the intent's `dueAt` on while the upload runs, so that the reaper leaves it alone. */
+async function beat(work: Put, item: QueueItem, signal: AbortSignal): Promise<void> {
+  const { clock, store } = work.context.deps;
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(Math.min(heartbeatMs, work.silenceMs / 2), signal);
+      await store.write({
+        kind: 'queue',
+        put: { ...item, dueAt: clock.now() + work.silenceMs },
+        expect: { state: 'intent' },
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      work.context.deps.log.warn('Heartbeat of a put failed', { key: work.key, message: (error as Error).message });
+    }
+  }
+}
+
+/** The bytes may still arrive, or have arrived unseen: an hour later they are deleted. */
+async function giveUp(work: Put, item: QueueItem, reason: string): Promise<void> {
+  const to: QueueItem = {
+    ...item,
+    state: 'cleanup',
+    reason: `put failed: ${reason}`.slice(0, 200),
+    dueAt: work.context.deps.clock.now() + hourMs,
+  };
+  await work.context.committer.commit({ key: work.key, moves: [{ from: { item }, to }] }, work.deadline);
+}
+
+/** Commits on whatever is there now: the last commit wins. */
+async function record(work: Put, item: QueueItem, seen: Entry | null): Promise<'recorded' | 'expired'> {
+  const { context, key } = work;
+  let before = seen;
+  for (;;) {
+    const now = context.deps.clock.now();
+    const fleet = await context.fleet();
+    const outcome = await context.committer.commit(
+      {
+        key,
+        change: { before, after: recordFor(work, fleet, item, before) },
+        ends: [{ item, expect: { state: 'intent' } }],
+        orphans: { reason: 'replaced', dueAt: now + fleet.params.graceMs, createdAt: now },
+      },
+      work.deadline,
+    );
+    if (outcome.outcome === 'committed') return 'recorded';
+    if (outcome.outcome === 'expired') return 'expired';
+    if (outcome.outcome !== 'lost') {
+      throw new HoldfastError(
+        'undecided',
+        `Cannot say whether "${key}" was put: the metadata store did not answer in time`,
+      );
+    }
+    if (outcome.seen?.generation === work.generation) return 'recorded';
+    before = outcome.seen;
+  }
+}
+
+function recordFor(work: Put, fleet: Fleet, item: QueueItem, before: Entry | null): ObjectRecord {
+  return {
+    kind: 'object',
+    key: work.key,
+    generation: work.generation,
+    rev: 0,
+    sizeBytes: work.sizeBytes,
+    createdAt: item.createdAt,
+    sha256: work.sha256,
+    copies: { [item.backend]: item.storageKey.slice(work.key.length + 1) },
+    policy: policyOf(fleet.file, work.key).name,
+    isDamaged: false,
+    ...(before?.plainEtags && { plainEtags: before.plainEtags }),
+  };
+}

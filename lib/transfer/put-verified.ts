@@ -1,0 +1,49 @@
+import { type Body, bodyOf } from '../base/bytes.ts';
+import type { Backend, ObjectHeaders } from '../fleet/backend.ts';
+import { type Mark, markFor, markName } from './mark.ts';
+import { type Digest, digestOf, type Expected, verifying } from './verify.ts';
+
+export interface StoreRequest {
+  readonly storageKey: string;
+  readonly body: Body;
+  readonly expected: Expected;
+  readonly headers?: ObjectHeaders;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly mark: Mark;
+  /** For messages: what is being read. */
+  readonly what: string;
+}
+
+/** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
+export type StoreOutcome =
+  | { readonly outcome: 'stored'; readonly digest: Digest }
+  | { readonly outcome: 'wrong'; readonly detail: string };
+
+/**
+ * Writes bytes under a fresh storage key and makes sure that the backend stored them. Source bytes are hashed on the way
+ * and compared before the last one leaves. Throws `BackendError` (kind `body` when the source failed).
+ */
+export async function putVerified(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
+  const { storageKey, expected } = request;
+  let digest: Digest | undefined;
+  const { etag } = await to.put(
+    {
+      storageKey,
+      sizeBytes: expected.sizeBytes,
+      body: verifying(request.body, expected, request.what, (d) => {
+        digest = d;
+      }),
+      metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
+      ...(request.headers && { headers: request.headers }),
+      ...(expected.sha256 === undefined ? {} : { sha256: expected.sha256 }),
+    },
+    signal,
+  );
+  // An empty body may never be asked for its first chunk.
+  const sent = digest ?? (await digestOf(bodyOf(new Uint8Array())));
+  // An ETag that is the MD5 of what was sent proves it; any other proves nothing, so the bytes are read back.
+  if (etag.replaceAll('"', '') === sent.md5) return { outcome: 'stored', digest: sent };
+  const stored = await digestOf((await to.get(storageKey, {}, signal)).body);
+  if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
+  return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };
+}
