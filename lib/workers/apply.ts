@@ -1,0 +1,172 @@
+import type { Clock } from '../base/clock.ts';
+import type { Ids } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
+import {
+  type BackendConfig,
+  type Fingerprint,
+  type FleetFile,
+  fingerprintOf,
+  fingerprintsOverlap,
+} from '../config/fleet-file.ts';
+import { ConfigError } from '../config/problems.ts';
+import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
+import { readOwnership, writeOwner } from '../fleet/owner.ts';
+import { type FleetView, readFleet } from '../store/fleet-view.ts';
+import { fleetKey } from '../store/ledger.ts';
+import type { Change, Store } from '../store/port.ts';
+
+/** What `apply` needs from the process it runs in. */
+export interface ApplyDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly log: Log;
+  openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+  /** Finds out what a backend can do, by writing and deleting small objects below `.holdfast/probe/`. */
+  probe(config: BackendConfig): Promise<Capabilities>;
+}
+
+export interface ApplyOptions {
+  /** Claim buckets that belong to other tables: after the own tables were lost. */
+  readonly takeOver?: boolean;
+}
+
+export interface Applied {
+  readonly version: number;
+  readonly fleetId: string;
+  readonly probes: Readonly<Record<string, Capabilities>>;
+}
+
+/**
+ * Puts a fleet file in force: the only way it changes. Checks every backend, claims its bucket with an owner object while
+ * nothing is recorded there, probes what it can do, and writes the file as a new version, on condition of the one read.
+ *
+ * @throws ConfigError with every problem; StoreError when the store refuses
+ */
+export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
+  const view = await readFleet(deps.store, deps.clock.now());
+  const problems = fingerprintProblems(view, file);
+  const fleetId = await fleetIdOf(deps, view);
+  const probes: Record<string, Capabilities> = {};
+  for (const config of file.backends) {
+    const problem = await claim(deps, view, config, fleetId, options);
+    if (problem !== null) problems.push(problem);
+    else {
+      try {
+        probes[config.name] = await deps.probe(config);
+      } catch (error) {
+        problems.push(sentence(error));
+      }
+    }
+  }
+  if (problems.length > 0) throw new ConfigError('The fleet file cannot be applied', problems);
+  const version = await writeConfig(deps, view, file, fleetId, probes);
+  return { version, fleetId, probes };
+}
+
+/** A backend that still holds something must stay where it is, and no other may reach into it. */
+function fingerprintProblems(view: FleetView, file: FleetFile): string[] {
+  const holding = new Set(view.namedBackends());
+  const known = Object.entries(view.config?.fingerprints ?? {}).filter(([name]) => holding.has(name));
+  const show = ({ endpoint, bucket, prefix }: Fingerprint) => `${endpoint} bucket "${bucket}" prefix "${prefix}"`;
+  const problems: string[] = [];
+  for (const backend of file.backends) {
+    const now = fingerprintOf(backend);
+    for (const [name, before] of known) {
+      const isSame = before.endpoint === now.endpoint && before.bucket === now.bucket && before.prefix === now.prefix;
+      if (name === backend.name && !isSame) {
+        problems.push(`Backend "${name}" still holds objects at ${show(before)}; it cannot become ${show(now)}`);
+      }
+      if (name !== backend.name && fingerprintsOverlap(before, now)) {
+        problems.push(
+          `Backend "${backend.name}" at ${show(now)} overlaps "${name}", which still holds objects at ${show(before)}`,
+        );
+      }
+    }
+  }
+  return problems;
+}
+
+/** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
+async function fleetIdOf(deps: ApplyDeps, view: FleetView): Promise<string> {
+  const there = view.row('identity')?.data.fleetId;
+  if (typeof there === 'string') return there;
+  const fleetId = deps.ids.ulid();
+  const put = { pk: fleetKey, sk: 'identity', version: 1, data: { fleetId } };
+  const answer = await deps.store.write({ kind: 'row', put, expect: 'absent' });
+  if (answer.outcome === 'done') return fleetId;
+  throw new ConfigError('The fleet file cannot be applied', ['another `init` is running at this moment']);
+}
+
+async function claim(
+  deps: ApplyDeps,
+  view: FleetView,
+  config: BackendConfig,
+  fleetId: string,
+  options: ApplyOptions,
+): Promise<string | null> {
+  const { name } = config;
+  try {
+    const backend = await deps.openBackend(config, {}, 'read-write');
+    const owner = { fleetId, backend: name, tables: await deps.store.identity() };
+    const found = await readOwnership(backend, owner);
+    if (found.outcome === 'ours') return null;
+    const isNamed = view.namedBackends().includes(name);
+    if (!options.takeOver && found.outcome === 'another') {
+      return `The bucket of backend "${name}" belongs to another fleet ("${found.owner}"); \`init --take-over\` claims it`;
+    }
+    if (!options.takeOver && isNamed) {
+      return `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`;
+    }
+    await writeOwner(backend, owner);
+    return null;
+  } catch (error) {
+    return sentence(error);
+  }
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof BackendError) return error.message;
+  throw error;
+}
+
+async function writeConfig(
+  deps: ApplyDeps,
+  view: FleetView,
+  file: FleetFile,
+  fleetId: string,
+  probes: Readonly<Record<string, Capabilities>>,
+): Promise<number> {
+  const version = (view.config?.version ?? 0) + 1;
+  const holding = new Set(view.namedBackends());
+  const kept = Object.entries(view.config?.fingerprints ?? {}).filter(([name]) => holding.has(name));
+  const fingerprints = {
+    ...Object.fromEntries(kept),
+    ...Object.fromEntries(file.backends.map((b) => [b.name, fingerprintOf(b)])),
+  };
+  const data = { fleetId, file, fingerprints };
+  const changes: Change[] = [
+    { kind: 'row', put: { pk: fleetKey, sk: 'config', version, data }, expect: view.config?.version ?? 'absent' },
+    ...quotaSeeds(view, file),
+    ...file.backends.map(({ name }): Change => {
+      const row = view.row(`probe/${name}`);
+      const put = { pk: fleetKey, sk: `probe/${name}`, version: (row?.version ?? 0) + 1, data: { ...probes[name] } };
+      return { kind: 'row', put, expect: row?.version ?? 'absent' };
+    }),
+  ];
+  const answer = await deps.store.transact(changes, deps.ids.ulid());
+  if (answer.outcome === 'done') return version;
+  throw new ConfigError('The fleet file cannot be applied', [
+    'another version was applied meanwhile: look at it and apply again',
+  ]);
+}
+
+/** A quota that appears starts from what is known to be there; `recount --repair` mends what a commit in this instant missed. */
+function quotaSeeds(view: FleetView, file: FleetFile): Change[] {
+  return file.backends.flatMap(({ name, quotaBytes }): Change[] => {
+    const had = view.config?.file.backends.find((b) => b.name === name)?.quotaBytes ?? 0;
+    const bytes = view.usedBytes(name) - view.quotaBytesUsed(name);
+    if (quotaBytes === 0 || had > 0 || bytes === 0) return [];
+    return [{ kind: 'add', pk: fleetKey, sk: `quota/${name}`, add: { objects: 0, bytes } }];
+  });
+}

@@ -1,0 +1,12 @@
+import type { WorkerName } from '../config/parameters.ts';
+import { cleanupQueue } from './cleanup-queue.ts';
+import { pendingReaper } from './pending-reaper.ts';
+import { replicator } from './replicator.ts';
+import type { Worker } from './tick.ts';
+
+/** Every worker by name. */
+export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {
+  replicator,
+  'cleanup-queue': cleanupQueue,
+  'pending-reaper': pendingReaper,
+};
