@@ -1,0 +1,8 @@
+import { systemClock } from '../../lib/base/clock.ts';
+import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { storeContract } from './store.ts';
+
+storeContract('memory', async () => ({
+  fresh: async () => createMemoryStore({ clock: systemClock }),
+  close: async () => {},
+}));
