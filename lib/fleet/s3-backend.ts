@@ -1,0 +1,182 @@
+import { Readable } from 'node:stream';
+import { GetObjectCommand, type GetObjectCommandOutput, HeadObjectCommand } from '@aws-sdk/client-s3';
+import type { Body } from '../base/bytes.ts';
+import { type Backend, BackendError, type GetResult, type ObjectHeaders, type StoredObject } from './backend.ts';
+import { watchedBody } from './s3/answer-body.ts';
+import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
+import { deleteObjects } from './s3/deletion.ts';
+import { backendError, toBackendError } from './s3/errors.ts';
+import { listPage } from './s3/listing.ts';
+import { multipart } from './s3/multipart.ts';
+import { putObject } from './s3/put.ts';
+
+export type S3BackendOptions = S3ConnectionOptions;
+
+/** The backend port on a real bucket. */
+export interface S3Backend extends Backend {
+  /** For probing what the bucket can do, below the port. */
+  readonly connection: S3Connection;
+  /** Closes idle sockets. They keep no process alive, so that leaving it out only delays their end. */
+  close(): void;
+}
+
+/**
+ * One bucket (and prefix) through the AWS SDK. What the SDK can send again it retries; a streamed body is sent once, and
+ * so is a request whose second sending could be answered differently because of the first. Bodies of up to 256 KiB are
+ * signed with their digest; longer ones too when their SHA-256 is known. Capabilities not known to be there are not used.
+ */
+export function createS3Backend(options: S3BackendOptions): S3Backend {
+  const s3 = connectS3(options);
+  return {
+    name: s3.name,
+    connection: s3,
+    close: () => s3.close(),
+    put: (request, signal) => putObject(s3, request, signal),
+    get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),
+    head: (storageKey, signal) => headObject(s3, storageKey, signal),
+    delete: (requests, signal) => deleteObjects(s3, requests, signal),
+    list: (listOptions, signal) => listPage(s3, listOptions, signal),
+    ...multipart(s3),
+  };
+}
+
+async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<StoredObject | null> {
+  const input = {
+    Bucket: s3.bucket,
+    Key: s3.fullKey(storageKey),
+    ...(s3.capabilities.checksumSha256 === true ? { ChecksumMode: 'ENABLED' as const } : {}),
+  };
+  try {
+    const answer = await s3.call('look up', storageKey, signal, (sending) =>
+      s3.retrying.send(new HeadObjectCommand(input), sending),
+    );
+    return stored(answer, sizeOf(answer, s3, 'look up', storageKey));
+  } catch (error) {
+    if (error instanceof BackendError && error.kind === 'not-found') return null;
+    throw error;
+  }
+}
+
+async function getObject(
+  s3: S3Connection,
+  storageKey: string,
+  { range, ifMatch }: { readonly range?: readonly [number, number]; readonly ifMatch?: string },
+  signal?: AbortSignal,
+): Promise<GetResult> {
+  const input = {
+    Bucket: s3.bucket,
+    Key: s3.fullKey(storageKey),
+    ...(range === undefined ? {} : { Range: `bytes=${range[0]}-${range[1]}` }),
+    ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }),
+  };
+  const answer = await s3.call('read', storageKey, signal, (sending) =>
+    s3.retrying.send(new GetObjectCommand(input), sending),
+  );
+  try {
+    const lengthBytes = sizeOf(answer, s3, 'read', storageKey);
+    const sizeBytes = range === undefined ? lengthBytes : wholeSize(answer, range, lengthBytes);
+    const attempted = s3.attempted('read', storageKey);
+    if (sizeBytes === undefined) throw backendError('unsupported', attempted, 'it answered with another range');
+    if (ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== ifMatch) {
+      throw backendError('precondition', attempted, `its ETag is ${answer.ETag}, not ${ifMatch}`);
+    }
+    return { ...stored(answer, sizeBytes), body: objectBody(s3, storageKey, answer, lengthBytes, signal) };
+  } catch (error) {
+    if (answer.Body instanceof Readable) answer.Body.destroy();
+    throw error;
+  }
+}
+
+/** The size of the whole object, of which the range asked for was sent; undefined when another one was. */
+function wholeSize(
+  answer: GetObjectCommandOutput,
+  [first, last]: readonly [number, number],
+  lengthBytes: number,
+): number | undefined {
+  if (answer.ContentRange === undefined) return first === 0 && last >= lengthBytes - 1 ? lengthBytes : undefined;
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.ContentRange);
+  if (!match) return undefined;
+  const [from, to, sizeBytes] = match.slice(1).map(Number) as [number, number, number];
+  const isAsked = from === first && to === Math.min(last, sizeBytes - 1) && lengthBytes === to - from + 1;
+  return isAsked ? sizeBytes : undefined;
+}
+
+/** Counts the bytes of an answer: fewer than announced is an error, whether the connection broke or was closed. */
+function objectBody(
+  s3: S3Connection,
+  storageKey: string,
+  answer: GetObjectCommandOutput,
+  lengthBytes: number,
+  signal: AbortSignal | undefined,
+): Body {
+  const attempted = s3.attempted('read', storageKey);
+  if (!(answer.Body instanceof Readable)) throw backendError('unavailable', attempted, 'it answered without a body');
+  const stream = answer.Body;
+  // Between two reads of the consumer nobody listens; the error is met at the next one.
+  stream.on('error', () => {});
+  const chunks = watchedBody(stream, s3.clock, s3.timeouts.stallMs)[Symbol.asyncIterator]();
+  let received = 0;
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    let step: IteratorResult<Uint8Array>;
+    try {
+      step = await chunks.next();
+    } catch (error) {
+      const seen = toBackendError(error, attempted, signal);
+      throw seen.kind === 'unavailable' ? truncated(error) : seen;
+    }
+    received += step.done ? 0 : step.value.length;
+    if (step.done && received < lengthBytes) throw truncated();
+    return step;
+  };
+  const truncated = (cause?: unknown) =>
+    backendError('truncated', attempted, `the connection ended after ${received} of ${lengthBytes} bytes`, cause);
+  return { [Symbol.asyncIterator]: () => ({ next, return: () => chunks.return!() }) };
+}
+
+interface Described {
+  readonly ContentLength?: number | undefined;
+  readonly ETag?: string | undefined;
+  readonly LastModified?: Date | undefined;
+  readonly ContentType?: string | undefined;
+  readonly CacheControl?: string | undefined;
+  readonly ContentDisposition?: string | undefined;
+  readonly ContentEncoding?: string | undefined;
+  readonly ContentLanguage?: string | undefined;
+  readonly Metadata?: Record<string, string> | undefined;
+  readonly ChecksumSHA256?: string | undefined;
+  readonly ChecksumType?: string | undefined;
+}
+
+function sizeOf(answer: Described, s3: S3Connection, action: string, storageKey: string): number {
+  if (answer.ContentLength !== undefined) return answer.ContentLength;
+  throw backendError('unavailable', s3.attempted(action, storageKey), 'it announced no length');
+}
+
+function stored(answer: Described, sizeBytes: number): StoredObject {
+  const sha256 = answer.ChecksumType === 'COMPOSITE' ? undefined : fullDigest(answer.ChecksumSHA256);
+  return {
+    sizeBytes,
+    etag: answer.ETag ?? '',
+    headers: headersOf(answer),
+    metadata: answer.Metadata ?? {},
+    ...(answer.LastModified === undefined ? {} : { lastModified: answer.LastModified.getTime() }),
+    ...(sha256 === undefined ? {} : { sha256 }),
+  };
+}
+
+/** Undefined for the checksum of checksums of a multipart upload, `<base64>-<parts>`. */
+function fullDigest(checksum: string | undefined): string | undefined {
+  return checksum && /^[A-Za-z0-9+/]{43}=$/.test(checksum)
+    ? Buffer.from(checksum, 'base64').toString('hex')
+    : undefined;
+}
+
+function headersOf(answer: Described): ObjectHeaders {
+  return {
+    ...(answer.ContentType === undefined ? {} : { contentType: answer.ContentType }),
+    ...(answer.CacheControl === undefined ? {} : { cacheControl: answer.CacheControl }),
+    ...(answer.ContentDisposition === undefined ? {} : { contentDisposition: answer.ContentDisposition }),
+    ...(answer.ContentEncoding === undefined ? {} : { contentEncoding: answer.ContentEncoding }),
+    ...(answer.ContentLanguage === undefined ? {} : { contentLanguage: answer.ContentLanguage }),
+  };
+}

@@ -1,0 +1,50 @@
+import type { Readable } from 'node:stream';
+import type { Body } from '../../base/bytes.ts';
+import type { Clock } from '../../base/clock.ts';
+import { SilenceError } from './errors.ts';
+
+/**
+ * The bytes of an answer as they arrive. Throws `SilenceError` when none come for `stallMs` while somebody waits for
+ * them: a consumer that takes its time is not a silent backend. Leaving early, even before the first byte, destroys the
+ * socket.
+ */
+export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Body {
+  const chunks: AsyncIterator<Uint8Array> = answer[Symbol.asyncIterator]();
+  const over = new AbortController();
+  let waitingSince: number | undefined;
+  let isWatched = false;
+
+  const watch = async () => {
+    for (;;) {
+      const dueMs = waitingSince === undefined ? stallMs : waitingSince + stallMs - clock.now();
+      if (dueMs <= 0) break;
+      await clock.sleep(dueMs, over.signal);
+    }
+    answer.destroy(new SilenceError(`no bytes came for ${stallMs} ms`));
+  };
+
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    waitingSince = clock.now();
+    if (!isWatched) {
+      isWatched = true;
+      watch().catch(() => {}); // ended by `over`
+    }
+    try {
+      const step = await chunks.next();
+      waitingSince = undefined;
+      if (step.done) over.abort();
+      return step;
+    } catch (error) {
+      over.abort();
+      throw error;
+    }
+  };
+
+  const leave = async (): Promise<IteratorResult<Uint8Array>> => {
+    over.abort();
+    answer.destroy();
+    return { done: true, value: undefined };
+  };
+
+  return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
+}

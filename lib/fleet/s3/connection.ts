@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { S3Client } from '@aws-sdk/client-s3';
+import type { Clock } from '../../base/clock.ts';
+import type { Capabilities } from '../backend.ts';
+import { type Attempted, MissingCredentialsError, toBackendError } from './errors.ts';
+import { createTransport, type OnRequest, type S3Timeouts } from './transport.ts';
+
+export interface S3Keys {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+}
+
+/** Keys, or a function that fetches them; its failure is `missing-credentials`. */
+export type S3Credentials = S3Keys | (() => Promise<S3Keys>);
+
+export interface S3ConnectionOptions {
+  readonly name: string;
+  /** Absent for AWS itself. */
+  readonly endpoint?: string;
+  readonly region: string;
+  readonly bucket: string;
+  /** Empty, or ends in `/`. Prepended to every storage key. */
+  readonly prefix: string;
+  readonly pathStyle: boolean;
+  readonly credentials: S3Credentials;
+  /** Used by `delete` alone. */
+  readonly deleteCredentials?: S3Credentials;
+  readonly capabilities: Capabilities;
+  readonly clock: Clock;
+  /** [2 s to connect, 30 s to answer, 30 s without a byte] */
+  readonly timeouts?: Partial<S3Timeouts>;
+  /** Requests that may wait for an answer at a time, and idle sockets kept [64]. */
+  readonly maxSockets?: number;
+  /** Attempts of the SDK at a request that it can send again [3]. */
+  readonly attempts?: number;
+  readonly onRequest?: OnRequest;
+}
+
+/** How a call is sent: the SDK's own options. */
+export interface CallOptions {
+  readonly abortSignal?: AbortSignal;
+  readonly requestTimeout?: number;
+}
+
+/** What the parts of the S3 adapter share: the clients, and the edge at which errors are typed. */
+export interface S3Connection {
+  readonly name: string;
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly capabilities: Capabilities;
+  readonly clock: Clock;
+  readonly timeouts: S3Timeouts;
+  /** Sends again what failed in passing. A streamed body is never sent twice. */
+  readonly retrying: S3Client;
+  /** For requests whose second sending could be answered differently because the first one had its effect. */
+  readonly once: S3Client;
+  readonly deleting: S3Client;
+  /** Runs one call of the SDK. Throws `BackendError` alone. */
+  call<T>(
+    action: string,
+    storageKey: string,
+    signal: AbortSignal | undefined,
+    send: (options: CallOptions) => Promise<T>,
+  ): Promise<T>;
+  attempted(action: string, storageKey: string): Attempted;
+  /** The key in the bucket. */
+  fullKey(storageKey: string): string;
+  close(): void;
+}
+
+const quiet = () => {};
+/** Not the SDK's own no-op logger: seeing that one, parts of it fall back to the console. */
+const silentLogger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
+
+const defaultTimeouts: S3Timeouts = { connectMs: 2_000, answerMs: 30_000, stallMs: 30_000 };
+
+/** Opens the clients of one backend. No request is sent and no credential fetched before the first call. */
+export function connectS3(options: S3ConnectionOptions): S3Connection {
+  const { name, bucket, prefix, capabilities, clock, maxSockets = 64, attempts = 3, onRequest } = options;
+  const timeouts = { ...defaultTimeouts, ...options.timeouts };
+  const transport = createTransport({ clock, timeouts, maxSockets, onRequest });
+  const open = (credentials: S3Credentials, maxAttempts: number) => {
+    const client = new S3Client({
+      ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+      region: options.region,
+      forcePathStyle: options.pathStyle,
+      credentials: typeof credentials === 'function' ? () => fetchKeys(name, credentials) : credentials,
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      expectContinueHeader: false,
+      followRegionRedirects: false,
+      disableS3ExpressSessionAuth: true,
+      useArnRegion: false,
+      useDualstackEndpoint: false,
+      useFipsEndpoint: false,
+      retryMode: 'standard',
+      maxAttempts,
+      cacheMiddleware: true,
+      logger: silentLogger,
+      requestHandler: transport,
+    });
+    addIntegrityHeaders(client, capabilities);
+    return client;
+  };
+  const retrying = open(options.credentials, attempts);
+  const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey });
+  return {
+    name,
+    bucket,
+    prefix,
+    capabilities,
+    clock,
+    timeouts,
+    retrying,
+    once: open(options.credentials, 1),
+    deleting: options.deleteCredentials === undefined ? retrying : open(options.deleteCredentials, attempts),
+    attempted,
+    async call(action, storageKey, signal, send) {
+      try {
+        signal?.throwIfAborted();
+        return await send(signal ? { abortSignal: signal } : {});
+      } catch (error) {
+        throw toBackendError(error, attempted(action, storageKey), signal);
+      }
+    },
+    fullKey: (storageKey) => prefix + storageKey,
+    close: () => transport.destroy(),
+  };
+}
+
+async function fetchKeys(name: string, provider: () => Promise<S3Keys>): Promise<S3Keys> {
+  try {
+    return await provider();
+  } catch (cause) {
+    throw new MissingCredentialsError(`this process has no credentials for "${name}"`, { cause });
+  }
+}
+
+/**
+ * A known SHA-256 of a streamed body is signed, so that a backend which checks signatures checks the bytes with them;
+ * it is sent as a checksum only to those that know it. DeleteObjects goes with Content-MD5, which every backend takes.
+ */
+function addIntegrityHeaders(client: S3Client, capabilities: Capabilities): void {
+  client.middlewareStack.add(
+    (next, context) => (args) => {
+      const request = args.request as { headers: Record<string, string>; body?: unknown };
+      const { headers, body } = request;
+      const sha256 = headers['x-amz-checksum-sha256'];
+      if (sha256 !== undefined) {
+        if (body instanceof Readable) headers['x-amz-content-sha256'] = Buffer.from(sha256, 'base64').toString('hex');
+        if (capabilities.checksumSha256 !== true) delete headers['x-amz-checksum-sha256'];
+      }
+      if (context.commandName === 'DeleteObjectsCommand' && typeof body === 'string') {
+        for (const header of Object.keys(headers)) {
+          if (/^x-amz-(checksum-|sdk-checksum-)/.test(header)) delete headers[header];
+        }
+        headers['content-md5'] = createHash('md5').update(body).digest('base64');
+      }
+      return next(args);
+    },
+    { step: 'build', priority: 'low', name: 'holdfastIntegrity', override: true },
+  );
+}

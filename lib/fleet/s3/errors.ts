@@ -1,0 +1,154 @@
+import { BackendError, type BackendErrorKind } from '../backend.ts';
+
+/** What was being done when an error was met: the first half of its message. */
+export interface Attempted {
+  readonly backend: string;
+  /** A verb, and its preposition where it needs one: `read`, `list under`. */
+  readonly action: string;
+  readonly storageKey: string;
+}
+
+/** Thrown by the credentials provider of a connection: this process lacks what it needs, whatever the backend is doing. */
+export class MissingCredentialsError extends Error {
+  override readonly name = 'MissingCredentialsError';
+}
+
+/** Thrown when an answer, or the next bytes of one, did not come in time. Named so that the SDK retries it. */
+export class SilenceError extends Error {
+  override readonly name = 'TimeoutError';
+}
+
+const kindByCode: Readonly<Record<string, BackendErrorKind>> = {
+  NoSuchKey: 'not-found',
+  NotFound: 'not-found',
+  NoSuchVersion: 'not-found',
+  NoSuchBucket: 'no-bucket',
+  NoSuchUpload: 'no-upload',
+  InvalidAccessKeyId: 'credentials',
+  SignatureDoesNotMatch: 'credentials',
+  AuthorizationHeaderMalformed: 'credentials',
+  ExpiredToken: 'credentials',
+  InvalidToken: 'credentials',
+  TokenRefreshRequired: 'credentials',
+  InvalidSecurity: 'credentials',
+  RequestTimeTooSkewed: 'credentials',
+  SlowDown: 'throttled',
+  SlowDownRead: 'throttled',
+  SlowDownWrite: 'throttled',
+  Throttling: 'throttled',
+  ThrottlingException: 'throttled',
+  TooManyRequests: 'throttled',
+  TooManyRequestsException: 'throttled',
+  RequestLimitExceeded: 'throttled',
+  BandwidthLimitExceeded: 'throttled',
+  RequestTimeout: 'timeout',
+  PreconditionFailed: 'precondition',
+  EntityTooLarge: 'too-large',
+  QuotaExceeded: 'no-room',
+  InsufficientStorage: 'no-room',
+  XMinioStorageFull: 'no-room',
+  XMinioAdminBucketQuotaExceeded: 'no-room',
+  BadDigest: 'bad-digest',
+  InvalidDigest: 'bad-digest',
+  XAmzContentSHA256Mismatch: 'bad-digest',
+  XAmzContentChecksumMismatch: 'bad-digest',
+  NotImplemented: 'unsupported',
+  MethodNotAllowed: 'unsupported',
+};
+
+const kindByStatus: Readonly<Record<number, BackendErrorKind>> = {
+  401: 'denied',
+  403: 'denied',
+  404: 'not-found',
+  405: 'unsupported',
+  412: 'precondition',
+  413: 'too-large',
+  429: 'throttled',
+  501: 'unsupported',
+  507: 'no-room',
+};
+
+/** Turns whatever the SDK threw into a `BackendError`. One that is one already passes through. */
+export function toBackendError(error: unknown, attempted: Attempted, signal?: AbortSignal): BackendError {
+  if (error instanceof BackendError) return error;
+  const seen = look(error);
+  const kind = kindOf(seen, signal);
+  return backendError(kind, attempted, kind === 'cancelled' ? 'it was cancelled' : describe(seen), error);
+}
+
+/** `Cannot read "a/b" on "cold-1": <what is so>`. */
+export function backendError(
+  kind: BackendErrorKind,
+  { backend, action, storageKey }: Attempted,
+  whatIsSo: string,
+  cause?: unknown,
+): BackendError {
+  return new BackendError(
+    kind,
+    backend,
+    `Cannot ${action} ${JSON.stringify(storageKey)} on "${backend}": ${whatIsSo}`,
+    cause,
+  );
+}
+
+/** The kind of an error that an answer reports for one key, such as an entry of DeleteObjects. */
+export function kindOfCode(code: string): BackendErrorKind {
+  return (
+    kindByCode[code] ?? (code === 'AccessDenied' ? 'denied' : code === 'InternalError' ? 'unavailable' : 'rejected')
+  );
+}
+
+interface Seen {
+  readonly name: string;
+  readonly code: string | undefined;
+  readonly message: string;
+  /** Absent when no answer came at all. */
+  readonly status: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+interface SdkErrorShape {
+  readonly name?: unknown;
+  readonly code?: unknown;
+  readonly message?: unknown;
+  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $response?: { readonly statusCode?: number; readonly headers?: Readonly<Record<string, string>> };
+}
+
+function look(error: unknown): Seen {
+  const shape: SdkErrorShape = typeof error === 'object' && error !== null ? error : { message: error };
+  return {
+    name: String(shape.name ?? 'Error'),
+    code: typeof shape.code === 'string' ? shape.code : undefined,
+    message: String(shape.message ?? ''),
+    status: shape.$response?.statusCode ?? shape.$metadata?.httpStatusCode,
+    headers: shape.$response?.headers ?? {},
+  };
+}
+
+function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
+  if (seen.name === 'MissingCredentialsError') return 'missing-credentials';
+  if (seen.name === 'URIError') return 'rejected'; // a key with half a surrogate pair has no UTF-8
+  if (seen.status === undefined) return kindWithoutAnswer(seen, signal);
+  const kind = kindByCode[seen.name] ?? kindByStatus[seen.status] ?? kindOfClass(seen.status);
+  return kind === 'not-found' && seen.headers['x-amz-delete-marker'] === 'true' ? 'delete-marker' : kind;
+}
+
+/** An answer of 2xx that the SDK could not make sense of is the backend's fault as much as a 5xx. */
+function kindOfClass(status: number): BackendErrorKind {
+  return status >= 300 && status < 500 ? 'rejected' : 'unavailable';
+}
+
+/** The SDK renames resets to `TimeoutError`, so that the code of the socket's error goes first. */
+function kindWithoutAnswer(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
+  if (signal?.aborted) return 'cancelled';
+  if (seen.code === 'ETIMEDOUT') return 'timeout';
+  // Node refuses a header or a path before anything is sent.
+  if (seen.code?.startsWith('ERR_INVALID') || seen.code === 'ERR_UNESCAPED_CHARACTERS') return 'rejected';
+  return seen.code === undefined && seen.name === 'TimeoutError' ? 'timeout' : 'unavailable';
+}
+
+function describe(seen: Seen): string {
+  if (seen.status === undefined) return seen.message || seen.code || seen.name;
+  return `the backend answered ${seen.status} ${seen.name}${seen.message ? ` (${seen.message.split('\n')[0]})` : ''}`;
+}

@@ -1,0 +1,121 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  ListPartsCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { type Backend, BackendError, type CompletedPart } from '../backend.ts';
+import type { S3Connection } from './connection.ts';
+import { backendError } from './errors.ts';
+import { decodeKey } from './listing.ts';
+import { headerInput, sendBody } from './put.ts';
+
+type Multipart = Pick<
+  Backend,
+  'createUpload' | 'uploadPart' | 'listParts' | 'completeUpload' | 'abortUpload' | 'openUploads'
+>;
+
+/** Putting the parts of a big object together can take a backend longer than any other answer. */
+const completionFactor = 10;
+
+export function multipart(s3: S3Connection): Multipart {
+  const at = (storageKey: string) => ({ Bucket: s3.bucket, Key: s3.fullKey(storageKey) });
+  return {
+    async createUpload({ storageKey, headers, metadata }, signal) {
+      const { UploadId: uploadId } = await s3.call('begin an upload of', storageKey, signal, (sending) =>
+        s3.retrying.send(
+          new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(headers, metadata) }),
+          sending,
+        ),
+      );
+      if (!uploadId) {
+        throw backendError('unavailable', s3.attempted('begin an upload of', storageKey), 'it named no upload');
+      }
+      return { uploadId };
+    },
+
+    async uploadPart(request, signal) {
+      const { storageKey, uploadId, partNumber } = request;
+      const input = { ...at(storageKey), UploadId: uploadId, PartNumber: partNumber };
+      const answer = await sendBody(s3, `write part ${partNumber} of`, request, signal, (body, sending) =>
+        s3.retrying.send(new UploadPartCommand({ ...input, ...body }), sending),
+      );
+      return { etag: answer.ETag ?? '' };
+    },
+
+    async listParts(storageKey, uploadId, signal) {
+      const parts: CompletedPart[] = [];
+      for (let marker: string | undefined; ; ) {
+        const input = { ...at(storageKey), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) };
+        const page = await s3.call('list the parts of', storageKey, signal, (sending) =>
+          s3.retrying.send(new ListPartsCommand(input), sending),
+        );
+        for (const part of page.Parts ?? []) {
+          parts.push({ partNumber: part.PartNumber ?? 0, etag: part.ETag ?? '', sizeBytes: part.Size ?? 0 });
+        }
+        if (!page.IsTruncated) return parts;
+        const next = page.NextPartNumberMarker;
+        if (!next || next === marker) throw endless(s3, 'list the parts of', storageKey);
+        marker = next;
+      }
+    },
+
+    async completeUpload({ storageKey, uploadId, parts }, signal) {
+      const input = {
+        ...at(storageKey),
+        UploadId: uploadId,
+        MultipartUpload: { Parts: parts.map((part) => ({ PartNumber: part.partNumber, ETag: part.etag })) },
+      };
+      const requestTimeout = s3.timeouts.answerMs * completionFactor;
+      // Sent once: to a second sending, many backends answer that there is no such upload, although it is complete.
+      const answer = await s3.call('complete the upload of', storageKey, signal, (sending) =>
+        s3.once.send(new CompleteMultipartUploadCommand(input), { ...sending, requestTimeout }),
+      );
+      return { etag: answer.ETag ?? '' };
+    },
+
+    async abortUpload(storageKey, uploadId, signal) {
+      try {
+        await s3.call('abort an upload of', storageKey, signal, (sending) =>
+          s3.retrying.send(new AbortMultipartUploadCommand({ ...at(storageKey), UploadId: uploadId }), sending),
+        );
+      } catch (error) {
+        if (!(error instanceof BackendError && (error.kind === 'no-upload' || error.kind === 'not-found'))) throw error;
+      }
+    },
+
+    async openUploads(storageKey, signal) {
+      const key = s3.fullKey(storageKey);
+      const open: string[] = [];
+      let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
+      for (;;) {
+        const page = await s3.call('list the uploads of', storageKey, signal, (sending) =>
+          s3.retrying.send(
+            new ListMultipartUploadsCommand({ Bucket: s3.bucket, Prefix: key, EncodingType: 'url', ...after }),
+            sending,
+          ),
+        );
+        for (const upload of page.Uploads ?? []) {
+          if (decodeKey(upload.Key ?? '', page.EncodingType) === key && upload.UploadId) open.push(upload.UploadId);
+        }
+        if (!page.IsTruncated) return open;
+        const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
+        const marker = page.NextUploadIdMarker;
+        if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.UploadIdMarker)) {
+          throw endless(s3, 'list the uploads of', storageKey);
+        }
+        after = { KeyMarker: keyMarker, ...(marker ? { UploadIdMarker: marker } : {}) };
+      }
+    },
+  };
+}
+
+function endless(s3: S3Connection, action: string, storageKey: string): BackendError {
+  return backendError(
+    'unavailable',
+    s3.attempted(action, storageKey),
+    'its listing says that there is more, but not where',
+  );
+}

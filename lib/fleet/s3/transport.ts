@@ -1,0 +1,112 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { Readable } from 'node:stream';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { collect } from '../../base/bytes.ts';
+import type { Clock } from '../../base/clock.ts';
+import { watchedBody } from './answer-body.ts';
+
+export interface S3Timeouts {
+  /** Until a connection stands. */
+  readonly connectMs: number;
+  /** From a request, or the last byte of one that is streamed, to the head of its answer. */
+  readonly answerMs: number;
+  /** Between two signs of life while bytes flow, either way. */
+  readonly stallMs: number;
+}
+
+/** One physical request, told before it is sent: retries are told too. `sentBytes` is the length of its body. */
+export type OnRequest = (operation: string, sentBytes: number) => void;
+
+export interface TransportOptions {
+  readonly clock: Clock;
+  readonly timeouts: S3Timeouts;
+  readonly maxSockets: number;
+  readonly onRequest?: OnRequest | undefined;
+}
+
+type Handle = NodeHttpHandler['handle'];
+export type Transport = Pick<
+  NodeHttpHandler,
+  'handle' | 'destroy' | 'updateHttpClientConfig' | 'httpHandlerConfigs' | 'metadata'
+>;
+
+const maxAnswerBytes = 64 * 2 ** 20;
+
+/** Above what peers commonly keep: a socket idle for longer may be dead without a sign, so it is not used again. */
+const idleSocketMs = 15_000;
+
+/**
+ * Sends the SDK's requests over kept-alive sockets. Except for the body of an object, answers are read whole here, where
+ * a stall is noticed, and `maxSockets` requests at most wait for an answer at a time: queueing here, instead of inside
+ * the agent, keeps a busy process from taking its own queue for a silent backend. Streamed bodies, either way, do not
+ * queue: one may be the source of another, and their number is bounded by those who hold them.
+ */
+export function createTransport({ clock, timeouts, maxSockets, onRequest }: TransportOptions): Transport {
+  const agent = {
+    keepAlive: true,
+    maxSockets: Number.POSITIVE_INFINITY,
+    maxFreeSockets: maxSockets,
+    timeout: idleSocketMs,
+  };
+  const node = new NodeHttpHandler({
+    httpAgent: new HttpAgent(agent),
+    httpsAgent: new HttpsAgent(agent),
+    connectionTimeout: timeouts.connectMs,
+    requestTimeout: timeouts.answerMs,
+    throwOnRequestTimeout: true,
+    socketTimeout: 0,
+  });
+  const turns = createTurns(maxSockets);
+
+  const handle: Handle = async (request, options) => {
+    const isStreamed = request.body instanceof Readable;
+    if (!isStreamed) await turns.take();
+    try {
+      onRequest?.(request.query['x-id']?.toString() ?? request.method, Number(request.headers['content-length'] ?? 0));
+      const { response } = await node.handle(request, options);
+      const isObject = request.method === 'GET' && request.query['x-id'] === 'GetObject' && response.statusCode < 300;
+      if (!isObject) response.body = await readWhole(response.body, clock, timeouts.stallMs);
+      return { response };
+    } finally {
+      if (!isStreamed) turns.giveBack();
+    }
+  };
+
+  return {
+    metadata: node.metadata,
+    handle,
+    destroy: () => node.destroy(),
+    updateHttpClientConfig: (key, value) => node.updateHttpClientConfig(key, value),
+    httpHandlerConfigs: () => node.httpHandlerConfigs(),
+  };
+}
+
+async function readWhole(answer: Readable, clock: Clock, stallMs: number): Promise<Uint8Array> {
+  let sizeBytes = 0;
+  const bounded = async function* () {
+    for await (const chunk of watchedBody(answer, clock, stallMs)) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxAnswerBytes) throw new Error(`the answer is longer than ${maxAnswerBytes} bytes`);
+      yield chunk;
+    }
+  };
+  return collect(bounded());
+}
+
+/** First come, first served. */
+function createTurns(size: number) {
+  let free = size;
+  const waiting: (() => void)[] = [];
+  return {
+    async take(): Promise<void> {
+      if (free > 0) free -= 1;
+      else await new Promise<void>((resolve) => waiting.push(resolve));
+    },
+    giveBack(): void {
+      const next = waiting.shift();
+      if (next) next();
+      else free += 1;
+    },
+  };
+}
