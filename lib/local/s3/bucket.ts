@@ -11,10 +11,11 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { type BucketPaths, fileName } from './disk-layout.ts';
 import type { Ids } from './ids.ts';
+import { openJournal, readJournal } from './journal.ts';
 import type { ObjectDraft, ObjectVersion } from './object-version.ts';
 import { createSortedKeys, type SortedKeys } from './sorted-keys.ts';
 import type { Spooled } from './spool.ts';
@@ -43,7 +44,7 @@ export interface Bucket {
   current(key: string): ObjectVersion | undefined;
   version(key: string, versionId: string): ObjectVersion | undefined;
   put(draft: ObjectDraft, body: Spooled): ObjectVersion;
-  /** Rewrites the sidecar. */
+  /** Call it after a change of tags. */
   update(version: ObjectVersion): void;
   /** Without a version id: removes the object, or lays a delete marker over it where versions are kept. */
   remove(key: string): ObjectVersion | undefined;
@@ -52,6 +53,7 @@ export interface Bucket {
   open(version: ObjectVersion): OpenVersion | undefined;
   path(version: ObjectVersion): string;
   temporaryPath(): string;
+  close(): void;
 }
 
 interface BucketState {
@@ -66,16 +68,16 @@ export interface BucketDeps {
 }
 
 export function openBucket(deps: BucketDeps, name: string, paths: BucketPaths): Bucket {
-  for (const path of [paths.objects, paths.meta, paths.uploads, paths.temporary]) mkdirSync(path, { recursive: true });
+  for (const path of [paths.objects, paths.uploads, paths.temporary]) mkdirSync(path, { recursive: true });
   const state = readState(deps, paths);
-  recoverTemporary(paths);
   const index = readIndex(deps, paths);
   const keys = createSortedKeys(index.keys());
-
-  const nameOf = (version: ObjectVersion) => fileName(version.key, version.versionId, deps.isCaseBlind);
-  const dataPath = (version: ObjectVersion) => join(paths.objects, nameOf(version));
-  const metaPath = (version: ObjectVersion) => join(paths.meta, `${nameOf(version)}.json`);
   const temporaryPath = () => join(paths.temporary, deps.ids.next());
+  const live = () => [...index.values()].flat();
+  const journal = openJournal({ path: paths.journal, temporary: temporaryPath(), live });
+
+  const dataPath = ({ key, versionId }: ObjectVersion) =>
+    join(paths.objects, fileName(key, versionId, deps.isCaseBlind));
 
   const add = (version: ObjectVersion) => {
     const others = (index.get(version.key) ?? []).filter((other) => other.versionId !== version.versionId);
@@ -99,15 +101,16 @@ export function openBucket(deps: BucketDeps, name: string, paths: BucketPaths): 
   const writeMarker = (key: string): ObjectVersion => {
     const empty = { isDeleteMarker: true, sizeBytes: 0, etag: '', headers: {}, metadata: {}, tags: {} };
     const marker: ObjectVersion = { ...newVersion(key), ...empty };
-    replaceFile(temporaryPath(), metaPath(marker), JSON.stringify(marker));
+    journal.append({ put: marker });
     rmSync(dataPath(marker), { force: true });
     add(marker);
     return marker;
   };
   const removeVersion = (version: ObjectVersion) => {
-    // Data first: a sidecar without data is dropped at the next start, data without a sidecar would stay.
-    rmSync(dataPath(version), { force: true });
-    rmSync(metaPath(version), { force: true });
+    // The file first: a line without a file is forgotten at the next start, a file without a line would stay.
+    if (!version.isDeleteMarker) rmSync(dataPath(version), { force: true });
+    const { key, versionId } = version;
+    journal.append({ remove: { key, versionId } });
     drop(version);
   };
   const ifStillThere = (version: ObjectVersion | undefined): ObjectVersion | undefined => {
@@ -143,15 +146,13 @@ export function openBucket(deps: BucketDeps, name: string, paths: BucketPaths): 
         ...draft,
       };
       const data = body.toFile();
-      const sidecar = `${data}.json`;
-      writeFileSync(sidecar, JSON.stringify(version));
+      journal.append({ put: version, from: basename(data) });
       renameSync(data, dataPath(version));
-      renameSync(sidecar, metaPath(version));
       add(version);
       return version;
     },
     update(version) {
-      replaceFile(temporaryPath(), metaPath(version), JSON.stringify(version));
+      journal.append({ put: version });
     },
     remove(key) {
       if (state.versioning !== 'Unversioned') return writeMarker(key);
@@ -170,6 +171,7 @@ export function openBucket(deps: BucketDeps, name: string, paths: BucketPaths): 
     },
     path: dataPath,
     temporaryPath,
+    close: () => journal.close(),
   };
 }
 
@@ -190,47 +192,24 @@ function replaceFile(temporary: string, path: string, text: string): void {
   renameSync(temporary, path);
 }
 
-function recoverTemporary(paths: BucketPaths): void {
-  const names = new Set(readdirSync(paths.temporary));
-  for (const name of names) {
-    const path = join(paths.temporary, name);
-    const isLoneSidecar = name.endsWith('.json') && !names.has(name.slice(0, -'.json'.length));
-    const moveTo = isLoneSidecar ? sidecarHome(path, paths) : undefined;
-    if (moveTo === undefined) rmSync(path, { force: true, recursive: true });
-    else renameSync(path, moveTo);
-  }
-}
-
-function sidecarHome(path: string, paths: BucketPaths): string | undefined {
-  const version = readSidecar(path);
-  if (!version) return undefined;
-  const isAt = (isCaseBlind: boolean) =>
-    existsSync(join(paths.objects, fileName(version.key, version.versionId, isCaseBlind)));
-  const isCaseBlind = !isAt(false) && isAt(true);
-  return join(paths.meta, `${fileName(version.key, version.versionId, isCaseBlind)}.json`);
-}
-
+/** Brings the files and the journal to agreement. */
 function readIndex(deps: BucketDeps, paths: BucketPaths): Map<string, ObjectVersion[]> {
   const index = new Map<string, ObjectVersion[]>();
-  const data = new Set(readdirSync(paths.objects));
-  for (const file of readdirSync(paths.meta)) {
-    const version = readSidecar(join(paths.meta, file));
-    const name = file.slice(0, -'.json'.length);
-    if (!version || (!version.isDeleteMarker && !data.has(name))) {
-      rmSync(join(paths.meta, file), { force: true });
-      continue;
+  const unfinished = new Set(readdirSync(paths.temporary));
+  const files = new Set(readdirSync(paths.objects));
+  for (const { put: version, from } of readJournal(paths.journal)) {
+    const name = fileName(version.key, version.versionId, deps.isCaseBlind);
+    if (from !== undefined && unfinished.has(from)) {
+      renameSync(join(paths.temporary, from), join(paths.objects, name));
+      files.add(name);
     }
-    if (name !== fileName(version.key, version.versionId, deps.isCaseBlind)) continue;
-    index.set(version.key, [...(index.get(version.key) ?? []), version]);
+    if (!version.isDeleteMarker && !files.has(name)) continue;
+    const others = index.get(version.key);
+    if (others) others.push(version);
+    else index.set(version.key, [version]);
   }
   for (const versions of index.values()) versions.sort((a, b) => b.order - a.order);
+  for (const name of readdirSync(paths.temporary))
+    rmSync(join(paths.temporary, name), { force: true, recursive: true });
   return index;
-}
-
-function readSidecar(path: string): ObjectVersion | undefined {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as ObjectVersion;
-  } catch {
-    return undefined;
-  }
 }

@@ -7,9 +7,9 @@ import { join } from 'node:path';
  *     <dir>/server.json                       how often a server has started here; makes ids unique
  *     <dir>/<bucket>/bucket.json              when it was created, its versioning
  *     <dir>/<bucket>/objects/<name>           the bytes of an object, nothing else
- *     <dir>/<bucket>/meta/<name>.json         its sidecar: key, ETag, checksums, headers, user metadata, tags
+ *     <dir>/<bucket>/journal.jsonl            per change one line: key, ETag, checksums, headers, user metadata, tags
  *     <dir>/<bucket>/uploads/<id>.json        an open multipart upload
- *     <dir>/<bucket>/uploads/<id>.<n>[.json]  part n of it, and the part's sidecar
+ *     <dir>/<bucket>/uploads/<id>.<n>[.json]  part n of it, and what is known of the part
  *     <dir>/<bucket>/tmp/                     what is being written right now
  *
  * `<name>` is the key with every byte outside `A-Z a-z 0-9 - _ . ~ ! @ + = ,`
@@ -18,15 +18,16 @@ import { join } from 'node:path';
  * the key>`; the version of an object in a versioned bucket ends in
  * `%v<version id>`. Neither can be part of an escaped key.
  *
- * A write puts data and sidecar into `tmp/` and renames first the data, then
- * the sidecar. So a sidecar alone in `tmp/` belongs to data already in place:
- * the next start moves it there. Anything else in `tmp/` is removed.
+ * A write puts its bytes into `tmp/`, then its line into the journal, then
+ * renames the bytes into place. The next start finishes a rename that a crash
+ * has kept from happening, and empties `tmp/`. A line whose file is gone is
+ * forgotten: who removes a file by hand has removed the object.
  */
 export interface BucketPaths {
   root: string;
   bucket: string;
   objects: string;
-  meta: string;
+  journal: string;
   uploads: string;
   temporary: string;
 }
@@ -39,7 +40,7 @@ export function bucketPaths(dir: string, name: string): BucketPaths {
     root,
     bucket: join(root, 'bucket.json'),
     objects: join(root, 'objects'),
-    meta: join(root, 'meta'),
+    journal: join(root, 'journal.jsonl'),
     uploads: join(root, 'uploads'),
     temporary: join(root, 'tmp'),
   };

@@ -1,6 +1,6 @@
 import type { StoredChecksum } from './payload.ts';
 
-/** One version of an object, as its sidecar holds it. */
+/** One version of an object, as its line in the journal holds it. */
 export interface ObjectVersion {
   key: string;
   /** `null` unless the bucket keeps versions. */

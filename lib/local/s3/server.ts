@@ -101,6 +101,7 @@ export async function createS3Server(options: S3ServerOptions): Promise<S3Server
       faults.clear();
       for (const socket of sockets) socket.destroy();
       await Promise.all([closed, control?.close(), ...running]);
+      store.close();
     },
   };
 }

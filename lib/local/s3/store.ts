@@ -20,6 +20,7 @@ export interface Store {
   bucket(name: string): StoredBucket;
   create(name: string): StoredBucket;
   delete(bucket: StoredBucket): void;
+  close(): void;
 }
 
 export function openStore(dir: string, clock: Clock): Store {
@@ -55,7 +56,12 @@ export function openStore(dir: string, clock: Clock): Store {
     delete(bucket) {
       if (bucket.keys.size > 0) throw new S3Error('BucketNotEmpty', { fields: { BucketName: bucket.name } });
       buckets.delete(bucket.name);
+      bucket.close();
       rmSync(bucket.paths.root, { recursive: true, force: true });
+    },
+    close() {
+      for (const bucket of buckets.values()) bucket.close();
+      buckets.clear();
     },
   };
 }

@@ -92,8 +92,6 @@ describe('objects', () => {
       new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/from%20here` }),
     );
     expect(answer.CopyObjectResult?.ETag).toBe(`"${createHash('md5').update('copied').digest('hex')}"`);
-      '"57bdb49e5b69a82d12aa1c2d7daadb1f"'.length === 34 ? answer.CopyObjectResult?.ETag : '',
-    );
     const got = await get('to');
     expect(got.bytes.toString()).toBe('copied');
     expect(got.Metadata).toEqual({ colour: 'blue' });
