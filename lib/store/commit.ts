@@ -106,7 +106,13 @@ function touches(swap: Swap): string[] {
 }
 
 async function commitGroup(deps: CommitDeps, group: Pending[], deadline: number, outcomes: Outcome[]): Promise<void> {
-  let live = group;
+  const hopeless = new Set<Pending>();
+  for (const backend of new Set(group.flatMap((pending) => [...reservedBy(pending).keys()]))) {
+    const quota = deps.quotaOf(backend);
+    // The gate may be absent, so what would not even fit an empty backend is told apart here.
+    if (quota > 0) grantRoom(group, hopeless, outcomes, backend, quota);
+  }
+  let live = group.filter((pending) => !hopeless.has(pending));
   let attempt = 0;
   while (live.length > 0) {
     const stripe = Math.floor(deps.ids.random() * deps.stripes);
@@ -152,24 +158,34 @@ function settleRefused(
       out.add(owner);
     }
   }
-  // Room is granted in order; only what exceeds it has none.
   for (const [i, refusal] of refusals.entries()) {
     const { change } = tagged[i]!;
     if (refusal?.cause !== 'counter' || change.kind !== 'add') continue;
     const backend = change.sk.slice('quota/'.length);
-    let room = deps.quotaOf(backend) - (refusal.seen?.bytes ?? 0);
-    for (const pending of live) {
-      const needed = reservedBy(pending).get(backend) ?? 0;
-      if (out.has(pending) || needed === 0) continue;
-      if (needed <= room) {
-        room -= needed;
-      } else {
-        outcomes[pending.index] = { outcome: 'no-room', backend };
-        out.add(pending);
-      }
-    }
+    grantRoom(live, out, outcomes, backend, deps.quotaOf(backend) - (refusal.seen?.bytes ?? 0));
   }
   return live.filter((pending) => !out.has(pending));
+}
+
+/** Grants room in order; only what exceeds it has none. */
+function grantRoom(
+  live: readonly Pending[],
+  out: Set<Pending>,
+  outcomes: Outcome[],
+  backend: string,
+  roomBytes: number,
+): void {
+  let room = roomBytes;
+  for (const pending of live) {
+    const needed = reservedBy(pending).get(backend) ?? 0;
+    if (out.has(pending) || needed === 0) continue;
+    if (needed <= room) {
+      room -= needed;
+    } else {
+      outcomes[pending.index] = { outcome: 'no-room', backend };
+      out.add(pending);
+    }
+  }
 }
 
 /** An orphan whose item exists already is not in the way: the next attempt rewrites that item. */

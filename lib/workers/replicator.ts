@@ -124,14 +124,16 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   for (const target of targets) {
     if (needed === 0) break;
     if (turn.failedTargets.has(target.name) || !hasRoom(turn, target, object.sizeBytes)) continue;
-    const leave = await turn.admission.enter(object.sizeBytes);
     plan(turn, target.name, object.sizeBytes);
+    const leave = await turn.admission.enter(object.sizeBytes);
     const isMade = await copyTo(turn, attempt, target.name).finally(leave);
     if (isMade) needed -= 1;
     else plan(turn, target.name, -object.sizeBytes);
     if (attempt.reason === 'no-source') return;
   }
-  if (Object.keys(attempt.made).length > 0) attempt.verdict = 'succeeded';
+  if (Object.keys(attempt.made).length === 0) return;
+  attempt.verdict = 'succeeded';
+  delete attempt.reason;
 }
 
 function end(attempt: Attempt, verdict: Verdict, reason: string): void {

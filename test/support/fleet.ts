@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto';
+import { collect } from '../../lib/base/bytes.ts';
+import type { Clock } from '../../lib/base/clock.ts';
+import { type Ids, idsFrom } from '../../lib/base/ids.ts';
+import { type LogFields, silentLog } from '../../lib/base/log.ts';
+import { createClient, type Holdfast } from '../../lib/client/client.ts';
+import { parseFleetFile } from '../../lib/config/fleet-file.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { Backend } from '../../lib/fleet/backend.ts';
+import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { storageKey } from '../../lib/store/keys.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
+import type { Store } from '../../lib/store/port.ts';
+import { apply } from '../../lib/workers/apply.ts';
+import { type Recounted, recount } from '../../lib/workers/recount.ts';
+import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+
+/** A call of a port, before it has its effect. Throwing refuses it; awaiting holds it up; `after` sees its result. */
+export type Hook = (call: { port: string; method: string; args: readonly unknown[] }) => unknown;
+
+/** Wraps every method of a port so that tests see, hold up and refuse its calls. */
+export function hooked<T extends object>(
+  port: string,
+  target: T,
+  before: () => Hook | undefined,
+  after: () => Hook | undefined,
+): T {
+  return new Proxy(target, {
+    get(object, method, receiver) {
+      const value = Reflect.get(object, method, receiver);
+      if (typeof value !== 'function') return value;
+      return async (...args: unknown[]) => {
+        await before()?.({ port, method: String(method), args });
+        const result = await value.apply(object, args);
+        await after()?.({ port, method: String(method), args });
+        return result;
+      };
+    },
+  });
+}
+
+/** A clock that stands still until a test moves it; waits of up to ten seconds pass at once. */
+export interface ManualClock extends Clock {
+  advance(ms: number): void;
+}
+
+export function createManualClock(start = Date.UTC(2026, 0, 5)): ManualClock {
+  let now = start;
+  const sleepers = new Set<{ at: number; wake: () => void }>();
+  const advance = (ms: number) => {
+    now += ms;
+    for (const sleeper of sleepers) if (sleeper.at <= now) sleeper.wake();
+  };
+  return {
+    now: () => now,
+    advance,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason);
+        if (ms <= 10_000) {
+          advance(ms);
+          return resolve();
+        }
+        const sleeper = {
+          at: now + ms,
+          wake: () => {
+            sleepers.delete(sleeper);
+            resolve();
+          },
+        };
+        sleepers.add(sleeper);
+        signal?.addEventListener('abort', () => {
+          sleepers.delete(sleeper);
+          reject(signal.reason);
+        });
+      }),
+  };
+}
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export interface TestFleetOptions {
+  readonly backends?: readonly (string | { readonly name: string; readonly [field: string]: unknown })[];
+  readonly policies?: Record<string, unknown>;
+  readonly routing?: 'pack' | 'spread';
+  readonly env?: Record<string, string>;
+  readonly seed?: number;
+}
+
+/** A whole fleet on the in-memory twins, with its clock, library and workers. */
+export interface TestFleet {
+  readonly clock: ManualClock;
+  readonly ids: Ids;
+  readonly store: MemoryStore;
+  readonly backends: Readonly<Record<string, MemoryBackend>>;
+  readonly logs: (LogFields & { level: string; sentence: string })[];
+  readonly client: Holdfast;
+  /** Called before and after each port call of workers and client. */
+  before: Hook | undefined;
+  after: Hook | undefined;
+  readonly env: Record<string, string>;
+  readonly deps: TickDeps;
+  tick(worker: WorkerName, event?: Partial<TickEvent>): Promise<TickReport>;
+  /** Ticks the named workers in turn until none finds work, moving time on by a minute each. */
+  settle(names?: readonly WorkerName[], minutes?: number): Promise<void>;
+  apply(change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing'>): Promise<void>;
+  newClient(): Holdfast;
+  entry(key: string): Entry | undefined;
+  object(key: string): ObjectRecord;
+  queue(): QueueItem[];
+  /** Bytes of each recorded copy, by backend; null where there are none. */
+  copiesOf(key: string): Record<string, string | null>;
+  read(key: string): Promise<string | null>;
+  recount(): Promise<Recounted>;
+  /** Storage keys on a backend, owner object aside. */
+  keysOn(backend: string): string[];
+}
+
+export async function createTestFleet(options: TestFleetOptions = {}): Promise<TestFleet> {
+  const clock = createManualClock();
+  const ids = idsFrom(clock, seeded(options.seed ?? 1));
+  const store = createMemoryStore({ clock });
+  const backends: Record<string, MemoryBackend> = {};
+  const handles: Record<string, Backend> = {};
+  const logs: TestFleet['logs'] = [];
+  const log = (level: string) => (sentence: string, fields?: LogFields) =>
+    void logs.push({ level, sentence, ...fields });
+  const env: Record<string, string> = { ...options.env };
+  const before = () => fleet.before;
+  const after = () => fleet.after;
+  const hookedStore: Store = hooked('store', store, before, after);
+  const deps: TickDeps = {
+    store: hookedStore,
+    clock,
+    ids,
+    log: { ...silentLog, info: log('info'), warn: log('warn'), error: log('error') },
+    env,
+    unreported: new Map(),
+    openBackend: async ({ name }) => handles[name]!,
+  };
+  const put = async (change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing'>) => {
+    const list = (change.backends ?? ['a', 'b', 'c']).map((b) => (typeof b === 'string' ? { name: b } : b));
+    for (const { name } of list) {
+      if (backends[name] !== undefined) continue;
+      backends[name] = createMemoryBackend({ name, clock });
+      handles[name] = hooked(name, backends[name] as Backend, before, after);
+    }
+    const file = parseFleetFile({
+      backends: list.map((b) => ({
+        endpoint: 'http://127.0.0.1:1',
+        bucket: `bucket-${b.name}`,
+        credentials: 'role',
+        ...b,
+      })),
+      policies: change.policies ?? { default: { factor: 2 } },
+      routing: change.routing ?? 'pack',
+    });
+    await apply(
+      {
+        ...deps,
+        store,
+        openBackend: async ({ name }) => backends[name]!,
+        probe: async ({ name }) => backends[name]!.capabilities,
+      },
+      file,
+    );
+  };
+  const fleet: TestFleet = {
+    clock,
+    ids,
+    store,
+    backends,
+    logs,
+    env,
+    deps,
+    before: undefined,
+    after: undefined,
+    client: createClient(deps),
+    newClient: () => createClient(deps),
+    apply: put,
+    tick: (name, event = {}) => runTick(deps, workers[name]!, { deadline: clock.now() + 300_000, ...event }),
+    async settle(names = ['replicator', 'cleanup-queue', 'pending-reaper'], minutes = 30) {
+      for (let minute = 0; minute < minutes; minute += 1) {
+        for (const name of names) await fleet.tick(name);
+        clock.advance(60_000);
+      }
+    },
+    entry: (key) => [...store.allObjects()].find((e) => e.key === key),
+    object(key) {
+      const entry = fleet.entry(key);
+      if (entry?.kind !== 'object') throw new Error(`There is no object "${key}"`);
+      return entry;
+    },
+    queue: () => [...store.allQueueItems()].sort((x, y) => (x.id < y.id ? -1 : 1)),
+    copiesOf(key) {
+      const { copies } = fleet.object(key);
+      const bytesOf = (name: string, copyId: string) => backends[name]!.peek(storageKey(key, copyId))?.bytes;
+      return Object.fromEntries(
+        Object.entries(copies).map(([name, copyId]) => {
+          const bytes = bytesOf(name, copyId);
+          return [name, bytes === undefined ? null : Buffer.from(bytes).toString()];
+        }),
+      );
+    },
+    async read(key) {
+      const found = await fleet.newClient().get(key);
+      return found === null ? null : (await collect(found.body)).toString();
+    },
+    recount: () => recount({ store, clock, ids }, false),
+    keysOn: (name) => [...backends[name]!.contents().keys()].filter((key) => !key.startsWith('.holdfast/')).sort(),
+  };
+  await put(options);
+  return fleet;
+}
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

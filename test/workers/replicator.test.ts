@@ -1,0 +1,230 @@
+import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { createTestFleet } from '../support/fleet.ts';
+
+test('replicator gives every object the copies its policy asks for, byte-identical, and keeps the ledger exact', async () => {
+  const fleet = await createTestFleet({
+    policies: { default: { factor: 2 }, archive: { prefix: 'archive/', factor: 3 } },
+  });
+  await fleet.client.put('a.txt', 'alpha');
+  await fleet.client.put('archive/b.txt', 'beta');
+  const report = await fleet.tick('replicator');
+  expect(report).toMatchObject({ outcome: 'success', planned: 2, succeeded: 2 });
+  expect(fleet.copiesOf('a.txt')).toEqual({ a: 'alpha', b: 'alpha' });
+  expect(fleet.copiesOf('archive/b.txt')).toEqual({ a: 'beta', b: 'beta', c: 'beta' });
+  expect((await fleet.recount()).differences).toEqual([]);
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'empty', planned: 0 });
+});
+
+test('an idle replicator tick is one query and one HEAD per backend', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'v');
+  await fleet.tick('replicator');
+  const calls: string[] = [];
+  fleet.before = ({ port, method }) => void calls.push(`${port}.${method}`);
+  expect((await fleet.tick('replicator')).outcome).toBe('empty');
+  // `identity` is asked of the process, which asks the table once in its life.
+  expect(calls.filter((c) => c !== 'store.identity').sort()).toEqual(['a.head', 'b.head', 'c.head', 'store.control']);
+});
+
+test('an idle tick of a queue worker is one query', async () => {
+  const fleet = await createTestFleet();
+  for (const worker of ['cleanup-queue', 'pending-reaper'] as const) {
+    const calls: string[] = [];
+    fleet.before = ({ port, method }) => void calls.push(`${port}.${method}`);
+    expect((await fleet.tick(worker)).outcome).toBe('empty');
+    expect(calls).toEqual(['store.control']);
+  }
+});
+
+test('of two replicator ticks at once one works and the other is busy', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'v');
+  let reached = () => {};
+  let release = () => {};
+  const inside = new Promise<void>((resolve) => {
+    reached = resolve;
+  });
+  const barrier = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'a' || method !== 'get') return;
+    reached();
+    await barrier;
+  };
+  const first = fleet.tick('replicator');
+  await inside;
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'busy', planned: 0 });
+  release();
+  expect(await first).toMatchObject({ outcome: 'success', succeeded: 1 });
+  expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
+});
+
+test('two replicator ticks without leases both finish, with a correct ledger', async () => {
+  const fleet = await createTestFleet();
+  for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  const lease = { worker: 'replicator', part: '0/1', holder: 'x', epoch: 1, expiresAt: 0 };
+  const free = {
+    ...fleet.deps,
+    store: {
+      ...fleet.deps.store,
+      ...passThrough(fleet.deps.store),
+      acquireLease: async () => lease,
+      updateLease: async () => true,
+    },
+  };
+  const { runTick } = await import('../../lib/workers/tick.ts');
+  const { replicator } = await import('../../lib/workers/replicator.ts');
+  const event = { deadline: fleet.clock.now() + 300_000 };
+  await Promise.all([runTick(free, replicator, event), runTick(free, replicator, event)]);
+  for (let i = 0; i < 20; i += 1) expect(Object.values(fleet.copiesOf(`k${i}`))).toEqual([`v${i}`, `v${i}`]);
+  expect((await fleet.recount()).differences).toEqual([]);
+  // What lost the race is queued, and goes.
+  await fleet.settle();
+  expect(fleet.queue()).toEqual([]);
+  const stored = ['a', 'b', 'c'].flatMap((name) => fleet.keysOn(name));
+  expect(stored).toHaveLength(40);
+});
+
+function passThrough<T extends object>(port: T): T {
+  return Object.fromEntries(
+    Object.keys(port).map((name) => [
+      name,
+      (...args: unknown[]) => (port as Record<string, (...a: unknown[]) => unknown>)[name]!(...args),
+    ]),
+  ) as T;
+}
+
+test('of two concurrent 60-byte copies into 100 free bytes one is recorded and the other is queued and later gone', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', { name: 'b', quotaBytes: 100 }],
+    policies: { default: { factor: 1 }, two: { prefix: 'x', factor: 2 } },
+  });
+  await fleet.client.put('x1', 'p'.repeat(60));
+  await fleet.client.put('x9', 'q'.repeat(60));
+  // Two parts plan at once, each by its own view of the free room.
+  const parts = await Promise.all([
+    fleet.tick('replicator', { part: 0, of: 2 }),
+    fleet.tick('replicator', { part: 1, of: 2 }),
+  ]);
+  const both = await fleet.tick('replicator');
+  expect(parts.reduce((sum, r) => sum + r.succeeded, 0) + both.succeeded).toBe(1);
+  expect((await fleet.recount()).differences).toEqual([]);
+  await fleet.settle(['cleanup-queue']);
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('b')).toHaveLength(1);
+  expect(fleet.backends.b!.contents().size).toBe(2);
+});
+
+test('fifty objects that cannot be replicated do not keep the one that can waiting for more than two ticks', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', { name: 'b', maxObjectBytes: 10 }],
+    env: { REPLICATOR_ROUNDS: '1' },
+  });
+  for (let i = 0; i < 50; i += 1) await fleet.client.put(`big${i}`, 'x'.repeat(11));
+  await fleet.client.put('small', 'ok');
+  await fleet.tick('replicator');
+  await fleet.tick('replicator');
+  expect(fleet.copiesOf('small')).toEqual({ a: 'ok', b: 'ok' });
+});
+
+test('a backend unhealthy for longer than UNHEALTHY_AFTER is neither source nor target, and its copies are replaced', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'v');
+  await fleet.tick('replicator');
+  const down: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port !== 'a') return;
+    down.push(method);
+    throw new BackendError('unavailable', 'a', 'Backend "a" refused the connection');
+  };
+  for (let i = 0; i < 5; i += 1) await fleet.tick('replicator');
+  expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
+  fleet.clock.advance(601_000);
+  down.length = 0;
+  await fleet.tick('replicator');
+  expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v', c: 'v' });
+  expect(down).toEqual(['head']);
+  await fleet.tick('replicator');
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b', 'c']);
+});
+
+test('a source that lost the bytes is dismissed after confirmation and rebuilt', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
+  await fleet.client.put('k', 'v');
+  await fleet.apply({ policies: { default: { factor: 2 } } });
+  await fleet.tick('replicator');
+  fleet.backends.a!.deleteNow(fleet.keysOn('a')[0]!);
+  await fleet.apply({ policies: { default: { factor: 3 } } });
+  await fleet.tick('replicator');
+  expect(fleet.object('k').copies.a).toBeUndefined();
+  await fleet.tick('replicator');
+  expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v', c: 'v' });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('the only copy, wrong: the object is damaged, its bytes are kept, and it is never served as good', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'good');
+  const key = fleet.keysOn('a')[0]!;
+  const { metadata } = fleet.backends.a!.peek(key)!;
+  fleet.backends.a!.putNow(key, Buffer.from('evil'), { metadata });
+  await fleet.tick('replicator');
+  expect(fleet.object('k')).toMatchObject({ isDamaged: true, copies: { a: expect.any(String) } });
+  expect(fleet.keysOn('a')).toEqual([key]);
+  await expect(fleet.read('k')).rejects.toThrow('none of its copies can be read and verified');
+  expect(fleet.keysOn('b')).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test.each(['no-bucket', 'denied', 'delete-marker', 'timeout', 'truncated'] as const)(
+  'a source that answers %s is never dismissed',
+  async (kind) => {
+    const fleet = await createTestFleet();
+    await fleet.client.put('k', 'v');
+    await fleet.tick('replicator');
+    await fleet.apply({ policies: { default: { factor: 3 } } });
+    fleet.before = ({ port, method }) => {
+      if (port === 'a' && method === 'get') throw new BackendError(kind, 'a', 'no');
+    };
+    await fleet.tick('replicator');
+    expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v', c: 'v' });
+  },
+);
+
+test('a wrong bucket under the same name dismisses nothing', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
+  await fleet.client.put('k', 'v');
+  await fleet.apply({ policies: { default: { factor: 2 } } });
+  await fleet.tick('replicator');
+  for (const key of fleet.backends.a!.contents().keys()) fleet.backends.a!.deleteNow(key);
+  await fleet.apply({ backends: ['b', 'c', 'a'], policies: { default: { factor: 3 } } }).catch(() => {});
+  const report = await fleet.tick('replicator');
+  expect(report).toMatchObject({ outcome: 'error', message: expect.stringContaining('has no owner object') });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
+});
+
+test.each(['overwritten', 'deleted', 'deleted and put again'])(
+  'an object %s between the read and the commit keeps its new content',
+  async (what) => {
+    const fleet = await createTestFleet();
+    await fleet.client.put('k', 'old');
+    fleet.before = async ({ port, method }) => {
+      if (port !== 'b' || method !== 'put') return;
+      fleet.before = undefined;
+      if (what !== 'overwritten') await fleet.client.delete('k');
+      if (what !== 'deleted') await fleet.client.put('k', 'new');
+    };
+    await fleet.tick('replicator');
+    if (what === 'deleted') expect(fleet.entry('k')?.kind).toBe('tombstone');
+    else expect(Object.values(fleet.copiesOf('k'))).not.toContain('old');
+    expect((await fleet.recount()).differences).toEqual([]);
+    await fleet.settle();
+    if (what === 'deleted') expect(await fleet.read('k')).toBeNull();
+    else expect(fleet.copiesOf('k')).toEqual({ a: 'new', b: 'new' });
+    expect(fleet.queue()).toEqual([]);
+    const count = what === 'deleted' ? 0 : 1;
+    expect([fleet.keysOn('a').length, fleet.keysOn('b').length, fleet.keysOn('c').length]).toEqual([count, count, 0]);
+  },
+);
