@@ -52,7 +52,7 @@ export function authenticate(request: S3Request, rules: SignatureRules): Authent
 function authenticateHeader(request: S3Request, authorization: string, rules: SignatureRules): Authentication {
   const malformed = (message: string) =>
     new S3Error('AuthorizationHeaderMalformed', `The authorization header is malformed; ${message}`);
-  if (!authorization.startsWith(`${ALGORITHM} `)) {
+  if (authorization.split(' ', 1)[0] !== ALGORITHM) {
     throw new S3Error('InvalidArgument', 'Unsupported Authorization Type');
   }
   const fields = new Map<string, string>();
