@@ -14,8 +14,6 @@ export type S3BackendOptions = S3ConnectionOptions;
 
 /** The backend port on a real bucket. */
 export interface S3Backend extends Backend {
-  /** For probing what the bucket can do, below the port. */
-  readonly connection: S3Connection;
   /** Closes idle sockets. They keep no process alive, so that leaving it out only delays their end. */
   close(): void;
 }
@@ -26,10 +24,13 @@ export interface S3Backend extends Backend {
  * signed with their digest; longer ones too when their SHA-256 is known. Capabilities not known to be there are not used.
  */
 export function createS3Backend(options: S3BackendOptions): S3Backend {
-  const s3 = connectS3(options);
+  return backendOn(connectS3(options));
+}
+
+/** The port on a connection that is open already. */
+export function backendOn(s3: S3Connection): S3Backend {
   return {
     name: s3.name,
-    connection: s3,
     close: () => s3.close(),
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),

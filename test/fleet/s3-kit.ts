@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Capabilities } from '../../lib/fleet/backend.ts';
+import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend, type S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
 import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
 
@@ -23,7 +25,11 @@ export const everything: Capabilities = {
 /** An embedded S3 server, and backends on it. */
 export interface S3Kit {
   readonly server: S3Server;
+  /** What `connect` starts from. */
+  readonly options: S3BackendOptions;
   connect(options?: Partial<S3BackendOptions>): S3Backend;
+  /** Keys of all versions and delete markers in the bucket. */
+  versions(): Promise<string[]>;
   /** Removes all objects, uploads and faults. */
   reset(): Promise<void>;
   close(): Promise<void>;
@@ -33,26 +39,33 @@ export async function startS3(): Promise<S3Kit> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-fleet-'));
   const server = await createS3Server({ dir, buckets: [bucket], credentials: [keys], clock: systemClock });
   const open: S3Backend[] = [];
-  const connect = (options: Partial<S3BackendOptions> = {}): S3Backend => {
-    const backend = createS3Backend({
-      name: 'cold-1',
-      endpoint: server.endpoint,
-      region: 'us-east-1',
-      bucket,
-      prefix: '',
-      pathStyle: true,
-      credentials: keys,
-      capabilities: everything,
-      clock: systemClock,
-      ...options,
-    });
+  const options: S3BackendOptions = {
+    name: 'cold-1',
+    endpoint: server.endpoint,
+    region: 'us-east-1',
+    bucket,
+    prefix: '',
+    pathStyle: true,
+    credentials: keys,
+    capabilities: everything,
+    clock: systemClock,
+  };
+  const connect = (more: Partial<S3BackendOptions> = {}): S3Backend => {
+    const backend = createS3Backend({ ...options, ...more });
     open.push(backend);
     return backend;
   };
   const sweeper = connect({ name: 'sweeper' });
   return {
     server,
+    options,
     connect,
+    async versions() {
+      const s3 = connectS3(options);
+      const page = await s3.once.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+      s3.close();
+      return [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])].map((entry) => entry.Key ?? '');
+    },
     async reset() {
       server.faults.clear();
       for (;;) {

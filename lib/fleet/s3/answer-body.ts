@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -25,7 +26,7 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
 
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     waitingSince = clock.now();
-    if (!isWatched) {
+    if (!isWatched && !hasArrived(answer)) {
       isWatched = true;
       watch().catch(() => {}); // ended by `over`
     }
@@ -47,4 +48,9 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
   };
 
   return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
+}
+
+/** Whether the whole answer is in memory already, as small ones mostly are: nothing is left to wait for. */
+export function hasArrived(answer: Readable): boolean {
+  return answer instanceof IncomingMessage && answer.complete;
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { collect } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
-import { watchedBody } from './answer-body.ts';
+import { hasArrived, watchedBody } from './answer-body.ts';
 
 export interface S3Timeouts {
   /** Until a connection stands. */
@@ -83,6 +83,11 @@ export function createTransport({ clock, timeouts, maxSockets, onRequest }: Tran
 }
 
 async function readWhole(answer: Readable, clock: Clock, stallMs: number): Promise<Uint8Array> {
+  if (hasArrived(answer)) {
+    const bytes: unknown = answer.read();
+    answer.resume();
+    return bytes instanceof Uint8Array ? bytes : new Uint8Array();
+  }
   let sizeBytes = 0;
   const bounded = async function* () {
     for await (const chunk of watchedBody(answer, clock, stallMs)) {

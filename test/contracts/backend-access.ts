@@ -1,0 +1,71 @@
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import type { Backend, PutRequest } from '../../lib/fleet/backend.ts';
+
+/** What the suite needs: a backend whose bucket (prefix) is empty, able to do everything but keep versions. */
+export interface BackendKit {
+  readonly backend: Backend;
+  /** Empties the bucket. */
+  reset(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The backend under test, which exists only while tests run, and the two calls they all make. */
+export interface Access {
+  readonly backend: Backend;
+  put(storageKey: string, bytes: Uint8Array | string, more?: Partial<PutRequest>): Promise<{ etag: string }>;
+  read(storageKey: string): Promise<Buffer>;
+}
+
+export function accessTo(kit: () => BackendKit): Access {
+  return {
+    get backend() {
+      return kit().backend;
+    },
+    put(storageKey, bytes, more = {}) {
+      const body = Buffer.from(bytes);
+      return kit().backend.put({ storageKey, sizeBytes: body.length, body: bodyOf(body), ...more });
+    },
+    async read(storageKey) {
+      return collect((await kit().backend.get(storageKey)).body);
+    },
+  };
+}
+
+/** Keys that something between us and the disk could trip over. */
+export const oddKeys: readonly string[] = [
+  'a-b',
+  'aB',
+  'a/b',
+  'a',
+  'caf\u00e9', // NFC
+  'cafe\u0301', // NFD
+  '\ud83d\ude80 rocket',
+  '\uff5e full width, after the surrogates of UTF-16 but before emoji in UTF-8',
+  'with spaces  two',
+  'trailing space ',
+  ' leading space',
+  'a!01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  '__multipart/u/1',
+  'plus+plus',
+  '100%25',
+  '%2e%2e/%00',
+  '..',
+  '../up',
+  'a/../b',
+  './here',
+  'a//b',
+  '/absolute',
+  'ends/',
+  '?query=1&x#fragment',
+  '<xml>&amp;"\'',
+  "~tilde*()!'",
+  'back\\slash',
+  'colon:semi;comma,at@equals=dollar$',
+  'tab\there',
+  'line\nbreak',
+  'bell\u0007',
+  'delete\u007f',
+  'next\u0085line\u2028separator',
+  'k'.repeat(900),
+  '\u00e9'.repeat(450),
+];

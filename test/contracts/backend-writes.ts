@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { collect } from '../../lib/base/bytes.ts';
+import type { BackendError } from '../../lib/fleet/backend.ts';
+import { type Access, oddKeys } from './backend-access.ts';
+import { failingAfter, inChunks, kindOf, someBytes } from './backend-bytes.ts';
+
+const mib = 1024 * 1024;
+
+/** Writes that must not happen, and deletes. */
+export function writesContract(on: Access): void {
+  describe('a source of bytes that fails', () => {
+    const sizes = [20, 2 * mib];
+
+    it.each(sizes)('stores nothing of %i bytes when it throws midway, and is blamed', async (size) => {
+      const cause = new Error('the disk broke');
+      const bytes = someBytes(size);
+      const error = await on.backend
+        .put({ storageKey: 'k', sizeBytes: size, body: failingAfter(bytes.subarray(0, size / 2), cause) })
+        .catch((e: unknown) => e as BackendError);
+      expect(error).toMatchObject({ kind: 'body', cause });
+      expect(await on.backend.head('k')).toBeNull();
+    });
+
+    it.each(sizes)('stores nothing of %i bytes when it throws after the last one', async (size) => {
+      const cause = new Error('the digest is another');
+      const request = { storageKey: 'k', sizeBytes: size, body: failingAfter(someBytes(size), cause) };
+      expect(await on.backend.put(request).catch((e: unknown) => e)).toMatchObject({ kind: 'body', cause });
+      expect(await on.backend.head('k')).toBeNull();
+    });
+
+    it.each(sizes)('stores nothing when it gives fewer or more than %i bytes', async (size) => {
+      for (const actual of [size - 1, size + 1, 0]) {
+        const request = { storageKey: 'k', sizeBytes: size, body: inChunks(someBytes(actual), [65536]) };
+        expect(await kindOf(on.backend.put(request))).toBe('body');
+        expect(await on.backend.head('k')).toBeNull();
+      }
+    });
+
+    it('is left as it was found: what was there before stays', async () => {
+      await on.put('k', 'before');
+      const body = failingAfter(someBytes(mib), new Error('broke'));
+      expect(await kindOf(on.backend.put({ storageKey: 'k', sizeBytes: 2 * mib, body }))).toBe('body');
+      expect((await on.read('k')).toString()).toBe('before');
+    });
+
+    it('reads the body of an empty object to its end', async () => {
+      expect(await kindOf(on.put('k', '', { body: failingAfter(Buffer.alloc(0), new Error('broke')) }))).toBe('body');
+      expect(await on.backend.head('k')).toBeNull();
+    });
+  });
+
+  describe('a SHA-256', () => {
+    it.each([20, 2 * mib])('that is not the one of the %i bytes stores nothing', async (size) => {
+      const sha256 = createHash('sha256').update('other bytes').digest('hex');
+      expect(await kindOf(on.put('k', someBytes(size), { sha256 }))).toBe('bad-digest');
+      expect(await on.backend.head('k')).toBeNull();
+    });
+
+    it.each([0, 20, 2 * mib])('that is the one of the %i bytes is accepted', async (size) => {
+      const bytes = someBytes(size);
+      await on.put('k', bytes, { sha256: createHash('sha256').update(bytes).digest('hex') });
+      expect((await on.read('k')).equals(bytes)).toBe(true);
+    });
+  });
+
+  describe('conditions', () => {
+    it.each([20, mib])('ifAbsent refuses to overwrite with %i bytes', async (size) => {
+      await on.put('k', someBytes(size, 1), { ifAbsent: true });
+      expect(await kindOf(on.put('k', someBytes(size, 2), { ifAbsent: true }))).toBe('precondition');
+      expect((await on.read('k')).equals(someBytes(size, 1))).toBe(true);
+    });
+
+    it('ifMatch overwrites only the very bytes', async () => {
+      const { etag } = await on.put('k', 'one');
+      await on.put('k', 'two', { ifMatch: etag });
+      expect(await kindOf(on.put('k', 'three', { ifMatch: etag }))).toBe('precondition');
+      expect((await on.read('k')).toString()).toBe('two');
+      expect(await kindOf(on.put('missing', 'x', { ifMatch: etag }))).toBe('not-found');
+    });
+
+    it('get with ifMatch reads only the very bytes', async () => {
+      const { etag } = await on.put('k', 'one');
+      expect((await collect((await on.backend.get('k', { ifMatch: etag })).body)).toString()).toBe('one');
+      await on.put('k', 'two');
+      expect(await kindOf(on.backend.get('k', { ifMatch: etag }))).toBe('precondition');
+      expect(await kindOf(on.backend.get('missing', { ifMatch: etag }))).toBe('not-found');
+    });
+
+    it('delete with ifMatch deletes only the very bytes', async () => {
+      const { etag } = await on.put('k', 'one');
+      await on.put('k', 'two');
+      expect(await on.backend.delete([{ storageKey: 'k', ifMatch: etag }])).toEqual([{ outcome: 'changed' }]);
+      expect((await on.read('k')).toString()).toBe('two');
+      const { etag: second } = (await on.backend.head('k'))!;
+      expect(await on.backend.delete([{ storageKey: 'k', ifMatch: second }])).toEqual([{ outcome: 'deleted' }]);
+      expect(await on.backend.head('k')).toBeNull();
+      expect(await on.backend.delete([{ storageKey: 'k', ifMatch: second }])).toEqual([{ outcome: 'deleted' }]);
+    });
+  });
+
+  describe('delete', () => {
+    it('answers for every key in order, whether or not it was there', async () => {
+      for (const key of oddKeys) await on.put(key, key);
+      const { etag } = await on.put('conditional', 'x');
+      const requests = [
+        ...oddKeys.map((storageKey) => ({ storageKey })),
+        { storageKey: 'conditional', ifMatch: '"another"' },
+        { storageKey: 'never was' },
+        { storageKey: 'conditional', ifMatch: etag },
+      ];
+      const outcomes = await on.backend.delete(requests);
+      expect(outcomes.map((o) => o.outcome)).toEqual([
+        ...oddKeys.map(() => 'deleted'),
+        'changed',
+        'deleted',
+        'deleted',
+      ]);
+      expect((await on.backend.list({})).items).toEqual([]);
+    });
+
+    it('touches nothing but the key it names', async () => {
+      for (const key of ['a', 'a/', 'a/b', 'a ', 'ab', 'A']) await on.put(key, key);
+      await on.backend.delete([{ storageKey: 'a' }]);
+      const left = (await on.backend.list({})).items.map((item) => item.storageKey);
+      expect(left).toEqual(['A', 'a ', 'a/', 'a/b', 'ab']);
+    });
+
+    it('of nothing answers nothing', async () => {
+      expect(await on.backend.delete([])).toEqual([]);
+    });
+  });
+}
