@@ -1,0 +1,364 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import { BackendError, isOutage } from '../../lib/fleet/backend.ts';
+import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
+import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
+import { type S3Kit, startS3 } from './s3-kit.ts';
+
+const mib = 1024 * 1024;
+const impatient = { connectMs: 500, answerMs: 300, stallMs: 300 };
+
+describe('S3 backend under faults', () => {
+  let kit: S3Kit;
+  let backend: S3Backend;
+  beforeAll(async () => {
+    kit = await startS3();
+    backend = kit.connect({ attempts: 1, timeouts: impatient });
+  });
+  beforeEach(() => kit.reset());
+  afterAll(() => kit.close());
+
+  const put = (storageKey: string, bytes: Uint8Array, on = backend, signal?: AbortSignal) =>
+    on.put({ storageKey, sizeBytes: bytes.length, body: inChunks(bytes, [65536]) }, signal);
+  const calls: Record<string, (on: S3Backend, signal?: AbortSignal) => Promise<unknown>> = {
+    get: async (on, signal) => collect((await on.get('k', {}, signal)).body),
+    head: (on, signal) => on.head('k', signal),
+    list: (on, signal) => on.list({}, signal),
+    'small put': (on, signal) => put('k', someBytes(10), on, signal),
+    'streamed put': (on, signal) => put('k', someBytes(mib), on, signal),
+    'single delete': (on, signal) => on.delete([{ storageKey: 'k' }], signal),
+    'bulk delete': (on, signal) => on.delete([{ storageKey: 'k' }, { storageKey: 'l' }], signal),
+    createUpload: (on, signal) => on.createUpload({ storageKey: 'k' }, signal),
+    openUploads: (on, signal) => on.openUploads('k', signal),
+  };
+  const everyCall = Object.entries(calls);
+
+  it.each([
+    [500, 'InternalError', 'unavailable'],
+    [502, 'BadGateway', 'unavailable'],
+    [503, 'ServiceUnavailable', 'unavailable'],
+    [503, 'SlowDown', 'throttled'],
+    [429, 'TooManyRequests', 'throttled'],
+    [400, 'RequestTimeout', 'timeout'],
+    [401, 'Unauthorized', 'denied'],
+    [403, 'AccessDenied', 'denied'],
+    [403, 'InvalidAccessKeyId', 'credentials'],
+    [403, 'SignatureDoesNotMatch', 'credentials'],
+    [400, 'ExpiredToken', 'credentials'],
+    [403, 'RequestTimeTooSkewed', 'credentials'],
+    [404, 'NoSuchBucket', 'no-bucket'],
+    [404, 'NoSuchKey', 'not-found'],
+    [412, 'PreconditionFailed', 'precondition'],
+    [409, 'ConditionalRequestConflict', 'rejected'],
+    [413, 'EntityTooLarge', 'too-large'],
+    [400, 'EntityTooLarge', 'too-large'],
+    [403, 'QuotaExceeded', 'no-room'],
+    [507, 'XMinioStorageFull', 'no-room'],
+    [400, 'BadDigest', 'bad-digest'],
+    [501, 'NotImplemented', 'unsupported'],
+    [405, 'MethodNotAllowed', 'unsupported'],
+    [400, 'InvalidArgument', 'rejected'],
+    [418, 'Teapot', 'rejected'],
+  ] as const)('an answer of %i %s is of kind %s', async (status, code, kind) => {
+    kit.server.faults.add({ kind: 'error', status, code });
+    for (const call of [calls.get!, calls['small put']!, calls['streamed put']!]) {
+      const error = await call(backend).catch((e: unknown) => e as BackendError);
+      expect(error).toBeInstanceOf(BackendError);
+      expect(error).toMatchObject({ kind, backend: 'cold-1' });
+    }
+  });
+
+  it('a HEAD answer has no code: its status has to do', async () => {
+    for (const [status, kind] of [
+      [403, 'denied'],
+      [500, 'unavailable'],
+      [503, 'unavailable'],
+      [429, 'throttled'],
+    ] as const) {
+      kit.server.faults.add({ id: 'one', kind: 'error', status, code: 'Whatever' });
+      expect(await kindOf(backend.head('k'))).toBe(kind);
+    }
+  });
+
+  it('throttling is throttling in every call', async () => {
+    kit.server.faults.add({ kind: 'throttle' });
+    for (const [name, call] of everyCall)
+      if (name !== 'head') expect([name, await kindOf(call(backend))]).toEqual([name, 'throttled']);
+  });
+
+  it('a message says what was done, to which key, where, and what is so', async () => {
+    kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', message: 'Not you.' });
+    await expect(backend.get('a/"b"')).rejects.toThrow(
+      'Cannot read "a/\\"b\\"" on "cold-1": the backend answered 403 AccessDenied (Not you.)',
+    );
+  });
+
+  it.each(everyCall)('a connection that is cut makes %s unavailable', async (_name, call) => {
+    kit.server.faults.add({ kind: 'refuse', match: {} });
+    expect(await kindOf(call(backend))).toBe('unavailable');
+  });
+
+  it.each(everyCall)('a refused connection makes %s unavailable', async (_name, call) => {
+    const nobody = kit.connect({ endpoint: 'http://127.0.0.1:1', attempts: 1 });
+    expect(await kindOf(call(nobody))).toBe('unavailable');
+  });
+
+  it.each(everyCall)('an answer that does not come makes %s a timeout', async (_name, call) => {
+    kit.server.faults.add({ kind: 'hang' });
+    expect(await kindOf(call(backend))).toBe('timeout');
+  });
+
+  it.each(everyCall.filter(([name]) => name !== 'head'))(
+    'an answer lost after the effect makes %s unavailable',
+    async (_name, call) => {
+      await put('k', someBytes(5));
+      kit.server.faults.add({ kind: 'lose-answer', times: 1 });
+      expect(await kindOf(call(backend))).toBe('unavailable');
+    },
+  );
+
+  it('credentials that are not known there are of kind credentials, and that is an outage', async () => {
+    const other = kit.connect({ credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'wrong' } });
+    for (const [name, call] of everyCall) {
+      const error = await call(other).catch((e: unknown) => e as BackendError);
+      expect([name, (error as BackendError).kind]).toEqual([name, name === 'head' ? 'denied' : 'credentials']);
+    }
+    expect(isOutage((await other.list({}).catch((e: unknown) => e)) as BackendError)).toBe(true);
+  });
+
+  it('credentials that this process cannot get are not the fault of the backend', async () => {
+    const cause = new Error('no such secret');
+    const lost = kit.connect({ credentials: () => Promise.reject(cause) });
+    for (const [name, call] of everyCall)
+      expect([name, await kindOf(call(lost))]).toEqual([name, 'missing-credentials']);
+    expect(isOutage((await lost.list({}).catch((e: unknown) => e)) as BackendError)).toBe(false);
+    await expect(lost.list({})).rejects.toThrow('this process has no credentials for "cold-1"');
+  });
+
+  it('a missing bucket is not a missing key', async () => {
+    const missing = kit.connect({ bucket: 'missing-bucket' });
+    for (const [name, call] of everyCall)
+      if (name !== 'head') expect([name, await kindOf(call(missing))]).toEqual([name, 'no-bucket']);
+    expect(await missing.head('k')).toBeNull();
+  });
+
+  it('an object past what the backend takes is too large', async () => {
+    kit.server.faults.add({ kind: 'max-object-bytes', bytes: 100 });
+    expect(await kindOf(put('k', someBytes(101)))).toBe('too-large');
+    expect(await kindOf(put('k', someBytes(mib)))).toBe('too-large');
+    await put('k', someBytes(100));
+  });
+
+  describe('reading', () => {
+    it.each([0, 1, 70_000, 3 * mib - 1])('a body cut after %i bytes is truncated', async (afterBytes) => {
+      const bytes = someBytes(3 * mib);
+      await put('k', bytes);
+      kit.server.faults.add({ kind: 'truncate', afterBytes, match: { operation: 'GetObject' } });
+      const { sizeBytes, body } = await backend.get('k');
+      expect(sizeBytes).toBe(bytes.length);
+      const seen: Uint8Array[] = [];
+      const reading = (async () => {
+        for await (const chunk of body) seen.push(chunk);
+      })();
+      expect(await kindOf(reading)).toBe('truncated');
+      expect(bytes.subarray(0, afterBytes).equals(Buffer.concat(seen).subarray(0, afterBytes))).toBe(true);
+    });
+
+    it('a listing that is cut is an error, never a shorter listing', async () => {
+      for (const key of ['a', 'b', 'c']) await put(key, someBytes(3));
+      kit.server.faults.add({ kind: 'truncate', afterBytes: 500, match: { operation: 'ListObjectsV2' } });
+      expect(await kindOf(backend.list({}))).toBe('unavailable');
+    });
+
+    it('bytes that stop coming are a timeout, in a body and in a listing', async () => {
+      await put('k', someBytes(mib));
+      kit.server.faults.add({ kind: 'hang', afterBytes: 100 });
+      const { body } = await backend.get('k');
+      expect(await kindOf(collect(body))).toBe('timeout');
+      expect(await kindOf(backend.list({}))).toBe('timeout');
+    });
+
+    it('a consumer that takes its time is not a silent backend', async () => {
+      const bytes = someBytes(6 * mib);
+      await put('k', bytes);
+      const { body } = await backend.get('k');
+      const seen: Uint8Array[] = [];
+      let isFirst = true;
+      for await (const chunk of body) {
+        seen.push(chunk);
+        // Twice what the backend would be given; nothing short of time passing shows it.
+        if (isFirst) await kit.options.clock.sleep(2 * impatient.stallMs);
+        isFirst = false;
+      }
+      expect(Buffer.concat(seen).equals(bytes)).toBe(true);
+    });
+
+    it('bytes that are not those stored come through: a digest is the reader\u2019s to check', async () => {
+      const bytes = someBytes(1000);
+      await put('k', bytes);
+      kit.server.faults.add({ kind: 'corrupt', atByte: 10, bytes: 1 });
+      const read = await collect((await backend.get('k')).body);
+      expect(read.length).toBe(1000);
+      expect(read.equals(bytes)).toBe(false);
+    });
+
+    it('leaving early closes the connection, before the first byte too', async () => {
+      await put('k', someBytes(20 * mib));
+      kit.server.requests.clear();
+      const unread = (await backend.get('k')).body[Symbol.asyncIterator]();
+      await unread.return!();
+      for await (const _ of (await backend.get('k')).body) break;
+      await settled(() => kit.server.requests.count({ operation: 'GetObject' }) === 2);
+      for (const { bytesOut } of kit.server.requests.matching({ operation: 'GetObject' }))
+        expect(bytesOut).toBeLessThan(20 * mib);
+    });
+
+    it('cancelling midway is cancelled, and no outage', async () => {
+      await put('k', someBytes(20 * mib));
+      const stop = new AbortController();
+      const { body } = await backend.get('k', {}, stop.signal);
+      const reading = (async () => {
+        for await (const _ of body) stop.abort();
+      })();
+      expect(await kindOf(reading)).toBe('cancelled');
+    });
+  });
+
+  describe('writing', () => {
+    it('cancelling midway is cancelled, and stores nothing', async () => {
+      const stop = new AbortController();
+      const bytes = someBytes(4 * mib);
+      const body = (async function* () {
+        yield bytes.subarray(0, mib);
+        stop.abort();
+        yield bytes.subarray(mib);
+      })();
+      const request = { storageKey: 'k', sizeBytes: bytes.length, body };
+      expect(await kindOf(backend.put(request, stop.signal))).toBe('cancelled');
+      expect(await backend.head('k')).toBeNull();
+    });
+
+    it('cancelling while an answer is awaited ends every call', async () => {
+      kit.server.faults.add({ kind: 'hang' });
+      const patient = kit.connect();
+      for (const [name, call] of everyCall) {
+        const stop = new AbortController();
+        const ended = kindOf(call(patient, stop.signal));
+        await kit.options.clock.sleep(30);
+        stop.abort();
+        expect([name, await ended]).toEqual([name, 'cancelled']);
+      }
+    });
+
+    it('a source that is left is told so', async () => {
+      kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied' });
+      let isLeft = false;
+      const body = (async function* () {
+        try {
+          for (;;) yield someBytes(65536);
+        } finally {
+          isLeft = true;
+        }
+      })();
+      expect(await kindOf(backend.put({ storageKey: 'k', sizeBytes: 40 * mib, body }))).toBe('denied');
+      await settled(() => isLeft);
+    });
+
+    it('a source that takes its time is not a silent backend', async () => {
+      const bytes = someBytes(mib);
+      const body = (async function* () {
+        yield bytes.subarray(0, 1000);
+        await kit.options.clock.sleep(2 * impatient.stallMs);
+        yield bytes.subarray(1000);
+      })();
+      await backend.put({ storageKey: 'k', sizeBytes: bytes.length, body });
+      expect((await collect((await backend.get('k')).body)).equals(bytes)).toBe(true);
+    });
+
+    it('a backend that stops taking bytes is a timeout', async () => {
+      kit.server.faults.add({ kind: 'hang' });
+      expect(await kindOf(put('k', someBytes(64 * mib)))).toBe('timeout');
+    });
+
+    it('a backend that ignores Expect does not hold up a body of 2 MiB and more', async () => {
+      kit.server.faults.add({ kind: 'ignore-expect' });
+      const begun = performance.now();
+      await put('k', someBytes(3 * mib), kit.connect());
+      expect(performance.now() - begun).toBeLessThan(3_000);
+      expect((await backend.head('k'))?.sizeBytes).toBe(3 * mib);
+    });
+
+    it('a put whose answer was lost may have had its effect', async () => {
+      const bytes = someBytes(mib);
+      kit.server.faults.add({ kind: 'lose-answer' });
+      expect(await kindOf(put('k', bytes))).toBe('unavailable');
+      kit.server.faults.clear();
+      expect((await collect((await backend.get('k')).body)).equals(bytes)).toBe(true);
+    });
+
+    it('the SHA-256 of a streamed body is checked by the signature where checksums are not known', async () => {
+      const sha256 = createHash('sha256').update('other').digest('hex');
+      const plain = kit.connect({ capabilities: {} });
+      const request = { storageKey: 'k', sizeBytes: mib, sha256, body: bodyOf(someBytes(mib)) };
+      expect(await kindOf(plain.put(request))).toBe('bad-digest');
+      expect(await backend.head('k')).toBeNull();
+    });
+
+    it('a backend attests the SHA-256 that it was sent', async () => {
+      const bytes = someBytes(mib);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      await backend.put({ storageKey: 'k', sizeBytes: mib, sha256, body: bodyOf(bytes) });
+      expect((await backend.head('k'))?.sha256).toBe(sha256);
+    });
+  });
+
+  describe('retries', () => {
+    it('send again what can be sent again, and tell every request', async () => {
+      const told: [string, number][] = [];
+      const stubborn = kit.connect({ onRequest: (operation, sentBytes) => told.push([operation, sentBytes]) });
+      kit.server.faults.add({ kind: 'error', status: 500, code: 'InternalError', times: 2, match: { key: 'k' } });
+      await put('k', someBytes(10), stubborn);
+      kit.server.faults.add({ kind: 'refuse', times: 1, match: { key: 'k' } });
+      expect((await collect((await stubborn.get('k')).body)).equals(someBytes(10))).toBe(true);
+      expect(told).toEqual([
+        ['PutObject', 10],
+        ['PutObject', 10],
+        ['PutObject', 10],
+        ['GetObject', 0],
+        ['GetObject', 0],
+      ]);
+    });
+
+    it('never send a streamed body, a conditional put or a completion twice', async () => {
+      const stubborn = kit.connect();
+      const { uploadId } = await stubborn.createUpload({ storageKey: 'k' });
+      kit.server.requests.clear();
+      kit.server.faults.add({ kind: 'error', status: 500, code: 'InternalError', match: { key: 'k' } });
+      const parts = [{ partNumber: 1, etag: '"x"', sizeBytes: 1 }];
+      expect(await kindOf(put('k', someBytes(mib), stubborn))).toBe('unavailable');
+      expect(
+        await kindOf(stubborn.put({ storageKey: 'k', sizeBytes: 0, body: bodyOf(Buffer.alloc(0)), ifAbsent: true })),
+      ).toBe('unavailable');
+      expect(await kindOf(stubborn.completeUpload({ storageKey: 'k', uploadId, parts }))).toBe('unavailable');
+      expect(kit.server.requests.all().map((request) => request.operation)).toEqual([
+        'PutObject',
+        'PutObject',
+        'CompleteMultipartUpload',
+      ]);
+    });
+  });
+
+  it('a queue of our own is not a silent backend', async () => {
+    const narrow = kit.connect({ maxSockets: 1, attempts: 1, timeouts: impatient });
+    kit.server.faults.add({ kind: 'delay', ms: impatient.answerMs / 2 });
+    const kinds = await Promise.all(Array.from({ length: 6 }, () => kindOf(narrow.list({}))));
+    expect(kinds).toEqual(Array.from({ length: 6 }, () => 'none'));
+  });
+});
+
+/** Waits for what happens on the other side of a socket. */
+async function settled(isSo: () => boolean): Promise<void> {
+  for (let turns = 0; turns < 100_000 && !isSo(); turns += 1) await new Promise(setImmediate);
+  expect(isSo()).toBe(true);
+}
