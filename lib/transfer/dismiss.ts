@@ -3,8 +3,8 @@ import type { LogFields } from '../base/log.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import type { Ownership } from '../fleet/owner.ts';
 import type { Outcome } from '../store/commit.ts';
-import { fleetKey } from '../store/ledger.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import type { CounterAdd } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
 import { type CopyReading, readCopy } from './read-copy.ts';
 
@@ -17,7 +17,9 @@ export interface DismissDeps {
   ownership(name: string): Promise<Ownership>;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   /** Whether one more removal on evidence is allowed on this backend today. */
-  brakeAllows(backend: string): boolean;
+  brakeAllows(backend: string): Promise<boolean>;
+  /** The counter of such removals, for the same transaction. */
+  brakeCount(backend: string, sizeBytes: number): CounterAdd;
   audit(sentence: string, fields: LogFields): void;
 }
 
@@ -56,7 +58,7 @@ export async function dismiss(
   const proof = await findGoodCopy(deps, object, name, signal);
   if (proof === 'unreadable') return 'unreadable';
   if (proof === 'none') return markDamaged(deps, object, name, evidence);
-  if (!deps.brakeAllows(name)) {
+  if (!(await deps.brakeAllows(name))) {
     deps.audit('Dismissal braked', { key: object.key, backend: name, reason: evidence });
     return 'braked';
   }
@@ -67,9 +69,7 @@ export async function dismiss(
       key: object.key,
       change: { before: object, after: { ...object, copies } },
       orphans: { reason: `dismissed: ${evidence}`, dueAt: now + dismissedDueMs, createdAt: now },
-      counters: [
-        { kind: 'add', pk: fleetKey, sk: `brake/${name}/${dayOf(now)}`, add: { objects: 1, bytes: object.sizeBytes } },
-      ],
+      counters: [deps.brakeCount(name, object.sizeBytes)],
     },
   ]);
   if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';

@@ -8,18 +8,33 @@ import { type Digest, digestOf } from './verify.ts';
  * · `wrong` a complete read of other bytes · `changed` a plain file whose ETag is another · `unreadable` anything else.
  */
 export type CopyReading =
-  | { readonly outcome: 'good'; readonly digest: Digest }
+  | { readonly outcome: 'good'; readonly digest: Pick<Digest, 'sizeBytes' | 'sha256'> }
   | { readonly outcome: 'missing' }
   | { readonly outcome: 'wrong'; readonly detail: string }
   | { readonly outcome: 'changed' }
   | { readonly outcome: 'unreadable'; readonly error: BackendError };
 
-/** Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain). */
-export async function readCopy(backend: Backend, object: ObjectRecord, signal?: AbortSignal): Promise<CopyReading> {
+/**
+ * Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain).
+ * With `trustsAttestation` a full-object SHA-256 that the backend attests stands for the read, if it is the one recorded.
+ */
+export async function readCopy(
+  backend: Backend,
+  object: ObjectRecord,
+  signal?: AbortSignal,
+  trustsAttestation = false,
+): Promise<CopyReading> {
   const copyId = object.copies[backend.name];
   if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend.name}"`);
   const etag = copyId === '' ? object.plainEtags?.[backend.name] : undefined;
   try {
+    if (trustsAttestation && object.sha256 !== undefined) {
+      const attested = await backend.head(storageKey(object.key, copyId), signal);
+      const isSame = attested?.sha256 === object.sha256 && attested.sizeBytes === object.sizeBytes;
+      if (isSame && (etag === undefined || attested.etag === etag)) {
+        return { outcome: 'good', digest: { sizeBytes: object.sizeBytes, sha256: object.sha256 } };
+      }
+    }
     const found = await backend.get(
       storageKey(object.key, copyId),
       etag === undefined ? {} : { ifMatch: etag },

@@ -1,5 +1,6 @@
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, note } from '../base/tally.ts';
+import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type DeleteOutcome } from '../fleet/backend.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
@@ -8,6 +9,7 @@ import { readCopy } from '../transfer/read-copy.ts';
 import { cleanupBackoffMs } from './backoff.ts';
 import { findDue } from './due-items.ts';
 import { isUsable } from './health.ts';
+import { overwrittenReason } from './plain-change.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 
 /**
@@ -18,6 +20,8 @@ import type { Round, Tick, Worker } from './tick.ts';
  * dismissed and turn out good at the end of their wait go back to the record they were taken from.
  */
 export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
+
+const postponeMs = 3_600_000;
 
 async function hasWork(tick: Tick): Promise<boolean> {
   return (await findDue(tick, 'cleanup', undefined, 1)).items.length > 0;
@@ -43,6 +47,7 @@ async function cleanBatch(tick: Tick, seen: Set<string>): Promise<'more' | 'done
     const { item } = claim;
     const entry = entries.get(item.key);
     if (namesBytes(entry, item.backend, item.storageKey)) await dropNamed(tick, item);
+    else if (entry?.kind === 'object' && isStillNeeded(tick, item, entry)) await postpone(tick, item);
     else if (entry?.kind === 'object' && (await takeBack(tick, claim, entry))) continue;
     else deletable.push(item);
   }
@@ -87,6 +92,23 @@ async function dropNamed(tick: Tick, item: QueueItem): Promise<void> {
     backend: item.backend,
     storageKey: item.storageKey,
   });
+}
+
+/** Replicas of what an owner overwrote stay until the new content is at its factor. */
+function isStillNeeded(tick: Tick, item: QueueItem, entry: ObjectRecord): boolean {
+  if (item.reason !== overwrittenReason) return false;
+  const counted = Object.keys(entry.copies).filter((name) => tick.standing(name).isCounted);
+  return counted.length < policyOf(tick.config, entry.key).factor;
+}
+
+async function postpone(tick: Tick, item: QueueItem): Promise<void> {
+  const { claimedBy: _by, claimedAt: _at, ...unclaimed } = item;
+  const to: QueueItem = { ...unclaimed, dueAt: tick.now() + postponeMs };
+  const swap: Swap = {
+    key: item.key,
+    moves: [{ from: { item, expect: { state: 'cleanup', claimedBy: tick.runId } }, to }],
+  };
+  await settle(tick, [{ item, swap }], 'skipped', 'still-needed');
 }
 
 /** Dismissed bytes that verify now return to their object, if it is still the same content and lacks a copy there. */

@@ -2,6 +2,7 @@ import type { WorkerName } from '../config/parameters.ts';
 import { cleanupQueue } from './cleanup-queue.ts';
 import { pendingReaper } from './pending-reaper.ts';
 import { replicator } from './replicator.ts';
+import { scrubber } from './scrubber.ts';
 import type { Worker } from './tick.ts';
 
 /** Every worker by name. */
@@ -9,4 +10,5 @@ export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {
   replicator,
   'cleanup-queue': cleanupQueue,
   'pending-reaper': pendingReaper,
+  scrubber,
 };

@@ -1,0 +1,72 @@
+import { policyOf } from '../config/fleet-file.ts';
+import { type Backend, BackendError } from '../fleet/backend.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import { digestOf } from '../transfer/verify.ts';
+import { brakeAllows, brakeCount } from './brake.ts';
+import type { Tick } from './tick.ts';
+
+/** Why bytes are queued that an owner's overwrite of an adopted file has made old. */
+export const overwrittenReason = 'overwritten';
+
+/** `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · else why not. */
+export type PlainChange = 'renewed' | 'overwritten' | 'unchanged' | 'gone' | 'unreadable' | 'braked' | 'lost';
+
+/**
+ * Settles an adopted file whose ETag is another than the one recorded (N6): its owner wrote it again behind our back. The
+ * file is read in full: the same hash renews the ETag; other bytes, seen with the same ETag before and after, become a new
+ * generation with that copy alone. The old replicas stay readable until the new content is at its factor.
+ */
+export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
+  const { key } = object;
+  let seen: { etag: string; sizeBytes: number; sha256: string };
+  try {
+    const backend = await tick.backend(name);
+    const before = await backend.head(key, tick.signal);
+    if (before === null) return 'gone';
+    if (before.etag === object.plainEtags?.[name]) return 'unchanged';
+    const { sha256, sizeBytes } = await readExactly(backend, key, before.etag, tick.signal);
+    const after = await backend.head(key, tick.signal);
+    if (after?.etag !== before.etag) return 'unreadable';
+    seen = { etag: before.etag, sizeBytes, sha256 };
+  } catch (error) {
+    if (error instanceof BackendError) return 'unreadable';
+    throw error;
+  }
+  const plainEtags = { ...object.plainEtags, [name]: seen.etag };
+  if (object.sha256 === seen.sha256) {
+    const [outcome] = await tick.commit([{ key, change: { before: object, after: { ...object, plainEtags } } }]);
+    return outcome?.outcome === 'committed' ? 'renewed' : 'lost';
+  }
+  if (!(await brakeAllows(tick, name))) return 'braked';
+  const now = tick.now();
+  const after: ObjectRecord = {
+    kind: 'object',
+    key,
+    generation: tick.deps.ids.ulid(),
+    rev: 0,
+    sizeBytes: seen.sizeBytes,
+    createdAt: now,
+    sha256: seen.sha256,
+    copies: { [name]: '' },
+    policy: policyOf(tick.config, key).name,
+    isDamaged: false,
+    plainEtags,
+  };
+  const [outcome] = await tick.commit([
+    {
+      key,
+      change: { before: object, after },
+      // The cleanup queue keeps bytes with this reason until the new content is at its factor.
+      orphans: { reason: overwrittenReason, dueAt: now + tick.params.graceMs, createdAt: now },
+      counters: [brakeCount(tick, name, object.sizeBytes)],
+      ignoresRoom: true,
+    },
+  ]);
+  if (outcome?.outcome !== 'committed') return 'lost';
+  tick.audit('Adopted file was overwritten by its owner', { key, backend: name, generation: after.generation });
+  return 'overwritten';
+}
+
+async function readExactly(backend: Backend, key: string, etag: string, signal: AbortSignal) {
+  return digestOf((await backend.get(key, { ifMatch: etag }, signal)).body);
+}

@@ -1,0 +1,136 @@
+import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+
+async function filled(objects: number, env: Record<string, string> = {}): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env });
+  for (let i = 0; i < objects; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  return fleet;
+}
+
+/** Counts full reads of copies, by backend and storage key. */
+function countReads(fleet: TestFleet): Map<string, number> {
+  const reads = new Map<string, number>();
+  fleet.before = ({ port, method, args }) => {
+    if (method === 'get' && port !== 'store')
+      reads.set(`${port}/${args[0]}`, (reads.get(`${port}/${args[0]}`) ?? 0) + 1);
+  };
+  return reads;
+}
+
+test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, and writes nothing for them', async () => {
+  const fleet = await filled(500, { SCRUBBER_BATCH_SIZE: '10', SCRUBBER_ROUNDS: '1' });
+  await fleet.tick('scrubber');
+  const reads = countReads(fleet);
+  const before = fleet.store.snapshot();
+  let ticks = 0;
+  // The first tick relabelled a stretch; then the lap begins.
+  while ((await fleet.tick('scrubber')).figures.lapProgress !== 1) {
+    ticks += 1;
+    fleet.clock.advance(hourMs);
+    expect(ticks).toBeLessThan(130);
+  }
+  expect(reads.size).toBe(1000);
+  expect([...reads.values()].every((n) => n === 1)).toBe(true);
+  expect([...fleet.store.allObjects()]).toEqual([...before.objects].map((o) => (Array.isArray(o) ? o[1] : o)));
+});
+
+test('a copy with wrong bytes is dismissed while another verifies, rebuilt, and its bytes are kept a week', async () => {
+  const fleet = await filled(3);
+  const victim = fleet.keysOn('a')[0]!;
+  const { metadata } = fleet.backends.a!.peek(victim)!;
+  fleet.backends.a!.putNow(victim, Buffer.from('xx'), { metadata });
+  await fleet.tick('scrubber');
+  expect(fleet.queue()).toMatchObject([
+    { storageKey: victim, reason: 'dismissed: wrong', dueAt: fleet.clock.now() + 7 * 24 * hourMs },
+  ]);
+  await fleet.tick('replicator');
+  for (const i of [0, 1, 2]) expect(fleet.copiesOf(`k${i}`)).toEqual({ a: `v${i}`, b: `v${i}` });
+  fleet.clock.advance(8 * 24 * hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('a')).toHaveLength(3);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test.each(['timeout', 'truncated', 'denied', 'no-bucket', 'throttled'] as const)(
+  'one copy that answers %s neither stops the lap nor is dismissed',
+  async (kind) => {
+    const fleet = await filled(5);
+    const bad = fleet.keysOn('a')[2]!;
+    fleet.before = ({ port, method, args }) => {
+      if (port === 'a' && method === 'get' && args[0] === bad) throw new BackendError(kind, 'a', 'no');
+    };
+    const report = await fleet.tick('scrubber');
+    expect(report).toMatchObject({ outcome: 'partial', planned: 10, succeeded: 9, failed: 1 });
+    expect(fleet.queue()).toEqual([]);
+    expect(Object.keys(fleet.object('k0').copies)).toHaveLength(2);
+  },
+);
+
+test('250 objects without a hash are backfilled in one lap, each copy read once', async () => {
+  const fleet = await filled(250);
+  for (const entry of [...fleet.store.allObjects()]) {
+    if (entry.kind !== 'object') continue;
+    const { sha256: _sha, ...unhashed } = entry;
+    fleet.store.apply([{ kind: 'object', put: { ...unhashed, rev: entry.rev + 1 }, expect: entry }]);
+  }
+  const reads = countReads(fleet);
+  for (let i = 0; i < 10; i += 1) await fleet.tick('scrubber');
+  const objects = [...fleet.store.allObjects()].filter((e) => e.kind === 'object');
+  expect(objects).toHaveLength(250);
+  expect(objects.every((o) => o.kind === 'object' && o.sha256?.length === 64)).toBe(true);
+  expect(reads.size).toBe(500);
+  expect([...reads.values()].every((n) => n === 1)).toBe(true);
+});
+
+test('damage is lifted when a copy verifies again', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'v');
+  const key = fleet.keysOn('a')[0]!;
+  const { bytes, metadata } = fleet.backends.a!.peek(key)!;
+  fleet.backends.a!.putNow(key, Buffer.from('x'), { metadata });
+  await fleet.tick('scrubber');
+  expect(fleet.object('k').isDamaged).toBe(true);
+  expect((await fleet.recount()).differences).toEqual([]);
+  fleet.backends.a!.putNow(key, bytes, { metadata });
+  fleet.clock.advance(31 * 24 * hourMs);
+  await fleet.tick('scrubber');
+  expect(fleet.object('k').isDamaged).toBe(false);
+  expect(await fleet.read('k')).toBe('v');
+});
+
+test('a renamed policy relabels every object, and nothing is removed', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    policies: { default: { factor: 1 }, old: { prefix: 'x/', factor: 2 } },
+  });
+  for (let i = 0; i < 10; i += 1) await fleet.client.put(`x/${i}`, 'v');
+  await fleet.tick('replicator');
+  await fleet.apply({
+    backends: ['a', 'b'],
+    policies: { default: { factor: 1 }, renamed: { prefix: 'x/', factor: 2 } },
+  });
+  await fleet.tick('scrubber');
+  for (let i = 0; i < 10; i += 1) expect(fleet.object(`x/${i}`)).toMatchObject({ policy: 'renamed' });
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('more than the brake allows is not dismissed in a day', async () => {
+  const fleet = await filled(100, { BRAKE_MIN_COUNT: '3', BRAKE_RATIO: '0.05' });
+  for (const key of fleet.keysOn('a')) fleet.backends.a!.deleteNow(key);
+  await fleet.tick('scrubber');
+  expect(fleet.queue()).toHaveLength(5);
+  expect(fleet.logs.some((line) => line.alarm === true && line.sentence.startsWith('Braked'))).toBe(true);
+});
+
+test('an attested hash verifies without a download, and a wrong one does not', async () => {
+  const fleet = await filled(2, { SCRUB_ATTEST: 'true' });
+  const reads = countReads(fleet);
+  await fleet.tick('scrubber');
+  expect(reads.size).toBe(fleet.backends.a!.peek(fleet.keysOn('a')[0]!)!.sha256 === undefined ? 4 : 0);
+});
