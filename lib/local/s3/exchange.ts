@@ -47,7 +47,8 @@ export function createExchange(deps: ExchangeDeps): Exchange {
     }
     if (outcome === 'cut' || gone.signal.aborted) {
       if (outcome !== 'cut') discardReply(outcome);
-      raw.destroy();
+      // The request itself would leave the socket open once its body has been read.
+      raw.socket.destroy();
     } else {
       response.setHeader('x-amz-request-id', requestId);
       response.setHeader('x-amz-id-2', requestId);

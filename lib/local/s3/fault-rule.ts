@@ -1,6 +1,19 @@
-import type { FaultKind, FaultRule } from './faults.ts';
+import type { FaultKind, FaultRule, Feature } from './faults.ts';
 
 type FieldType = 'number' | 'string' | 'number?' | 'string?';
+
+const FEATURES: readonly Feature[] = [
+  'conditional-put',
+  'conditional-delete',
+  'checksum',
+  'DeleteObjects',
+  'CopyObject',
+  'part-copy',
+  'multipart',
+  'versioning',
+  'tagging',
+];
+const ANSWERS = [undefined, 'not-implemented', 'silently-ignore'];
 
 /** Fields of each kind, beside `id`, `match` and `times`. */
 const FIELDS: Record<FaultKind, Record<string, FieldType>> = {
@@ -31,6 +44,13 @@ export function assertFaultRule(value: unknown): asserts value is FaultRule {
   for (const [name, type] of Object.entries(fields)) assertType(name, rest[name], type);
   for (const name of Object.keys(rest)) {
     if (!(name in fields)) throw new Error(`A fault of kind "${kind}" has no field "${name}".`);
+  }
+  if (kind === 'reject-feature') {
+    if (!FEATURES.some((feature) => feature === rest.feature)) {
+      throw new Error(`Unknown feature ${JSON.stringify(rest.feature)}; known: ${FEATURES.join(', ')}.`);
+    }
+    if (!ANSWERS.some((answer) => answer === rest.answer))
+      throw new Error(`Unknown answer ${JSON.stringify(rest.answer)}.`);
   }
   assertType('id', id, 'string?');
   assertType('times', times, 'number?');
