@@ -1,0 +1,47 @@
+import { HoldfastError } from '../client/error.ts';
+import { ConfigError } from '../config/problems.ts';
+import { BackendError } from '../fleet/backend.ts';
+import { StoreError } from '../store/port.ts';
+
+/** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file. */
+export type ExitCode = 0 | 1 | 2;
+
+/** The command line itself is wrong. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The command was right and could not be done. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+  readonly kind: string;
+  constructor(kind: string, message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+export interface Failure {
+  /** One clear sentence; a list of problems has one line each. */
+  readonly sentence: string;
+  readonly kind: string;
+  readonly exitCode: ExitCode;
+}
+
+/** What a thrown error means to the person at the terminal. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof UsageError) return { sentence: error.message, kind: 'usage', exitCode: 2 };
+  if (error instanceof ConfigError) return { sentence: error.message, kind: 'config', exitCode: 2 };
+  if (error instanceof HoldfastError)
+    return { sentence: error.message, kind: error.kind, exitCode: error.kind === 'bad-key' ? 2 : 1 };
+  if (error instanceof CommandError || error instanceof StoreError || error instanceof BackendError)
+    return { sentence: error.message, kind: error.kind, exitCode: 1 };
+  const sentence = error instanceof Error ? error.message || error.name : String(error);
+  return { sentence, kind: 'unexpected', exitCode: 1 };
+}
+
+/** What a file system said, without its call names: `no such file or directory`. */
+export function fileProblem(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return /^[A-Z]+: ([^,]+)/.exec(message)?.[1] ?? message;
+}

@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { type ExitCode, failureOf } from './failure.ts';
+import { type AddVerb, createSession, type Result, type Session } from './session.ts';
+import { localVerbs } from './verbs/local.ts';
+import { objectVerbs } from './verbs/object.ts';
+import { queueVerbs } from './verbs/queue.ts';
+import { recountVerbs } from './verbs/recount.ts';
+import { settingsVerbs } from './verbs/settings.ts';
+import { setupVerbs } from './verbs/setup.ts';
+import { statusVerbs } from './verbs/status.ts';
+import { tickVerbs } from './verbs/tick.ts';
+
+/** Every group of verbs, in the order in which help lists them. */
+const groups = [setupVerbs, objectVerbs, statusVerbs, tickVerbs, settingsVerbs, queueVerbs, recountVerbs, localVerbs];
+
+const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** Runs the command line and ends the process with its exit code. */
+export async function main(args: readonly string[]): Promise<never> {
+  process.stdout.on('error', () => process.exit(1));
+  const code = await run(args);
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  process.exit(code);
+}
+
+async function run(args: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const program = createProgram((verb) => async (session) => {
+    code = await runVerb(session, verb);
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help and version are what was asked for; commander has written everything.
+    if (error.exitCode === 0) return 0;
+    if (args.includes('--json')) printDocument({ error: error.message.replace(/^error: /, ''), kind: 'usage' });
+    return 2;
+  }
+}
+
+type Verb = (session: Session) => Promise<Result>;
+
+function createProgram(wrap: (verb: Verb) => (session: Session) => Promise<void>): Command {
+  const program = new Command('holdfast')
+    .description('Keeps objects safe across several independent S3-compatible backends.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [verb]', 'print the help of a verb')
+    .option('--json', 'print one JSON document on stdout, and nothing else there')
+    .showHelpAfterError('(holdfast --help lists the verbs)')
+    .exitOverride()
+    .addHelpText('after', environmentHelp);
+  const add: AddVerb = (command, act) => {
+    command.option('--json', 'print one JSON document on stdout').helpOption('-h, --help', 'print this help');
+    command.action(async (...given: unknown[]) => {
+      const args = given.slice(0, -2) as (string | undefined)[];
+      const options = command.optsWithGlobals();
+      const session = createSession(process.env, options.json === true);
+      await wrap((s) => act(s, args, options as Parameters<typeof act>[2]))(session);
+    });
+  };
+  for (const group of groups) group(program, add);
+  return program;
+}
+
+const environmentHelp = `
+Environment:
+  HOLDFAST_FLEET            path of the fleet file, or the file itself as JSON (init, apply, local)
+  OBJECTS_TABLE, QUEUE_TABLE, CONTROL_TABLE   [holdfast-objects, holdfast-queue, holdfast-control]
+  AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB, ...  as in every AWS tool
+  HOLDFAST_LOG              debug, info, warn, error or silent: JSON lines on stderr [warn]
+
+Exit codes: 0 success, empty, busy; 1 partial, failed, error; 2 bad flags, key or fleet file`;
+
+async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
+  const onSignal = (signal: keyof typeof signalCodes) => {
+    session.abandon();
+    process.exit(signalCodes[signal]);
+  };
+  for (const signal of Object.keys(signalCodes)) process.once(signal, onSignal);
+  try {
+    const { text, document, exitCode } = await verb(session);
+    // A verb that has printed its document itself leaves none.
+    if (session.isJson && document !== undefined) printDocument(document);
+    if (!session.isJson && text !== '') process.stdout.write(`${text}\n`);
+    return exitCode ?? 0;
+  } catch (error) {
+    return report(session, error);
+  } finally {
+    await session.end();
+    for (const signal of Object.keys(signalCodes)) process.off(signal, onSignal);
+  }
+}
+
+function report(session: Session, error: unknown): ExitCode {
+  const { sentence, kind, exitCode } = failureOf(error);
+  process.stderr.write(`error: ${sentence}\n`);
+  if (session.isJson) printDocument({ error: sentence, kind });
+  if (session.env.HOLDFAST_LOG === 'debug' && error instanceof Error) {
+    session.log().debug('The command failed', { kind, stack: error.stack });
+  }
+  return exitCode;
+}
+
+function printDocument(document: unknown): void {
+  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write('', () => resolve());
+  });
+}
+
+/** From the manifest next to `lib`, or to the `dist` that holds it. */
+function version(): string {
+  for (const path of ['../../package.json', '../../../package.json']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
+    } catch {}
+  }
+  return 'unknown';
+}

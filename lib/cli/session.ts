@@ -1,0 +1,97 @@
+import type { Command } from 'commander';
+import { systemClock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { createClient, type Holdfast } from '../client/client.ts';
+import { HoldfastError } from '../client/error.ts';
+import { createJsonLog, logLevelOf, logLevels } from '../process/json-log.ts';
+import { createProcess, type Env, type HoldfastProcess } from '../process/process.ts';
+import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
+import { type ExitCode, UsageError } from './failure.ts';
+
+/** What a verb leaves behind: a text for people or a document for programs, and how it went. */
+export interface Result {
+  readonly text: string;
+  readonly document: unknown;
+  /** [0] */
+  readonly exitCode?: ExitCode;
+}
+
+/** One run of the command line. */
+export interface Session {
+  readonly env: Env;
+  readonly isJson: boolean;
+  /** The wired process; made when it is first asked for. */
+  process(): HoldfastProcess;
+  client(): Holdfast;
+  log(): Log;
+  /** Runs at the end, also when a signal ends the command: must not wait. */
+  atEnd(undo: () => void): void;
+  /** Ends everything that was opened. */
+  end(): Promise<void>;
+  /** Only the undoing, at once. */
+  abandon(): void;
+}
+
+export function createSession(env: Env, isJson: boolean): Session {
+  let wired: HoldfastProcess | undefined;
+  let client: Holdfast | undefined;
+  let log: Log | undefined;
+  const undos: (() => void)[] = [];
+  const abandon = () => {
+    for (const undo of undos.splice(0).reverse()) undo();
+  };
+  const session: Session = {
+    env,
+    isJson,
+    log() {
+      log ??= createLog(env);
+      return log;
+    },
+    process() {
+      wired ??= createProcess({ env, log: session.log() });
+      return wired;
+    },
+    client() {
+      client ??= createClient(session.process());
+      return client;
+    },
+    atEnd: (undo) => undos.push(undo),
+    abandon,
+    async end() {
+      abandon();
+      try {
+        await client?.close();
+      } catch (error) {
+        session.log().warn('Usage could not be written', { message: (error as Error).message });
+      } finally {
+        await wired?.close();
+      }
+    },
+  };
+  return session;
+}
+
+function createLog(env: Env): Log {
+  const level = logLevelOf(env.HOLDFAST_LOG, 'warn');
+  if (level === null)
+    throw new UsageError(`HOLDFAST_LOG is "${env.HOLDFAST_LOG}"; it must be one of ${logLevels.join(', ')}`);
+  return createJsonLog(systemClock, level, (line) => process.stderr.write(line));
+}
+
+/** The fleet's state. Throws `not-configured` before `init`. */
+export async function fleetNow(session: Session): Promise<FleetView & { readonly config: FleetConfig }> {
+  const { store, clock } = session.process();
+  const view = await readFleet(store, clock.now());
+  if (view.config === null)
+    throw new HoldfastError('not-configured', 'The fleet has no configuration: run `holdfast init` first');
+  return { ...view, config: view.config };
+}
+
+/** Adds a verb: its action gets a session, its arguments and its options. */
+export type AddVerb = <Options>(
+  command: Command,
+  act: (session: Session, args: readonly (string | undefined)[], options: Options) => Promise<Result>,
+) => void;
+
+/** A group of verbs adds itself to the program. */
+export type VerbGroup = (program: Command, verb: AddVerb) => void;

@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { open, rename, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Body } from '../base/bytes.ts';
+import type { PutBody } from '../client/put.ts';
+import { CommandError, fileProblem } from './failure.ts';
+import type { Session } from './session.ts';
+
+/** A file as content to put. What is no regular file (a pipe, a device) is spooled first. */
+export async function fileBody(session: Session, path: string): Promise<PutBody> {
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) throw new Error('it is a folder');
+    if (!found.isFile()) return await spooled(session, createReadStream(path));
+    // Opened once now, so that what cannot be read is said before anything is written.
+    await (await open(path)).close();
+    return { sizeBytes: found.size, open: () => createReadStream(path) };
+  } catch (error) {
+    throw new CommandError('file', `Cannot read "${path}": ${fileProblem(error)}`);
+  }
+}
+
+/** A stream as content to put: it is written to a temporary file first, because it may have to be sent more than once. */
+export async function spooled(session: Session, source: Readable): Promise<PutBody> {
+  const dir = mkdtempSync(join(tmpdir(), 'holdfast-put-'));
+  session.atEnd(() => rmSync(dir, { recursive: true, force: true }));
+  const path = join(dir, 'stdin');
+  await pipeline(source, createWriteStream(path, { mode: 0o600 }));
+  const { size } = await stat(path);
+  return { sizeBytes: size, open: () => createReadStream(path) };
+}
+
+/** Writes content to a file that appears only when all of it has come: a temporary one beside it, then a rename. */
+export async function writeWhole(session: Session, path: string, body: Body): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
+  session.atEnd(() => rmSync(temporary, { force: true }));
+  try {
+    if ((await stat(path).catch(() => null))?.isDirectory()) throw new Error('it is a folder');
+    const file = await open(temporary, 'wx');
+    try {
+      for await (const chunk of body) await file.writeFile(chunk);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    if (error instanceof Error && !('kind' in error))
+      throw new CommandError('file', `Cannot write "${path}": ${fileProblem(error)}`);
+    throw error;
+  }
+}

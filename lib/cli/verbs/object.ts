@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { storageKey } from '../../store/keys.ts';
+import { CommandError, UsageError } from '../failure.ts';
+import { bytes, moment, plural, shown, table } from '../format.ts';
+import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+import { fileBody, spooled, writeWhole } from '../spool.ts';
+import { type PutFlags, putOptions } from './put-flags.ts';
+
+type Arguments = readonly (string | undefined)[];
+
+/** `put`, `get`, `rm`, `ls`, `locate`: the library from the command line. */
+export const objectVerbs: VerbGroup = (program, verb) => {
+  verb<PutFlags>(
+    program
+      .command('put <key> [file]')
+      .description('store a file, or stdin, under a key')
+      .option('--content-type <type>', 'content type')
+      .option('--meta <name=value...>', 'user metadata'),
+    put,
+  );
+  verb(program.command('get <key> [file]').description('read an object into a file, or to stdout; verified'), get);
+  verb(program.command('rm <key>').description('delete an object'), rm);
+  verb(program.command('ls [prefix]').description('list objects in key order'), ls);
+  verb(program.command('locate <key>').description('show where the copies of an object are'), locate);
+};
+
+async function put(session: Session, [key, file]: Arguments, flags: PutFlags): Promise<Result> {
+  const options = putOptions(flags);
+  const isStdin = file === undefined || file === '-';
+  const body = isStdin ? await spooled(session, process.stdin) : await fileBody(session, file);
+  const done = await session.client().put(key!, body, options);
+  return { text: `put ${shown(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
+}
+
+async function get(session: Session, [key, file]: Arguments): Promise<Result> {
+  const isStdout = file === undefined || file === '-';
+  if (isStdout && session.isJson) throw new UsageError('get --json needs a file: stdout carries the document');
+  const object = await session.client().get(key!);
+  if (object === null) throw absent(key!);
+  const { body, headers, metadata, ...known } = object;
+  if (!isStdout) {
+    await writeWhole(session, file, body);
+    return {
+      text: `got ${shown(object.key)}  ${bytes(object.sizeBytes)}  to ${file}`,
+      document: { ...known, headers, metadata, file },
+    };
+  }
+  for await (const chunk of body) if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
+  return { text: '', document: null };
+}
+
+async function rm(session: Session, [key]: Arguments): Promise<Result> {
+  const deleted = await session.client().delete(key!);
+  return {
+    text: deleted ? `deleted ${shown(key!)}` : `there was no object ${shown(key!)}`,
+    document: { key, deleted },
+  };
+}
+
+async function ls(session: Session, [prefix]: Arguments): Promise<Result> {
+  const rows: [string, string, string][] = [];
+  const document: { key: string; sizeBytes: number; generation: string }[] = [];
+  for await (const { key, sizeBytes, generation, createdAt } of session.client().list(prefix ?? '')) {
+    if (session.isJson) document.push({ key, sizeBytes, generation });
+    else rows.push([bytes(sizeBytes), moment(createdAt), shown(key)]);
+  }
+  const text = rows.length === 0 ? 'no objects' : table(['SIZE', 'CREATED (UTC)', 'KEY'], rows);
+  return { text, document };
+}
+
+async function locate(session: Session, [key]: Arguments): Promise<Result> {
+  const { config } = await fleetNow(session);
+  const entry = (await session.process().store.objects([key!])).get(key!);
+  if (entry?.kind !== 'object') throw absent(key!);
+  const { generation, rev, sizeBytes, sha256, isDamaged } = entry;
+  const copies = Object.entries(entry.copies)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([backend, copyId]) => {
+      const prefix = config.fingerprints[backend]?.prefix ?? '';
+      return { backend, copyId, storageKey: prefix + storageKey(entry.key, copyId) };
+    });
+  const document = { key, generation, rev, sizeBytes, sha256: sha256 ?? null, damaged: isDamaged, copies };
+  const rows = copies.map(({ backend, storageKey: at }) => [
+    backend,
+    config.fingerprints[backend]?.bucket ?? '-',
+    shown(at),
+  ]);
+  const first = `${shown(entry.key)}  ${bytes(sizeBytes)}  generation ${generation}  rev ${rev}${isDamaged ? '  DAMAGED' : ''}`;
+  const hash = sha256 === undefined ? 'sha256 not known yet' : `sha256 ${sha256}`;
+  const text = `${first}\n${hash}\n${plural(copies.length, 'copy').replace('copys', 'copies')}\n\n${table(['BACKEND', 'BUCKET', 'STORAGE KEY'], rows)}`;
+  return { text, document };
+}
+
+function absent(key: string): CommandError {
+  return new CommandError('not-found', `There is no object "${shown(key)}"`);
+}

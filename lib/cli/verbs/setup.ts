@@ -1,0 +1,57 @@
+import type { Capabilities } from '../../fleet/backend.ts';
+import { type Applied, apply } from '../../workers/apply.ts';
+import { readFleetFile } from '../fleet-source.ts';
+import { plural, table } from '../format.ts';
+import type { Result, Session, VerbGroup } from '../session.ts';
+
+interface SetupOptions {
+  readonly fleet?: string;
+  readonly takeOver?: boolean;
+}
+
+const fleetOption = ['--fleet <file>', 'fleet file, instead of HOLDFAST_FLEET'] as const;
+
+/** `init`, `apply`: the only verbs that read the fleet file. */
+export const setupVerbs: VerbGroup = (program, verb) => {
+  verb<SetupOptions>(
+    program
+      .command('init')
+      .description('create the tables where they are missing, claim the buckets, put the fleet file in force')
+      .option(...fleetOption)
+      .option('--take-over', 'claim buckets that belong to other tables: after the own tables were lost'),
+    init,
+  );
+  verb<SetupOptions>(
+    program
+      .command('apply')
+      .description('put the fleet file in force as a new version')
+      .option(...fleetOption),
+    async (session, _args, { fleet }) => {
+      const file = readFleetFile(session.env, fleet);
+      const applied = await apply(session.process(), file);
+      return { text: describe(applied), document: applied };
+    },
+  );
+};
+
+async function init(session: Session, _args: unknown, { fleet, takeOver }: SetupOptions): Promise<Result> {
+  const file = readFleetFile(session.env, fleet);
+  const wired = session.process();
+  await wired.createTables();
+  const applied = await apply(wired, file, { takeOver: takeOver === true });
+  const { objects, queue, control } = wired.tables;
+  return {
+    text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describe(applied)}`,
+    document: { ...applied, tables: wired.tables },
+  };
+}
+
+function describe({ version, fleetId, probes }: Applied): string {
+  const rows = Object.entries(probes).map(([name, can]) => [name, abilities(can)]);
+  return `Fleet ${fleetId}, version ${version}: ${plural(rows.length, 'backend')}\n\n${table(['BACKEND', 'CAN'], rows)}`;
+}
+
+function abilities(can: Capabilities): string {
+  const names = Object.entries(can).flatMap(([name, isThere]) => (isThere === true ? [name] : []));
+  return names.length === 0 ? '-' : names.join(', ');
+}

@@ -1,0 +1,141 @@
+import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
+import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
+import { queueStates } from '../../store/model.ts';
+import { type FleetSummary, summarize } from '../../workers/fleet-summary.ts';
+import { bytes, moment, plural, table } from '../format.ts';
+import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+
+/** `status`: the whole fleet, from one query and the leases. */
+export const statusVerbs: VerbGroup = (program, verb) => {
+  verb(program.command('status').description('show backends, placements, queue and workers'), status);
+};
+
+type Fleet = FleetView & { readonly config: FleetConfig };
+
+async function status(session: Session): Promise<Result> {
+  const fleet = await fleetNow(session);
+  const params = parseParameters(session.env, fleet.settings.overrides);
+  const { clock } = session.process();
+  const standing = (name: string) => standingOf(fleet, name, clock.now(), params.unhealthyAfterMs);
+  const summary = summarize(fleet, standing);
+  const configured = fleet.config.file.backends.map(({ name }) => name);
+  const others = fleet.namedBackends().filter((name) => !configured.includes(name));
+  const backends = [...configured, ...others].map((name) => backendLine(fleet, standing(name)));
+  const workers = await Promise.all(
+    workerNames.map((name) =>
+      workerLine(session, name, params.workers[name].enabled, fleet.settings.paused.includes(name)),
+    ),
+  );
+  const document = {
+    fleetId: fleet.config.fleetId,
+    version: fleet.config.version,
+    objects: summary.objects,
+    bytes: summary.bytes,
+    backends,
+    placements: fleet.placements.map(({ label, policy, isDamaged, copies, count }) => ({
+      placement: label,
+      policy,
+      backends: copies.map(({ backend }) => backend),
+      damaged: isDamaged,
+      ...count,
+    })),
+    underReplicated: summary.underReplicated,
+    overReplicated: summary.overReplicated,
+    damaged: summary.damaged,
+    queue: summary.queue,
+    overrides: fleet.settings.overrides,
+    workers,
+  };
+  return { text: describe(document, summary), document };
+}
+
+function backendLine(fleet: Fleet, { name, config, breaker, isDraining, isReachable }: ReturnType<typeof standingOf>) {
+  const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
+  const unhealthySince = fleet.breaker(name)?.unhealthySince;
+  return {
+    name,
+    configured: config !== undefined,
+    draining: isDraining,
+    reachable: isReachable,
+    breaker,
+    ...(unhealthySince === undefined ? {} : { unhealthySince }),
+    objects: held.reduce((sum, { count }) => sum + count.objects, 0),
+    usedBytes: fleet.usedBytes(name),
+    quotaBytes: config?.quotaBytes ?? 0,
+    queue: queueStates.reduce((sum, state) => sum + fleet.queue(state, name).objects, 0),
+  };
+}
+
+async function workerLine(session: Session, name: WorkerName, enabled: boolean, paused: boolean) {
+  const { store, clock } = session.process();
+  const leases = await store.leases(name);
+  const last = leases
+    .flatMap(({ part, last: summary }) => (summary === undefined ? [] : [{ part, ...summary }]))
+    .sort((a, b) => timeOf(b) - timeOf(a))[0];
+  const running = leases.some(({ expiresAt }) => expiresAt > clock.now());
+  return { name, enabled, paused, running, last: last ?? null };
+}
+
+function timeOf(last: object): number {
+  return 'at' in last && typeof last.at === 'number' ? last.at : 0;
+}
+
+interface Document {
+  readonly fleetId: string;
+  readonly version: number;
+  readonly backends: readonly ReturnType<typeof backendLine>[];
+  readonly placements: readonly { readonly placement: string; readonly objects: number; readonly bytes: number }[];
+  readonly overrides: Readonly<Record<string, string>>;
+  readonly workers: readonly Awaited<ReturnType<typeof workerLine>>[];
+}
+
+function describe(document: Document, summary: FleetSummary): string {
+  const { fleetId, version, backends, placements, overrides, workers } = document;
+  const parts = [
+    `Fleet ${fleetId}, version ${version}: ${plural(summary.objects, 'object')}, ${bytes(summary.bytes)}`,
+    table(
+      ['BACKEND', 'STATE', 'OBJECTS', 'USED', 'QUOTA', 'QUEUE'],
+      backends.map((b) => [
+        b.name,
+        stateOf(b),
+        b.objects,
+        bytes(b.usedBytes),
+        b.quotaBytes === 0 ? '-' : bytes(b.quotaBytes),
+        b.queue,
+      ]),
+    ),
+    placements.length === 0
+      ? ''
+      : table(
+          ['PLACEMENT', 'OBJECTS', 'SIZE'],
+          placements.map((p) => [p.placement, p.objects, bytes(p.bytes)]),
+        ),
+    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged}`,
+    `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
+    table(
+      ['WORKER', 'STATE', 'LAST WORK (UTC)', 'OUTCOME'],
+      workers.map((w) => [w.name, workerState(w), ...lastWork(w.last)]),
+    ),
+    Object.entries(overrides)
+      .map(([name, value]) => `set ${name}=${value}`)
+      .join('\n'),
+  ];
+  return parts.filter((part) => part !== '').join('\n\n');
+}
+
+function stateOf(b: Document['backends'][number]): string {
+  if (!b.configured) return 'NOT CONFIGURED';
+  const states = [b.draining ? 'draining' : '', b.breaker === 'closed' ? '' : `breaker ${b.breaker}`];
+  return states.filter((s) => s !== '').join(', ') || 'ok';
+}
+
+function workerState({ enabled, paused, running }: Document['workers'][number]): string {
+  if (paused) return 'paused';
+  return running ? 'running' : enabled ? 'enabled' : 'off';
+}
+
+function lastWork(last: Readonly<Record<string, unknown>> | null): [string, string] {
+  if (last === null) return ['-', '-'];
+  const { outcome, succeeded, planned } = last;
+  return [moment(timeOf(last)), `${String(outcome)} (${String(succeeded)} of ${String(planned)})`];
+}

@@ -1,0 +1,70 @@
+import type { WorkerName } from '../../config/parameters.ts';
+import { runTick, type TickReport, type Worker } from '../../workers/tick.ts';
+import { workers } from '../../workers/workers.ts';
+import { UsageError } from '../failure.ts';
+import { duration } from '../format.ts';
+import { wholeNumber } from '../numbers.ts';
+import type { Result, Session, VerbGroup } from '../session.ts';
+
+interface TickOptions {
+  readonly part?: number;
+  readonly of?: number;
+  readonly rounds?: number;
+  readonly deadline: number;
+  readonly dryRun?: boolean;
+}
+
+/** `tick`: one invocation of one worker, here. */
+export const tickVerbs: VerbGroup = (program, verb) => {
+  verb<TickOptions>(
+    program
+      .command('tick <worker>')
+      .description(`run one tick of a worker (${workerList()})`)
+      .option('--part <i>', 'part of the slices, from 0; with --of', wholeNumber(0, 15))
+      .option('--of <n>', 'number of parallel parts', wholeNumber(1, 16))
+      .option('--rounds <n>', 'rounds at most, 0 = no limit [<WORKER>_ROUNDS]', wholeNumber(0, 1_000_000))
+      .option('--deadline <seconds>', 'time it may take', wholeNumber(1, 86_400), 60)
+      .option('--dry-run', 'plan and report, change nothing'),
+    tick,
+  );
+};
+
+async function tick(session: Session, [name]: readonly (string | undefined)[], options: TickOptions): Promise<Result> {
+  const worker = workerNamed(name!);
+  const { part, of, rounds, deadline, dryRun } = options;
+  if ((part === undefined) !== (of === undefined)) throw new UsageError('--part and --of go together');
+  if (part !== undefined && of !== undefined && part >= of)
+    throw new UsageError(`--part ${part} is not below --of ${of}: parts count from 0`);
+  const wired = session.process();
+  const report = await runTick(wired, worker, {
+    deadline: wired.clock.now() + deadline * 1000,
+    ...(part === undefined ? {} : { part }),
+    ...(of === undefined ? {} : { of }),
+    ...(rounds === undefined ? {} : { rounds }),
+    ...(dryRun === undefined ? {} : { dryRun }),
+  });
+  const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
+  if (report.outcome === 'error') process.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);
+  return { text: describe(report), document: report, exitCode: isFine ? 0 : 1 };
+}
+
+/** Throws a `UsageError` that names the workers there are. */
+export function workerNamed(name: string): Worker {
+  const worker = workers[name as WorkerName];
+  if (worker === undefined) throw new UsageError(`There is no worker "${name}"; there are ${workerList()}`);
+  return worker;
+}
+
+function workerList(): string {
+  return Object.keys(workers).join(', ');
+}
+
+function describe(report: TickReport): string {
+  const { worker, outcome, planned, succeeded, failed, skipped, deferred, durationMs, message } = report;
+  const counts = { planned, succeeded, failed, skipped, deferred, ...report.figures };
+  const parts = Object.entries(counts).map(([name, value]) => `${name} ${value}`);
+  const reasons = Object.entries(report.reasons).map(([reason, times]) => `  ${times} × ${reason}`);
+  const first = `${worker}: ${outcome} in ${duration(durationMs)}  ${planned === 0 ? '' : parts.join(' · ')}`.trimEnd();
+  const why = message !== undefined && outcome !== 'error' ? [`  ${message}`] : [];
+  return [first, ...reasons, ...why].join('\n');
+}

@@ -1,0 +1,12 @@
+export type { Body } from './base/bytes.ts';
+export type { Log, LogFields } from './base/log.ts';
+export type { Holdfast, ObjectSummary } from './client/client.ts';
+export { HoldfastError, type HoldfastErrorKind } from './client/error.ts';
+export type { GetObject } from './client/get.ts';
+export { createHoldfast, type HoldfastConfig } from './client/holdfast.ts';
+export type { PutBody, PutOptions, PutResult } from './client/put.ts';
+export type { FleetFile } from './config/fleet-file.ts';
+export { ConfigError } from './config/problems.ts';
+export type { ObjectHeaders } from './fleet/backend.ts';
+export { StoreError, type StoreErrorKind } from './store/port.ts';
+export { cleanupBackoffMs } from './workers/backoff.ts';

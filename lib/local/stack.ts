@@ -1,0 +1,178 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { createIds, type Ids } from '../base/ids.ts';
+import { type FleetFile, parseFleetFile, parseFleetText } from '../config/fleet-file.ts';
+import { type LocalDynamo, startDynamo } from './dynamodb.ts';
+import { lockFolder } from './folder-lock.ts';
+import { endLeftovers } from './leftovers.ts';
+import { createS3Server, type S3Server } from './s3/server.ts';
+import {
+  defaultFleetText,
+  newKeys,
+  readState,
+  type ServedBackend,
+  type StackPaths,
+  servedFleet,
+  stackPaths,
+  writeJson,
+} from './stack-files.ts';
+
+export interface StackOptions {
+  /** Everything is kept here: tables, objects, fleet file, ports. Started again on it, a stack goes on where it was. */
+  readonly dir: string;
+  /** How many backends a new stack has [3]. */
+  readonly backends?: number;
+  /** Text of a fleet file to serve instead: its endpoints and credentials are replaced. */
+  readonly fleetText?: string;
+  /** Also opens a port per backend through which another process tells it to misbehave. */
+  readonly withFaults?: boolean;
+  readonly clock?: Clock;
+}
+
+/** One embedded backend of a running stack. */
+export interface StackBackend {
+  readonly name: string;
+  readonly bucket: string;
+  readonly server: S3Server;
+  /** Where its files can be looked at. */
+  readonly folder: string;
+}
+
+/** A DynamoDB and S3 servers on 127.0.0.1, for this machine alone. */
+export interface Stack {
+  readonly dir: string;
+  readonly dynamodbEndpoint: string;
+  /** Path of the fleet file. */
+  readonly fleetPath: string;
+  readonly fleet: FleetFile;
+  readonly backends: readonly StackBackend[];
+  /** What the CLI and the library need in their environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Ends every server. May be called twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the embedded stack in a folder. Tables and fleet are not made: that is `init`, as everywhere.
+ * After a crash or `kill -9` of an earlier run, its leftovers are ended first.
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const clock = options.clock ?? systemClock;
+  const paths = stackPaths(options.dir);
+  const closers: (() => Promise<void> | void)[] = [lockFolder(paths.dir)];
+  const close = async () => {
+    for (const end of closers.splice(0).reverse()) await end();
+  };
+  try {
+    await endLeftovers(paths.database, clock);
+    return await start(options, clock, paths, closers, close);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start(
+  options: StackOptions,
+  clock: Clock,
+  paths: StackPaths,
+  closers: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<Stack> {
+  const ids = createIds(clock);
+  const before = readState(paths);
+  const text = options.fleetText ?? fleetTextThere(paths) ?? defaultFleetText(options.backends ?? 3);
+  const wanted = parseFleetText(text);
+  const served: Record<string, ServedBackend> = {};
+  for (const { name } of wanted.backends) {
+    served[name] = before.backends[name] ?? { port: await freePort(ids), ...newKeys(name) };
+  }
+  const fleetJson = servedFleet(text, (name) => served[name]!);
+  // Written before anything listens: a port once used by a backend stays its own.
+  writeJson(paths.state, { ...before, backends: { ...before.backends, ...served } });
+  const dynamo = await startDatabase(paths, clock, before.dynamodbPort, ids);
+  closers.push(() => dynamo.close());
+  writeJson(paths.state, {
+    dynamodbPort: Number(new URL(dynamo.endpoint).port),
+    backends: { ...before.backends, ...served },
+  });
+  const fleet = parseFleetFile(fleetJson);
+  const backends: StackBackend[] = [];
+  for (const { name, bucket } of fleet.backends) {
+    const server = await startBackend(name, bucket, served[name]!, paths, clock, options.withFaults === true);
+    closers.push(() => server.close());
+    backends.push({ name, bucket, server, folder: `${paths.backend(name)}/${bucket}/objects` });
+  }
+  writeJson(paths.fleet, fleetJson);
+  return {
+    dir: paths.dir,
+    dynamodbEndpoint: dynamo.endpoint,
+    fleetPath: paths.fleet,
+    fleet,
+    backends,
+    env: {
+      AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'local',
+      AWS_SECRET_ACCESS_KEY: 'local',
+      HOLDFAST_FLEET: paths.fleet,
+    },
+    close,
+  };
+}
+
+function fleetTextThere(paths: StackPaths): string | undefined {
+  return existsSync(paths.fleet) ? readFileSync(paths.fleet, 'utf8') : undefined;
+}
+
+/** On the port it had, so that what was exported still holds; on another when that one is taken. */
+async function startDatabase(
+  paths: StackPaths,
+  clock: Clock,
+  port: number | undefined,
+  ids: Ids,
+): Promise<LocalDynamo> {
+  const wanted = port !== undefined && (await isFree(port)) ? port : await freePort(ids);
+  return startDynamo({ dbPath: paths.database, port: wanted, clock });
+}
+
+async function startBackend(
+  name: string,
+  bucket: string,
+  { port, ...keys }: ServedBackend,
+  paths: StackPaths,
+  clock: Clock,
+  withFaults: boolean,
+): Promise<S3Server> {
+  if (!(await isFree(port))) {
+    throw new Error(`Port ${port} is taken by another program; backend "${name}" was served there and cannot move`);
+  }
+  return createS3Server({
+    dir: paths.backend(name),
+    buckets: [bucket],
+    port,
+    credentials: [keys],
+    clock,
+    ...(withFaults ? { controlPort: 0 } : {}),
+  });
+}
+
+/** Below the range from which systems hand out ports for outgoing connections, so that it is free again next time. */
+const firstPort = 20_000;
+const portCount = 10_000;
+
+async function freePort(ids: Ids): Promise<number> {
+  for (;;) {
+    const port = firstPort + Math.floor(ids.random() * portCount);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+  });
+}

@@ -1,0 +1,57 @@
+import type { Clock } from '../base/clock.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
+import type { Capabilities } from '../fleet/backend.ts';
+import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
+import type { CredentialResolver } from './credentials.ts';
+
+export type BackendUse = 'read-write' | 'delete';
+
+/** Opens backends, and keeps one handle for each as long as its configuration stays the same. */
+export interface BackendOpener {
+  /** Throws `BackendError` `missing-credentials` when this process has none for it. */
+  open(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend>;
+  close(): Promise<void>;
+}
+
+export interface OpenerDeps {
+  readonly clock: Clock;
+  readonly credentials: CredentialResolver;
+}
+
+export function createBackendOpener({ clock, credentials }: OpenerDeps): BackendOpener {
+  const open = new Map<string, { readonly made: string; readonly backend: Promise<S3Backend> }>();
+  const create = async (config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend> => {
+    const wanted = use === 'delete' ? (config.deleteCredentials ?? config.credentials) : config.credentials;
+    return createS3Backend({
+      name: config.name,
+      ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
+      region: config.region,
+      bucket: config.bucket,
+      prefix: config.prefix,
+      pathStyle: config.pathStyle,
+      credentials: await credentials.resolve(config, wanted),
+      capabilities: can,
+      clock,
+    });
+  };
+  return {
+    open(config, can, use) {
+      const name = `${use} ${config.name}`;
+      const made = JSON.stringify([config, can]);
+      const there = open.get(name);
+      if (there?.made === made) return there.backend;
+      // A handle of an older configuration may still be in use; its idle sockets keep nothing alive.
+      const backend = create(config, can, use);
+      open.set(name, { made, backend });
+      backend.catch(() => {
+        if (open.get(name)?.backend === backend) open.delete(name);
+      });
+      return backend;
+    },
+    async close() {
+      const handles = await Promise.allSettled([...open.values()].map(({ backend }) => backend));
+      open.clear();
+      for (const handle of handles) if (handle.status === 'fulfilled') handle.value.close();
+    },
+  };
+}
