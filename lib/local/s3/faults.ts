@@ -7,10 +7,11 @@ export type FaultEffect =
   | { kind: 'delay'; ms: number }
   /** 503 SlowDown. */
   | { kind: 'throttle' }
+  /** Any status, also 200: S3 answers so when a copy or a completion fails late. */
   | { kind: 'error'; status: number; code: string; message?: string }
   /** Announces the full length, sends this much, cuts the connection. */
   | { kind: 'truncate'; afterBytes: number }
-  /** Inverts bytes of the body sent; the file stays as it is. */
+  /** Inverts bytes of an object's body as it is sent; the file stays as it is. */
   | { kind: 'corrupt'; atByte?: number; bytes?: number }
   /** Answers only once the rule is cleared; with `afterBytes`, stops there in the body. */
   | { kind: 'hang'; afterBytes?: number }

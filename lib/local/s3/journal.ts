@@ -21,11 +21,11 @@ export interface JournalInput {
   temporary: string;
   /** Everything that is to be remembered. */
   live: () => Iterable<ObjectVersion>;
+  /** Lines out of date that are put up with, beside as many as there are living ones [10,000]. */
+  spareLines?: number;
 }
 
-const SPARE_LINES = 10_000;
-
-export function openJournal({ path, temporary, live }: JournalInput): Journal {
+export function openJournal({ path, temporary, live, spareLines = 10_000 }: JournalInput): Journal {
   let fd: number;
   let lines = 0;
   let keptLines = 0;
@@ -40,11 +40,13 @@ export function openJournal({ path, temporary, live }: JournalInput): Journal {
   rewrite();
   return {
     append(entry) {
+      // Before the new line: what it tells is not among the living yet.
+      if (lines > 2 * keptLines + spareLines) {
+        closeSync(fd);
+        rewrite();
+      }
       writeSync(fd, `${JSON.stringify(entry)}\n`);
       lines++;
-      if (lines <= 2 * keptLines + SPARE_LINES) return;
-      closeSync(fd);
-      rewrite();
     },
     close: () => closeSync(fd),
   };

@@ -186,7 +186,13 @@ function expectedChecksum(headers: ReadonlyMap<string, string>, hasTrailer: bool
     throw new S3Error('InvalidRequest', 'Expecting a single x-amz-checksum- header');
   }
   const algorithm = algorithmOf(header ?? trailer);
-  if (!algorithm) return undefined;
+  if (!algorithm) {
+    if (!headers.has('x-amz-sdk-checksum-algorithm')) return undefined;
+    throw new S3Error(
+      'InvalidRequest',
+      'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.',
+    );
+  }
   if (header === undefined) return { algorithm };
   const text = headers.get(header) as string;
   try {

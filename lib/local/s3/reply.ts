@@ -80,7 +80,7 @@ export async function sendReply({ response, faults, isHead }: SendDeps, reply: R
     return 0;
   }
   if (!isSuccess(reply)) faults = undefined;
-  const corrupt = faults?.take('corrupt')?.effect;
+  const corrupt = Buffer.isBuffer(body) ? undefined : faults?.take('corrupt')?.effect;
   const cut = faults?.take('truncate', ({ afterBytes }) => afterBytes < length)?.effect;
   const hang = faults?.take('hang', ({ afterBytes }) => afterBytes !== undefined && afterBytes < length);
   const gone = closed(response);

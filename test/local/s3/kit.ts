@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { type Agent, type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client, type S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3';
@@ -63,6 +63,8 @@ export interface RawRequest {
   path?: string;
   headers?: Record<string, string>;
   body?: Buffer | string;
+  /** A connection of its own when absent. */
+  agent?: Agent;
 }
 
 export interface RawAnswer {
@@ -80,10 +82,10 @@ export function send(
   input: RawRequest,
   during?: (request: ClientRequest) => void,
 ): Promise<RawAnswer> {
-  const { method = 'GET', path = '/', headers = {}, body } = input;
+  const { method = 'GET', path = '/', headers = {}, body, agent = false } = input;
   const { hostname, port } = new URL(endpoint);
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ hostname, port, method, path, headers, agent: false }, (response) => {
+    const request = httpRequest({ hostname, port, method, path, headers, agent }, (response) => {
       const pieces: Buffer[] = [];
       response.on('data', (piece: Buffer) => pieces.push(piece));
       response.on('error', reject);

@@ -48,7 +48,7 @@ describe('objects', () => {
   });
 
   test('an empty object is an object', async () => {
-    await put('empty', '');
+    await put('empty', Buffer.alloc(0));
     const got = await get('empty');
     expect(got.bytes.length).toBe(0);
     expect(got.ETag).toBe('"d41d8cd98f00b204e9800998ecf8427e"');

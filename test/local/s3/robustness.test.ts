@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import {
@@ -13,6 +14,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { createS3Server } from '../../../lib/local/s3/server.ts';
+import { unsignedChunks } from './chunked.ts';
 import { BUCKET, failureOf, type Kit, send, sendSigned, signed, someBytes, startKit } from './kit.ts';
 
 let kit: Kit;
@@ -220,6 +222,25 @@ describe('hostile input', () => {
   ])('%s %s is %i %s', async (method, path, status, code) => {
     const answer = await sendSigned(kit.server.endpoint, { method, path });
     expect([answer.status, answer.code]).toEqual([status, code]);
+  });
+
+  test('a body refused half-way is read to its end, and the connection goes on', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const body = unsignedChunks([Buffer.alloc(10), someBytes(6_000_000)]);
+    const request = await signed(kit.server.endpoint, {
+      method: 'PUT',
+      path: `/${Bucket}/half`,
+      payload: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+      headers: { 'x-amz-decoded-content-length': '6000010' },
+    });
+    request.headers['content-length'] = String(body.length);
+    const refused = await send(kit.server.endpoint, { ...request, body, agent });
+    expect(refused.code).toBe('InvalidChunkSizeError');
+    const next = await signed(kit.server.endpoint, { method: 'PUT', path: `/${Bucket}/next`, body: 'fine' });
+    expect((await send(kit.server.endpoint, { ...next, agent })).status).toBe(200);
+    expect(await listed()).toEqual(['next']);
+    expect(temporaryFiles()).toEqual([]);
+    agent.destroy();
   });
 
   test('HEAD never has a body, not even for an error', async () => {
