@@ -170,6 +170,9 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
         sending,
       ),
     );
+    const fail = (whatIsSo: string) =>
+      backendError('unavailable', s3.attempted('list the versions of', storageKey), whatIsSo);
+    if (page.IsTruncated === undefined) throw fail('its answer is no listing');
     const entries = [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])];
     let hasOthers = false;
     for (const entry of entries) {
@@ -182,8 +185,7 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
     const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
     const marker = page.NextVersionIdMarker;
     if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.VersionIdMarker)) {
-      const whatIsSo = 'its listing says that there is more, but not where';
-      throw backendError('unavailable', s3.attempted('list the versions of', storageKey), whatIsSo);
+      throw fail('its listing says that there is more, but not where');
     }
     after = { KeyMarker: keyMarker, ...(marker === undefined ? {} : { VersionIdMarker: marker }) };
   }

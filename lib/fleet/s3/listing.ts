@@ -29,6 +29,8 @@ export async function listPage(
     ),
   );
   const fail = (whatIsSo: string) => backendError('unavailable', s3.attempted('list', prefix), whatIsSo);
+  // An empty answer, or a page of some proxy, would otherwise pass for an empty bucket.
+  if (answer.IsTruncated === undefined) throw fail('its answer is no listing');
   const items = (answer.Contents ?? []).map((item): Listed => {
     const key = decodeKey(item.Key ?? '', answer.EncodingType);
     if (key === undefined) throw fail(`the key ${JSON.stringify(item.Key)} of its listing cannot be decoded`);

@@ -10,7 +10,7 @@ import { type Backend, BackendError, type CompletedPart } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
 import { decodeKey } from './listing.ts';
-import { headerInput, sendBody } from './put.ts';
+import { etagOf, headerInput, sendBody } from './put.ts';
 
 type Multipart = Pick<
   Backend,
@@ -42,7 +42,7 @@ export function multipart(s3: S3Connection): Multipart {
       const answer = await sendBody(s3, `write part ${partNumber} of`, request, signal, (body, sending) =>
         s3.retrying.send(new UploadPartCommand({ ...input, ...body }), sending),
       );
-      return { etag: answer.ETag ?? '' };
+      return { etag: etagOf(s3, `write part ${partNumber} of`, storageKey, answer) };
     },
 
     async listParts(storageKey, uploadId, signal) {
@@ -52,6 +52,9 @@ export function multipart(s3: S3Connection): Multipart {
         const page = await s3.call('list the parts of', storageKey, signal, (sending) =>
           s3.retrying.send(new ListPartsCommand(input), sending),
         );
+        if (page.IsTruncated === undefined && page.UploadId === undefined) {
+          throw noListing(s3, 'list the parts of', storageKey);
+        }
         for (const part of page.Parts ?? []) {
           parts.push({ partNumber: part.PartNumber ?? 0, etag: part.ETag ?? '', sizeBytes: part.Size ?? 0 });
         }
@@ -73,7 +76,7 @@ export function multipart(s3: S3Connection): Multipart {
       const answer = await s3.call('complete the upload of', storageKey, signal, (sending) =>
         s3.once.send(new CompleteMultipartUploadCommand(input), { ...sending, requestTimeout }),
       );
-      return { etag: answer.ETag ?? '' };
+      return { etag: etagOf(s3, 'complete the upload of', storageKey, answer) };
     },
 
     async abortUpload(storageKey, uploadId, signal) {
@@ -97,6 +100,9 @@ export function multipart(s3: S3Connection): Multipart {
             sending,
           ),
         );
+        if (page.IsTruncated === undefined && page.Bucket === undefined) {
+          throw noListing(s3, 'list the uploads of', storageKey);
+        }
         for (const upload of page.Uploads ?? []) {
           if (decodeKey(upload.Key ?? '', page.EncodingType) === key && upload.UploadId) open.push(upload.UploadId);
         }
@@ -118,4 +124,8 @@ function endless(s3: S3Connection, action: string, storageKey: string): BackendE
     s3.attempted(action, storageKey),
     'its listing says that there is more, but not where',
   );
+}
+
+function noListing(s3: S3Connection, action: string, storageKey: string): BackendError {
+  return backendError('unavailable', s3.attempted(action, storageKey), 'its answer is no listing');
 }

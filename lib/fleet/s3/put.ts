@@ -28,7 +28,18 @@ export async function putObject(
   const answer = await sendBody(s3, 'write', request, signal, (body, sending) =>
     client.send(new PutObjectCommand({ ...input, ...body }), sending),
   );
-  return { etag: answer.ETag ?? '' };
+  return { etag: etagOf(s3, 'write', storageKey, answer) };
+}
+
+/** What answers without an ETag is not S3, but something in between: nothing is known of the bytes. */
+export function etagOf(
+  s3: S3Connection,
+  action: string,
+  storageKey: string,
+  answer: { readonly ETag?: string | undefined },
+): string {
+  if (answer.ETag) return answer.ETag;
+  throw backendError('unavailable', s3.attempted(action, storageKey), 'it named no ETag');
 }
 
 export function headerInput(headers: ObjectHeaders = {}, metadata: Readonly<Record<string, string>> = {}) {

@@ -1,0 +1,344 @@
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import type { Capabilities } from '../../lib/fleet/backend.ts';
+import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
+import { kindOf, someBytes } from '../contracts/backend-bytes.ts';
+import { keys } from './s3-kit.ts';
+
+type Script = (request: IncomingMessage, response: ServerResponse, body: string) => void;
+
+/** Answers that no honest server gives, but that some backend or a proxy before it does. */
+describe('S3 backend and odd answers', () => {
+  let script: Script = () => {};
+  let seen: string[] = [];
+  const server = createServer(async (request, response) => {
+    seen.push(`${request.method} ${request.url}`);
+    if (script.length < 3) return script(request, response, '');
+    script(request, response, (await collect(request)).toString());
+  });
+  let endpoint = '';
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  beforeEach(() => {
+    seen = [];
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const connect = (capabilities: Capabilities = {}) =>
+    createS3Backend({
+      name: 'odd',
+      endpoint,
+      region: 'us-east-1',
+      bucket: 'odd-bucket',
+      prefix: 'p/',
+      pathStyle: true,
+      credentials: keys,
+      capabilities,
+      clock: systemClock,
+      attempts: 1,
+      timeouts: { connectMs: 500, answerMs: 500, stallMs: 200 },
+    });
+  const answer = (status: number, headers: Record<string, string>, text: string) => {
+    script = (_request, response) => response.writeHead(status, headers).end(text);
+  };
+  const listing = (inner: string, more = '<IsTruncated>false</IsTruncated>') =>
+    answer(200, {}, `<ListBucketResult>${more}${inner}</ListBucketResult>`);
+  const entry = (key: string) =>
+    `<Contents><Key>${key}</Key><Size>1</Size><ETag>&quot;e&quot;</ETag><LastModified>2024-01-02T03:04:05.678Z</LastModified></Contents>`;
+  const truncated = '<IsTruncated>true</IsTruncated>';
+  const url = '<EncodingType>url</EncodingType>';
+
+  describe('in listings', () => {
+    it('keys are decoded only where the backend says that it encoded them', async () => {
+      listing(entry('p/a+b%20c'));
+      expect((await connect().list({})).items[0]!.storageKey).toBe('a+b%20c');
+      listing(url + entry('p/a+b%20c%2B%25%C3%A9%0A'));
+      expect((await connect().list({})).items).toEqual([
+        { storageKey: 'a b c+%\u00e9\n', sizeBytes: 1, etag: '"e"', lastModified: Date.UTC(2024, 0, 2, 3, 4, 5, 678) },
+      ]);
+    });
+
+    it('a page that says that there is more, but not where, is an error', async () => {
+      listing('', truncated);
+      expect(await kindOf(connect().list({}))).toBe('unavailable');
+      expect(await kindOf(connect({ listsInByteOrder: true }).list({}))).toBe('unavailable');
+      listing(entry('p/a'), truncated);
+      expect(await kindOf(connect().list({}))).toBe('unavailable');
+    });
+
+    it('an empty page with a token goes on with the token', async () => {
+      listing('', `${truncated}<NextContinuationToken>to/ken+=</NextContinuationToken>`);
+      for (const capabilities of [{}, { listsInByteOrder: true }]) {
+        const { items, next } = await connect(capabilities).list({});
+        expect(items).toEqual([]);
+        await connect(capabilities)
+          .list({ after: next! })
+          .catch(() => {});
+        const asked = new URL(seen.at(-1)!.split(' ')[1]!, endpoint).searchParams;
+        expect([asked.get('continuation-token'), asked.get('start-after')]).toEqual(['to/ken+=', null]);
+      }
+    });
+
+    it('goes on after the last key where keys come in byte order, with the token elsewhere', async () => {
+      listing(entry('p/a') + entry('p/b'), `${truncated}<NextContinuationToken>token</NextContinuationToken>`);
+      const position = async (capabilities: Capabilities) => {
+        const { next } = await connect(capabilities)
+          .list({ prefix: 'x' })
+          .catch(() => connect(capabilities).list({}));
+        seen = [];
+        await connect(capabilities)
+          .list({ after: next! })
+          .catch(() => {});
+        const asked = new URL(seen[0]!.split(' ')[1]!, endpoint).searchParams;
+        return [asked.get('start-after'), asked.get('continuation-token')];
+      };
+      expect(await position({ listsInByteOrder: true })).toEqual(['p/b', null]);
+      expect(await position({ listsInByteOrder: false })).toEqual([null, 'token']);
+      expect(await position({})).toEqual([null, 'token']);
+    });
+
+    it('a page that does not get past the one before is an error', async () => {
+      listing(entry('p/a'), truncated);
+      expect(await kindOf(connect({ listsInByteOrder: true }).list({ after: 'a' }))).toBe('unavailable');
+    });
+
+    it('a key outside the prefix, or one that cannot be read, is an error', async () => {
+      listing(entry('other/a'));
+      expect(await kindOf(connect().list({}))).toBe('unavailable');
+      listing(url + entry('p/%FF%'));
+      expect(await kindOf(connect().list({}))).toBe('unavailable');
+    });
+
+    it('a page of a thousand quoted ETags is read', async () => {
+      listing(Array.from({ length: 1000 }, (_, i) => entry(`p/${i} &amp; &#x2764;`)).join(''));
+      const { items } = await connect().list({});
+      expect(items).toHaveLength(1000);
+      expect(items[7]!.storageKey).toBe('7 & \u2764');
+    });
+
+    it('a page that is no listing is an error', async () => {
+      for (const text of ['', 'not XML', '<html><body>Welcome</body></html>', '<ListBucketResult><Contents>']) {
+        answer(200, {}, text);
+        const s3 = connect({ keepsVersions: true });
+        for (const call of [
+          s3.list({}),
+          s3.listParts('k', 'u'),
+          s3.openUploads('k'),
+          s3.delete([{ storageKey: 'k' }]),
+        ]) {
+          expect([text, await kindOf(call)]).toEqual([text, 'unavailable']);
+        }
+      }
+    });
+  });
+
+  describe('to reads', () => {
+    const asked = { range: [1, 2] } as const;
+
+    it('a delete marker is not a missing key', async () => {
+      answer(404, { 'x-amz-delete-marker': 'true' }, '<Error><Code>NoSuchKey</Code></Error>');
+      expect(await kindOf(connect().get('k'))).toBe('delete-marker');
+      expect(await kindOf(connect().head('k'))).toBe('delete-marker');
+    });
+
+    it('a range that was not heeded is an error, unless it is the whole', async () => {
+      answer(200, { 'content-length': '5' }, 'abcde');
+      expect(await kindOf(connect().get('k', asked))).toBe('unsupported');
+      expect((await collect((await connect().get('k', { range: [0, 9] })).body)).toString()).toBe('abcde');
+      answer(206, { 'content-length': '2', 'content-range': 'bytes 0-1/5' }, 'ab');
+      expect(await kindOf(connect().get('k', asked))).toBe('unsupported');
+    });
+
+    it('an If-Match that was not heeded is a failed precondition', async () => {
+      answer(200, { 'content-length': '5', etag: '"other"' }, 'abcde');
+      expect(await kindOf(connect().get('k', { ifMatch: '"mine"' }))).toBe('precondition');
+    });
+
+    it('a body without a length is refused: nobody could tell whether it is whole', async () => {
+      script = (_request, response) => {
+        response.writeHead(200);
+        response.write('abc');
+        response.end();
+      };
+      expect(await kindOf(connect().get('k'))).toBe('unavailable');
+    });
+
+    it('a page of a proxy is an unavailable backend', async () => {
+      answer(502, { 'content-type': 'text/html' }, '<html><hr>Bad Gateway</html>');
+      expect(await kindOf(connect().get('k'))).toBe('unavailable');
+    });
+
+    it('what is not HTTP is an unavailable backend', async () => {
+      script = (_request, response) => void response.socket!.end('SSH-2.0-OpenSSH\r\n');
+      expect(await kindOf(connect().get('k'))).toBe('unavailable');
+    });
+
+    it('the checksum of a multipart object is no SHA-256 of it', async () => {
+      const digest = Buffer.alloc(32, 1).toString('base64');
+      answer(200, { 'content-length': '5', 'x-amz-checksum-sha256': `${digest}-2` }, '');
+      expect((await connect().head('k'))!.sha256).toBeUndefined();
+      answer(200, { 'content-length': '5', 'x-amz-checksum-sha256': digest, 'x-amz-checksum-type': 'COMPOSITE' }, '');
+      expect((await connect().head('k'))!.sha256).toBeUndefined();
+      answer(200, { 'content-length': '5', 'x-amz-checksum-sha256': digest }, '');
+      expect((await connect().head('k'))!.sha256).toBe('01'.repeat(32));
+    });
+
+    it('metadata comes through verbatim, encoded words too', async () => {
+      answer(200, { 'content-length': '0', 'x-amz-meta-name': '=?UTF-8?B?w6k=?=', 'x-amz-meta-raw': 'caf\u00e9' }, '');
+      expect((await connect().head('k'))!.metadata).toEqual({ name: '=?UTF-8?B?w6k=?=', raw: 'caf\u00e9' });
+    });
+  });
+
+  describe('to writes', () => {
+    const big = 1024 * 1024;
+
+    it('a success before all bytes were sent is not believed', async () => {
+      answer(200, { etag: '"e"' }, '');
+      const body = (async function* () {
+        yield someBytes(1000);
+        await systemClock.sleep(50);
+        yield someBytes(big - 1000);
+      })();
+      expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: big, body }))).toBe('unavailable');
+    });
+
+    it('a backend that gives up waiting for a silent source is not to blame', async () => {
+      script = (_request, response) =>
+        void systemClock
+          .sleep(50)
+          .then(() => response.writeHead(400).end('<Error><Code>RequestTimeout</Code></Error>'));
+      const body = (async function* () {
+        yield someBytes(1000);
+        await systemClock.sleep(400);
+        yield someBytes(big - 1000);
+      })();
+      expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: big, body }))).toBe('body');
+    });
+
+    it('a success without an ETag is not believed', async () => {
+      answer(200, {}, '<html><body>Welcome</body></html>');
+      const at = { storageKey: 'k', uploadId: 'u', partNumber: 1, sizeBytes: 0 };
+      const body = (async function* () {})();
+      expect(await kindOf(connect().put({ ...at, body }))).toBe('unavailable');
+      expect(await kindOf(connect().uploadPart({ ...at, body }))).toBe('unavailable');
+      const parts = [{ partNumber: 1, etag: '"e"', sizeBytes: 1 }];
+      expect(await kindOf(connect().completeUpload({ ...at, parts }))).toBe('unavailable');
+    });
+
+    it('bytes are sent as they are: a length, a digest or none, no framing, no Expect', async () => {
+      const sent: IncomingMessage['headers'][] = [];
+      script = (request, response, _body) => {
+        sent.push(request.headers);
+        response.writeHead(200, { etag: '"e"' }).end();
+      };
+      for (const sizeBytes of [10, 3 * big]) {
+        const bytes = someBytes(sizeBytes);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        const request = { storageKey: 'k', sizeBytes };
+        await connect().put({ ...request, body: bodyOf(bytes), sha256 });
+        await connect({ checksumSha256: true }).put({ ...request, body: bodyOf(bytes), sha256 });
+        await connect({ checksumSha256: true }).put({ ...request, body: bodyOf(bytes) });
+        const checksum = Buffer.from(sha256, 'hex').toString('base64');
+        const unknown = sizeBytes === 10 ? sha256 : 'UNSIGNED-PAYLOAD';
+        expect(sent.map((headers) => headers['x-amz-content-sha256'])).toEqual([sha256, sha256, unknown]);
+        expect(sent.map((headers) => headers['x-amz-checksum-sha256'])).toEqual([undefined, checksum, undefined]);
+        for (const headers of sent.splice(0)) {
+          expect(headers['content-length']).toBe(String(sizeBytes));
+          for (const name of [
+            'transfer-encoding',
+            'content-encoding',
+            'expect',
+            'x-amz-trailer',
+            'x-amz-checksum-crc32',
+          ]) {
+            expect(headers[name]).toBeUndefined();
+          }
+        }
+      }
+    });
+
+    it('a completion that failed after its 200 is an error', async () => {
+      answer(200, {}, '<?xml version="1.0"?>\n   <Error><Code>InternalError</Code><Message>Again.</Message></Error>');
+      const request = { storageKey: 'k', uploadId: 'u', parts: [{ partNumber: 1, etag: '"e"', sizeBytes: 1 }] };
+      expect(await kindOf(connect().completeUpload(request))).toBe('unavailable');
+    });
+
+    it('metadata and keys that HTTP cannot carry are rejected before anything is sent', async () => {
+      const body = (async function* () {})();
+      expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: 0, body, metadata: { a: 'line\nbreak' } }))).toBe(
+        'rejected',
+      );
+      expect(await kindOf(connect().head('half a pair \ud800'))).toBe('rejected');
+      expect(seen).toEqual([]);
+    });
+  });
+
+  describe('to deletes', () => {
+    const requests = ['a', 'b', 'c', 'd'].map((storageKey) => ({ storageKey }));
+
+    it('names an error for the key it is about, and asks again for keys passed over in silence', async () => {
+      script = (request, response, body) => {
+        expect(body).toBeDefined();
+        if (request.method === 'DELETE') response.writeHead(204).end();
+        else
+          response.end(`<DeleteResult><Deleted><Key>p/a</Key></Deleted>
+            <Error><Key>p/b</Key><Code>AccessDenied</Code><Message>No.</Message></Error>
+            <Error><Key>p/c</Key><Code>NoSuchKey</Code></Error></DeleteResult>`);
+      };
+      const outcomes = await connect().delete(requests);
+      expect(outcomes.map((o) => (o.outcome === 'failed' ? o.error.kind : o.outcome))).toEqual([
+        'deleted',
+        'denied',
+        'deleted',
+        'deleted',
+      ]);
+      expect(seen.filter((line) => line.startsWith('DELETE'))).toEqual(['DELETE /odd-bucket/p/d?x-id=DeleteObject']);
+    });
+
+    it('sends Content-MD5 and no checksum that a backend may not know', async () => {
+      const sent: IncomingMessage['headers'][] = [];
+      script = (request, response, body) => {
+        sent.push({ ...request.headers, body });
+        response.end('<DeleteResult/>');
+      };
+      await connect().delete(requests);
+      expect(sent[0]!['content-md5']).toMatch(/^[A-Za-z0-9+/]{22}==$/);
+      expect(Object.keys(sent[0]!).filter((name) => name.includes('checksum'))).toEqual([]);
+    });
+
+    it('deletes one by one where DeleteObjects is known to be missing, and keys that XML cannot hold', async () => {
+      script = (request, response) => response.writeHead(request.method === 'DELETE' ? 204 : 501).end();
+      expect(await connect({ bulkDelete: false }).delete(requests)).toHaveLength(4);
+      expect(await connect().delete([{ storageKey: 'a\u0001' }, { storageKey: 'b ' }])).toHaveLength(2);
+      expect(seen.every((line) => line.startsWith('DELETE'))).toBe(true);
+    });
+
+    it('never deletes on a condition where the backend may not heed it', async () => {
+      for (const capabilities of [{}, { conditionalDelete: false }]) {
+        const [outcome] = await connect(capabilities).delete([{ storageKey: 'a', ifMatch: '"e"' }]);
+        expect(outcome).toMatchObject({ outcome: 'failed', error: { kind: 'unsupported' } });
+      }
+      expect(seen).toEqual([]);
+    });
+
+    it('throws when one by one shows that the backend as a whole does not answer', async () => {
+      answer(503, {}, '<Error><Code>SlowDown</Code></Error>');
+      expect(await kindOf(connect({ bulkDelete: false }).delete(requests))).toBe('throttled');
+    });
+
+    it('of a listing of versions without an end deletes nothing', async () => {
+      answer(200, {}, `<ListVersionsResult>${truncated}</ListVersionsResult>`);
+      expect(await kindOf(connect({ keepsVersions: true }).delete(requests))).toBe('unavailable');
+      expect(seen.every((line) => line.startsWith('GET'))).toBe(true);
+    });
+  });
+});

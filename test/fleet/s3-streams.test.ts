@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
+import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
+import { type S3Kit, startS3 } from './s3-kit.ts';
+
+const mib = 1024 * 1024;
+const impatient = { connectMs: 500, answerMs: 300, stallMs: 300 };
+
+describe('S3 backend, bytes in flight', () => {
+  let kit: S3Kit;
+  let backend: S3Backend;
+  beforeAll(async () => {
+    kit = await startS3();
+    backend = kit.connect({ attempts: 1, timeouts: impatient });
+  });
+  beforeEach(() => kit.reset());
+  afterAll(() => kit.close());
+
+  const put = (storageKey: string, bytes: Uint8Array, on = backend) =>
+    on.put({ storageKey, sizeBytes: bytes.length, body: inChunks(bytes, [65536]) });
+
+  describe('reading', () => {
+    it.each([0, 1, 70_000, 3 * mib - 1])('a body cut after %i bytes is truncated', async (afterBytes) => {
+      const bytes = someBytes(3 * mib);
+      await put('k', bytes);
+      kit.server.faults.add({ kind: 'truncate', afterBytes, match: { operation: 'GetObject' } });
+      const { sizeBytes, body } = await backend.get('k');
+      expect(sizeBytes).toBe(bytes.length);
+      const seen: Uint8Array[] = [];
+      const reading = (async () => {
+        for await (const chunk of body) seen.push(chunk);
+      })();
+      expect(await kindOf(reading)).toBe('truncated');
+      expect(bytes.subarray(0, afterBytes).equals(Buffer.concat(seen).subarray(0, afterBytes))).toBe(true);
+    });
+
+    it('a listing that is cut is an error, never a shorter listing', async () => {
+      for (const key of ['a', 'b', 'c']) await put(key, someBytes(3));
+      kit.server.faults.add({ kind: 'truncate', afterBytes: 500, match: { operation: 'ListObjectsV2' } });
+      expect(await kindOf(backend.list({}))).toBe('unavailable');
+    });
+
+    it('bytes that stop coming are a timeout, in a body and in a listing', async () => {
+      await put('k', someBytes(mib));
+      kit.server.faults.add({ kind: 'hang', afterBytes: 100 });
+      const { body } = await backend.get('k');
+      expect(await kindOf(collect(body))).toBe('timeout');
+      expect(await kindOf(backend.list({}))).toBe('timeout');
+    });
+
+    it('a consumer that takes its time is not a silent backend', async () => {
+      const bytes = someBytes(6 * mib);
+      await put('k', bytes);
+      const { body } = await backend.get('k');
+      const seen: Uint8Array[] = [];
+      let isFirst = true;
+      for await (const chunk of body) {
+        seen.push(chunk);
+        // Twice what the backend would be given; nothing short of time passing shows it.
+        if (isFirst) await kit.options.clock.sleep(2 * impatient.stallMs);
+        isFirst = false;
+      }
+      expect(Buffer.concat(seen).equals(bytes)).toBe(true);
+    });
+
+    it('bytes that are not those stored come through: a digest is the reader\u2019s to check', async () => {
+      const bytes = someBytes(1000);
+      await put('k', bytes);
+      kit.server.faults.add({ kind: 'corrupt', atByte: 10, bytes: 1 });
+      const read = await collect((await backend.get('k')).body);
+      expect(read.length).toBe(1000);
+      expect(read.equals(bytes)).toBe(false);
+    });
+
+    it('leaving early closes the connection, before the first byte too', async () => {
+      await put('k', someBytes(20 * mib));
+      kit.server.requests.clear();
+      const unread = (await backend.get('k')).body[Symbol.asyncIterator]();
+      await unread.return!();
+      for await (const _ of (await backend.get('k')).body) break;
+      await settled(() => kit.server.requests.count({ operation: 'GetObject' }) === 2);
+      for (const { bytesOut } of kit.server.requests.matching({ operation: 'GetObject' }))
+        expect(bytesOut).toBeLessThan(20 * mib);
+    });
+
+    it('cancelling midway is cancelled, and no outage', async () => {
+      await put('k', someBytes(20 * mib));
+      const stop = new AbortController();
+      const { body } = await backend.get('k', {}, stop.signal);
+      const reading = (async () => {
+        for await (const _ of body) stop.abort();
+      })();
+      expect(await kindOf(reading)).toBe('cancelled');
+    });
+  });
+
+  describe('writing', () => {
+    it('cancelling midway is cancelled, and stores nothing', async () => {
+      const stop = new AbortController();
+      const bytes = someBytes(4 * mib);
+      const body = (async function* () {
+        yield bytes.subarray(0, mib);
+        stop.abort();
+        yield bytes.subarray(mib);
+      })();
+      const request = { storageKey: 'k', sizeBytes: bytes.length, body };
+      expect(await kindOf(backend.put(request, stop.signal))).toBe('cancelled');
+      expect(await backend.head('k')).toBeNull();
+    });
+
+    it('a source that is left is told so', async () => {
+      kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied' });
+      let isLeft = false;
+      const body = (async function* () {
+        try {
+          for (;;) yield someBytes(65536);
+        } finally {
+          isLeft = true;
+        }
+      })();
+      expect(await kindOf(backend.put({ storageKey: 'k', sizeBytes: 40 * mib, body }))).toBe('denied');
+      await settled(() => isLeft);
+    });
+
+    it('a source that takes its time is not a silent backend', async () => {
+      const bytes = someBytes(mib);
+      const body = (async function* () {
+        yield bytes.subarray(0, 1000);
+        await kit.options.clock.sleep(2 * impatient.stallMs);
+        yield bytes.subarray(1000);
+      })();
+      await backend.put({ storageKey: 'k', sizeBytes: bytes.length, body });
+      expect((await collect((await backend.get('k')).body)).equals(bytes)).toBe(true);
+    });
+
+    it('a backend that stops taking bytes is a timeout', async () => {
+      kit.server.faults.add({ kind: 'hang' });
+      expect(await kindOf(put('k', someBytes(64 * mib)))).toBe('timeout');
+    });
+
+    it('a backend that ignores Expect does not hold up a body of 2 MiB and more', async () => {
+      kit.server.faults.add({ kind: 'ignore-expect' });
+      const begun = performance.now();
+      await put('k', someBytes(3 * mib), kit.connect());
+      expect(performance.now() - begun).toBeLessThan(3_000);
+      expect((await backend.head('k'))?.sizeBytes).toBe(3 * mib);
+    });
+
+    it('a put whose answer was lost may have had its effect', async () => {
+      const bytes = someBytes(mib);
+      kit.server.faults.add({ kind: 'lose-answer' });
+      expect(await kindOf(put('k', bytes))).toBe('unavailable');
+      kit.server.faults.clear();
+      expect((await collect((await backend.get('k')).body)).equals(bytes)).toBe(true);
+    });
+
+    it('the SHA-256 of a streamed body is checked by the signature where checksums are not known', async () => {
+      const sha256 = createHash('sha256').update('other').digest('hex');
+      const plain = kit.connect({ capabilities: {} });
+      const request = { storageKey: 'k', sizeBytes: mib, sha256, body: bodyOf(someBytes(mib)) };
+      expect(await kindOf(plain.put(request))).toBe('bad-digest');
+      expect(await backend.head('k')).toBeNull();
+    });
+
+    it('a backend attests the SHA-256 that it was sent', async () => {
+      const bytes = someBytes(mib);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      await backend.put({ storageKey: 'k', sizeBytes: mib, sha256, body: bodyOf(bytes) });
+      expect((await backend.head('k'))?.sha256).toBe(sha256);
+    });
+  });
+});
+
+/** Waits for what happens on the other side of a socket. */
+async function settled(isSo: () => boolean): Promise<void> {
+  for (let turns = 0; turns < 100_000 && !isSo(); turns += 1) await new Promise(setImmediate);
+  expect(isSo()).toBe(true);
+}
