@@ -30,6 +30,13 @@ export async function readOwnership(backend: Backend, owner: Owner, signal?: Abo
   return said === ownerText(owner) ? { outcome: 'ours' } : { outcome: 'another', owner: said };
 }
 
+/** The owner that the bucket names; null when it names none. */
+export async function readOwner(backend: Backend): Promise<Owner | null> {
+  const found = await backend.head(ownerKey);
+  const [fleetId, name, tables] = (found?.metadata['holdfast-owner'] ?? '').split(' ');
+  return fleetId && name && tables ? { fleetId, backend: name, tables } : null;
+}
+
 /** Writes the owner object and reads it back: the backend must keep user metadata. */
 export async function writeOwner(backend: Backend, owner: Owner): Promise<void> {
   const body = Buffer.from(`${JSON.stringify(owner, null, 2)}\n`);

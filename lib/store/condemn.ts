@@ -2,10 +2,13 @@ import { type CommitDeps, commit } from './commit.ts';
 import type { Entry, QueueItem } from './model.ts';
 import { namesBytes, type Swap } from './swap.ts';
 
-/** Bytes that nothing names, and the entry that the swap which should have recorded them saw. */
+/**
+ * Bytes that nothing names, and the entry that the swap which should have recorded them saw; null when the object has none
+ * and never had, so that nothing can be on its way.
+ */
 export interface Condemnation {
   readonly item: QueueItem;
-  readonly expected: Entry;
+  readonly expected: Entry | null;
   readonly counters?: Swap['counters'];
 }
 
@@ -45,6 +48,7 @@ export async function condemn(
 }
 
 function movingRev({ item, expected, counters }: Condemnation): Swap {
+  if (expected === null) return queueOnly({ item, expected, ...(counters && { counters }) });
   return {
     ...queueOnly({ item, expected, ...(counters && { counters }) }),
     change: { before: expected, after: expected },

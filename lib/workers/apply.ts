@@ -10,10 +10,11 @@ import {
 } from '../config/fleet-file.ts';
 import { ConfigError } from '../config/problems.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
-import { readOwnership, writeOwner } from '../fleet/owner.ts';
+import { readOwner, readOwnership, writeOwner } from '../fleet/owner.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { fleetKey } from '../store/ledger.ts';
 import type { Change, Store } from '../store/port.ts';
+import { reportOnlyKey } from './reconcile/report-only.ts';
 
 /** What `apply` needs from the process it runs in. */
 export interface ApplyDeps {
@@ -46,7 +47,7 @@ export interface Applied {
 export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
   const view = await readFleet(deps.store, deps.clock.now());
   const problems = fingerprintProblems(view, file);
-  const fleetId = await fleetIdOf(deps, view);
+  const fleetId = await fleetIdOf(deps, view, file, options);
   const probes: Record<string, Capabilities> = {};
   for (const config of file.backends) {
     const problem = await claim(deps, view, config, fleetId, options);
@@ -88,14 +89,29 @@ function fingerprintProblems(view: FleetView, file: FleetFile): string[] {
 }
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
-async function fleetIdOf(deps: ApplyDeps, view: FleetView): Promise<string> {
+async function fleetIdOf(deps: ApplyDeps, view: FleetView, file: FleetFile, options: ApplyOptions): Promise<string> {
   const there = view.row('identity')?.data.fleetId;
   if (typeof there === 'string') return there;
-  const fleetId = deps.ids.ulid();
+  const fleetId = (options.takeOver ? await formerFleetId(deps, file) : null) ?? deps.ids.ulid();
   const put = { pk: fleetKey, sk: 'identity', version: 1, data: { fleetId } };
   const answer = await deps.store.write({ kind: 'row', put, expect: 'absent' });
   if (answer.outcome === 'done') return fleetId;
   throw new ConfigError('The fleet file cannot be applied', ['another `init` is running at this moment']);
+}
+
+/** The fleet whose buckets are taken over: the marks on their bytes name it, so new tables carry its id on. */
+async function formerFleetId(deps: ApplyDeps, file: FleetFile): Promise<string | null> {
+  const former = new Set<string>();
+  for (const config of file.backends) {
+    const owner = await readOwner(await deps.openBackend(config, {}, 'read-write'));
+    if (owner !== null) former.add(owner.fleetId);
+  }
+  if (former.size > 1) {
+    throw new ConfigError('The fleet file cannot be applied', [
+      `its buckets belong to different fleets: ${[...former].join(', ')}`,
+    ]);
+  }
+  return [...former][0] ?? null;
 }
 
 async function claim(
@@ -118,11 +134,24 @@ async function claim(
     if (!options.takeOver && isNamed) {
       return `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`;
     }
+    if (options.takeOver) await onlyReport(deps, view, name);
     await writeOwner(backend, owner);
     return null;
   } catch (error) {
     return sentence(error);
   }
+}
+
+/** After a take-over the tables may know less than the bucket holds: sweeps only report until an adoption is complete. */
+async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
+  const row = view.row(reportOnlyKey(name));
+  const put = {
+    pk: fleetKey,
+    sk: reportOnlyKey(name),
+    version: (row?.version ?? 0) + 1,
+    data: { since: deps.clock.now() },
+  };
+  await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
 }
 
 function sentence(error: unknown): string {

@@ -4,14 +4,14 @@ import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { isOutage } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
-import { type Condemnation, condemn } from '../store/condemn.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
-import { queueId, storageKey } from '../store/keys.ts';
-import type { ObjectRecord, QueueItem } from '../store/model.ts';
+import type { ObjectRecord } from '../store/model.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { importingLabel } from './reconcile/import-file.ts';
+import { condemnStrays, type Stray } from './strays.ts';
 import { examine, readableCopies } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 
@@ -33,7 +33,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 /** R1: ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
 export function underReplicated(tick: Tick): PlacementTotal[] {
   return tick.view.placements.filter((placement) => {
-    if (placement.isDamaged) return false;
+    if (placement.isDamaged || placement.policy === importingLabel) return false;
     const factor = (tick.config.policies[placement.policy] ?? tick.config.policies.default!).factor;
     return placement.copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
   });
@@ -81,7 +81,7 @@ interface Attempt {
   sha256?: string;
   verdict: Verdict;
   reason?: string;
-  readonly strays: { readonly backend: string; readonly copyId: string; readonly reason: string }[];
+  readonly strays: Omit<Stray, 'object'>[];
   readonly suspects: string[];
 }
 
@@ -269,18 +269,10 @@ async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
     for (const [backend, copyId] of Object.entries(attempt.made))
       attempt.strays.push({ backend, copyId, reason: outcome.outcome });
   }
-  const strays = attempts.flatMap((a) => a.strays.map((stray) => condemnation(tick, a.object, stray)));
-  const ends = await condemn(tick.commitDeps(), strays, tick.deadline.commitUntil);
-  for (const [i, outcome] of ends.entries()) {
-    const { item } = strays[i]!;
-    tick.audit('Bytes condemned', {
-      key: item.key,
-      backend: item.backend,
-      storageKey: item.storageKey,
-      reason: item.reason,
-      outcome,
-    });
-  }
+  await condemnStrays(
+    tick,
+    attempts.flatMap(({ object, strays }) => strays.map((stray) => ({ object, ...stray }))),
+  );
 }
 
 function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {
@@ -291,23 +283,4 @@ function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {
     ...(sha256 === undefined ? {} : { sha256 }),
   };
   return { key: object.key, change: { before: object, after } };
-}
-
-function condemnation(tick: Tick, object: ObjectRecord, stray: Attempt['strays'][number]): Condemnation {
-  const storage = storageKey(object.key, stray.copyId);
-  const now = tick.now();
-  const item: QueueItem = {
-    id: queueId(stray.backend, storage),
-    state: 'cleanup',
-    backend: stray.backend,
-    storageKey: storage,
-    key: object.key,
-    generation: object.generation,
-    sizeBytes: object.sizeBytes,
-    createdAt: now,
-    dueAt: now + tick.params.graceMs,
-    reason: stray.reason,
-    attempts: 0,
-  };
-  return { item, expected: object };
 }

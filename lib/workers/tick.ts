@@ -50,6 +50,19 @@ export interface TickEvent {
   readonly deadline: number;
   readonly rounds?: number;
   readonly dryRun?: boolean;
+  /** What a person asked of the reconciler beyond its schedule. */
+  readonly reconcile?: ReconcileRequest;
+}
+
+/** One whole pass over one backend, with what is otherwise off. */
+export interface ReconcileRequest {
+  readonly backend: string;
+  /** Adopt files without a mark as objects. */
+  readonly import?: boolean;
+  /** Rebuild records from marks, after the tables were lost. */
+  readonly adopt?: boolean;
+  /** Delete bytes of ours whose object is unknown, which a sweep only reports. */
+  readonly apply?: boolean;
 }
 
 export type TickOutcome = 'success' | 'partial' | 'failed' | 'empty' | 'busy' | 'error';
@@ -81,6 +94,7 @@ export interface Tick {
   readonly of: number;
   readonly slices: readonly string[];
   readonly dryRun: boolean;
+  readonly reconcile: ReconcileRequest | undefined;
   readonly tally: Tally;
   readonly figures: Record<string, number>;
   readonly meter: Meter;
@@ -268,6 +282,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     of,
     slices: slicesOfPart(part, of),
     dryRun: event.dryRun ?? params.workers[worker].dryRun,
+    reconcile: event.reconcile,
     meter,
     cursor: undefined,
     lease: null,

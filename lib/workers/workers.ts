@@ -1,6 +1,7 @@
 import type { WorkerName } from '../config/parameters.ts';
 import { cleanupQueue } from './cleanup-queue.ts';
 import { pendingReaper } from './pending-reaper.ts';
+import { reconciler } from './reconciler.ts';
 import { replicator } from './replicator.ts';
 import { scrubber } from './scrubber.ts';
 import type { Worker } from './tick.ts';
@@ -11,4 +12,5 @@ export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {
   'cleanup-queue': cleanupQueue,
   'pending-reaper': pendingReaper,
   scrubber,
+  reconciler,
 };

@@ -1,0 +1,71 @@
+import { policyOf } from '../../config/fleet-file.ts';
+import type { StoredObject } from '../../fleet/backend.ts';
+import type { Entry, ObjectRecord } from '../../store/model.ts';
+import type { Swap } from '../../store/swap.ts';
+import { digestOf } from '../../transfer/verify.ts';
+import { found, type Pass } from './pass.ts';
+
+/** Bytes of ours, by their mark, and the entry their object has now. */
+export interface Adoptee {
+  readonly key: string;
+  readonly copyId: string;
+  readonly storage: string;
+  readonly stored: StoredObject;
+  readonly generation: string;
+  readonly entry: Entry | null;
+}
+
+/**
+ * Rebuilds records from marks, after the tables were lost. Every copy is read in full once: it makes the record of its
+ * generation, or joins it when the bytes are equal. Of two generations the newer ULID stays, which is the best that marks can
+ * tell; the older bytes are left to the sweeps that follow. A tombstone is never overruled.
+ */
+export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
+  const { tick, backend } = pass;
+  const { entry, storage } = it;
+  if (entry?.kind === 'tombstone') return found(pass, 'skipped', 'deleted', storage);
+  if (entry !== null && entry.generation > it.generation) return found(pass, 'skipped', 'older-than-record', storage);
+  const isSame = entry?.generation === it.generation;
+  if (isSame && entry.copies[backend.name] !== undefined) return found(pass, 'skipped', 'second-copy', storage);
+  const refusal = pass.budget.refuses(backend.name, { requests: 1, egressBytes: it.stored.sizeBytes });
+  if (refusal !== null) return found(pass, 'deferred', refusal, storage);
+  if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
+  const { body } = await backend.get(storage, { ifMatch: it.stored.etag }, tick.signal);
+  const { sha256, sizeBytes } = await digestOf(body);
+  if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))
+    return found(pass, 'skipped', 'conflict', storage);
+  const [outcome] = await tick.commit([isSame ? joining(pass, it, entry) : making(pass, it, sha256)]);
+  if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `adopt-${outcome?.outcome}`, storage);
+  tick.audit('Copy adopted by its mark', {
+    key: it.key,
+    backend: backend.name,
+    copyId: it.copyId,
+    generation: it.generation,
+  });
+  return found(pass, 'succeeded', isSame ? 'joined' : 'adopted', storage);
+}
+
+function joining(pass: Pass, it: Adoptee, entry: ObjectRecord): Swap {
+  const after = { ...entry, copies: { ...entry.copies, [pass.backend.name]: it.copyId } };
+  return { key: it.key, change: { before: entry, after }, ignoresRoom: true };
+}
+
+function making(pass: Pass, it: Adoptee, sha256: string): Swap {
+  const { tick, backend } = pass;
+  const now = tick.now();
+  const after: ObjectRecord = {
+    kind: 'object',
+    key: it.key,
+    generation: it.generation,
+    rev: 0,
+    sizeBytes: it.stored.sizeBytes,
+    createdAt: it.stored.lastModified ?? now,
+    sha256,
+    copies: { [backend.name]: it.copyId },
+    policy: policyOf(tick.config, it.key).name,
+    isDamaged: false,
+    ...(it.entry?.plainEtags && { plainEtags: it.entry.plainEtags }),
+  };
+  const orphans = { reason: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
+  return { key: it.key, change: { before: it.entry, after }, orphans, ignoresRoom: true };
+}

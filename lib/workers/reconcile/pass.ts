@@ -1,0 +1,33 @@
+import type { LogFields } from '../../base/log.ts';
+import { count, type Verdict } from '../../base/tally.ts';
+import type { Backend, Listed } from '../../fleet/backend.ts';
+import type { Entry } from '../../store/model.ts';
+import type { Budget } from '../budget.ts';
+import type { Tick } from '../tick.ts';
+
+/** One pass over one backend, as its steps share it. */
+export interface Pass {
+  readonly tick: Tick;
+  readonly backend: Backend;
+  readonly budget: Budget;
+  /** Keys listed so far in this pass. */
+  listed: number;
+  readonly imports: boolean;
+  readonly adopts: boolean;
+  readonly confirms: boolean;
+}
+
+/** A listed key that no record names, with what the records say of the keys it may belong to. */
+export interface Unnamed {
+  readonly listed: Listed;
+  /** The entry at the listed key itself. */
+  readonly atKey: Entry | null;
+}
+
+/** Counts what was found of a key, and says it once in the log where a person should know. */
+export function found(pass: Pass, verdict: Verdict, what: string, storageKey: string, fields: LogFields = {}): void {
+  count(pass.tick.tally, verdict, what);
+  pass.tick.figures[what] = (pass.tick.figures[what] ?? 0) + 1;
+  if (verdict !== 'succeeded')
+    pass.tick.deps.log.info('Reconciler left a key alone', { backend: pass.backend.name, storageKey, what, ...fields });
+}

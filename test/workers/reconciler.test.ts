@@ -1,0 +1,355 @@
+import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
+import { runTick } from '../../lib/workers/tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+
+async function filled(options: Parameters<typeof createTestFleet>[0] = {}): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], ...options });
+  for (let i = 0; i < 30; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  fleet.clock.advance(2 * hourMs);
+  return fleet;
+}
+
+function contentsOf(fleet: TestFleet): Record<string, string[]> {
+  return Object.fromEntries(Object.keys(fleet.backends).map((name) => [name, fleet.keysOn(name)]));
+}
+
+/** Bytes of ours that no record names: as a crashed tick leaves them. */
+function stray(fleet: TestFleet, name: string, key: string, generation?: string): string {
+  const storage = `${key}!${fleet.ids.ulid()}`;
+  const entry = fleet.entry(key);
+  const metadata = {
+    [markName]: markFor({ fleetId: fleetIdOf(fleet), generation: generation ?? entry!.generation }, name, storage),
+  };
+  fleet.backends[name]!.putNow(storage, Buffer.from('stray'), { metadata });
+  return storage;
+}
+
+function fleetIdOf(fleet: TestFleet): string {
+  const text = fleet.backends.a!.peek('.holdfast/owner')!.metadata['holdfast-owner']!;
+  return text.split(' ')[0]!;
+}
+
+test('a sweep queues stray bytes of ours, in pages, and a second pass writes nothing', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
+  const storage = stray(fleet, 'b', 'k3');
+  fleet.clock.advance(2 * hourMs);
+  expect(await fleet.tick('reconciler')).toMatchObject({ succeeded: 1, reasons: { orphan: 1 } });
+  expect(fleet.queue()).toMatchObject([{ backend: 'b', storageKey: storage, reason: 'orphan', state: 'cleanup' }]);
+  await fleet.settle(['cleanup-queue']);
+  expect(fleet.keysOn('b')).toHaveLength(30);
+  expect((await fleet.recount()).differences).toEqual([]);
+  const writes: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port !== 'store' || (method !== 'transact' && method !== 'write')) return;
+    const changes = [args[0]].flat() as { kind: string }[];
+    writes.push(
+      ...changes.map((change) => change.kind).filter((kind) => kind === 'object' || kind.startsWith('queue')),
+    );
+  };
+  expect((await fleet.tick('reconciler')).outcome).toBe('empty');
+  expect(writes).toEqual([]);
+});
+
+test('a tick frozen just before its commit and thawed after the sweep records nothing', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', 'v');
+  let thaw = () => {};
+  const ice = new Promise<void>((resolve) => {
+    thaw = resolve;
+  });
+  let reached = () => {};
+  const atCommit = new Promise<void>((resolve) => {
+    reached = resolve;
+  });
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'store' || method !== 'transact') return;
+    fleet.before = undefined;
+    reached();
+    await ice;
+  };
+  const frozen = fleet.tick('replicator', { deadline: fleet.clock.now() + 24 * hourMs });
+  await atCommit;
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect(fleet.queue()).toMatchObject([{ backend: 'b', reason: 'orphan' }]);
+  thaw();
+  expect(await frozen).toMatchObject({ succeeded: 0, skipped: 1 });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a']);
+  await fleet.settle(['cleanup-queue', 'replicator']);
+  expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test.each(['unavailable', 'timeout', 'credentials', 'throttled'] as const)(
+  'a listing that fails with %s is not the end of it: nothing is removed, and it is said',
+  async (kind) => {
+    const fleet = await filled();
+    const before = contentsOf(fleet);
+    fleet.before = ({ method }) => {
+      if (method === 'list') throw new BackendError(kind, 'a', 'no listing');
+    };
+    const report = await fleet.tick('reconciler');
+    expect(report.failed).toBe(1);
+    expect(fleet.queue()).toEqual([]);
+    expect(contentsOf(fleet)).toEqual(before);
+    expect(fleet.logs.some((line) => line.alarm === true)).toBe(true);
+  },
+);
+
+test('a bucket that is suddenly empty removes nothing and is an error', async () => {
+  const fleet = await filled();
+  for (const key of [...fleet.backends.a!.contents().keys()]) fleet.backends.a!.deleteNow(key);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ outcome: 'error', message: expect.stringContaining('has no owner object') });
+  expect(fleet.queue()).toEqual([]);
+  for (let i = 0; i < 30; i += 1) expect(Object.keys(fleet.object(`k${i}`).copies)).toEqual(['a', 'b']);
+});
+
+test('a listing that shows nothing although the bytes are there removes nothing', async () => {
+  const fleet = await filled();
+  const real = fleet.backends.a!.list;
+  fleet.backends.a!.list = async () => ({ items: [] });
+  await fleet.tick('reconciler');
+  fleet.backends.a!.list = real;
+  expect(fleet.queue()).toEqual([]);
+  expect(Object.keys(fleet.object('k1').copies)).toEqual(['a', 'b']);
+});
+
+test('recorded and not there: dismissed up to the brake, rebuilt', async () => {
+  const fleet = await filled();
+  const lost = fleet.keysOn('a').slice(0, 5);
+  for (const key of lost) fleet.backends.a!.deleteNow(key);
+  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { 'missing-dismissed': 5 } });
+  await fleet.tick('replicator');
+  for (let i = 0; i < 30; i += 1) expect(fleet.copiesOf(`k${i}`)).toEqual({ a: `v${i}`, b: `v${i}` });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('keys that share prefixes and pages are all found to be there', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '1' },
+  });
+  const keys = [
+    'a',
+    'a b',
+    'a!b',
+    'a!',
+    'a-b',
+    'a/b',
+    'aB',
+    'é',
+    'e\u0301',
+    '😀',
+    'a!01ARZ3NDEKTSV4RRFFQ69G5FAV',
+    'a\tb',
+    ' ',
+    '!',
+    '__multipart/u/1',
+  ];
+  for (const key of keys) await fleet.client.put(key, `of ${key}`);
+  fleet.clock.advance(2 * hourMs);
+  expect(await fleet.tick('reconciler')).toMatchObject({ planned: 0, outcome: 'empty' });
+  const heads: unknown[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'head') heads.push(args[0]);
+  };
+  await fleet.tick('reconciler');
+  expect(heads).toEqual(['.holdfast/owner']);
+});
+
+test('metadata restored to yesterday removes nothing: the bytes are newer than their records', async () => {
+  const fleet = await filled();
+  const yesterday = fleet.store.snapshot();
+  fleet.clock.advance(24 * hourMs);
+  for (let i = 0; i < 10; i += 1) await fleet.client.put(`k${i}`, `new${i}`);
+  await fleet.client.put('fresh', 'bytes');
+  await fleet.settle(['replicator', 'cleanup-queue']);
+  fleet.clock.advance(2 * hourMs);
+  const before = contentsOf(fleet);
+  const restored = createMemoryStore({ clock: fleet.clock, from: yesterday, identity: await fleet.store.identity() });
+  const report = await runTick({ ...fleet.deps, store: restored }, workers.reconciler!, {
+    deadline: fleet.clock.now() + 300_000,
+  });
+  expect(report.reasons.orphan).toBeUndefined();
+  expect([...restored.allQueueItems()]).toEqual([]);
+  expect(contentsOf(fleet)).toEqual(before);
+});
+
+test('a cloned table pointed at the same buckets writes, sweeps and deletes nothing there', async () => {
+  const fleet = await filled();
+  await fleet.client.delete('k1');
+  fleet.clock.advance(24 * hourMs);
+  const before = contentsOf(fleet);
+  const clone = createMemoryStore({ clock: fleet.clock, from: fleet.store.snapshot(), identity: 'a clone' });
+  for (const name of ['replicator', 'cleanup-queue', 'reconciler', 'scrubber'] as const) {
+    const report = await runTick({ ...fleet.deps, store: clone }, workers[name]!, {
+      deadline: fleet.clock.now() + 300_000,
+    });
+    expect(report).toMatchObject({ outcome: 'error', message: expect.stringContaining('belongs to another fleet') });
+  }
+  expect(contentsOf(fleet)).toEqual(before);
+});
+
+test('after the tables are lost, a take-over and an adoption bring every object back', async () => {
+  const fleet = await filled();
+  await fleet.client.put('k1', 'newest');
+  await fleet.tick('replicator');
+  fleet.clock.advance(2 * hourMs);
+  const empty = createMemoryStore({ clock: fleet.clock, identity: 'new tables' });
+  const deps = { ...fleet.deps, store: empty };
+  const { apply } = await import('../../lib/workers/apply.ts');
+  const { parseFleetFile } = await import('../../lib/config/fleet-file.ts');
+  const file = parseFleetFile({
+    backends: ['a', 'b'].map((name) => ({
+      name,
+      endpoint: 'http://127.0.0.1:1',
+      bucket: `bucket-${name}`,
+      credentials: 'role',
+    })),
+    policies: { default: { factor: 2 } },
+  });
+  const admin = { ...deps, probe: async ({ name }: { name: string }) => fleet.backends[name]!.capabilities };
+  await expect(apply(admin, file)).rejects.toThrow('belongs to another fleet');
+  const { fleetId } = await apply(admin, file, { takeOver: true });
+  expect(fleetId).toBe(fleetIdOf(fleet));
+  const tick = (event = {}) => runTick(deps, workers.reconciler!, { deadline: fleet.clock.now() + 300_000, ...event });
+  await tick();
+  expect([...empty.allQueueItems()]).toEqual([]);
+  for (const backend of ['a', 'b']) await tick({ reconcile: { backend, adopt: true } });
+  const { createClient } = await import('../../lib/client/client.ts');
+  const { collect } = await import('../../lib/base/bytes.ts');
+  const client = createClient(deps);
+  for (let i = 0; i < 30; i += 1) {
+    const found = await client.get(`k${i}`);
+    expect((await collect(found!.body)).toString()).toBe(i === 1 ? 'newest' : `v${i}`);
+  }
+  const { recount } = await import('../../lib/workers/recount.ts');
+  expect((await recount(deps, false)).differences).toEqual([]);
+});
+
+test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer', async () => {
+  const fleet = await filled();
+  stray(fleet, 'b', 'k3');
+  fleet.backends.a!.deleteNow(`k3!${fleet.object('k3').copies.a}`);
+  const before = fleet.keysOn('b');
+  fleet.clock.advance(2 * hourMs);
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'list') throw new BackendError('unavailable', 'a', 'no');
+  };
+  await fleet.tick('reconciler', { reconcile: { backend: 'b' } });
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('b')).toEqual(before);
+});
+
+const strangers = ['a-b', 'aB', 'a/b', 'é', '😀', 'with spaces', 'a!01ARZ3NDEKTSV4RRFFQ69G5FAV', '__multipart/u/1'];
+
+test('strangers’ files are adopted as they are, replicated, and never deleted or touched again', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  for (const key of strangers) fleet.backends.a!.putNow(key, Buffer.from(`file ${key}`));
+  const ours = await fleet.client.put('ours', 'v');
+  const copied = fleet.backends.a!.peek(`ours!${fleet.object('ours').copies.a}`)!;
+  fleet.backends.a!.putNow('copied by a person', copied.bytes, { metadata: copied.metadata });
+  fleet.backends.a!.putNow('of another fleet', Buffer.from('x'), { metadata: { [markName]: 'someone else entirely' } });
+  fleet.backends.a!.putNow('x'.repeat(1000), Buffer.from('long'));
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
+  expect(report.reasons).toMatchObject({ imported: strangers.length, 'foreign-mark': 2, 'too-long': 1 });
+  for (let round = 0; round < 3; round += 1) {
+    await fleet.settle(['replicator', 'scrubber', 'cleanup-queue'], 10);
+    fleet.clock.advance(24 * hourMs);
+    await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
+  }
+  for (const key of strangers) {
+    expect(fleet.object(key).copies.a).toBe('');
+    expect(fleet.copiesOf(key)).toEqual({ a: `file ${key}`, b: `file ${key}` });
+  }
+  expect(await fleet.read('ours')).toBe('v');
+  expect(ours.key).toBe('ours');
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('a')).toHaveLength(strangers.length + 4);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a file that a second backend holds too joins when its bytes are equal, and is a conflict when not', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('same', Buffer.from('bytes'));
+  fleet.backends.b!.putNow('same', Buffer.from('bytes'));
+  fleet.backends.a!.putNow('other', Buffer.from('one'));
+  fleet.backends.b!.putNow('other', Buffer.from('two'));
+  fleet.clock.advance(2 * hourMs);
+  expect((await fleet.tick('reconciler')).reasons).toMatchObject({ imported: 2, joined: 1, conflict: 1 });
+  await fleet.settle(['replicator', 'cleanup-queue']);
+  expect(fleet.object('same').copies).toEqual({ a: '', b: '' });
+  expect(fleet.copiesOf('other')).toMatchObject({ a: 'one' });
+  expect(fleet.backends.b!.peek('other')!.bytes.toString()).toBe(Buffer.from('two').toString());
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('what a person deleted through the library is not imported again while its delete is queued, nor from the file left behind', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('file', Buffer.from('adopted'));
+  fleet.backends.a!.putNow('kept', Buffer.from('adopted too'));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  await fleet.client.delete('file');
+  await fleet.client.put('kept', 'through the library');
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect(fleet.entry('file')?.kind).toBe('tombstone');
+  expect(await fleet.read('kept')).toBe('through the library');
+  await fleet.settle(['replicator', 'cleanup-queue']);
+  expect(fleet.backends.a!.peek('file')).toBeUndefined();
+  expect(Buffer.from(fleet.backends.a!.peek('kept')!.bytes).toString()).toBe('adopted too');
+  fleet.clock.advance(48 * hourMs);
+  await fleet.tick('reconciler');
+  expect(await fleet.read('kept')).toBe('through the library');
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test.each(['reconciler', 'scrubber'] as const)(
+  'an app that overwrites an adopted file behind our back is noticed by the %s: its content is the object, replicas follow',
+  async (worker) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
+    fleet.backends.a!.putNow('file', Buffer.from('first'));
+    fleet.clock.advance(2 * hourMs);
+    await fleet.tick('reconciler');
+    await fleet.settle(['replicator', 'scrubber']);
+    expect(fleet.copiesOf('file')).toEqual({ a: 'first', b: 'first' });
+    const before = fleet.object('file').generation;
+    fleet.backends.a!.putNow('file', Buffer.from('second, by the app'));
+    fleet.clock.advance(31 * 24 * hourMs);
+    await fleet.tick(worker);
+    expect(fleet.object('file')).toMatchObject({ copies: { a: '' }, sizeBytes: 18 });
+    expect(fleet.object('file').generation).not.toBe(before);
+    fleet.clock.advance(hourMs);
+    await fleet.tick('cleanup-queue');
+    expect(fleet.queue()).toMatchObject([{ backend: 'b', reason: 'overwritten' }]);
+    await fleet.settle(['replicator', 'cleanup-queue'], 90);
+    expect(fleet.copiesOf('file')).toEqual({ a: 'second, by the app', b: 'second, by the app' });
+    expect(fleet.queue()).toEqual([]);
+    expect((await fleet.recount()).differences).toEqual([]);
+  },
+);
+
+test('an ETag that changed over the same bytes is only renewed', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('file', Buffer.from('same'));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  await fleet.settle(['replicator']);
+  const { generation } = fleet.object('file');
+  fleet.backends.a!.putNow('file', Buffer.from('same'), { etag: '"another-2"' });
+  fleet.clock.advance(2 * hourMs);
+  expect((await fleet.tick('reconciler')).reasons).toMatchObject({ 'plain-renewed': 1 });
+  expect(fleet.object('file')).toMatchObject({ generation, plainEtags: { a: '"another-2"' } });
+  expect(fleet.queue()).toEqual([]);
+});
