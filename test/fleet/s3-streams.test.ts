@@ -3,17 +3,18 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
+import { createManualClock } from '../support/fleet.ts';
 import { type S3Kit, startS3 } from './s3-kit.ts';
 
 const mib = 1024 * 1024;
-const impatient = { connectMs: 500, answerMs: 300, stallMs: 300 };
+const hasty = { connectMs: 500, answerMs: 300, stallMs: 300 };
 
 describe('S3 backend, bytes in flight', () => {
   let kit: S3Kit;
   let backend: S3Backend;
   beforeAll(async () => {
     kit = await startS3();
-    backend = kit.connect({ attempts: 1, timeouts: impatient });
+    backend = kit.connect({ attempts: 1 });
   });
   beforeEach(() => kit.reset());
   afterAll(() => kit.close());
@@ -45,22 +46,22 @@ describe('S3 backend, bytes in flight', () => {
     it('bytes that stop coming are a timeout, in a body and in a listing', async () => {
       await put('k', someBytes(mib));
       kit.server.faults.add({ kind: 'hang', afterBytes: 100 });
-      const { body } = await backend.get('k');
+      const impatient = kit.connect({ attempts: 1, timeouts: hasty });
+      const { body } = await impatient.get('k');
       expect(await kindOf(collect(body))).toBe('timeout');
-      expect(await kindOf(backend.list({}))).toBe('timeout');
+      expect(await kindOf(impatient.list({}))).toBe('timeout');
     });
 
     it('a consumer that takes its time is not a silent backend', async () => {
       const bytes = someBytes(6 * mib);
       await put('k', bytes);
-      const { body } = await backend.get('k');
+      const clock = createManualClock();
+      const { body } = await kit.connect({ clock }).get('k');
       const seen: Uint8Array[] = [];
-      let isFirst = true;
       for await (const chunk of body) {
         seen.push(chunk);
-        // Twice what the backend would be given; nothing short of time passing shows it.
-        if (isFirst) await kit.options.clock.sleep(2 * impatient.stallMs);
-        isFirst = false;
+        clock.advance(3_600_000);
+        await new Promise(setImmediate);
       }
       expect(Buffer.concat(seen).equals(bytes)).toBe(true);
     });
@@ -126,18 +127,21 @@ describe('S3 backend, bytes in flight', () => {
 
     it('a source that takes its time is not a silent backend', async () => {
       const bytes = someBytes(mib);
+      const clock = createManualClock();
       const body = (async function* () {
         yield bytes.subarray(0, 1000);
-        await kit.options.clock.sleep(2 * impatient.stallMs);
+        clock.advance(3_600_000);
+        await new Promise(setImmediate);
         yield bytes.subarray(1000);
       })();
-      await backend.put({ storageKey: 'k', sizeBytes: bytes.length, body });
+      await kit.connect({ clock }).put({ storageKey: 'k', sizeBytes: bytes.length, body });
       expect((await collect((await backend.get('k')).body)).equals(bytes)).toBe(true);
     });
 
     it('a backend that stops taking bytes is a timeout', async () => {
       kit.server.faults.add({ kind: 'hang' });
-      expect(await kindOf(put('k', someBytes(64 * mib)))).toBe('timeout');
+      const impatient = kit.connect({ timeouts: hasty });
+      expect(await kindOf(put('k', someBytes(16 * mib), impatient))).toBe('timeout');
     });
 
     it('a backend that ignores Expect does not hold up a body of 2 MiB and more', async () => {

@@ -104,6 +104,7 @@ interface Seen {
   readonly message: string;
   /** Absent when no answer came at all. */
   readonly status: number | undefined;
+  readonly reason: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -112,7 +113,11 @@ interface SdkErrorShape {
   readonly code?: unknown;
   readonly message?: unknown;
   readonly $metadata?: { readonly httpStatusCode?: number };
-  readonly $response?: { readonly statusCode?: number; readonly headers?: Readonly<Record<string, string>> };
+  readonly $response?: {
+    readonly statusCode?: number;
+    readonly reason?: string;
+    readonly headers?: Readonly<Record<string, string>>;
+  };
 }
 
 function look(error: unknown): Seen {
@@ -122,6 +127,7 @@ function look(error: unknown): Seen {
     code: typeof shape.code === 'string' ? shape.code : undefined,
     message: String(shape.message ?? ''),
     status: shape.$response?.statusCode ?? shape.$metadata?.httpStatusCode,
+    reason: shape.$response?.reason ?? '',
     headers: shape.$response?.headers ?? {},
   };
 }
@@ -130,6 +136,8 @@ function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
   if (seen.name === 'MissingCredentialsError') return 'missing-credentials';
   if (seen.name === 'URIError') return 'rejected'; // a key with half a surrogate pair has no UTF-8
   if (seen.status === undefined) return kindWithoutAnswer(seen, signal);
+  // The answer to a HEAD has no body to name its code.
+  if (seen.status === 503 && /^slow ?down/i.test(seen.reason)) return 'throttled';
   const kind = kindByCode[seen.name] ?? kindByStatus[seen.status] ?? kindOfClass(seen.status);
   return kind === 'not-found' && seen.headers['x-amz-delete-marker'] === 'true' ? 'delete-marker' : kind;
 }

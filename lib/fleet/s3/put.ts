@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { BackendError, type ObjectHeaders, type PutRequest } from '../backend.ts';
+import type { BackendError, ObjectHeaders, PutRequest } from '../backend.ts';
 import type { CallOptions, S3Connection } from './connection.ts';
 import { backendError, toBackendError } from './errors.ts';
 import { openSource, readSmall, sourceFailed, type UploadSource } from './upload-source.ts';
@@ -117,15 +117,14 @@ function blame(
   if (silence) return toBackendError(silence, attempted, signal);
   const seen = toBackendError(error, attempted, signal);
   // A backend that hangs up on us because it got no bytes is not to blame for their not coming.
-  const isStarved =
-    source.sourceIdleMs() >= s3.timeouts.stallMs || (source.sourceIdleMs() > 0 && isRequestTimeout(error));
+  const idleMs = source.sourceIdleMs();
+  const isStarved = idleMs !== undefined && (idleMs >= s3.timeouts.stallMs || isRequestTimeout(seen));
   if (isStarved && (seen.kind === 'timeout' || seen.kind === 'unavailable')) {
     return backendError('body', attempted, 'the source of its bytes was silent for too long', error);
   }
   return seen;
 }
 
-function isRequestTimeout(error: unknown): boolean {
-  const cause = error instanceof BackendError ? error.cause : error;
+function isRequestTimeout({ cause }: BackendError): boolean {
   return cause instanceof Error && cause.name === 'RequestTimeout';
 }

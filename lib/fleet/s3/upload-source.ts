@@ -19,8 +19,8 @@ export interface UploadSource {
   silence(): SilenceError | undefined;
   /** Whether every byte was handed to the socket. */
   isSpent(): boolean;
-  /** For how long the source has been silent, while it is waited for. */
-  sourceIdleMs(): number;
+  /** For how long the source has been silent; undefined while it is not waited for. */
+  sourceIdleMs(): number | undefined;
   /** Ends the watch and leaves the source. */
   close(): Promise<void>;
 }
@@ -123,7 +123,7 @@ export function openSource(
     failure: () => failure,
     silence: () => silence,
     isSpent: () => isEnded && stream.readableEnded,
-    sourceIdleMs: () => (askedSourceAt === undefined ? 0 : clock.now() - askedSourceAt),
+    sourceIdleMs: () => (askedSourceAt === undefined ? undefined : clock.now() - askedSourceAt),
     async close() {
       over.abort();
       isLeft = true;
