@@ -90,11 +90,13 @@ function fingerprintProblems(view: FleetView, file: FleetFile): string[] {
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
 async function fleetIdOf(deps: ApplyDeps, view: FleetView, file: FleetFile, options: ApplyOptions): Promise<string> {
-  const there = view.row('identity')?.data.fleetId;
-  if (typeof there === 'string') return there;
-  const fleetId = (options.takeOver ? await formerFleetId(deps, file) : null) ?? deps.ids.ulid();
-  const put = { pk: fleetKey, sk: 'identity', version: 1, data: { fleetId } };
-  const answer = await deps.store.write({ kind: 'row', put, expect: 'absent' });
+  const row = view.row('identity');
+  const former = options.takeOver && view.config === null ? await formerFleetId(deps, file) : null;
+  const there = row?.data.fleetId;
+  if (typeof there === 'string' && (former === null || former === there)) return there;
+  const fleetId = former ?? deps.ids.ulid();
+  const put = { pk: fleetKey, sk: 'identity', version: (row?.version ?? 0) + 1, data: { fleetId } };
+  const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
   if (answer.outcome === 'done') return fleetId;
   throw new ConfigError('The fleet file cannot be applied', ['another `init` is running at this moment']);
 }
