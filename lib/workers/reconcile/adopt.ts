@@ -35,6 +35,8 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))
     return found(pass, 'skipped', 'conflict', storage);
   const [outcome] = await tick.commit([isSame ? joining(pass, it, entry) : making(pass, it, sha256)]);
+  // Another copy of this object was adopted in the same moment: judge by what is there now.
+  if (outcome?.outcome === 'lost') return adopt(pass, { ...it, entry: outcome.seen });
   if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `adopt-${outcome?.outcome}`, storage);
   tick.audit('Copy adopted by its mark', {
     key: it.key,
