@@ -10,3 +10,8 @@ export { ConfigError } from './config/problems.ts';
 export type { ObjectHeaders } from './fleet/backend.ts';
 export { StoreError, type StoreErrorKind } from './store/port.ts';
 export { cleanupBackoffMs } from './workers/backoff.ts';
+export { exceedsThreshold, type UseOfBackend } from './workers/exceeds-threshold.ts';
+export type { Move, PlanBackend, PlanInput, PlanObject } from './workers/plan-draft.ts';
+export { planPackTight } from './workers/plan-pack-tight.ts';
+export { planSpreadEven } from './workers/plan-spread-even.ts';
+export { type CopyStanding, scoreCopy } from './workers/score-copy.ts';

@@ -1,8 +1,7 @@
 import { type Admission, createAdmission } from '../base/admission.ts';
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
-import { policyOf } from '../config/fleet-file.ts';
-import { BackendError, isOutage } from '../fleet/backend.ts';
+import { isOutage } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
@@ -54,6 +53,8 @@ interface Attempt {
   readonly to: string;
   verdict: Verdict;
   reason?: string;
+  /** Gives back what was reserved of the month's usage. */
+  release: () => void;
   /** Set once a verified copy stands at the destination. */
   made?: { readonly copyId: string; readonly sha256: string };
   readonly strays: Stray[];
@@ -67,13 +68,14 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   const fresh = found.objects.filter(({ key }) => !turn.seen.has(key));
   for (const { key } of fresh) turn.seen.add(key);
   const attempts = planMoves(tick, fresh, turn.usable).map(
-    ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', strays: [] }),
+    ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', release: () => {}, strays: [] }),
   );
   const affordable = attempts.filter((attempt) => reserve(turn, attempt));
   await forEachConcurrently(affordable, tick.tuning.concurrency, async (attempt) => {
     if (tick.dryRun) end(attempt, 'skipped', 'dry-run');
     else if (tick.outOfTime()) end(attempt, 'deferred', 'out-of-time');
     else await moveOne(turn, attempt);
+    attempt.release();
   });
   await record(tick, affordable);
   for (const { verdict, reason } of attempts) count(tick.tally, verdict, reason);
@@ -96,6 +98,86 @@ function reserve({ budget }: Turn, attempt: Attempt): boolean {
     end(attempt, 'deferred', refusal);
     return false;
   }
-  attempt.release = both(budget.reserve(from, reading), budget.reserve(to, writing));
+  const giveBack = [budget.reserve(from, reading), budget.reserve(to, writing)];
+  attempt.release = () => {
+    for (const back of giveBack) back();
+  };
   return true;
+}
+
+/** Makes the copy at the destination. Records nothing: `record` does, for the whole batch. */
+async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
+  const { tick, usable, admission } = turn;
+  const { object, from, to } = attempt;
+  if (!usable.has(from) || !usable.has(to)) return end(attempt, 'skipped', 'backend-failed');
+  const leave = await admission.enter(object.sizeBytes);
+  try {
+    const copyId = tick.deps.ids.ulid();
+    const [source, target] = await Promise.all([tick.backend(from), tick.backend(to)]);
+    const outcome = await copy({ object, from: source, to: target, copyId, fleetId: tick.fleetId }, tick.signal);
+    judge(turn, attempt, copyId, outcome);
+  } finally {
+    leave();
+  }
+}
+
+function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcome): void {
+  const { object, from, to } = attempt;
+  if (outcome.outcome === 'copied') {
+    attempt.made = { copyId, sha256: outcome.sha256 };
+  } else if (outcome.outcome === 'target-wrong') {
+    turn.usable.delete(to);
+    attempt.strays.push({ object, backend: to, copyId, reason: 'stored-wrong' });
+    fail(turn, attempt, 'target-wrong', outcome.detail);
+  } else if (outcome.outcome === 'target-failed') {
+    if (outcome.error.kind !== 'too-large') turn.usable.delete(to);
+    fail(turn, attempt, `target-${outcome.error.kind}`, outcome.error.message);
+  } else if (outcome.outcome === 'source-failed') {
+    if (isOutage(outcome.error)) turn.usable.delete(from);
+    fail(turn, attempt, `source-${outcome.error.kind}`, outcome.error.message);
+  } else {
+    // The copy may be damaged: the scrubber says so on evidence; here it is only not moved.
+    fail(turn, attempt, outcome.outcome, 'detail' in outcome ? outcome.detail : outcome.outcome);
+  }
+}
+
+function fail({ tick }: Turn, attempt: Attempt, reason: string, message: string): void {
+  const { object, from, to } = attempt;
+  tick.deps.log.warn('Copy was not moved', { key: object.key, source: from, target: to, reason, message });
+  end(attempt, 'failed', reason);
+}
+
+/** B5: one swap per object, source out and destination in; what could not be recorded is condemned. */
+async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
+  const made = attempts.filter((attempt) => attempt.made !== undefined);
+  const outcomes = await tick.commit(made.map((attempt) => swapFor(tick, attempt)));
+  for (const [i, { outcome }] of outcomes.entries()) {
+    const attempt = made[i]!;
+    const { object, from, to } = attempt;
+    const { copyId } = attempt.made!;
+    if (outcome === 'committed') {
+      tick.audit('Copy moved', { key: object.key, from, backend: to, copyId, reason: tick.params.rebalancerStrategy });
+      end(attempt, 'succeeded', 'moved');
+      continue;
+    }
+    // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
+    const isKnown = outcome === 'lost' || outcome === 'no-room';
+    end(attempt, isKnown ? 'skipped' : 'failed', outcome);
+    if (isKnown) attempt.strays.push({ object, backend: to, copyId, reason: outcome });
+  }
+  await condemnStrays(
+    tick,
+    attempts.flatMap(({ strays }) => strays),
+  );
+}
+
+function swapFor(tick: Tick, { object, from, to, made }: Attempt): Swap {
+  const { [from]: _, ...others } = object.copies;
+  const { copyId, sha256 } = made!;
+  const now = tick.now();
+  return {
+    key: object.key,
+    change: { before: object, after: { ...object, copies: { ...others, [to]: copyId }, sha256 } },
+    orphans: { reason: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
+  };
 }

@@ -1,6 +1,8 @@
 import type { WorkerName } from '../config/parameters.ts';
 import { cleanupQueue } from './cleanup-queue.ts';
+import { overReplicationCleaner } from './over-replication-cleaner.ts';
 import { pendingReaper } from './pending-reaper.ts';
+import { rebalancer } from './rebalancer.ts';
 import { reconciler } from './reconciler.ts';
 import { replicator } from './replicator.ts';
 import { scrubber } from './scrubber.ts';
@@ -9,6 +11,8 @@ import type { Worker } from './tick.ts';
 /** Every worker by name. */
 export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {
   replicator,
+  'over-replication-cleaner': overReplicationCleaner,
+  rebalancer,
   'cleanup-queue': cleanupQueue,
   'pending-reaper': pendingReaper,
   scrubber,
