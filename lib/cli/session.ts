@@ -87,10 +87,13 @@ export async function fleetNow(session: Session): Promise<FleetView & { readonly
   return { ...view, config: view.config };
 }
 
+/** What stands behind a verb; the words of a repeated argument are one of them, as an array. */
+export type Arguments = readonly (string | undefined)[];
+
 /** Adds a verb: its action gets a session, its arguments and its options. */
 export type AddVerb = <Options>(
   command: Command,
-  act: (session: Session, args: readonly (string | undefined)[], options: Options) => Promise<Result>,
+  act: (session: Session, args: Arguments, options: Options) => Promise<Result>,
 ) => void;
 
 /** A group of verbs adds itself to the program. */

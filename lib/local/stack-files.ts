@@ -22,19 +22,19 @@ export interface StackPaths {
   readonly fleet: string;
   readonly state: string;
   readonly database: string;
+  /** Everything that a stack keeps. */
+  readonly contents: readonly string[];
   /** The folder of one backend; its buckets are in it. */
   backend(name: string): string;
 }
 
 export function stackPaths(folder: string): StackPaths {
   const dir = resolve(folder);
-  return {
-    dir,
-    fleet: join(dir, 'fleet.json'),
-    state: join(dir, 'stack.json'),
-    database: join(dir, 'dynamodb.sqlite'),
-    backend: (name) => join(dir, 's3', name),
-  };
+  const [fleet, state, database, s3] = ['fleet.json', 'stack.json', 'dynamodb.sqlite', 's3'].map((name) =>
+    join(dir, name),
+  ) as [string, string, string, string];
+  const contents = [fleet, state, database, `${database}-wal`, `${database}-shm`, s3];
+  return { dir, fleet, state, database, contents, backend: (name) => join(s3, name) };
 }
 
 export function readState(paths: StackPaths): StackState {

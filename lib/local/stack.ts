@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { createIds, type Ids } from '../base/ids.ts';
@@ -27,6 +27,8 @@ export interface StackOptions {
   readonly fleetText?: string;
   /** Also opens a port per backend through which another process tells it to misbehave. */
   readonly withFaults?: boolean;
+  /** Begins with nothing: what is in the folder goes. */
+  readonly isFresh?: boolean;
   readonly clock?: Clock;
 }
 
@@ -66,6 +68,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   };
   try {
     await endLeftovers(paths.database, clock);
+    if (options.isFresh) for (const path of paths.contents) rmSync(path, { recursive: true, force: true });
     return await start(options, clock, paths, closers, close);
   } catch (error) {
     await close();

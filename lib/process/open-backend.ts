@@ -1,6 +1,9 @@
 import type { Clock } from '../base/clock.ts';
+import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
+import { probeBackend } from '../fleet/probe.ts';
+import type { S3ConnectionOptions } from '../fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
 import type { CredentialResolver } from './credentials.ts';
 
@@ -10,29 +13,32 @@ export type BackendUse = 'read-write' | 'delete';
 export interface BackendOpener {
   /** Throws `BackendError` `missing-credentials` when this process has none for it. */
   open(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend>;
+  /** Finds out what a backend can do. Needs the right to delete. */
+  probe(config: BackendConfig): Promise<Capabilities>;
   close(): Promise<void>;
 }
 
 export interface OpenerDeps {
   readonly clock: Clock;
+  readonly ids: Ids;
   readonly credentials: CredentialResolver;
 }
 
-export function createBackendOpener({ clock, credentials }: OpenerDeps): BackendOpener {
+export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): BackendOpener {
   const open = new Map<string, { readonly made: string; readonly backend: Promise<S3Backend> }>();
+  const addressOf = (config: BackendConfig) => ({
+    name: config.name,
+    ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
+    region: config.region,
+    bucket: config.bucket,
+    prefix: config.prefix,
+    pathStyle: config.pathStyle,
+    clock,
+  });
   const create = async (config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend> => {
     const wanted = use === 'delete' ? (config.deleteCredentials ?? config.credentials) : config.credentials;
-    return createS3Backend({
-      name: config.name,
-      ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
-      region: config.region,
-      bucket: config.bucket,
-      prefix: config.prefix,
-      pathStyle: config.pathStyle,
-      credentials: await credentials.resolve(config, wanted),
-      capabilities: can,
-      clock,
-    });
+    const keys = await credentials.resolve(config, wanted);
+    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities: can });
   };
   return {
     open(config, can, use) {
@@ -47,6 +53,16 @@ export function createBackendOpener({ clock, credentials }: OpenerDeps): Backend
         if (open.get(name)?.backend === backend) open.delete(name);
       });
       return backend;
+    },
+    async probe(config) {
+      const options: Omit<S3ConnectionOptions, 'capabilities'> = {
+        ...addressOf(config),
+        credentials: await credentials.resolve(config, config.credentials),
+        ...(config.deleteCredentials && {
+          deleteCredentials: await credentials.resolve(config, config.deleteCredentials),
+        }),
+      };
+      return probeBackend(options, { ids });
     },
     async close() {
       const handles = await Promise.allSettled([...open.values()].map(({ backend }) => backend));

@@ -54,9 +54,9 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
   const { env, log = silentLog, clock = systemClock } = options;
   const tables = { ...parseParameters(env).tables, ...options.tables };
   const ids = createIds(clock);
-  const client = createDynamoClient(options.dynamodb);
+  const client = createDynamoClient({ ...dynamoOptions(env), ...options.dynamodb });
   const credentials = createCredentialResolver({ env, clock, readSecret });
-  const opener = createBackendOpener({ clock, credentials });
+  const opener = createBackendOpener({ clock, ids, credentials });
   return {
     store: createDynamoStore({ client, tables, clock, ids }),
     clock,
@@ -66,12 +66,24 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     tables,
     unreported: new Map(),
     openBackend: opener.open,
-    probe: async () => ({}),
+    probe: opener.probe,
     createTables: () => createTables(client, tables, clock),
     async close() {
       await opener.close();
       client.destroy();
     },
+  };
+}
+
+/** The SDK reads the real environment itself; another one is read here. */
+function dynamoOptions(env: Env): DynamoClientOptions {
+  if (env === process.env) return {};
+  const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
+  const { AWS_REGION: region, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
+  return {
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+    ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
   };
 }
 

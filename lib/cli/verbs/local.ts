@@ -5,7 +5,7 @@ import type { Env } from '../../process/process.ts';
 import { fleetText } from '../fleet-source.ts';
 import { table } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
-import type { Result, Session, VerbGroup } from '../session.ts';
+import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
 
 interface LocalOptions {
   readonly backends?: number;
@@ -26,7 +26,7 @@ export const localVerbs: VerbGroup = (program, verb) => {
 
 async function local(
   session: Session,
-  [dir = '.holdfast/local']: readonly (string | undefined)[],
+  [dir = '.holdfast/local']: Arguments,
   { backends, faults }: LocalOptions,
 ): Promise<Result> {
   const signalled = nextSignal();

@@ -2,11 +2,9 @@ import { once } from 'node:events';
 import { storageKey } from '../../store/keys.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, moment, plural, shown, table } from '../format.ts';
-import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
 import { type PutFlags, putOptions } from './put-flags.ts';
-
-type Arguments = readonly (string | undefined)[];
 
 /** `put`, `get`, `rm`, `ls`, `locate`: the library from the command line. */
 export const objectVerbs: VerbGroup = (program, verb) => {

@@ -1,13 +1,11 @@
-import { parseParameters } from '../../config/parameters.ts';
 import { commit } from '../../store/commit.ts';
 import { lane, slices } from '../../store/keys.ts';
 import { type QueueItem, type QueueState, queueStates } from '../../store/model.ts';
-import { UsageError } from '../failure.ts';
+import { requeueDead } from '../../workers/requeue.ts';
 import { bytes, moment, plural, shown, table } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
-import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
-type Arguments = readonly (string | undefined)[];
 type Fleet = Awaited<ReturnType<typeof fleetNow>>;
 
 interface ListOptions {
@@ -35,11 +33,8 @@ export const queueVerbs: VerbGroup = (program, verb) => {
       .option(...limit),
     dead,
   );
-  verb<{ readonly all?: boolean }>(
-    queue
-      .command('requeue [ids...]')
-      .description('try dead items again, from the first attempt')
-      .option('--all', 'every dead item'),
+  verb(
+    queue.command('requeue [ids...]').description('try dead items again from the start: those named, or all'),
     requeue,
   );
 };
@@ -72,37 +67,30 @@ async function dead(session: Session, _args: Arguments, { limit }: ListOptions):
   return { text: items.length === 0 ? 'nothing is dead' : lines.join('\n'), document: { items } };
 }
 
-async function requeue(session: Session, args: Arguments, options: { readonly all?: boolean }): Promise<Result> {
-  const ids = (args as readonly unknown[])[0] as readonly string[];
-  if (ids.length === 0 && options.all !== true) throw new UsageError('queue requeue needs item ids, or --all');
-  const fleet = await fleetNow(session);
-  const { store, clock, ids: minted } = session.process();
-  const found =
-    ids.length > 0
-      ? [...(await store.queueItems(ids)).values()].filter(({ state }) => state === 'dead')
-      : await itemsOf(session, fleet, 'dead', Number.POSITIVE_INFINITY);
-  const { ledgerStripes } = parseParameters(session.env, fleet.settings.overrides);
-  const now = clock.now();
-  const swaps = found.map((item) => ({
-    key: item.key,
-    moves: [
-      {
-        from: { item, expect: { state: 'dead' } as const },
-        to: { ...item, state: 'cleanup', attempts: 0, dueAt: now } as const,
-      },
-    ],
-  }));
-  // New bytes are never named here, so no quota is asked.
-  const deps = { store, clock, ids: minted, stripes: ledgerStripes, quotaOf: () => 0 };
-  const outcomes = await commit(deps, swaps, now + requeueMs);
-  const requeued = outcomes.filter(({ outcome }) => outcome === 'committed').length;
-  const missed = Math.max(ids.length, found.length) - requeued;
+async function requeue(session: Session, args: readonly unknown[]): Promise<Result> {
+  const ids = args[0] as readonly string[];
+  await fleetNow(session);
+  const requeued = ids.length === 0 ? await requeueDead(session.process()) : await requeueThese(session, ids);
+  const missed = ids.length === 0 ? 0 : ids.length - requeued;
   const rest = missed === 0 ? '' : `; ${plural(missed, 'item')} not: gone, or not dead`;
   return {
     text: `requeued ${plural(requeued, 'item')}${rest}`,
     document: { requeued, missed },
     exitCode: missed === 0 ? 0 : 1,
   };
+}
+
+async function requeueThese(session: Session, wanted: readonly string[]): Promise<number> {
+  const { store, clock, ids } = session.process();
+  const found = [...(await store.queueItems(wanted)).values()].filter(({ state }) => state === 'dead');
+  const now = clock.now();
+  const swaps = found.map((item) => ({
+    key: item.key,
+    moves: [{ from: { item }, to: { ...item, state: 'cleanup' as const, attempts: 0, dueAt: now } }],
+  }));
+  // Moves between states leave used bytes alone, so no quota is asked.
+  const outcomes = await commit({ store, clock, ids, stripes: 1, quotaOf: () => 0 }, swaps, now + requeueMs);
+  return outcomes.filter(({ outcome }) => outcome === 'committed').length;
 }
 
 function backendsOf(fleet: Fleet): string[] {

@@ -3,9 +3,7 @@ import type { Settings } from '../../store/fleet-view.ts';
 import { fleetKey } from '../../store/ledger.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { table } from '../format.ts';
-import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
-
-type Arguments = readonly (string | undefined)[];
+import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 /** `pause`, `resume`, `set`, `unset`: what every process obeys from its next look at the fleet on. */
 export const settingsVerbs: VerbGroup = (program, verb) => {

@@ -4,7 +4,7 @@ import { workers } from '../../workers/workers.ts';
 import { UsageError } from '../failure.ts';
 import { duration } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
-import type { Result, Session, VerbGroup } from '../session.ts';
+import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
 
 interface TickOptions {
   readonly part?: number;
@@ -29,7 +29,7 @@ export const tickVerbs: VerbGroup = (program, verb) => {
   );
 };
 
-async function tick(session: Session, [name]: readonly (string | undefined)[], options: TickOptions): Promise<Result> {
+async function tick(session: Session, [name]: Arguments, options: TickOptions): Promise<Result> {
   const worker = workerNamed(name!);
   const { part, of, rounds, deadline, dryRun } = options;
   if ((part === undefined) !== (of === undefined)) throw new UsageError('--part and --of go together');

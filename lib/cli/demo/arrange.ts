@@ -1,0 +1,81 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import { type Stack, startStack } from '../../local/stack.ts';
+import { createJsonLog } from '../../process/json-log.ts';
+import { createProcess, type Env, type HoldfastProcess } from '../../process/process.ts';
+import { apply } from '../../workers/apply.ts';
+import type { Bucket } from './verify.ts';
+
+/** Copies of every object. */
+export const factor = 2;
+
+/** Short times, so that the whole life of an object passes within a run. */
+const tuning: Env = {
+  CLEANUP_QUEUE_GRACE_SECONDS: '2',
+  CLEANUP_QUEUE_CLAIM_GRACE_SECONDS: '30',
+  PENDING_REAPER_MIN_AGE_SECONDS: '60',
+  REPLICATOR_CONCURRENCY: '16',
+  REPLICATOR_BATCH_SIZE: '100',
+};
+
+const backendNames = ['amber', 'birch', 'cedar'];
+
+/** The running stack with a fleet in force on it. */
+export interface Arranged {
+  readonly stack: Stack;
+  readonly process: HoldfastProcess;
+  readonly buckets: readonly Bucket[];
+  /** Bytes that the cleanup queue has deleted. */
+  deletedItems(): number;
+}
+
+/** Starts the stack in a folder, with three backends that are filled evenly, and puts its fleet in force. */
+export async function arrange(dir: string, bytesToStore: number): Promise<Arranged> {
+  const stack = await startStack({ dir, isFresh: true, fleetText: fleetFor(bytesToStore) });
+  try {
+    let deleted = 0;
+    const log = watching(createJsonLog(systemClock, 'info', appendTo(join(dir, 'log.jsonl'))), (fields) => {
+      if (fields?.audit === true && fields.worker === 'cleanup-queue' && fields.reason === 'deleted') deleted += 1;
+    });
+    const wired = createProcess({ env: { ...tuning, ...stack.env }, log });
+    await wired.createTables();
+    await apply(wired, stack.fleet);
+    return { stack, process: wired, buckets: bucketsOf(stack), deletedItems: () => deleted };
+  } catch (error) {
+    await stack.close();
+    throw error;
+  }
+}
+
+function fleetFor(bytesToStore: number): string {
+  const quotaBytes = Math.max(1024 ** 3, bytesToStore * 4);
+  return JSON.stringify({
+    backends: backendNames.map((name) => ({ name, bucket: `demo-${name}`, credentials: 'role', quotaBytes })),
+    policies: { default: { factor } },
+    routing: 'spread',
+  });
+}
+
+function bucketsOf(stack: Stack): Bucket[] {
+  return stack.fleet.backends.map(({ name, endpoint, bucket, credentials }) => {
+    if (typeof credentials === 'string' || !('accessKeyId' in credentials))
+      throw new Error(`The embedded backend "${name}" has no keys`);
+    return { name, endpoint: endpoint!, bucket, ...credentials };
+  });
+}
+
+function appendTo(path: string): (line: string) => void {
+  return (line) => appendFileSync(path, line);
+}
+
+function watching(log: Log, onInfo: (fields: Parameters<Log['info']>[1]) => void): Log {
+  return {
+    ...log,
+    info(sentence, fields) {
+      onInfo(fields);
+      log.info(sentence, fields);
+    },
+  };
+}
