@@ -14,8 +14,9 @@ export interface Deadline {
 
 /** Splits the time between `now` and `at`: a fifth, at most 20 s, is reserved for finishing. */
 export function deadlineAt(at: number, now: number): Deadline {
-  const reserve = Math.min(20_000, (at - now) / 5);
-  return { at, admitUntil: at - reserve, cancelAt: at - reserve / 2, commitUntil: at - reserve / 10 };
+  const reserve = Math.min(20_000, Math.max(0, at - now) / 5);
+  const before = (part: number) => Math.floor(at - reserve * part);
+  return { at, admitUntil: before(1), cancelAt: before(1 / 2), commitUntil: before(1 / 10) };
 }
 
 /** A signal aborted at a moment; `stop` ends the wait. */

@@ -39,7 +39,7 @@ export function observe(
   return {
     failures,
     openedAt: now,
-    probeAfter: now + rules.openMs * (1 + random / 4),
+    probeAfter: now + Math.round(rules.openMs * (1 + random / 4)),
     unhealthySince: (seen.hadSuccess ? undefined : before.unhealthySince) ?? now,
   };
 }

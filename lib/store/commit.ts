@@ -219,7 +219,7 @@ async function send(
   for (let resend = attempt; ; resend += 1) {
     const now = deps.clock.now();
     if (now >= deadline || now - firstSentAt >= tokenLifeMs) return { outcome: isUnanswered ? 'undecided' : 'not-now' };
-    if (resend > 0) await deps.clock.sleep(Math.min(backoffMs(resend) * (0.5 + deps.ids.random()), deadline - now));
+    if (resend > 0) await deps.clock.sleep(Math.ceil(Math.min(backoffMs(resend) * (0.5 + deps.ids.random()), deadline - now)));
     try {
       const answer = await deps.store.transact(changes, token);
       if (answer.outcome === 'done') return { outcome: 'done' };
