@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session } from './session.ts';
+import { drainVerbs } from './verbs/drain.ts';
 import { localVerbs } from './verbs/local.ts';
 import { objectVerbs } from './verbs/object.ts';
 import { queueVerbs } from './verbs/queue.ts';
@@ -12,7 +13,17 @@ import { statusVerbs } from './verbs/status.ts';
 import { tickVerbs } from './verbs/tick.ts';
 
 /** Every group of verbs, in the order in which help lists them. */
-const groups = [setupVerbs, objectVerbs, statusVerbs, tickVerbs, settingsVerbs, queueVerbs, recountVerbs, localVerbs];
+const groups = [
+  setupVerbs,
+  objectVerbs,
+  statusVerbs,
+  tickVerbs,
+  settingsVerbs,
+  drainVerbs,
+  queueVerbs,
+  recountVerbs,
+  localVerbs,
+];
 
 const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 

@@ -1,0 +1,91 @@
+import { type DrainStatus, drain, drainStatus, undrain } from '../../workers/drain.ts';
+import { type Forgotten, forget } from '../../workers/forget.ts';
+import { CommandError, UsageError } from '../failure.ts';
+import { bytes, moment, plural, shown, table } from '../format.ts';
+import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+
+type Arguments = readonly (string | undefined)[];
+
+/** `drain`, `undrain`, `forget`: taking a backend out of service. */
+export const drainVerbs: VerbGroup = (program, verb) => {
+  verb(
+    program
+      .command('drain <backend>')
+      .description('move everything off a backend; once it drains, show how far that has come'),
+    beginDrain,
+  );
+  verb(program.command('undrain <backend>').description('let a backend take part again'), endDrain);
+  verb(
+    program
+      .command('forget <backend>')
+      .description(
+        'give up a backend that is gone for good and out of the fleet file; last copies are listed and kept',
+      ),
+    giveUp,
+  );
+};
+
+async function beginDrain(session: Session, [name]: Arguments): Promise<Result> {
+  const backends = (await fleetNow(session)).config.file.backends.map((backend) => backend.name);
+  const { outcome } = await drain(session.process(), name!);
+  if (outcome === 'not-configured')
+    throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${backends.join(', ')}`);
+  if (outcome === 'contended') throw contended('drain', name!);
+  const status = await drainStatus(session.process(), name!);
+  return { text: describeDrain(name!, status), document: { backend: name, ...status } };
+}
+
+function describeDrain(name: string, status: DrainStatus): string {
+  switch (status.outcome) {
+    case 'not-draining':
+      return `${name} does not drain`;
+    case 'drained':
+      return `${name} is drained: nothing names it, and it can leave the fleet file`;
+    case 'settling':
+      return `${name} is empty; what began before the drain may still be under way until ${moment(status.settledAt)}`;
+    case 'draining': {
+      const { since, copies, damaged, queue } = status;
+      const queued = Object.values(queue).reduce((sum, { objects }) => sum + objects, 0);
+      const left = `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}), ${plural(queued, 'queue item')}`;
+      const stuck = damaged.objects === 0 ? '' : `; ${damaged.objects} of them damaged: \`holdfast scrub <key>\``;
+      return `${name} drains since ${moment(since)}; left: ${left}${stuck}`;
+    }
+  }
+}
+
+async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
+  await fleetNow(session);
+  const { outcome } = await undrain(session.process(), name!);
+  if (outcome === 'contended') throw contended('undrain', name!);
+  const text = outcome === 'undrained' ? `${name} takes part again` : `${name} does not drain`;
+  return { text, document: { backend: name, outcome } };
+}
+
+async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
+  await fleetNow(session);
+  const forgotten = await forget(session.process(), name!);
+  if (forgotten.outcome === 'configured')
+    throw new CommandError(
+      'configured',
+      `Cannot forget backend "${name}": it is in the fleet file; drain it, or take it out of the file and apply that first`,
+    );
+  const exitCode = forgotten.outcome === 'forgotten' ? 0 : 1;
+  return { text: describeForgotten(name!, forgotten), document: { backend: name, ...forgotten }, exitCode };
+}
+
+function describeForgotten(name: string, { outcome, removed, ended, lastCopies }: Forgotten): string {
+  const done = `${plural(removed, 'copy').replace(/copys$/, 'copies')} left the records, ${plural(ended, 'queue item')} ended`;
+  if (outcome === 'forgotten') return `${name} is forgotten: ${done}`;
+  const rows = lastCopies.map(({ key, sizeBytes, isDamaged }) => [
+    shown(key),
+    bytes(sizeBytes),
+    isDamaged ? 'damaged' : '',
+  ]);
+  const list = rows.length === 0 ? '' : `\n\n${table(['LAST COPY', 'SIZE', ''], rows)}`;
+  if (outcome === 'unfinished') return `not finished: ${done}; run it again${list}`;
+  return `${done}; ${plural(lastCopies.length, 'object')} had no other good copy and stay recorded: rm them, or bring the backend back${list}`;
+}
+
+function contended(what: string, name: string): CommandError {
+  return new CommandError('contended', `Cannot ${what} backend "${name}": its record kept changing; try again`);
+}
