@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { forEachConcurrently } from '../../base/pool.ts';
 import type { Holdfast } from '../../client/client.ts';
 import type { SourceFile } from './files.ts';
@@ -27,6 +28,7 @@ export interface LoadProgress {
 }
 
 const concurrency = 16;
+const fileAttempts = 5;
 const doomedBytes = 64 * 1024;
 
 export function planLoad(files: readonly SourceFile[]): Load {
@@ -61,10 +63,9 @@ export async function runLoad(
     }),
   );
   const isOverwritten = new Set(load.overwritten);
-  await forEachConcurrently(load.files, concurrency, ({ key, path, sizeBytes }) =>
+  await forEachConcurrently(load.files, concurrency, ({ key, path }) =>
     attempt(key, async () => {
-      const at = now();
-      await holdfast.put(key, { sizeBytes, open: () => createReadStream(path) });
+      const { at, sizeBytes } = await putFile(holdfast, key, path, now);
       progress.putAt.set(key, at);
       progress.put += 1;
       progress.putBytes += sizeBytes;
@@ -77,4 +78,24 @@ export async function runLoad(
       progress.deleted += 1;
     }),
   );
+}
+
+/** Somebody may be at work on the folder: a file that changes while it is read is read again. */
+async function putFile(
+  holdfast: Holdfast,
+  key: string,
+  path: string,
+  now: () => number,
+): Promise<{ at: number; sizeBytes: number }> {
+  for (let attempt = 1; ; attempt += 1) {
+    const at = now();
+    const before = await stat(path);
+    try {
+      await holdfast.put(key, { sizeBytes: before.size, open: () => createReadStream(path) });
+      return { at, sizeBytes: before.size };
+    } catch (error) {
+      const after = await stat(path);
+      if (attempt === fileAttempts || after.mtimeMs === before.mtimeMs) throw error;
+    }
+  }
 }

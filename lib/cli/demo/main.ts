@@ -128,7 +128,7 @@ async function run(
   await holdfast.close();
   const loadMs = clock.now() - loadedFrom;
   progress.phase(() => line('settling'));
-  await untilSettled(
+  const standing = await untilSettled(
     wired,
     (summary) => {
       look = summary;
@@ -144,7 +144,7 @@ async function run(
       `${line('checking').slice(0, 15)}  ${compared}/${files.length * factor} copies compared with the files on disk`,
   );
   const checkFrom = clock.now();
-  const check = await verifyCopies(buckets, files, factor, load.putAt, () => {
+  const check = await verifyCopies(buckets, files, factor, { putAt: load.putAt, waiting: standing.waiting }, () => {
     compared += 1;
   });
   const checkMs = clock.now() - checkFrom;
@@ -154,6 +154,7 @@ async function run(
     fileBytes: load.putBytes,
     load,
     upkeep,
+    standing,
     summary: await summaryNow(wired),
     check,
     recounted,

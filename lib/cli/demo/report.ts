@@ -4,7 +4,7 @@ import type { Recounted } from '../../workers/recount.ts';
 import { bytes, duration, plural, table } from '../format.ts';
 import { factor } from './arrange.ts';
 import type { LoadProgress } from './load.ts';
-import { isSettled } from './settle.ts';
+import type { Standing } from './settle.ts';
 import type { Upkeep } from './upkeep.ts';
 import type { Check } from './verify.ts';
 
@@ -14,6 +14,7 @@ export interface Findings {
   readonly fileBytes: number;
   readonly load: LoadProgress;
   readonly upkeep: Upkeep;
+  readonly standing: Standing;
   readonly summary: FleetSummary;
   readonly check: Check;
   readonly recounted: Recounted;
@@ -30,10 +31,10 @@ export interface Findings {
 
 /** Everything that is not as it should be; nothing when all is well. */
 export function problemsOf(f: Findings): string[] {
-  const { summary, recounted, load, upkeep, check } = f;
-  const problems = [...load.failures.map((failure) => `not put: ${failure}`), ...upkeep.problems, ...check.problems];
+  const { summary, standing, recounted, load, check } = f;
+  const problems = [...load.failures.map((failure) => `not put: ${failure}`), ...check.problems];
   if (summary.objects !== f.files) problems.push(`${summary.objects} objects are recorded for ${f.files} files`);
-  if (!isSettled(summary)) problems.push(`the fleet has not settled: ${JSON.stringify(summary)}`);
+  if (!standing.isSettled) problems.push(`the fleet has not settled: ${JSON.stringify(summary)}`);
   if (summary.damaged > 0) problems.push(`${summary.damaged} objects are damaged`);
   if (!recounted.isAtRest) problems.push('the fleet was not at rest during the recount');
   for (const { row, ledger, counted } of recounted.differences)
@@ -81,6 +82,11 @@ export function describe(f: Findings): string {
     ],
     ['total', duration(ms.total)],
   ];
+  const { waiting } = f.standing;
+  if (waiting.length > 0)
+    rows.push(['not due yet', waiting.map(({ key, reason }) => `"${key}" (${reason})`).join(', ')]);
+  if (f.upkeep.problems.length > 0)
+    rows.push(['tried again', `${plural(f.upkeep.problems.length, 'tick')} met a failure: ${f.upkeep.problems[0]}`]);
   if (check.changedFiles.length > 0)
     rows.push(['not compared', `${check.changedFiles.join(', ')}: changed on disk while the demo ran`]);
   const buckets = table(

@@ -27,19 +27,27 @@ export interface Check {
   readonly changedFiles: readonly string[];
 }
 
+/** What the run knows that no bucket says. */
+export interface Known {
+  /** When each file was read. */
+  readonly putAt: ReadonlyMap<string, number>;
+  /** Bytes that are queued for deletion and not due yet. */
+  readonly waiting: readonly { readonly backend: string; readonly storageKey: string }[];
+}
+
 const concurrency = 16;
 /** `<object key>!<copy id>`: all that has to be known of how Holdfast names its bytes. */
 const storageKeyPattern = /^(.+)!([0-9A-HJKMNP-TV-Z]{26})$/s;
 
 /**
- * Reads every copy in every bucket with a plain S3 client and compares it with the file on disk, byte for byte. Nothing
- * of Holdfast is asked: what is there is what the buckets list.
+ * Reads every copy in every bucket with a plain S3 client and compares it with the file on disk, byte for byte. What
+ * is there is what the buckets list.
  */
 export async function verifyCopies(
   buckets: readonly Bucket[],
   files: readonly SourceFile[],
   factor: number,
-  putAt: ReadonlyMap<string, number>,
+  { putAt, waiting }: Known,
   onCopy: () => void,
 ): Promise<Check> {
   const byKey = new Map(files.map((file) => [file.key, file]));
@@ -50,7 +58,9 @@ export async function verifyCopies(
   for (const [i, bucket] of buckets.entries()) {
     const s3 = plainClient(bucket);
     const check = checks[i]!;
-    await forEachConcurrently(await listAll(s3, bucket.bucket), concurrency, async (storageKey) => {
+    const doomed = new Set(waiting.flatMap(({ backend, storageKey }) => (backend === bucket.name ? [storageKey] : [])));
+    const listed = (await listAll(s3, bucket.bucket)).filter((storageKey) => !doomed.has(storageKey));
+    await forEachConcurrently(listed, concurrency, async (storageKey) => {
       const key = storageKeyPattern.exec(storageKey)?.[1];
       const file = key === undefined ? undefined : byKey.get(key);
       if (key === undefined || file === undefined) {
