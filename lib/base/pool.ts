@@ -21,3 +21,11 @@ export async function forEachConcurrently<T>(
   await Promise.all(Array.from({ length: Math.max(1, concurrency) }, lane));
   if (errors.length > 0) throw errors[0];
 }
+
+/** Like `Promise.all`, but ends only once every promise has: nothing stays in flight behind an error. */
+export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const ends = await Promise.allSettled(promises);
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return ends.map((end) => (end as PromiseFulfilledResult<T>).value);
+}

@@ -1,3 +1,4 @@
+import { allEnded } from '../base/pool.ts';
 import { lane } from '../store/keys.ts';
 import type { QueueItem, QueueState } from '../store/model.ts';
 import type { Tick } from './tick.ts';
@@ -40,7 +41,7 @@ export async function findDue(
   const items: QueueItem[] = [];
   for (let i = 0; i < circle.length; i += width) {
     const asked = circle.slice(i, i + width);
-    const pages = await Promise.all(asked.map((name) => tick.deps.store.due(name, tick.now(), limit)));
+    const pages = await allEnded(asked.map((name) => tick.deps.store.due(name, tick.now(), limit)));
     for (const [n, page] of pages.entries()) {
       items.push(...page.items.filter((item) => item.state === state).slice(0, limit - items.length));
       if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] };

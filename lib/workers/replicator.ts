@@ -1,5 +1,5 @@
 import { type Admission, createAdmission } from '../base/admission.ts';
-import { forEachConcurrently } from '../base/pool.ts';
+import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { isOutage } from '../fleet/backend.ts';
@@ -26,7 +26,7 @@ export const replicator: Worker = { name: 'replicator', hasWork, begin };
 
 /** R6, then R1 from the ledger alone. */
 async function hasWork(tick: Tick): Promise<boolean> {
-  await Promise.all(tick.config.backends.map(({ name }) => isUsable(tick, name)));
+  await allEnded(tick.config.backends.map(({ name }) => isUsable(tick, name)));
   return underReplicated(tick).length > 0;
 }
 

@@ -1,5 +1,6 @@
 import { decodeTime } from 'ulid';
 import { compareUtf8 } from '../../base/bytes.ts';
+import { allEnded } from '../../base/pool.ts';
 import { slices, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { examine } from '../suspects.ts';
@@ -17,7 +18,7 @@ export async function recordedBetween(
 ): Promise<ObjectRecord[]> {
   const { store } = pass.tick.deps;
   const keys = new Set(prefixesBefore(after));
-  await Promise.all(
+  await allEnded(
     slices.map(async (slice) => {
       let at = after;
       for (;;) {
