@@ -8,6 +8,7 @@ import type { Swap } from '../store/swap.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { importingLabel } from './reconcile/import-file.ts';
 import { scoreCopy } from './score-copy.ts';
 import { relabel } from './scrubber.ts';
 import { surplusOf } from './surplus.ts';
@@ -29,7 +30,8 @@ async function hasWork(tick: Tick): Promise<boolean> {
 /** Ledger placements with a copy that may go, and those under a label that no policy has. */
 function overReplicated(tick: Tick): string[] {
   const isWork = ({ policy, isDamaged, copies }: (typeof tick.view.placements)[number]) => {
-    if (isDamaged) return false;
+    // What a run imports keeps its label until the run has ended.
+    if (isDamaged || policy === importingLabel) return false;
     const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
     return rule === undefined || surplus(tick, copies, rule.factor).length > 0;
   };
