@@ -3,7 +3,11 @@ import type { Arranged } from './arrange.ts';
 import { startUpkeep } from './upkeep.ts';
 
 /** Says where everything is and lets the workers run on, until a signal ends it all. */
-export async function lookAround({ stack, process: wired }: Arranged, signal: AbortSignal): Promise<void> {
+export async function lookAround(
+  { stack, process: wired }: Arranged,
+  someKey: string,
+  signal: AbortSignal,
+): Promise<void> {
   const exports = Object.entries(stack.env).map(([name, value]) => `  export ${name}=${value}`);
   process.stdout.write(`
 It runs on, workers included, until Ctrl-C; then everything is removed. In another terminal:
@@ -11,7 +15,7 @@ It runs on, workers included, until Ctrl-C; then everything is removed. In anoth
 ${exports.join('\n')}
   npx holdfast status
   npx holdfast ls
-  npx holdfast locate README.md
+  npx holdfast locate '${someKey}'
   npx holdfast put hello.txt < /etc/hostname
 
 ${table(

@@ -30,6 +30,10 @@ const out = process.stdout;
 const stopping = new AbortController();
 let arranged: Arranged | undefined;
 let dir: string | undefined;
+let cleaning: Promise<void> | undefined;
+let isKept = false;
+/** As a shell says of a command that Ctrl-C ended. */
+const interrupted = 130;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -42,14 +46,12 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     return await demo(args);
   } catch (error) {
-    if (stopping.signal.aborted) return 130;
+    if (stopping.signal.aborted) return interrupted;
     const { sentence, exitCode } = failureOf(error);
     process.stderr.write(`\nerror: ${sentence}\n`);
     return exitCode;
   } finally {
     await cleanUp();
-    // What still waits, for an interrupted run, waits for nothing.
-    if (stopping.signal.aborted) process.exit(130);
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
   }
 }
@@ -58,15 +60,21 @@ function interrupt(): void {
   if (stopping.signal.aborted) return;
   stopping.abort();
   out.write('\ncleaning up\n');
-  void cleanUp().finally(() => process.exit(130));
+  // After a run that was kept, the end is waited for in its place; everything else ends here.
+  if (!isKept) void cleanUp().finally(() => process.exit(interrupted));
 }
 
-async function cleanUp(): Promise<void> {
-  const running = arranged;
-  arranged = undefined;
-  await running?.process.close();
-  await running?.stack.close();
-  if (running !== undefined && dir !== undefined) rmSync(dir, { recursive: true, force: true });
+/** Once, however many ask for it. */
+function cleanUp(): Promise<void> {
+  cleaning ??= close();
+  return cleaning;
+}
+
+async function close(): Promise<void> {
+  if (arranged === undefined || dir === undefined) return;
+  await arranged.process.close();
+  await arranged.stack.close();
+  rmSync(dir, { recursive: true, force: true });
 }
 
 async function demo(args: readonly string[]): Promise<number> {
@@ -92,7 +100,10 @@ async function demo(args: readonly string[]): Promise<number> {
     for (const problem of problems.slice(0, 20)) out.write(`PROBLEM  ${problem}\n`);
     if (problems.length > 20) out.write(`… and ${problems.length - 20} more\n`);
     out.write(problems.length === 0 ? 'All is well.\n' : `${plural(problems.length, 'problem')}.\n`);
-    if (args.includes('--keep')) await lookAround(arranged, stopping.signal);
+    if (args.includes('--keep')) {
+      isKept = true;
+      await lookAround(arranged, files[0]!.key, stopping.signal);
+    }
     return problems.length === 0 ? 0 : 1;
   } finally {
     await progress.stop();
