@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError, type GetResult, isOutage, type PutRequest } from './backend.ts';
 import type { Observed } from './breaker.ts';
@@ -25,6 +26,25 @@ export interface Meter {
   fail(backend: string): void;
 }
 
+/** What one call of the port led to on the wire, where the adapter says. */
+interface OnTheWire {
+  requests: number;
+  sentBytes: number;
+}
+
+const wire = new AsyncLocalStorage<OnTheWire>();
+
+/**
+ * For adapters: one physical request is being sent, with a body of so many bytes. It is charged to the call that led to it;
+ * a call whose adapter says nothing is one request.
+ */
+export function noteRequest(_operation: string, sentBytes: number): void {
+  const call = wire.getStore();
+  if (call === undefined) return;
+  call.requests += 1;
+  call.sentBytes += sentBytes;
+}
+
 const nothing: Spent = { requests: 0, egressBytes: 0, ingressBytes: 0 };
 
 export function createMeter(): Meter {
@@ -49,48 +69,72 @@ export function createMeter(): Meter {
     if (isOutage(error)) fail(name);
     else if (['not-found', 'precondition', 'delete-marker', 'too-large'].includes(error.kind)) ok(name);
   };
-  const asked = async <T>(name: string, request: () => Promise<T>): Promise<T> => {
-    add(name, { requests: 1 });
+  const asked = async <T>(name: string, request: () => Promise<T>, streamed = () => 0): Promise<T> => {
+    const call: OnTheWire = { requests: 0, sentBytes: 0 };
     try {
-      const answer = await request();
+      const answer = await wire.run(call, request);
       ok(name);
       return answer;
     } catch (error) {
       judge(name, error);
       throw error;
+    } finally {
+      // What was streamed is counted as it goes; a body sent twice went twice.
+      add(name, { requests: Math.max(1, call.requests), ingressBytes: Math.max(0, call.sentBytes - streamed()) });
     }
   };
-  async function* counted(name: string, body: Body, direction: 'egressBytes' | 'ingressBytes'): Body {
-    try {
-      for await (const chunk of body) {
-        add(name, { [direction]: chunk.length });
-        yield chunk;
-      }
-    } catch (error) {
-      judge(name, error);
-      throw error;
-    }
-  }
-  const watchPut = <T extends Pick<PutRequest, 'body'>>(name: string, request: T): T => ({
-    ...request,
-    body: counted(name, request.body, 'ingressBytes'),
+  const counted = (name: string, body: Body, onBytes: (bytes: number) => void): Body => ({
+    // Not a generator: one that was never started would not pass `return` on, and a socket would stay open.
+    [Symbol.asyncIterator]() {
+      const inner = body[Symbol.asyncIterator]();
+      return {
+        async next() {
+          try {
+            const step = await inner.next();
+            if (!step.done) onBytes(step.value.length);
+            return step;
+          } catch (error) {
+            judge(name, error);
+            throw error;
+          }
+        },
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
   });
+  /** A call that sends a body: its bytes are counted while they go. */
+  const sending = <R extends Pick<PutRequest, 'body'>, T>(
+    name: string,
+    request: R,
+    send: (counting: R) => Promise<T>,
+  ): Promise<T> => {
+    let streamed = 0;
+    const body = counted(name, request.body, (bytes) => {
+      streamed += bytes;
+      add(name, { ingressBytes: bytes });
+    });
+    return asked(
+      name,
+      () => send({ ...request, body }),
+      () => streamed,
+    );
+  };
   return {
     watch(backend) {
       const { name } = backend;
       return {
         name,
-        put: (request, signal) => asked(name, () => backend.put(watchPut(name, request), signal)),
+        put: (request, signal) => sending(name, request, (r) => backend.put(r, signal)),
         get: (key, options, signal) =>
           asked(name, async (): Promise<GetResult> => {
             const found = await backend.get(key, options, signal);
-            return { ...found, body: counted(name, found.body, 'egressBytes') };
+            return { ...found, body: counted(name, found.body, (egressBytes) => add(name, { egressBytes })) };
           }),
         head: (key, signal) => asked(name, () => backend.head(key, signal)),
         delete: (requests, signal) => asked(name, () => backend.delete(requests, signal)),
         list: (options, signal) => asked(name, () => backend.list(options, signal)),
         createUpload: (request, signal) => asked(name, () => backend.createUpload(request, signal)),
-        uploadPart: (request, signal) => asked(name, () => backend.uploadPart(watchPut(name, request), signal)),
+        uploadPart: (request, signal) => sending(name, request, (r) => backend.uploadPart(r, signal)),
         listParts: (key, uploadId, signal) => asked(name, () => backend.listParts(key, uploadId, signal)),
         completeUpload: (request, signal) => asked(name, () => backend.completeUpload(request, signal)),
         abortUpload: (key, uploadId, signal) => asked(name, () => backend.abortUpload(key, uploadId, signal)),

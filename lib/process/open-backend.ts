@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
+import { noteRequest } from '../fleet/meter.ts';
 import { probeBackend } from '../fleet/probe.ts';
 import type { S3ConnectionOptions } from '../fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
@@ -38,7 +39,7 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
   const create = async (config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend> => {
     const wanted = use === 'delete' ? (config.deleteCredentials ?? config.credentials) : config.credentials;
     const keys = await credentials.resolve(config, wanted);
-    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities: can });
+    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities: can, onRequest: noteRequest });
   };
   return {
     open(config, can, use) {
