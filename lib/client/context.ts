@@ -29,8 +29,8 @@ export interface ClientContext {
   /** The fleet as read at most 5 s ago. */
   fleet(): Promise<Fleet>;
   backend(fleet: Fleet, name: string): Promise<Backend>;
-  /** Whether the backend's bucket is ours; an error of the backend is an answer of no. */
-  owns(fleet: Fleet, name: string): Promise<boolean>;
+  /** Why nothing may be written to a backend now, as a sentence; null when its bucket answers and is ours. */
+  obstacle(fleet: Fleet, name: string): Promise<string | null>;
 }
 
 export interface Fleet {
@@ -49,7 +49,7 @@ export function createContext(deps: ClientDeps): ClientContext {
   let cached: { at: number; fleet: Promise<Fleet> } | undefined;
   let current: Fleet | undefined;
   const handles = new Map<string, Promise<Backend>>();
-  const owners = new Map<string, { at: number; isOurs: Promise<boolean> }>();
+  const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
   const context: ClientContext = {
     deps,
     meter,
@@ -85,32 +85,36 @@ export function createContext(deps: ClientDeps): ClientContext {
       opened.catch(() => handles.delete(id));
       return opened;
     },
-    async owns(fleet, name) {
+    async obstacle(fleet, name) {
       const now = deps.clock.now();
       const there = owners.get(name);
-      if (there !== undefined && now - there.at < ownerFreshMs) return there.isOurs;
-      const isOurs = askOwner(context, fleet, name);
-      owners.set(name, { at: now, isOurs });
-      if (!(await isOurs)) owners.delete(name);
-      return isOurs;
+      if (there !== undefined && now - there.at < ownerFreshMs) return there.obstacle;
+      const obstacle = askOwner(context, fleet, name);
+      owners.set(name, { at: now, obstacle });
+      // Only a good answer is remembered.
+      const forget = () => owners.delete(name);
+      obstacle.then((found) => found !== null && forget(), forget);
+      return obstacle;
     },
   };
   return context;
 }
 
-async function askOwner(context: ClientContext, fleet: Fleet, name: string): Promise<boolean> {
+async function askOwner(context: ClientContext, fleet: Fleet, name: string): Promise<string | null> {
   const { deps } = context;
   try {
     const backend = await context.backend(fleet, name);
     const owner = { fleetId: fleet.fleetId, backend: name, tables: await deps.store.identity() };
-    const { outcome } = await readOwnership(backend, owner);
-    if (outcome !== 'ours')
-      deps.log.error('The bucket is not this fleet’s: nothing is written there', { backend: name, outcome });
-    return outcome === 'ours';
+    const found = await readOwnership(backend, owner);
+    if (found.outcome === 'ours') return null;
+    deps.log.error('The bucket is not this fleet’s: nothing is written there', { backend: name, ...found });
+    return found.outcome === 'another'
+      ? `The bucket of backend "${name}" belongs to another fleet ("${found.owner}")`
+      : `The bucket of backend "${name}" has no owner object: it is missing, or not the bucket that was initialised`;
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     deps.log.warn('Backend is not usable', { backend: name, kind: error.kind, message: error.message });
-    return false;
+    return error.message;
   }
 }
 

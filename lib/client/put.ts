@@ -124,9 +124,10 @@ async function writeBytes(work: Put, seen: Entry | null): Promise<QueueItem> {
       const why = reasons.length > 0 ? `: ${reasons.join('; ')}` : ' (draining, unreachable, full or too small for it)';
       throw new HoldfastError('no-backend', `Cannot put "${key}" (${sizeBytes} bytes): no backend can take it${why}`);
     }
-    if (!(await context.owns(fleet, name))) {
+    const obstacle = await context.obstacle(fleet, name);
+    if (obstacle !== null) {
       work.failed.add(name);
-      reasons.push(`"${name}" is not usable`);
+      reasons.push(obstacle);
       continue;
     }
     const item = intentFor(work, name, seen);
