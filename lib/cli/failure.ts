@@ -2,6 +2,7 @@ import { HoldfastError } from '../client/error.ts';
 import { ConfigError } from '../config/problems.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { StoreError } from '../store/port.ts';
+import { NotApplied } from '../workers/apply.ts';
 
 /** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file. */
 export type ExitCode = 0 | 1 | 2;
@@ -31,6 +32,7 @@ export interface Failure {
 /** What a thrown error means to the person at the terminal. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) return { sentence: error.message, kind: 'usage', exitCode: 2 };
+  if (error instanceof NotApplied) return { sentence: error.message, kind: 'not-applied', exitCode: 1 };
   if (error instanceof ConfigError) return { sentence: error.message, kind: 'config', exitCode: 2 };
   if (error instanceof HoldfastError)
     return { sentence: error.message, kind: error.kind, exitCode: error.kind === 'bad-key' ? 2 : 1 };

@@ -32,6 +32,13 @@ export interface ApplyOptions {
   readonly takeOver?: boolean;
 }
 
+/** The file is as it should be; what it names, or this moment, did not let it be applied. */
+export class NotApplied extends ConfigError {
+  constructor(problems: readonly string[]) {
+    super('The fleet file cannot be applied', problems);
+  }
+}
+
 export interface Applied {
   readonly version: number;
   readonly fleetId: string;
@@ -42,11 +49,12 @@ export interface Applied {
  * Puts a fleet file in force: the only way it changes. Checks every backend, claims its bucket with an owner object while
  * nothing is recorded there, probes what it can do, and writes the file as a new version, on condition of the one read.
  *
- * @throws ConfigError with every problem; StoreError when the store refuses
+ * @throws ConfigError with every problem of the file; NotApplied with every problem of the backends; StoreError when the store refuses
  */
 export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
   const view = await readFleet(deps.store, deps.clock.now());
-  const problems = fingerprintProblems(view, file);
+  const fileProblems = fingerprintProblems(view, file);
+  const problems: string[] = [];
   const fleetId = await fleetIdOf(deps, view, file, options);
   const probes: Record<string, Capabilities> = {};
   for (const config of file.backends) {
@@ -60,7 +68,9 @@ export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOpti
       }
     }
   }
-  if (problems.length > 0) throw new ConfigError('The fleet file cannot be applied', problems);
+  if (fileProblems.length > 0)
+    throw new ConfigError('The fleet file cannot be applied', [...fileProblems, ...problems]);
+  if (problems.length > 0) throw new NotApplied(problems);
   const version = await writeConfig(deps, view, file, fleetId, probes);
   return { version, fleetId, probes };
 }
@@ -98,7 +108,7 @@ async function fleetIdOf(deps: ApplyDeps, view: FleetView, file: FleetFile, opti
   const put = { pk: fleetKey, sk: 'identity', version: (row?.version ?? 0) + 1, data: { fleetId } };
   const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
   if (answer.outcome === 'done') return fleetId;
-  throw new ConfigError('The fleet file cannot be applied', ['another `init` is running at this moment']);
+  throw new NotApplied(['another `init` is running at this moment']);
 }
 
 /** The fleet whose buckets are taken over: the marks on their bytes name it, so new tables carry its id on. */
@@ -187,9 +197,7 @@ async function writeConfig(
   ];
   const answer = await deps.store.transact(changes, deps.ids.ulid());
   if (answer.outcome === 'done') return version;
-  throw new ConfigError('The fleet file cannot be applied', [
-    'another version was applied meanwhile: look at it and apply again',
-  ]);
+  throw new NotApplied(['another version was applied meanwhile: look at it and apply again']);
 }
 
 /** A quota that appears starts from what is known to be there; `recount --repair` mends what a commit in this instant missed. */
