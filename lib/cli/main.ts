@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session } from './session.ts';
 import { drainVerbs } from './verbs/drain.ts';
+import { inspectVerbs } from './verbs/inspect.ts';
 import { localVerbs } from './verbs/local.ts';
 import { objectVerbs } from './verbs/object.ts';
 import { queueVerbs } from './verbs/queue.ts';
@@ -21,6 +22,7 @@ const groups = [
   settingsVerbs,
   drainVerbs,
   queueVerbs,
+  inspectVerbs,
   recountVerbs,
   localVerbs,
 ];

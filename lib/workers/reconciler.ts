@@ -24,7 +24,12 @@ import type { Round, Tick, Worker } from './tick.ts';
  * write are imported where that is on, and never touched. It deletes nothing itself. A listing that fails, stalls or meets a
  * usage limit is taken up again at the same page, never taken for the end.
  */
-export const reconciler: Worker = { name: 'reconciler', hasWork, begin };
+export const reconciler: Worker = {
+  name: 'reconciler',
+  leaseOf: ({ reconcile }) => (reconcile === undefined ? undefined : `asked/${reconcile.backend}`),
+  hasWork,
+  begin,
+};
 
 /** Where the pass is; kept as the lease's cursor, one per requested kind of pass. */
 interface Progress {
@@ -204,6 +209,7 @@ const releaseBatch = 200;
 
 /** The run has ended: what it imported gets the label of its policy, and with it its replicas. */
 async function finishRun(tick: Tick): Promise<'done' | 'more'> {
+  tick.figures.passComplete = 1;
   if (tick.dryRun) return 'done';
   const waiting = tick.view.placements.filter((p) => p.policy === importingLabel).map((p) => p.label);
   const { objects } = await findByPlacement(tick.deps.store, waiting, tick.slices, undefined, releaseBatch);

@@ -38,6 +38,8 @@ export interface TickDeps {
   readonly unreported: Map<string, Spent>;
   /** Opens a backend. Throws `BackendError` of kind `missing-credentials` when this process has none for it. */
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+  /** Told at the end of each tick that read the fleet how it stood when it was read last. */
+  sawFleet?(view: FleetView, params: Parameters): void;
 }
 
 /** One invocation. */
@@ -124,6 +126,8 @@ export interface Tick {
 /** A worker: what it looks for before it takes the lease, and one round of its work. */
 export interface Worker {
   readonly name: WorkerName;
+  /** The row of the lease, where it is not that of the part: work that a person asked for does not wait for the schedule's. */
+  leaseOf?(event: TickEvent): string | undefined;
   /** Whether anything is to do. Decided from the fleet's state, without a lease and without a write. */
   hasWork(tick: Tick): Promise<boolean>;
   /** Begins a tick's work under the lease; each call of the result plans and does at most a batch. */
@@ -177,8 +181,12 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
       tally,
       figures,
     });
-    const outcome = await runWithLease(tick, worker, event);
-    return tick.problems.length > 0 ? finish('error', tick.problems.join('; ')) : finish(outcome);
+    try {
+      const outcome = await runWithLease(tick, worker, event);
+      return tick.problems.length > 0 ? finish('error', tick.problems.join('; ')) : finish(outcome);
+    } finally {
+      deps.sawFleet?.(tick.view, params);
+    }
   } catch (error) {
     if (error instanceof StoreError || (error as Error).name === 'ConfigError')
       return finish('error', (error as Error).message);
@@ -192,7 +200,7 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
   const { deps } = tick;
   try {
     if (!(await worker.hasWork(tick))) return 'empty';
-    const part = `${tick.part}/${tick.of}`;
+    const part = worker.leaseOf?.(event) ?? `${tick.part}/${tick.of}`;
     const expiresAt = tick.deadline.at + 5_000;
     tick.lease = await deps.store.acquireLease({
       worker: worker.name,

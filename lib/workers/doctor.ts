@@ -1,0 +1,111 @@
+import type { Clock } from '../base/clock.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
+import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
+import { readOwnership } from '../fleet/owner.ts';
+import { type FleetView, readFleet } from '../store/fleet-view.ts';
+import type { Store } from '../store/port.ts';
+
+/** What `doctor` needs from the process it runs in. */
+export interface DoctorDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+  probe(config: BackendConfig): Promise<Capabilities>;
+}
+
+/** One thing looked at. */
+export interface Finding {
+  readonly subject: string;
+  readonly level: 'ok' | 'warning' | 'problem';
+  readonly sentence: string;
+}
+
+/**
+ * Looks at everything that must be so for a fleet to work: tables, configuration, each backend's bucket, owner and abilities,
+ * breakers, dead deletions, damaged objects. Changes nothing but the probe's own small objects.
+ */
+export async function doctor(deps: DoctorDeps): Promise<Finding[]> {
+  const view = await readFleet(deps.store, deps.clock.now());
+  if (view.config === null)
+    return [{ subject: 'fleet', level: 'problem', sentence: 'There is no configuration: run `holdfast init`' }];
+  const findings: Finding[] = [
+    { subject: 'fleet', level: 'ok', sentence: `Version ${view.config.version} of the fleet file is in force` },
+  ];
+  for (const config of view.config.file.backends) findings.push(...(await examineBackend(deps, view, config)));
+  return [...findings, ...examineLedger(view)];
+}
+
+async function examineBackend(deps: DoctorDeps, view: FleetView, config: BackendConfig): Promise<Finding[]> {
+  const { name } = config;
+  const say = (level: Finding['level'], sentence: string): Finding => ({ subject: name, level, sentence });
+  try {
+    const backend = await deps.openBackend(config, view.probe(name) as Capabilities, 'read-write');
+    const owner = { fleetId: view.config!.fleetId, backend: name, tables: await deps.store.identity() };
+    const found = await readOwnership(backend, owner);
+    if (found.outcome === 'another') return [say('problem', `The bucket belongs to another fleet: "${found.owner}"`)];
+    if (found.outcome === 'absent')
+      return [say('problem', 'The bucket has no owner object: it is missing, or another bucket')];
+    const can = await deps.probe(config);
+    const lacks = lacking(can);
+    const findings = [say('ok', 'The bucket answers, is ours and stores what it is sent')];
+    if (lacks.length > 0) findings.push(say('warning', `It cannot: ${lacks.join(', ')}`));
+    if (can.keepsVersions)
+      findings.push(
+        say('warning', 'The bucket keeps versions: every version of our keys is deleted, and until then paid for'),
+      );
+    if (JSON.stringify(sorted(can)) !== JSON.stringify(sorted(view.probe(name)))) {
+      findings.push(say('warning', 'Its abilities have changed since the file was applied: run `holdfast apply`'));
+    }
+    if (view.breaker(name)?.openedAt !== undefined)
+      findings.push(say('warning', 'Its breaker is open: the next tick probes it'));
+    return findings;
+  } catch (error) {
+    if (error instanceof BackendError) return [say('problem', error.message)];
+    throw error;
+  }
+}
+
+function lacking(can: Capabilities): string[] {
+  const words: Partial<Record<keyof Capabilities, string>> = {
+    conditionalPut: 'conditional PUT',
+    conditionalDelete: 'conditional DELETE (adopted files are left behind when their object is deleted)',
+    checksumSha256: 'SHA-256 checks on arrival',
+    bulkDelete: 'bulk deletes',
+    listsInByteOrder: 'listing in byte order (the reconciler cannot see what is missing; the scrubber does)',
+  };
+  return Object.entries(words).flatMap(([ability, word]) =>
+    can[ability as keyof Capabilities] === true ? [] : [word],
+  );
+}
+
+function sorted(can: Readonly<Record<string, unknown>> | Capabilities): unknown {
+  return Object.entries(can).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function examineLedger(view: FleetView): Finding[] {
+  const findings: Finding[] = [];
+  const configured = new Set(view.config!.file.backends.map((b) => b.name));
+  for (const name of view.namedBackends()) {
+    const dead = view.queue('dead', name).objects;
+    if (dead > 0)
+      findings.push({
+        subject: name,
+        level: 'problem',
+        sentence: `${dead} deletions were given up: \`holdfast queue dead\` lists them`,
+      });
+    if (!configured.has(name))
+      findings.push({
+        subject: name,
+        level: 'warning',
+        sentence: 'It holds objects and is not in the fleet file: its copies are out of reach',
+      });
+  }
+  const damaged = view.placements.filter((p) => p.isDamaged).reduce((sum, p) => sum + p.count.objects, 0);
+  if (damaged > 0)
+    findings.push({
+      subject: 'objects',
+      level: 'problem',
+      sentence: `${damaged} are damaged: no copy of them verifies`,
+    });
+  return findings;
+}
