@@ -158,7 +158,7 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
       figures,
       ...(message === undefined ? {} : { message }),
     };
-    deps.log[outcome === 'error' || outcome === 'failed' ? 'error' : 'info']('Tick finished', { ...report });
+    deps.log.info('Tick finished', { ...report });
     return report;
   };
   let stop = () => {};
