@@ -1,0 +1,133 @@
+import { expect, test } from 'vitest';
+import { drain } from '../../lib/workers/drain.ts';
+import { converge, crashEverywhere } from '../support/crash.ts';
+import type { TestFleet } from '../support/fleet.ts';
+
+const contents = { one: 'first', two: 'second' };
+
+async function putAll(fleet: TestFleet): Promise<void> {
+  for (const [key, content] of Object.entries(contents)) await fleet.client.put(key, content);
+}
+
+async function atTwo(fleet: TestFleet): Promise<void> {
+  await putAll(fleet);
+  await fleet.tick('replicator');
+}
+
+test('a replicator cut short anywhere loses nothing, and the fleet converges', async () => {
+  const calls = await crashEverywhere({ arrange: putAll, act: (fleet) => fleet.tick('replicator'), contents });
+  expect(calls).toBeGreaterThan(10);
+});
+
+test('an over-replication cleaner cut short anywhere loses nothing, and the fleet converges', async () => {
+  const calls = await crashEverywhere({
+    options: { policies: { default: { factor: 3 } } },
+    arrange: async (fleet) => {
+      await atTwo(fleet);
+      await fleet.apply({ policies: { default: { factor: 2 } } });
+    },
+    act: (fleet) => fleet.tick('over-replication-cleaner'),
+    contents,
+    check: (fleet) => {
+      for (const key of Object.keys(contents)) expect(Object.keys(fleet.copiesOf(key))).toHaveLength(2);
+    },
+  });
+  expect(calls).toBeGreaterThan(10);
+});
+
+const limited = (...names: string[]) => names.map((name) => ({ name, quotaBytes: 100 }));
+
+test.each([
+  ['spread', 'a'],
+  ['pack', 'c'],
+] as const)('a rebalancer that has to %s, cut short anywhere, loses nothing', async (strategy, full) => {
+  const policies = { default: { factor: 2 }, filler: { prefix: 'filler', factor: 1 } };
+  const placements: string[] = [];
+  const calls = await crashEverywhere({
+    options: {
+      backends: limited('a', 'b', 'c'),
+      policies,
+      env: { REBALANCER_STRATEGY: strategy, REBALANCER_THRESHOLD: '0.01' },
+    },
+    arrange: async (fleet) => {
+      await atTwo(fleet);
+      await fleet.apply({ backends: limited(full, 'a', 'b', 'c').filter(unique), policies });
+      fleet.clock.advance(10_000);
+      await fleet.client.put('filler', 'f'.repeat(30));
+    },
+    act: (fleet) => fleet.tick('rebalancer'),
+    contents,
+    check: (fleet) => placements.push(Object.keys(fleet.copiesOf('one')).join('+')),
+  });
+  expect(calls).toBeGreaterThan(10);
+  // It moved something when it got as far as that, and nothing when it did not.
+  expect(placements).toContain('a+b');
+  expect(new Set(placements).size).toBeGreaterThan(1);
+});
+
+function unique({ name }: { name: string }, i: number, all: readonly { name: string }[]): boolean {
+  return all.findIndex((other) => other.name === name) === i;
+}
+
+test('a cleanup queue cut short anywhere loses nothing, and the fleet converges', async () => {
+  const calls = await crashEverywhere({
+    arrange: async (fleet) => {
+      await fleet.client.put('one', 'older');
+      await fleet.client.put('gone', 'bytes');
+      await atTwo(fleet);
+      await fleet.client.delete('gone');
+      fleet.clock.advance(301_000);
+    },
+    act: (fleet) => fleet.tick('cleanup-queue'),
+    contents: { ...contents, gone: null },
+  });
+  expect(calls).toBeGreaterThan(10);
+});
+
+test('a pending reaper cut short anywhere loses nothing, and the fleet converges', async () => {
+  const calls = await crashEverywhere({
+    arrange: async (fleet) => {
+      await atTwo(fleet);
+      await deadPut(fleet, 'two', 'newer');
+      await deadPut(fleet, 'three', 'third');
+      fleet.clock.advance(301_000);
+    },
+    act: (fleet) => fleet.tick('pending-reaper'),
+    contents: { one: 'first', two: 'newer', three: 'third' },
+  });
+  expect(calls).toBeGreaterThan(10);
+});
+
+test('a drain cut short anywhere loses nothing, and the backend ends up empty', async () => {
+  const calls = await crashEverywhere({
+    arrange: atTwo,
+    act: async (fleet) => {
+      await drain(fleet.deps, 'a');
+      await fleet.tick('replicator');
+      await fleet.tick('over-replication-cleaner');
+    },
+    contents,
+    check: async (fleet) => {
+      await drain(fleet.deps, 'a');
+      await converge(fleet);
+      expect(fleet.keysOn('a')).toEqual([]);
+      for (const key of Object.keys(contents)) expect(Object.keys(fleet.copiesOf(key))).toEqual(['b', 'c']);
+    },
+  });
+  expect(calls).toBeGreaterThan(20);
+});
+
+/** A put whose process dies just before its commit. */
+async function deadPut(fleet: TestFleet, key: string, content: string): Promise<void> {
+  const atCommit = new Promise<void>((reached) => {
+    fleet.before = ({ port, method, args }) => {
+      const changes = args[0] as { kind: string }[];
+      if (port !== 'store' || method !== 'transact' || !changes.some((c) => c.kind === 'object')) return;
+      reached();
+      return new Promise(() => {});
+    };
+  });
+  void fleet.newClient().put(key, content);
+  await atCommit;
+  fleet.before = undefined;
+}
