@@ -191,6 +191,20 @@ const shared: Record<string, Parameter> = {
     max: 1099511627776,
     about: 'Bytes of objects a tick works on at once',
   },
+  MULTIPART_ABOVE_BYTES: {
+    default: '67108864',
+    kind: 'count',
+    min: 5_242_880,
+    max: 5_368_709_120,
+    about: 'Larger objects are written in parts, and copied over as many ticks as it takes',
+  },
+  PART_BYTES: {
+    default: '8388608',
+    kind: 'count',
+    min: 5_242_880,
+    max: 5_368_709_120,
+    about: 'Smallest part of a multipart upload; objects of more than 9000 such parts have larger ones',
+  },
 };
 
 /** Every parameter, its default and what it means: the one list that code, infrastructure and docs are made from. */
@@ -234,6 +248,8 @@ export interface Parameters {
   readonly ledgerStripes: number;
   readonly staleEventMs: number;
   readonly maxBytesInFlight: number;
+  readonly multipartAboveBytes: number;
+  readonly partBytes: number;
 }
 
 /**
@@ -290,6 +306,8 @@ export function parseParameters(
     ledgerStripes: number('LEDGER_STRIPES'),
     staleEventMs: ms('STALE_EVENT_SECONDS'),
     maxBytesInFlight: number('MAX_BYTES_IN_FLIGHT'),
+    multipartAboveBytes: number('MULTIPART_ABOVE_BYTES'),
+    partBytes: number('PART_BYTES'),
   };
   if (problems.length > 0) throw new ConfigError('The parameters have problems', problems);
   return Object.freeze(result);

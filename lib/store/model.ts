@@ -62,12 +62,21 @@ export interface IntentFields {
 /** A big copy in progress. */
 export interface TransferFields {
   readonly from: string;
+  /** Empty until the upload is begun. */
   readonly uploadId: string;
   readonly partSizeBytes: number;
-  /** Contiguous parts done, from part 1. */
+  /** Contiguous parts done, from part 1: sent, or read back once `sha256` is there. */
   readonly partsDone: number;
-  /** Serialised state of the SHA-256 over those parts. */
+  /** Serialised state of the SHA-256 over those parts; empty when it was not kept. */
   readonly hashState: string;
+  /** Hex SHA-256 of what was sent, once every part is: from then on the upload may be completed. */
+  readonly sha256?: string;
+  /** True when the backend's answers to some part prove nothing: the whole is read back before it is recorded. */
+  readonly isUnproven?: boolean;
+  /** The backend whose copy this one replaces, in a move. */
+  readonly leaves?: string;
+  /** Whose fault the last failure was; absent after progress. */
+  readonly failedLeg?: 'source' | 'target';
 }
 
 /** Bytes that no record names. An item changes state; it ends when its bytes are recorded or known to be deleted. */

@@ -114,6 +114,20 @@ export function changesContract(fresh: () => Promise<Store>): void {
           state: 'transfer',
           transfer: { from: 'oci', uploadId: 'u', partSizeBytes: 5, partsDone: 0, hashState: '' },
         }),
+        item('failed transfer', {
+          state: 'transfer',
+          transfer: {
+            from: 'oci',
+            uploadId: 'u',
+            partSizeBytes: 5,
+            partsDone: 3,
+            hashState: 'AA==',
+            sha256: 'f',
+            isUnproven: true,
+            leaves: 'oci',
+            failedLeg: 'target',
+          },
+        }),
       ];
       await given(store, ...items.map((put) => putItem(put)));
       const found = await store.queueItems(items.map(({ id }) => id));

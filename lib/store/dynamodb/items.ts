@@ -75,6 +75,10 @@ const queueItem = v.object({
       partSizeBytes: v.number(),
       partsDone: v.number(),
       hashState: v.string(),
+      sha256: v.exactOptional(v.string()),
+      isUnproven: v.exactOptional(v.boolean()),
+      leaves: v.exactOptional(v.string()),
+      failedLeg: v.exactOptional(v.picklist(['source', 'target'])),
     }),
   ),
 });
