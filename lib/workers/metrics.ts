@@ -48,12 +48,17 @@ export function gaugesOf(
       Braked: figures.braked ?? 0,
       ...Object.fromEntries(ages),
     },
-    backends: Object.fromEntries(view.config.file.backends.map(({ name }) => [name, backendGauges(view, standing(name))])),
+    backends: Object.fromEntries(
+      view.config.file.backends.map(({ name }) => [name, backendGauges(view, standing(name))]),
+    ),
     copies: objectsByCopies(view, standing),
   };
 }
 
-function backendGauges(view: FleetView, { name, config, breaker }: BackendStanding): Partial<Record<BackendMetric, number>> {
+function backendGauges(
+  view: FleetView,
+  { name, config, breaker }: BackendStanding,
+): Partial<Record<BackendMetric, number>> {
   const quota = config?.quotaBytes ?? 0;
   const used = Math.max(view.usedBytes(name), view.quotaBytesUsed(name));
   return { BreakerOpen: breaker === 'closed' ? 0 : 1, ...(quota > 0 && { UsedRatio: used / quota }) };

@@ -1,0 +1,59 @@
+import { Logger } from '@aws-lambda-powertools/logger';
+import { systemClock } from '../lib/base/clock.ts';
+import type { Parameters } from '../lib/config/parameters.ts';
+import { createProcess } from '../lib/process/process.ts';
+import type { FleetView } from '../lib/store/fleet-view.ts';
+import { type Gauges, gaugesOf } from '../lib/workers/metrics.ts';
+import { runTick, type TickReport, type Worker } from '../lib/workers/tick.ts';
+import { logOf } from './log.ts';
+import { publish } from './publish.ts';
+
+/** What EventBridge Scheduler sends. */
+export interface ScheduledEvent {
+  readonly part?: number;
+  readonly of?: number;
+  /** ISO 8601. An event older than the worker's period is dropped. */
+  readonly scheduledTime?: string;
+}
+
+/** What is used of Lambda's context. */
+export interface LambdaContext {
+  getRemainingTimeInMillis(): number;
+}
+
+/** An invocation that failed, after everything about it was reported: what Lambda's Errors metric counts. */
+export class TickFailed extends Error {
+  override readonly name = 'TickFailed';
+}
+
+export type Handler = (event: ScheduledEvent, context: LambdaContext) => Promise<TickReport>;
+
+/**
+ * The Lambda handler of a worker. One process serves many invocations, one at a time: connections, credentials and the
+ * cost of idle ticks are carried from one to the next.
+ */
+export function createHandler(worker: Worker): Handler {
+  const wired = createProcess({ env: process.env, log: logOf(new Logger()) });
+  return async ({ part, of, scheduledTime }, context) => {
+    let gauges: ((report: TickReport) => Gauges) | undefined;
+    const deps = {
+      ...wired,
+      sawFleet: (view: FleetView, params: Parameters) => {
+        const { config } = view;
+        if (config === null) return;
+        gauges = ({ figures }) => gaugesOf({ ...view, config }, params, figures, systemClock.now());
+      },
+    };
+    const report = await runTick(deps, worker, {
+      deadline: systemClock.now() + context.getRemainingTimeInMillis(),
+      ...(part === undefined ? {} : { part }),
+      ...(of === undefined ? {} : { of }),
+      ...(scheduledTime === undefined ? {} : { scheduledTime }),
+    });
+    if (gauges) publish(gauges(report));
+    if (report.outcome !== 'failed' && report.outcome !== 'error') return report;
+    throw new TickFailed(
+      `The tick of ${worker.name} ended as ${report.outcome}: ${report.message ?? 'all it attempted'}`,
+    );
+  };
+}
