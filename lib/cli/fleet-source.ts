@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type FleetFile, parseFleetText } from '../config/fleet-file.ts';
+import type { FleetFile } from '../config/fleet-file.ts';
+import { parseFleetText } from '../config/parse-fleet-file.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Env } from '../process/process.ts';
 import { fileProblem } from './failure.ts';

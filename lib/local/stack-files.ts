@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseFleetText } from '../config/fleet-file.ts';
+import { parseFleetText } from '../config/parse-fleet-file.ts';
 
 /** Where one embedded backend listens and what it accepts. Kept: a backend that holds objects must not move. */
 export interface ServedBackend {

@@ -3,7 +3,6 @@ import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
 import { noteRequest } from '../fleet/meter.ts';
-import { probeBackend } from '../fleet/probe.ts';
 import type { S3ConnectionOptions } from '../fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
 import type { CredentialResolver } from './credentials.ts';
@@ -63,6 +62,7 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
           deleteCredentials: await credentials.resolve(config, config.deleteCredentials),
         }),
       };
+      const { probeBackend } = await import('../fleet/probe.ts');
       return probeBackend(options, { ids });
     },
     async close() {

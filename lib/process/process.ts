@@ -6,7 +6,6 @@ import { parseParameters } from '../config/parameters.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
 import type { Spent } from '../fleet/meter.ts';
 import { createDynamoClient, type DynamoClientOptions } from '../store/dynamodb/client.ts';
-import { createTables } from '../store/dynamodb/create-tables.ts';
 import { createDynamoStore } from '../store/dynamodb/dynamo-store.ts';
 import type { Store } from '../store/port.ts';
 import type { TableNames } from '../store/tables.ts';
@@ -67,7 +66,10 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     unreported: new Map(),
     openBackend: opener.open,
     probe: opener.probe,
-    createTables: () => createTables(client, tables, clock),
+    async createTables() {
+      const { createTables } = await import('../store/dynamodb/create-tables.ts');
+      return createTables(client, tables, clock);
+    },
     async close() {
       await opener.close();
       client.destroy();

@@ -207,7 +207,7 @@ test('after the tables are lost, a take-over and an adoption bring every object 
   const empty = createMemoryStore({ clock: fleet.clock, identity: 'new tables' });
   const deps = { ...fleet.deps, store: empty };
   const { apply } = await import('../../lib/workers/apply.ts');
-  const { parseFleetFile } = await import('../../lib/config/fleet-file.ts');
+  const { parseFleetFile } = await import('../../lib/config/parse-fleet-file.ts');
   const file = parseFleetFile({
     backends: ['a', 'b'].map((name) => ({
       name,

@@ -1,0 +1,181 @@
+import * as v from 'valibot';
+import { type FleetFile, overlaps } from './fleet-file.ts';
+import { ConfigError } from './problems.ts';
+
+const namePattern = /^[a-z0-9][a-z0-9-]{0,30}$/;
+const nameRule = '1 to 31 of a-z, 0-9 and "-", not starting with "-"';
+
+const name = v.pipe(
+  v.string(),
+  v.regex(namePattern, (issue) => `"${issue.input}" is not a name (${nameRule})`),
+);
+const amount = v.pipe(
+  v.number(),
+  v.integer((issue) => `${issue.input} is not a whole number`),
+  v.minValue(0, (issue) => `${issue.input} is below 0 (0 means no limit)`),
+  v.maxValue(Number.MAX_SAFE_INTEGER, (issue) => `${issue.input} is above ${Number.MAX_SAFE_INTEGER}`),
+);
+const text = (what: string) => v.pipe(v.string(), v.minLength(1, `${what} must not be empty`));
+const envName = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, (issue) => `"${issue.input}" is not the name of an environment variable`),
+);
+
+const credentials = v.union(
+  [
+    v.strictObject({ secretArn: text('secretArn') }),
+    v.strictObject({ env: envName }),
+    v.strictObject({ accessKeyId: text('accessKeyId'), secretAccessKey: text('secretAccessKey') }),
+    v.literal('role'),
+  ],
+  'must be {"secretArn"}, {"env"}, {"accessKeyId", "secretAccessKey"} or "role"',
+);
+
+const endpoint = v.pipe(
+  v.string(),
+  v.check(
+    (value) => /^https?:\/\/[^/?#@]+\/?$/.test(value) && URL.canParse(value),
+    (issue) => `"${issue.input}" is not an endpoint (http:// or https://, host and port only)`,
+  ),
+);
+
+const backend = v.strictObject({
+  name,
+  endpoint: v.optional(endpoint),
+  region: v.optional(text('region'), 'us-east-1'),
+  bucket: v.pipe(
+    v.string(),
+    v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/, (issue) => `"${issue.input}" is not a bucket name`),
+  ),
+  prefix: v.optional(
+    v.pipe(
+      v.string(),
+      v.check(
+        (value) => value === '' || value.endsWith('/'),
+        (issue) => `"${issue.input}" must be empty or end in "/"`,
+      ),
+      v.check((value) => Buffer.byteLength(value) <= 256, 'is longer than 256 bytes'),
+    ),
+    '',
+  ),
+  pathStyle: v.optional(v.boolean(), false),
+  credentials,
+  deleteCredentials: v.optional(credentials),
+  quotaBytes: v.optional(amount, 0),
+  maxObjectBytes: v.optional(amount, 0),
+  maxBytesPerSecond: v.optional(amount, 0),
+  maxRequestsPerSecond: v.optional(amount, 0),
+  egressUsdPerGb: v.optional(
+    v.pipe(
+      v.number(),
+      v.minValue(0, (issue) => `${issue.input} is below 0`),
+    ),
+    0,
+  ),
+  limits: v.optional(
+    v.strictObject({
+      requests: v.optional(amount, 0),
+      egressBytes: v.optional(amount, 0),
+      ingressBytes: v.optional(amount, 0),
+    }),
+    {},
+  ),
+});
+
+const policy = v.strictObject({
+  prefix: v.optional(v.string()),
+  factor: v.pipe(
+    v.number(),
+    v.integer((issue) => `${issue.input} is not a whole number`),
+    v.minValue(1, (issue) => `${issue.input} is below 1`),
+    v.maxValue(16, (issue) => `${issue.input} is above 16`),
+  ),
+  encrypt: v.optional(v.boolean(), false),
+});
+
+const schema = v.strictObject({
+  backends: v.pipe(v.array(backend), v.minLength(1, 'needs at least one backend')),
+  policies: v.optional(v.record(name, policy), { default: { factor: 1 } }),
+  routing: v.optional(
+    v.picklist(['pack', 'spread'], (issue) => `"${issue.input}" must be "pack" or "spread"`),
+    'pack',
+  ),
+  encryption: v.optional(
+    v.union(
+      [v.strictObject({ kmsKeyArn: text('kmsKeyArn') }), v.strictObject({ rawKeyEnv: envName })],
+      'must be {"kmsKeyArn"} or {"rawKeyEnv"}',
+    ),
+  ),
+});
+
+export type ParsedFleetFile = v.InferOutput<typeof schema>;
+
+/**
+ * Reads a fleet file from parsed JSON.
+ * Throws a `ConfigError` that lists every problem, each with the path and the value.
+ */
+export function parseFleetFile(input: unknown): FleetFile {
+  const result = v.safeParse(schema, input);
+  if (!result.success) throw new ConfigError('The fleet file has problems', result.issues.map(describeIssue));
+  const problems = crossProblems(result.output);
+  if (problems.length > 0) throw new ConfigError('The fleet file has problems', problems);
+  return result.output;
+}
+
+/** Reads a fleet file from its text. Throws a `ConfigError` for text that is not JSON, too. */
+export function parseFleetText(textOfFile: string): FleetFile {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(textOfFile);
+  } catch (error) {
+    throw new ConfigError('The fleet file has problems', [`it is not JSON (${(error as Error).message})`]);
+  }
+  return parseFleetFile(parsed);
+}
+
+function describeIssue(issue: v.BaseIssue<unknown>): string {
+  const path = v.getDotPath(issue) ?? 'the file';
+  if (issue.type === 'strict_object' && issue.expected === 'never') return `${path} is not a known field`;
+  if (issue.type === 'strict_object' && issue.input === undefined) return `${path} is missing`;
+  if (issue.kind === 'schema' && issue.message.startsWith('Invalid')) {
+    const got = issue.input === undefined ? 'missing' : `${issue.received}`;
+    return `${path} is ${got}; it must be ${issue.expected}`;
+  }
+  return `${path}: ${issue.message}`;
+}
+
+function crossProblems(file: FleetFile): string[] {
+  const problems: string[] = [];
+  const seen = new Set<string>();
+  for (const { name: backendName } of file.backends) {
+    if (seen.has(backendName)) problems.push(`backends: the name "${backendName}" is used twice`);
+    seen.add(backendName);
+  }
+  for (const [i, a] of file.backends.entries()) {
+    for (const b of file.backends.slice(i + 1)) {
+      if (overlaps(a, b)) {
+        problems.push(
+          `backends: "${a.name}" and "${b.name}" overlap: bucket "${a.bucket}" with prefixes "${a.prefix}" and "${b.prefix}" on the same endpoint`,
+        );
+      }
+    }
+  }
+  if (file.policies.default === undefined) problems.push('policies: "default" is missing');
+  const prefixes = new Map<string, string>();
+  for (const [policyName, { prefix, factor, encrypt }] of Object.entries(file.policies)) {
+    if (policyName === 'default' && prefix !== undefined && prefix !== '')
+      problems.push(`policies.default: it applies to every key, so prefix "${prefix}" is not allowed`);
+    if (policyName !== 'default' && (prefix ?? '') === '') problems.push(`policies.${policyName}: prefix is missing`);
+    if (factor > file.backends.length)
+      problems.push(
+        `policies.${policyName}: factor ${factor} is above the number of backends (${file.backends.length})`,
+      );
+    if (encrypt && file.encryption === undefined)
+      problems.push(`policies.${policyName}: encrypt needs "encryption" in the fleet file`);
+    const other = prefixes.get(prefix ?? '');
+    if (other !== undefined)
+      problems.push(`policies: "${other}" and "${policyName}" have the same prefix "${prefix ?? ''}"`);
+    prefixes.set(prefix ?? '', policyName);
+  }
+  return problems;
+}
