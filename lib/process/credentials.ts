@@ -50,7 +50,8 @@ export function createCredentialResolver(deps: CredentialDeps): CredentialResolv
           throw missing(`${unset.join(' and ')} ${unset.length > 1 ? 'are' : 'is'} not set in this process`);
         return { accessKeyId: deps.env[idName]!, secretAccessKey: deps.env[secretName]! };
       }
-      if ('accessKeyId' in wanted) return wanted;
+      // A copy: the SDK writes into what it is given.
+      if ('accessKeyId' in wanted) return { accessKeyId: wanted.accessKeyId, secretAccessKey: wanted.secretAccessKey };
       try {
         await secretKeys(wanted.secretArn);
       } catch (error) {

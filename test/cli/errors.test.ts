@@ -1,0 +1,164 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type CliLab, type Ran, runCli, startCli } from './kit.ts';
+
+let lab: CliLab;
+
+beforeAll(async () => {
+  lab = await startCli({ backends: 1 });
+  await lab.json(['init']);
+});
+afterAll(() => lab.close());
+
+const silent = { HOLDFAST_LOG: 'silent' };
+
+/** One sentence on stderr, nothing of a stack trace, nothing on stdout. */
+function expectError(ran: Ran, code: number, sentence: string | RegExp): void {
+  expect(ran.stderr).toMatch(sentence);
+  expect(ran.stderr).toMatch(/^error: /);
+  expect(ran.stderr).not.toMatch(/\n\s+at /);
+  expect(ran.stdout).toBe('');
+  expect(ran.code).toBe(code);
+}
+
+test('bad flags end with 2', async () => {
+  expectError(await lab.run(['frobnicate']), 2, "error: unknown command 'frobnicate'");
+  expectError(await lab.run(['put']), 2, "error: missing required argument 'key'");
+  expectError(await lab.run(['status', '--verbose']), 2, "error: unknown option '--verbose'");
+  expectError(await lab.run(['tick', 'replicator', '--part', '1']), 2, '--part and --of go together');
+  expectError(await lab.run(['tick', 'replicator', '--part', '2', '--of', '2']), 2, '--part 2 is not below --of 2');
+  expectError(await lab.run(['tick', 'replicator', '--rounds', 'x']), 2, 'It must be a whole number');
+  expectError(await lab.run(['set', 'BRAKE_RATIO', '7']), 2, 'BRAKE_RATIO is "7"; it must be a number from 0 to 1');
+  expectError(await lab.run(['set', 'NONSENSE', '7']), 2, '"NONSENSE" is not a parameter');
+  expectError(await lab.run(['set', 'OBJECTS_TABLE', 'other']), 2, 'OBJECTS_TABLE belongs to the deployment');
+});
+
+test('an unknown worker is answered with those that there are', async () => {
+  expectError(
+    await lab.run(['tick', 'nobody']),
+    2,
+    /There is no worker "nobody"; there are replicator, .*cleanup-queue/,
+  );
+  expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; there are replicator, /);
+});
+
+test('bad keys end with 2', async () => {
+  expectError(await lab.run(['put', ''], { stdin: 'x' }), 2, 'A key must have 1 to 997 bytes; this one is empty');
+  expectError(await lab.run(['get', 'k'.repeat(998)]), 2, 'has 998 UTF-8 bytes; at most 997 are allowed');
+  expectError(await lab.run(['rm', '.holdfast/owner']), 2, 'which is reserved');
+});
+
+test('with --json an error is a document too', async () => {
+  const ran = await lab.run(['get', 'nothing', 'file', '--json']);
+
+  expect(ran.json()).toEqual({ error: 'There is no object "nothing"', kind: 'not-found' });
+  expect(ran.stderr).toBe('error: There is no object "nothing"\n');
+  expect((await lab.run(['frobnicate', '--json'])).json()).toMatchObject({ kind: 'usage' });
+});
+
+test('a fleet file is refused with every problem at once', async () => {
+  const fleet = JSON.stringify({
+    backends: [{ name: 'B2', bucket: 'x', credentials: 'magic', quotaBytes: -1 }],
+    policies: { default: { factor: 0 } },
+    colour: 'blue',
+  });
+
+  const ran = await lab.run(['apply'], { env: { HOLDFAST_FLEET: fleet } });
+
+  expectError(ran, 2, 'error: The fleet file has problems:');
+  for (const part of [
+    '"B2" is not a name',
+    '"x" is not a bucket name',
+    'must be {"secretArn"}',
+    '-1 is below 0',
+    'colour',
+  ]) {
+    expect(ran.stderr).toContain(part);
+  }
+  expectError(await lab.run(['apply'], { env: { HOLDFAST_FLEET: '' } }), 2, 'HOLDFAST_FLEET is not set');
+  expectError(
+    await lab.run(['apply'], { env: { HOLDFAST_FLEET: 'no/such.json' } }),
+    2,
+    /"no\/such.json": no such file/,
+  );
+  writeFileSync(join(lab.dir, 'half.json'), '{"backends": [');
+  expectError(await lab.run(['apply', '--fleet', 'half.json']), 2, 'it is not JSON');
+});
+
+test('missing tables point to init, also without a fleet', async () => {
+  const env = { CONTROL_TABLE: 'other-control', OBJECTS_TABLE: 'other-objects', QUEUE_TABLE: 'other-queue' };
+
+  expectError(await lab.run(['status'], { env }), 1, 'table "other-control" does not exist; run `holdfast init`');
+  expectError(await lab.run(['put', 'k'], { env, stdin: 'x' }), 1, 'run `holdfast init`');
+  const tick = await lab.run(['tick', 'replicator', '--json'], { env: { ...env, ...silent } });
+  expect(tick.code).toBe(1);
+  expect(tick.json()).toMatchObject({ outcome: 'error', message: expect.stringContaining('run `holdfast init`') });
+});
+
+test('an unreachable DynamoDB is named as such', async () => {
+  const env = { AWS_ENDPOINT_URL_DYNAMODB: 'http://127.0.0.1:1' };
+
+  expectError(await lab.run(['status'], { env }), 1, /DynamoDB is unreachable .*ECONNREFUSED 127.0.0.1:1/);
+});
+
+test('an unreachable backend is named by put and by apply', async () => {
+  const [backend] = lab.stack.backends;
+  backend!.server.faults.add({ kind: 'refuse', id: 'dark' });
+
+  const put = await lab.run(['put', 'k'], { stdin: 'x', env: silent });
+  const apply = await lab.run(['apply'], { env: silent });
+
+  backend!.server.faults.clear('dark');
+  expectError(put, 1, /Cannot put "k" \(1 bytes\): no backend can take it: Cannot .* on "local-1"/);
+  expectError(apply, 1, /The fleet file cannot be applied: .*"local-1"/);
+});
+
+test('a credential that this process lacks is named', async () => {
+  const file = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as { backends: object[] };
+  const fleet = JSON.stringify({
+    ...file,
+    backends: file.backends.map((b) => ({ ...b, credentials: { env: 'MY_B2' } })),
+  });
+  const env = { HOLDFAST_FLEET: fleet };
+
+  const ran = await lab.run(['apply'], { env: { ...env, MY_B2_ACCESS_KEY_ID: 'x' } });
+
+  expectError(ran, 1, 'Cannot open backend "local-1": MY_B2_SECRET_ACCESS_KEY is not set in this process');
+});
+
+test('a bucket that belongs to another fleet is taken over only when that is asked for', async () => {
+  const env = { CONTROL_TABLE: 'new-control', OBJECTS_TABLE: 'new-objects', QUEUE_TABLE: 'new-queue' };
+
+  const refused = await lab.run(['init'], { env });
+  const taken = await lab.run(['init', '--take-over', '--json'], { env });
+  const old = await lab.run(['put', 'k'], { stdin: 'x', env: silent });
+
+  expectError(refused, 1, /The bucket of backend "local-1" belongs to another fleet .*`init --take-over` claims it/);
+  expect(taken.code).toBe(0);
+  expectError(old, 1, 'The bucket of backend "local-1" belongs to another fleet');
+  expect((await lab.run(['init', '--take-over'])).code).toBe(0);
+});
+
+test('files that cannot be read or written are named', async () => {
+  await lab.run(['put', 'there'], { stdin: 'x' });
+
+  expectError(await lab.run(['put', 'k', 'no-such-file']), 1, 'Cannot read "no-such-file": no such file or directory');
+  expectError(await lab.run(['put', 'k', lab.dir]), 1, 'it is a folder');
+  expectError(
+    await lab.run(['get', 'there', 'no/dir/file']),
+    1,
+    'Cannot write "no/dir/file": no such file or directory',
+  );
+  expectError(await lab.run(['get', 'there', lab.dir]), 1, 'it is a folder');
+});
+
+test('a bad log level and a bad parameter in the environment are named', async () => {
+  expectError(await lab.run(['status'], { env: { HOLDFAST_LOG: 'loud' } }), 2, 'HOLDFAST_LOG is "loud"');
+  expectError(await lab.run(['status'], { env: { BREAKER_FAILURES: 'many' } }), 2, 'BREAKER_FAILURES is "many"');
+});
+
+test('help and version need nothing at all', async () => {
+  expect((await runCli(['--help'])).stdout).toContain('Usage: holdfast');
+  expect((await runCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});

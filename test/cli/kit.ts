@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
+
+export const entry = join(import.meta.dirname, '..', '..', 'bin', 'holdfast.js');
+
+/** What a run of the command line left behind. */
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly bytes: Buffer;
+  readonly stderr: string;
+  /** Stdout as the one JSON document it must be. */
+  json<T = Record<string, unknown>>(): T;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string | Uint8Array;
+  readonly cwd?: string;
+}
+
+/** The real command line as a child process, on an embedded stack. */
+export interface CliLab {
+  readonly stack: Stack;
+  /** A folder of its own for files. */
+  readonly dir: string;
+  run(args: readonly string[], options?: RunOptions): Promise<Ran>;
+  /** Runs with `--json`; throws unless it succeeds. */
+  json<T = Record<string, unknown>>(args: readonly string[], options?: RunOptions): Promise<T>;
+  close(): Promise<void>;
+}
+
+export async function startCli(options: Omit<StackOptions, 'dir'> = {}): Promise<CliLab> {
+  const dir = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
+  const stack = await startStack({ ...options, dir: join(dir, 'stack') });
+  const run = (args: readonly string[], how: RunOptions = {}) =>
+    runCli(args, { cwd: dir, ...how, env: { ...stack.env, ...how.env } });
+  return {
+    stack,
+    dir,
+    run,
+    async json(args, how) {
+      const ran = await run([...args, '--json'], how);
+      if (ran.code !== 0) throw new Error(`holdfast ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}`);
+      return ran.json();
+    },
+    async close() {
+      await stack.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Nothing of this process's own environment but what finds programs. */
+export function bareEnv(env: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', AWS_EC2_METADATA_DISABLED: 'true', ...env };
+}
+
+export async function runCli(args: readonly string[], { env, stdin, cwd }: RunOptions = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [entry, ...args], { env: bareEnv(env), ...(cwd === undefined ? {} : { cwd }) });
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+  // A command that fails early reads nothing.
+  child.stdin.on('error', () => {});
+  child.stdin.end(stdin ?? '');
+  const [code] = (await once(child, 'close')) as [number | null];
+  const bytes = Buffer.concat(out);
+  const stdout = bytes.toString();
+  return { code, bytes, stdout, stderr: Buffer.concat(err).toString(), json: () => JSON.parse(stdout) };
+}

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type CliLab, startCli } from './kit.ts';
+
+let lab: CliLab;
+
+beforeAll(async () => {
+  lab = await startCli({ backends: 3 });
+  await lab.json(['init']);
+});
+afterAll(() => lab.close());
+
+interface Status {
+  readonly version: number;
+  readonly objects: number;
+  readonly underReplicated: number;
+  readonly overReplicated: number;
+  readonly damaged: number;
+  readonly backends: readonly { readonly name: string; readonly breaker: string; readonly usedBytes: number }[];
+  readonly placements: readonly { readonly placement: string; readonly objects: number }[];
+  readonly queue: Readonly<Record<string, { readonly objects: number; readonly bytes: number }>>;
+  readonly workers: readonly { readonly name: string; readonly paused: boolean; readonly last: object | null }[];
+}
+
+const status = () => lab.json<Status>(['status']);
+
+test('a tick of the replicator brings objects to their factor, and the next one finds nothing', async () => {
+  for (const key of ['a', 'b']) await lab.run(['put', key], { stdin: 'content' });
+  const before = await status();
+
+  const tick = await lab.json(['tick', 'replicator', '--deadline', '30']);
+  const idle = await lab.json(['tick', 'replicator']);
+  const after = await status();
+
+  expect(before).toMatchObject({ objects: 2, underReplicated: 2 });
+  expect(tick).toMatchObject({ worker: 'replicator', outcome: 'success', planned: 2, succeeded: 2, failed: 0 });
+  expect(idle).toMatchObject({ outcome: 'empty', planned: 0 });
+  expect(after).toMatchObject({ underReplicated: 0, overReplicated: 0, damaged: 0 });
+  expect(after.placements).toEqual([expect.objectContaining({ placement: 'default/local-1+local-2', objects: 2 })]);
+  expect(after.backends.map(({ breaker }) => breaker)).toEqual(['closed', 'closed', 'closed']);
+  expect(after.workers.find(({ name }) => name === 'replicator')!.last).toMatchObject({ succeeded: 2 });
+});
+
+test('a dry run plans and changes nothing', async () => {
+  await lab.run(['put', 'dry'], { stdin: 'content' });
+
+  const tick = await lab.json(['tick', 'replicator', '--dry-run', '--part', '0', '--of', '1', '--rounds', '1']);
+
+  expect(tick).toMatchObject({ succeeded: 0, failed: 0 });
+  expect(await status()).toMatchObject({ underReplicated: 1 });
+  await lab.json(['tick', 'replicator']);
+});
+
+test('a paused worker does nothing until it is resumed', async () => {
+  await lab.run(['put', 'paused'], { stdin: 'content' });
+
+  const paused = await lab.json(['pause', 'replicator']);
+  const whilePaused = await lab.json(['tick', 'replicator']);
+  const resumed = await lab.json(['resume', 'replicator']);
+  const afterwards = await lab.json(['tick', 'replicator']);
+
+  expect(paused).toMatchObject({ paused: ['replicator'] });
+  expect(whilePaused).toMatchObject({ outcome: 'empty', message: 'The worker is paused' });
+  expect(resumed).toMatchObject({ paused: [] });
+  expect(afterwards).toMatchObject({ outcome: 'success', succeeded: 1 });
+});
+
+test('what is set holds in other processes until it is unset, and the cleanup queue obeys it', async () => {
+  await lab.run(['put', 'doomed'], { stdin: 'content' });
+  const set = await lab.json(['set', 'CLEANUP_QUEUE_GRACE_SECONDS', '0']);
+  const used = (s: Status) => s.backends.reduce((sum, b) => sum + b.usedBytes, 0);
+  const before = used(await status());
+
+  await lab.json(['rm', 'doomed']);
+  const queued = await lab.json<{ items: object[] }>(['queue']);
+  const tick = await lab.json(['tick', 'cleanup-queue']);
+  const unset = await lab.json(['unset', 'CLEANUP_QUEUE_GRACE_SECONDS']);
+
+  expect(set).toMatchObject({ overrides: { CLEANUP_QUEUE_GRACE_SECONDS: '0' } });
+  expect(queued.items).toEqual([expect.objectContaining({ state: 'cleanup', key: 'doomed', reason: 'deleted' })]);
+  expect(tick).toMatchObject({ outcome: 'success', succeeded: 1 });
+  expect(unset).toMatchObject({ overrides: {} });
+  expect(before - used(await status())).toBe('content'.length);
+});
+
+test('a deletion that was given up is shown, and requeued', async () => {
+  const env = { CLEANUP_QUEUE_GRACE_SECONDS: '0', CLEANUP_QUEUE_MAX_ATTEMPTS: '1', HOLDFAST_LOG: 'silent' };
+  await lab.run(['put', 'stubborn'], { stdin: 'content' });
+  await lab.run(['rm', 'stubborn'], { env });
+  const match = { operation: ['DeleteObject', 'DeleteObjects'], keyPrefix: 'stubborn' };
+  for (const { server } of lab.stack.backends)
+    server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', match, id: 'no' });
+
+  const failed = await lab.run(['tick', 'cleanup-queue', '--json'], { env });
+  const dead = await lab.json<{ items: { id: string; lastError: string }[] }>(['queue', 'dead']);
+  for (const { server } of lab.stack.backends) server.faults.clear('no');
+  const requeued = await lab.json(['queue', 'requeue', dead.items[0]!.id]);
+  const again = await lab.run(['queue', 'requeue', dead.items[0]!.id, '--json']);
+  const tick = await lab.json(['tick', 'cleanup-queue']);
+
+  expect(failed.code).toBe(1);
+  expect(failed.json()).toMatchObject({ outcome: 'failed' });
+  expect(dead.items).toEqual([expect.objectContaining({ key: 'stubborn', state: 'dead' })]);
+  expect(requeued).toEqual({ requeued: 1, missed: 0 });
+  expect(again.json()).toEqual({ requeued: 0, missed: 1 });
+  expect(tick).toMatchObject({ outcome: 'success', succeeded: 1 });
+  expect((await status()).queue).toMatchObject({ cleanup: { objects: 0 }, dead: { objects: 0 } });
+});
+
+test('recount finds the ledger exact', async () => {
+  expect(await lab.json(['recount'])).toMatchObject({ differences: [], isAtRest: true });
+});
+
+test('init can be repeated, and apply makes a new version', async () => {
+  const { version } = await status();
+
+  expect(await lab.json(['init'])).toMatchObject({ version: version + 1 });
+  expect(await lab.json(['apply'])).toMatchObject({ version: version + 2 });
+});
+
+test('people get the same facts in words', async () => {
+  const ran = await lab.run(['status']);
+
+  expect(ran.stdout).toMatch(/^Fleet [0-9A-Z]{26}, version \d+: \d+ objects/);
+  expect(ran.stdout).toMatch(/^local-1 {2}ok {2}/m);
+  expect((await lab.run(['recount'])).stdout).toBe('the ledger is exact\n');
+  expect((await lab.run(['tick', 'replicator'])).stdout).toMatch(/^replicator: empty in /);
+});
