@@ -1,11 +1,10 @@
-import { Logger } from '@aws-lambda-powertools/logger';
 import { systemClock } from '../lib/base/clock.ts';
 import type { Parameters } from '../lib/config/parameters.ts';
 import { createProcess } from '../lib/process/process.ts';
 import type { FleetView } from '../lib/store/fleet-view.ts';
 import { type Gauges, gaugesOf } from '../lib/workers/metrics.ts';
 import { runTick, type TickReport, type Worker } from '../lib/workers/tick.ts';
-import { logOf } from './log.ts';
+import { lambdaLog } from './log.ts';
 import { publish } from './publish.ts';
 
 /** What EventBridge Scheduler sends. */
@@ -33,7 +32,7 @@ export type Handler = (event: ScheduledEvent, context: LambdaContext) => Promise
  * cost of idle ticks are carried from one to the next.
  */
 export function createHandler(worker: Worker): Handler {
-  const wired = createProcess({ env: process.env, log: logOf(new Logger()) });
+  const wired = createProcess({ env: process.env, log: lambdaLog() });
   return async ({ part, of, scheduledTime }, context) => {
     let gauges: ((report: TickReport) => Gauges) | undefined;
     const deps = {
