@@ -1,6 +1,6 @@
 import type { ObjectRecord } from '../store/model.ts';
 import { type ClientDeps, checkKey, createContext } from './context.ts';
-import { type GetObject, get } from './get.ts';
+import { contentOf, type GetObject, get } from './get.ts';
 import { list } from './list.ts';
 import { type PutBody, type PutOptions, type PutResult, put, readEntry } from './put.ts';
 import { remove } from './remove.ts';
@@ -75,6 +75,7 @@ export function createClient(deps: ClientDeps): Holdfast {
   };
 }
 
-function summary({ key, generation, sizeBytes, createdAt, sha256 }: ObjectRecord): ObjectSummary {
-  return { key, generation, sizeBytes, createdAt, ...(sha256 === undefined ? {} : { sha256 }) };
+function summary(object: ObjectRecord): ObjectSummary {
+  const { key, generation, createdAt } = object;
+  return { key, generation, createdAt, ...contentOf(object) };
 }

@@ -8,6 +8,7 @@ import { createMeter, type Meter } from '../fleet/meter.ts';
 import { internalPrefix, readOwnership } from '../fleet/owner.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
+import type { Keyring } from '../transfer/keyring.ts';
 import { type Committer, createCommitter } from './committer.ts';
 import { HoldfastError } from './error.ts';
 
@@ -19,6 +20,8 @@ export interface ClientDeps {
   readonly log: Log;
   readonly env: Readonly<Record<string, string | undefined>>;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+  /** The keyring that a fleet file asks for; loaded only when there is something to encrypt or decrypt. Absent: there is none. */
+  openKeyring?(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
 }
 
 /** What the calls of one client share. */
@@ -29,6 +32,8 @@ export interface ClientContext {
   /** The fleet as read at most 5 s ago. */
   fleet(): Promise<Fleet>;
   backend(fleet: Fleet, name: string): Promise<Backend>;
+  /** Throws `no-key` when the fleet file names none or it cannot be had. */
+  keyring(fleet: Fleet): Promise<Keyring>;
   /** Why nothing may be written to a backend now, as a sentence; null when its bucket answers and is ours. */
   obstacle(fleet: Fleet, name: string): Promise<string | null>;
 }
@@ -50,8 +55,22 @@ export function createContext(deps: ClientDeps): ClientContext {
   let current: Fleet | undefined;
   const handles = new Map<string, Promise<Backend>>();
   const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
+  const keyrings = new Map<string, Promise<Keyring>>();
   const context: ClientContext = {
     deps,
+    async keyring({ file: { encryption } }) {
+      if (encryption === undefined)
+        throw new HoldfastError('no-key', 'The fleet file names no key: "encryption" is missing');
+      const id = JSON.stringify(encryption);
+      const opened = keyrings.get(id) ?? openKeyring(encryption);
+      keyrings.set(id, opened);
+      try {
+        return await opened;
+      } catch (error) {
+        keyrings.delete(id);
+        throw new HoldfastError('no-key', (error as Error).message, error);
+      }
+    },
     meter,
     committer: createCommitter(() => ({
       store: deps.store,

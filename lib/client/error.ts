@@ -3,7 +3,15 @@
  * · `unreadable` no copy could be read and verified now · `changed` the object was replaced while it was being read ·
  * `undecided` no answer in time: it may have happened.
  */
-export type HoldfastErrorKind = 'bad-key' | 'not-configured' | 'no-backend' | 'unreadable' | 'changed' | 'undecided';
+export type HoldfastErrorKind =
+  | 'bad-key'
+  | 'not-configured'
+  | 'no-backend'
+  | 'unreadable'
+  | 'changed'
+  | 'undecided'
+  | 'bad-body'
+  | 'no-key';
 
 export class HoldfastError extends Error {
   override readonly name = 'HoldfastError';

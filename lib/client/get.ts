@@ -3,6 +3,7 @@ import { BackendError, type GetResult, type ObjectHeaders } from '../fleet/backe
 import { sourceOrder } from '../fleet/routing.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { decrypted, isEncrypted, KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { verifying, WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
@@ -52,12 +53,38 @@ export async function get(context: ClientContext, key: string): Promise<GetObjec
   return {
     key,
     generation: object.generation,
-    sizeBytes: object.sizeBytes,
-    ...(object.sha256 === undefined ? {} : { sha256: object.sha256 }),
+    ...contentOf(object),
     headers: found.headers,
     metadata,
-    body: opened.whole === undefined ? verified(context, fleet, opened) : bodyOf(opened.whole),
+    body: await plain(
+      context,
+      fleet,
+      object,
+      opened.whole === undefined ? verified(context, fleet, opened) : bodyOf(opened.whole),
+    ),
   };
+}
+
+/** Size and hash of the content as it was put. */
+export function contentOf({ sizeBytes, sha256, encryption }: ObjectRecord): { sizeBytes: number; sha256?: string } {
+  if (encryption !== undefined) return { sizeBytes: encryption.plaintextBytes, sha256: encryption.plaintextSha256 };
+  return { sizeBytes, ...(sha256 === undefined ? {} : { sha256 }) };
+}
+
+/** The content as it was put: stored bytes, decrypted where they were encrypted. */
+async function plain(context: ClientContext, fleet: Fleet, object: ObjectRecord, stored: Body): Promise<Body> {
+  return isEncrypted(object) ? opening(decrypted(await context.keyring(fleet), object, stored), object.key) : stored;
+}
+
+async function* opening(body: Body, key: string): Body {
+  try {
+    yield* body;
+  } catch (error) {
+    if (error instanceof KeyringError) throw new HoldfastError('no-key', error.message, error);
+    if (error instanceof WrongBytes)
+      throw new HoldfastError('unreadable', `Cannot read "${key}": ${error.message}`, error);
+    throw error;
+  }
 }
 
 /**

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto';
-import type { Body } from '../base/bytes.ts';
+import { type Body, bodyOf } from '../base/bytes.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { queueId, storageKey } from '../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
+import { KeyringError } from '../transfer/keyring.ts';
 import { putVerified } from '../transfer/put-verified.ts';
-import { digestOf } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
+import { type Sealed, seal, unsealed } from './seal.ts';
 
 /** Content to put: bytes, or something that can be read more than once. */
 export type PutBody = Uint8Array | { readonly sizeBytes: number; readonly open: () => Body };
@@ -38,9 +38,7 @@ interface Put {
   readonly context: ClientContext;
   readonly key: string;
   readonly generation: string;
-  readonly sha256: string;
-  readonly sizeBytes: number;
-  readonly open: () => Body;
+  readonly content: Sealed;
   readonly options: PutOptions;
   readonly deadline: number;
   /** How long the reaper lets an intent be silent. */
@@ -64,34 +62,28 @@ export async function put(
   const fleet = await context.fleet();
   checkKey(fleet.file, key);
   const { clock, ids } = context.deps;
-  const open = body instanceof Uint8Array ? () => once(body) : body.open;
+  const open = body instanceof Uint8Array ? () => bodyOf(body) : body.open;
   const sizeBytes = body instanceof Uint8Array ? body.length : body.sizeBytes;
   const generation = ids.ulid();
   const deadline = clock.now() + (options.timeoutMs ?? 300_000);
-  const sha256 = body instanceof Uint8Array ? sha256Of(body) : (await digestOf(open())).sha256;
-  const work: Put = {
-    context,
-    key,
-    generation,
-    sha256,
-    sizeBytes,
-    open,
-    options,
-    deadline,
-    silenceMs: fleet.params.reaperMinAgeMs,
-    failed: new Set(),
-  };
-  const seen = await readEntry(context, key);
-  await writeUntilSettled(work, seen);
-  return { key, generation, sizeBytes, sha256 };
+  const mustEncrypt = policyOf(fleet.file, key).encrypt;
+  const content = mustEncrypt
+    ? await seal(await context.keyring(fleet), { key, generation }, open, sizeBytes).catch(noKey)
+    : await unsealed(open, sizeBytes);
+  try {
+    const silenceMs = fleet.params.reaperMinAgeMs;
+    const work: Put = { context, key, generation, content, options, deadline, silenceMs, failed: new Set() };
+    await writeUntilSettled(work, await readEntry(context, key));
+    const sha256 = content.encryption?.plaintextSha256 ?? content.sha256;
+    return { key, generation, sizeBytes, sha256 };
+  } finally {
+    await content.dispose();
+  }
 }
 
-async function* once(bytes: Uint8Array): Body {
-  if (bytes.length > 0) yield bytes;
-}
-
-function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+function noKey(error: unknown): never {
+  if (error instanceof KeyringError) throw new HoldfastError('no-key', error.message, error);
+  throw error;
 }
 
 export async function readEntry(context: ClientContext, key: string): Promise<Entry | null> {
@@ -115,7 +107,8 @@ async function writeUntilSettled(work: Put, seen: Entry | null): Promise<void> {
 
 /** Intent, then bytes, on the first backend that takes them. */
 async function writeBytes(work: Put, seen: Entry | null): Promise<QueueItem> {
-  const { context, key, sizeBytes } = work;
+  const { context, key } = work;
+  const { sizeBytes } = work.content;
   const reasons: string[] = [];
   for (;;) {
     const fleet = await context.fleet();
@@ -153,8 +146,8 @@ async function writeBytes(work: Put, seen: Entry | null): Promise<QueueItem> {
 function candidates(work: Put, fleet: Fleet): string[] {
   const able = fleet.file.backends.filter(({ name, maxObjectBytes, quotaBytes }) => {
     const { isCounted, isReachable } = fleet.standing(name);
-    const fits = maxObjectBytes === 0 || maxObjectBytes >= work.sizeBytes;
-    const hasRoom = quotaBytes === 0 || fleet.view.usedBytes(name) + work.sizeBytes <= quotaBytes;
+    const fits = maxObjectBytes === 0 || maxObjectBytes >= work.content.sizeBytes;
+    const hasRoom = quotaBytes === 0 || fleet.view.usedBytes(name) + work.content.sizeBytes <= quotaBytes;
     return isCounted && isReachable && fits && hasRoom && !work.failed.has(name);
   });
   const targets = able.map(({ name, quotaBytes }) => ({
@@ -169,6 +162,7 @@ function intentFor(work: Put, backend: string, seen: Entry | null): QueueItem {
   const { clock, ids } = work.context.deps;
   const storage = storageKey(work.key, ids.ulid());
   const now = clock.now();
+  const { sha256, encryption } = work.content;
   return {
     id: queueId(backend, storage),
     state: 'intent',
@@ -176,12 +170,12 @@ function intentFor(work: Put, backend: string, seen: Entry | null): QueueItem {
     storageKey: storage,
     key: work.key,
     generation: work.generation,
-    sizeBytes: work.sizeBytes,
+    sizeBytes: work.content.sizeBytes,
     createdAt: now,
     dueAt: now + work.silenceMs,
     reason: 'put',
     attempts: 0,
-    intent: { sha256: work.sha256, ...(seen === null ? {} : { replaces: seen.generation }) },
+    intent: { sha256, ...(encryption && { encryption }), ...(seen === null ? {} : { replaces: seen.generation }) },
   };
 }
 
@@ -194,8 +188,8 @@ async function upload(work: Put, fleet: Fleet, item: QueueItem): Promise<string 
     const backend = await context.backend(fleet, item.backend);
     const stored = await putVerified(backend, {
       storageKey: item.storageKey,
-      body: work.open(),
-      expected: { sizeBytes: work.sizeBytes, sha256: work.sha256 },
+      body: work.content.open(),
+      expected: { sizeBytes: work.content.sizeBytes, sha256: work.content.sha256 },
       what: `The content for "${work.key}"`,
       mark: { fleetId: fleet.fleetId, generation: work.generation },
       ...(options.headers && { headers: options.headers }),
@@ -283,12 +277,13 @@ function recordFor(work: Put, fleet: Fleet, item: QueueItem, before: Entry | nul
     key: work.key,
     generation: work.generation,
     rev: 0,
-    sizeBytes: work.sizeBytes,
+    sizeBytes: work.content.sizeBytes,
     createdAt: item.createdAt,
-    sha256: work.sha256,
+    sha256: work.content.sha256,
     copies: { [item.backend]: item.storageKey.slice(work.key.length + 1) },
     policy: policyOf(fleet.file, work.key).name,
     isDamaged: false,
+    ...(work.content.encryption && { encryption: work.content.encryption }),
     ...(before?.plainEtags && { plainEtags: before.plainEtags }),
   };
 }

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { createIds, type Ids } from '../base/ids.ts';
 import { type Log, silentLog } from '../base/log.ts';
-import type { BackendConfig } from '../config/fleet-file.ts';
+import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
 import { parseParameters } from '../config/parameters.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
 import type { Spent } from '../fleet/meter.ts';
@@ -9,6 +9,7 @@ import { createDynamoClient, type DynamoClientOptions } from '../store/dynamodb/
 import { createDynamoStore } from '../store/dynamodb/dynamo-store.ts';
 import type { Store } from '../store/port.ts';
 import type { TableNames } from '../store/tables.ts';
+import type { Keyring } from '../transfer/keyring.ts';
 import { createCredentialResolver } from './credentials.ts';
 import { type BackendUse, createBackendOpener } from './open-backend.ts';
 
@@ -39,6 +40,7 @@ export interface HoldfastProcess {
   readonly unreported: Map<string, Spent>;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
   probe(config: BackendConfig): Promise<Capabilities>;
+  openKeyring(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
   createTables(): Promise<void>;
   /** Closes every connection. */
   close(): Promise<void>;
@@ -66,6 +68,8 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     unreported: new Map(),
     openBackend: opener.open,
     probe: opener.probe,
+    // Several megabytes of code that most fleets never need.
+    openKeyring: async (encryption) => (await import('./keyring.ts')).createKeyring(encryption, env),
     async createTables() {
       const { createTables } = await import('../store/dynamodb/create-tables.ts');
       return createTables(client, tables, clock);

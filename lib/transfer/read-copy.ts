@@ -1,3 +1,4 @@
+import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
@@ -14,6 +15,12 @@ export type CopyReading =
   | { readonly outcome: 'changed' }
   | { readonly outcome: 'unreadable'; readonly error: BackendError };
 
+export interface ReadOptions {
+  readonly trustsAttestation?: boolean;
+  /** Reads the same bytes as they pass, e.g. to decrypt them. */
+  readonly alongside?: (body: Body) => Body;
+}
+
 /**
  * Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain).
  * With `trustsAttestation` a full-object SHA-256 that the backend attests stands for the read, if it is the one recorded.
@@ -22,13 +29,13 @@ export async function readCopy(
   backend: Backend,
   object: ObjectRecord,
   signal?: AbortSignal,
-  trustsAttestation = false,
+  options: ReadOptions = {},
 ): Promise<CopyReading> {
   const copyId = object.copies[backend.name];
   if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend.name}"`);
   const etag = copyId === '' ? object.plainEtags?.[backend.name] : undefined;
   try {
-    if (trustsAttestation && object.sha256 !== undefined) {
+    if (options.trustsAttestation && object.sha256 !== undefined) {
       const attested = await backend.head(storageKey(object.key, copyId), signal);
       const isSame = attested?.sha256 === object.sha256 && attested.sizeBytes === object.sizeBytes;
       if (isSame && (etag === undefined || attested.etag === etag)) {
@@ -40,7 +47,7 @@ export async function readCopy(
       etag === undefined ? {} : { ifMatch: etag },
       signal,
     );
-    const digest = await digestOf(found.body);
+    const digest = await digestOf(options.alongside === undefined ? found.body : options.alongside(found.body));
     if (digest.sizeBytes !== object.sizeBytes) {
       return { outcome: 'wrong', detail: `${digest.sizeBytes} bytes instead of ${object.sizeBytes}` };
     }

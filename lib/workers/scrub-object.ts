@@ -1,4 +1,6 @@
+import { tee } from '../base/tee.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { isEncrypted, type Keyring, plaintextVerifies } from '../transfer/keyring.ts';
 import { type CopyReading, readCopy } from '../transfer/read-copy.ts';
 import type { Budget } from './budget.ts';
 import { isUsable } from './health.ts';
@@ -42,7 +44,9 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
     if (reading.outcome === 'good') {
       const isNews = current.sha256 === undefined || current.isDamaged;
       const noted = isNews ? await noteGood(tick, current, reading.digest.sha256) : current;
-      say(isNews && noted !== null ? 'backfilled' : 'good');
+      const verdict = isNews && noted !== null ? 'backfilled' : 'good';
+      if (reading.plaintext === undefined) say(verdict);
+      else say(reading.plaintext.split(':')[0]!, reading.plaintext);
       if (noted === null) break;
       current = noted;
     } else if (reading.outcome === 'changed') {
@@ -60,9 +64,45 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
   return verdicts;
 }
 
-/** S3: where the backend attests the hash of the full object, no byte need travel. */
-async function verify(tick: Tick, object: ObjectRecord, backend: string): Promise<CopyReading> {
-  return readCopy(await tick.backend(backend), object, tick.signal, tick.params.scrubAttests);
+/**
+ * S3: where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared
+ * too, in the same read; what goes wrong there is said, and is never evidence against the stored bytes.
+ */
+async function verify(
+  tick: Tick,
+  object: ObjectRecord,
+  backend: string,
+): Promise<CopyReading & { readonly plaintext?: string }> {
+  const handle = await tick.backend(backend);
+  const keyring = isEncrypted(object) ? await keyringOf(tick) : null;
+  if (keyring === null || !isEncrypted(object)) {
+    return readCopy(handle, object, tick.signal, { trustsAttestation: tick.params.scrubAttests });
+  }
+  let plaintext: Promise<string | undefined> = Promise.resolve(undefined);
+  const reading = await readCopy(handle, object, tick.signal, {
+    alongside(body) {
+      const { main, side } = tee(body);
+      plaintext = plaintextVerifies(keyring, object, side).then(
+        (isRight) => (isRight ? undefined : 'plaintext-differs'),
+        (error: Error) => `plaintext-unreadable: ${error.message}`,
+      );
+      return main;
+    },
+  });
+  const said = await plaintext;
+  return reading.outcome === 'good' && said !== undefined ? { ...reading, plaintext: said } : reading;
+}
+
+/** Null when the fleet has none, this worker must not have it, or it cannot be had now. */
+async function keyringOf(tick: Tick): Promise<Keyring | null> {
+  const { encryption } = tick.config;
+  if (encryption === undefined || tick.deps.openKeyring === undefined) return null;
+  try {
+    return await tick.deps.openKeyring(encryption);
+  } catch (error) {
+    tick.deps.log.warn('The keyring cannot be had: plaintext is not verified', { message: (error as Error).message });
+    return null;
+  }
 }
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */

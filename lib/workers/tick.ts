@@ -20,6 +20,7 @@ import { slicesOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { type Store, StoreError } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
+import type { Keyring } from '../transfer/keyring.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import { tidyLedger } from './tidy-ledger.ts';
 
@@ -38,6 +39,8 @@ export interface TickDeps {
   readonly unreported: Map<string, Spent>;
   /** Opens a backend. Throws `BackendError` of kind `missing-credentials` when this process has none for it. */
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
+  /** The keyring that the fleet file asks for; absent where a worker must not have it. */
+  openKeyring?(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
   /** Told at the end of each tick that read the fleet how it stood when it was read last. */
   sawFleet?(view: FleetView, params: Parameters): void;
 }

@@ -4,10 +4,12 @@ import type { Clock } from '../../lib/base/clock.ts';
 import { type Ids, idsFrom } from '../../lib/base/ids.ts';
 import { type LogFields, silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast } from '../../lib/client/client.ts';
+import type { ClientDeps } from '../../lib/client/context.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createKeyring } from '../../lib/process/keyring.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
@@ -95,6 +97,7 @@ export interface TestFleetOptions {
   readonly backends?: readonly (string | { readonly name: string; readonly [field: string]: unknown })[];
   readonly policies?: Record<string, unknown>;
   readonly routing?: 'pack' | 'spread';
+  readonly encryption?: Record<string, string>;
   readonly env?: Record<string, string>;
   readonly seed?: number;
 }
@@ -111,11 +114,11 @@ export interface TestFleet {
   before: Hook | undefined;
   after: Hook | undefined;
   readonly env: Record<string, string>;
-  readonly deps: TickDeps;
+  readonly deps: TickDeps & ClientDeps;
   tick(worker: WorkerName, event?: Partial<TickEvent>): Promise<TickReport>;
   /** Ticks the named workers in turn until none finds work, moving time on by a minute each. */
   settle(names?: readonly WorkerName[], minutes?: number): Promise<void>;
-  apply(change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing'>): Promise<void>;
+  apply(change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>): Promise<void>;
   newClient(): Holdfast;
   entry(key: string): Entry | undefined;
   object(key: string): ObjectRecord;
@@ -141,7 +144,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
   const before = () => fleet.before;
   const after = () => fleet.after;
   const hookedStore: Store = hooked('store', store, before, after);
-  const deps: TickDeps = {
+  const deps: TickDeps & ClientDeps = {
     store: hookedStore,
     clock,
     ids,
@@ -149,8 +152,9 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     env,
     unreported: new Map(),
     openBackend: async ({ name }) => handles[name]!,
+    openKeyring: async (encryption) => createKeyring(encryption, env),
   };
-  const put = async (change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing'>) => {
+  const put = async (change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>) => {
     const list = (change.backends ?? ['a', 'b', 'c']).map((b) => (typeof b === 'string' ? { name: b } : b));
     for (const { name } of list) {
       if (backends[name] !== undefined) continue;
@@ -166,6 +170,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
       })),
       policies: change.policies ?? { default: { factor: 2 } },
       routing: change.routing ?? 'pack',
+      ...(change.encryption && { encryption: change.encryption }),
     });
     await apply(
       {

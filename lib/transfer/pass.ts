@@ -1,0 +1,127 @@
+import type { Clock } from '../base/clock.ts';
+import type { PartBuffers } from './part-buffers.ts';
+import { lengthOfPart, partCount, rangeOfPart } from './parts.ts';
+import type { RunningHash } from './running-hash.ts';
+
+/** Going once through the parts of an object, many at a time, while one hash takes them in order. */
+export interface Pass {
+  readonly clock: Clock;
+  readonly sizeBytes: number;
+  readonly partSizeBytes: number;
+  /** Parts behind us. */
+  readonly partsDone: number;
+  /** Parts on their way at a time. */
+  readonly width: number;
+  readonly hash: RunningHash;
+  readonly buffers: PartBuffers;
+  /** Whether another part may be begun that is expected to take this long; `isFirst`: none was done or is on its way. */
+  mayBegin(expectedMs: number, isFirst: boolean): boolean;
+  /** Fills the buffer with a range. */
+  read(range: readonly [number, number], into: Buffer, signal: AbortSignal): Promise<void>;
+  /** Absent when the bytes are only read. */
+  readonly write?: (part: number, bytes: Buffer, signal: AbortSignal) => Promise<void>;
+  /** All parts up to this one are read, hashed and written; `hashState` is the hash's over exactly these. */
+  readonly reached: (partsDone: number, hashState: string) => void;
+}
+
+/**
+ * Runs a pass until its end, or until no further part may be begun. Returns the parts done, with nothing in flight. The
+ * first part goes alone and shows how long one takes; then more at a time, up to `width`. Throws the first error.
+ */
+export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> {
+  const { clock, sizeBytes, partSizeBytes } = pass;
+  const last = partCount(sizeBytes, partSizeBytes);
+  const progress = createProgress(pass);
+  const cut = new AbortController();
+  const either = AbortSignal.any([signal, cut.signal]);
+  const running = new Set<Promise<void>>();
+  const errors: unknown[] = [];
+  let width = 1;
+  let slowestMs = 0;
+  const start = (part: number) => {
+    const startedAt = clock.now();
+    const run = onePart(pass, part, progress, either).then(
+      () => {
+        slowestMs = Math.max(clock.now() - startedAt, slowestMs * 0.9);
+        width = Math.min(pass.width, width * 2);
+      },
+      (error: unknown) => {
+        errors.push(error);
+        progress.fail(error);
+        cut.abort(error);
+      },
+    );
+    const tracked: Promise<void> = run.finally(() => running.delete(tracked));
+    running.add(tracked);
+  };
+  for (let part = pass.partsDone + 1; part <= last && errors.length === 0; ) {
+    if (running.size >= width) await Promise.race(running);
+    else if (pass.mayBegin(slowestMs * 1.5, part === pass.partsDone + 1)) start(part++);
+    else break;
+  }
+  await Promise.all(running);
+  if (errors.length > 0) throw errors[0];
+  return progress.partsDone();
+}
+
+async function onePart(pass: Pass, part: number, progress: Progress, signal: AbortSignal): Promise<void> {
+  const { sizeBytes, partSizeBytes } = pass;
+  const held = await pass.buffers.take(partSizeBytes);
+  try {
+    signal.throwIfAborted();
+    const bytes = held.bytes.subarray(0, lengthOfPart(sizeBytes, partSizeBytes, part));
+    await pass.read(rangeOfPart(sizeBytes, partSizeBytes, part), bytes, signal);
+    const written = pass.write?.(part, bytes, signal);
+    // Whichever ends last, both are over when the buffer goes back.
+    const [hashing, writing] = await Promise.allSettled([progress.hash(part, bytes), written]);
+    if (writing.status === 'rejected') throw writing.reason;
+    if (hashing.status === 'rejected') throw hashing.reason;
+    progress.done(part, hashing.value);
+  } finally {
+    held.giveBack();
+  }
+}
+
+interface Progress {
+  partsDone(): number;
+  /** Hashes a part when all before it are; returns the state over all up to it. */
+  hash(part: number, bytes: Buffer): Promise<string>;
+  done(part: number, hashState: string): void;
+  /** Parts that wait for an earlier one wait no longer. */
+  fail(error: unknown): void;
+}
+
+function createProgress({ partsDone: first, hash, reached }: Pass): Progress {
+  let hashed = first;
+  let contiguous = first;
+  let failure: { readonly error: unknown } | undefined;
+  const waiting = new Map<number, () => void>();
+  const states = new Map<number, string>();
+  return {
+    partsDone: () => contiguous,
+    async hash(part, bytes) {
+      if (hashed !== part - 1 && failure === undefined) await new Promise<void>((go) => waiting.set(part, go));
+      if (failure !== undefined) throw failure.error;
+      hash.update(bytes);
+      hashed = part;
+      const state = hash.state();
+      waiting.get(part + 1)?.();
+      return state;
+    },
+    done(part, hashState) {
+      states.set(part, hashState);
+      const before = contiguous;
+      let state = '';
+      for (let next = states.get(contiguous + 1); next !== undefined; next = states.get(contiguous + 1)) {
+        contiguous += 1;
+        state = next;
+        states.delete(contiguous);
+      }
+      if (contiguous > before) reached(contiguous, state);
+    },
+    fail(error) {
+      failure ??= { error };
+      for (const go of waiting.values()) go();
+    },
+  };
+}

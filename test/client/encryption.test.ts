@@ -1,0 +1,114 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { collect } from '../../lib/base/bytes.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const secret = 'the plaintext nobody else may see';
+
+async function encrypted(): Promise<TestFleet> {
+  return createTestFleet({
+    backends: ['a', 'b'],
+    encryption: { rawKeyEnv: 'FLEET_KEY' },
+    policies: { default: { factor: 2 }, sealed: { prefix: 'sealed/', factor: 2, encrypt: true } },
+    env: { FLEET_KEY: randomBytes(32).toString('base64') },
+  });
+}
+
+const textOf = async (fleet: TestFleet, key: string) =>
+  (await collect((await fleet.newClient().get(key))!.body)).toString();
+
+test('content under an encrypting policy is stored as ciphertext, copied as ciphertext, and read as plaintext', async () => {
+  const fleet = await encrypted();
+  const sha256 = createHash('sha256').update(secret).digest('hex');
+  expect(await fleet.client.put('sealed/x', secret)).toMatchObject({ sizeBytes: secret.length, sha256 });
+  await fleet.client.put('open/x', secret);
+  await fleet.tick('replicator');
+  const stored = fleet
+    .keysOn('a')
+    .concat(fleet.keysOn('b'))
+    .filter((key) => key.startsWith('sealed/'));
+  expect(stored).toHaveLength(2);
+  const bytes = ['a', 'b'].map((name) =>
+    Buffer.from(fleet.backends[name]!.peek(fleet.keysOn(name).find((k) => k.startsWith('sealed/'))!)!.bytes),
+  );
+  expect(bytes[0]!.equals(bytes[1]!)).toBe(true);
+  expect(bytes[0]!.includes(secret)).toBe(false);
+  expect(await textOf(fleet, 'sealed/x')).toBe(secret);
+  expect(await textOf(fleet, 'open/x')).toBe(secret);
+  expect(await fleet.client.head('sealed/x')).toMatchObject({ sizeBytes: secret.length, sha256 });
+  expect(fleet.object('sealed/x')).toMatchObject({
+    sizeBytes: bytes[0]!.length,
+    encryption: { keyId: 'env:FLEET_KEY', plaintextSha256: sha256 },
+  });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('ciphertext is bound to its key and generation: under another record it does not open', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/one', 'one');
+  await fleet.client.put('sealed/two', 'two');
+  const one = fleet.object('sealed/one');
+  const two = fleet.object('sealed/two');
+  const bytes = fleet.backends.a!.peek(`sealed/one!${one.copies.a}`)!.bytes;
+  fleet.backends.a!.putNow(`sealed/two!${two.copies.a}`, bytes);
+  fleet.store.apply([
+    { kind: 'object', put: { ...two, rev: two.rev + 1, sizeBytes: one.sizeBytes, sha256: one.sha256! }, expect: two },
+  ]);
+  await expect(textOf(fleet, 'sealed/two')).rejects.toMatchObject({
+    kind: 'no-key',
+    message: expect.stringContaining('encrypted as another content'),
+  });
+});
+
+test('a big content is encrypted through a temporary file and read back in a stream', async () => {
+  const fleet = await encrypted();
+  const big = randomBytes(20 * 1024 * 1024);
+  await fleet.client.put('sealed/big', {
+    sizeBytes: big.length,
+    open: async function* () {
+      for (let i = 0; i < big.length; i += 1_000_000) yield big.subarray(i, i + 1_000_000);
+    },
+  });
+  const found = await fleet.client.get('sealed/big');
+  expect((await collect(found!.body)).equals(big)).toBe(true);
+});
+
+test.each(['missing', 'another'])(
+  'with a key that is %s nothing is read, nothing is dismissed and copies still move',
+  async (what) => {
+    const fleet = await encrypted();
+    await fleet.client.put('sealed/x', secret);
+    if (what === 'missing') delete fleet.env.FLEET_KEY;
+    else fleet.env.FLEET_KEY = randomBytes(32).toString('base64');
+    await expect(textOf(fleet, 'sealed/x')).rejects.toMatchObject({ kind: 'no-key' });
+    await fleet.tick('replicator');
+    const report = await fleet.tick('scrubber');
+    expect(report.failed).toBe(what === 'missing' ? 0 : 2);
+    expect(Object.keys(fleet.object('sealed/x').copies)).toEqual(['a', 'b']);
+    expect(fleet.object('sealed/x').isDamaged).toBe(false);
+    expect(fleet.queue()).toEqual([]);
+  },
+);
+
+test('a put under an encrypting policy without its key is refused, and stores nothing', async () => {
+  const fleet = await encrypted();
+  delete fleet.env.FLEET_KEY;
+  await expect(fleet.newClient().put('sealed/x', secret)).rejects.toMatchObject({
+    kind: 'no-key',
+    message: expect.stringContaining('FLEET_KEY'),
+  });
+  expect(fleet.keysOn('a')).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('the scrubber verifies stored bytes and plaintext in one read', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/x', secret);
+  await fleet.tick('replicator');
+  const reads: unknown[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port !== 'store' && method === 'get') reads.push([port, args[0]]);
+  };
+  expect(await fleet.tick('scrubber')).toMatchObject({ succeeded: 2, failed: 0 });
+  expect(reads).toHaveLength(2);
+});
