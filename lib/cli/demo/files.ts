@@ -12,11 +12,18 @@ export interface SourceFile {
 }
 
 /** Made by tools, not by people. */
-const leftOut = new Set(['.git', 'node_modules', '.holdfast', 'dist', 'cdk.out', 'coverage']);
+export const leftOut: ReadonlySet<string> = new Set([
+  '.git',
+  'node_modules',
+  '.holdfast',
+  'dist',
+  'cdk.out',
+  'coverage',
+]);
 
-/** Every regular file of a folder, in key order; where it is a git checkout, those that git would know. */
-export async function sourceFiles(folder: string): Promise<SourceFile[]> {
-  const paths = (await knownToGit(folder)) ?? (await walk(folder));
+/** Every regular file of a folder, in key order; with `isProject`, only those that git knows, where there is git. */
+export async function sourceFiles(folder: string, isProject: boolean): Promise<SourceFile[]> {
+  const paths = (isProject ? await knownToGit(folder) : null) ?? (await walk(folder));
   const files: SourceFile[] = [];
   await forEachConcurrently(paths, 16, async (path) => {
     const found = await lstat(path).catch(() => null);

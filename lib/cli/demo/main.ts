@@ -7,7 +7,7 @@ import { recount } from '../../workers/recount.ts';
 import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
-import { type SourceFile, sourceFiles } from './files.ts';
+import { leftOut, type SourceFile, sourceFiles } from './files.ts';
 import { type LoadProgress, planLoad, runLoad } from './load.ts';
 import { lookAround } from './look-around.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -21,6 +21,8 @@ const usage = `Usage: npm start [-- [--keep] [folder]]
 Puts every file of a folder [this project] through Holdfast on embedded servers,
 lets the workers make two copies of each and clean up, and compares every copy
 with the files on disk.
+
+Left out: ${[...leftOut].join(', ')}, and what is no regular file.
 
   --keep   leave everything running afterwards, until Ctrl-C
 `;
@@ -83,7 +85,7 @@ async function demo(args: readonly string[]): Promise<number> {
   if (unknown !== undefined || folders.length > 1) throw new UsageError(`Bad arguments\n\n${usage}`);
   const folder = resolve(folders[0] ?? root);
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw new UsageError(`"${folder}" is no folder`);
-  const files = await sourceFiles(folder);
+  const files = await sourceFiles(folder, folders.length === 0);
   if (files.length === 0) throw new UsageError(`"${folder}" holds no files`);
   const startedAt = performance.now();
   const fileBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

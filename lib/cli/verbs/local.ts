@@ -50,7 +50,7 @@ async function local(
 function givenFleet(env: Env, dir: string): string | undefined {
   const given = env.HOLDFAST_FLEET;
   if (given === undefined || given.trim() === '') return undefined;
-  const isOwn = resolve(given).startsWith(resolve(dir) + sep);
+  const isOwn = !given.trimStart().startsWith('{') && resolve(given).startsWith(resolve(dir) + sep);
   return isOwn && !existsSync(given) ? undefined : fleetText(given);
 }
 
