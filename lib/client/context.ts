@@ -59,8 +59,10 @@ export function createContext(deps: ClientDeps): ClientContext {
   const context: ClientContext = {
     deps,
     async keyring({ file: { encryption } }) {
+      const { openKeyring } = deps;
       if (encryption === undefined)
         throw new HoldfastError('no-key', 'The fleet file names no key: "encryption" is missing');
+      if (openKeyring === undefined) throw new HoldfastError('no-key', 'This process has no keyring');
       const id = JSON.stringify(encryption);
       const opened = keyrings.get(id) ?? openKeyring(encryption);
       keyrings.set(id, opened);
