@@ -217,9 +217,13 @@ async function send(
   const firstSentAt = deps.clock.now();
   let isUnanswered = false;
   for (let resend = attempt; ; resend += 1) {
+    if (resend > 0) {
+      const pauseMs = Math.ceil(backoffMs(resend) * (0.5 + deps.ids.random()));
+      await deps.clock.sleep(Math.max(0, Math.min(pauseMs, deadline - deps.clock.now())));
+    }
+    // Looked at after the pause: a process may freeze in it.
     const now = deps.clock.now();
     if (now >= deadline || now - firstSentAt >= tokenLifeMs) return { outcome: isUnanswered ? 'undecided' : 'not-now' };
-    if (resend > 0) await deps.clock.sleep(Math.ceil(Math.min(backoffMs(resend) * (0.5 + deps.ids.random()), deadline - now)));
     try {
       const answer = await deps.store.transact(changes, token);
       if (answer.outcome === 'done') return { outcome: 'done' };
