@@ -110,16 +110,49 @@ const schema = v.strictObject({
 
 export type ParsedFleetFile = v.InferOutput<typeof schema>;
 
+/** A fleet file as far as it can be read. */
+export interface Inspected {
+  readonly problems: readonly string[];
+  /** Null when there is any problem. */
+  readonly file: FleetFile | null;
+  /** The backends and policies that have no problem of their own, for whoever has more to say about them. */
+  readonly sound: Pick<FleetFile, 'backends' | 'policies' | 'encryption'>;
+}
+
+/** Finds every problem of a fleet file at once, also those between parts of it when other parts do not read. */
+export function inspectFleetFile(input: unknown): Inspected {
+  const result = v.safeParse(schema, input);
+  const sound = result.success ? result.output : soundParts(input);
+  const parts = (input ?? {}) as { backends?: unknown; policies?: unknown };
+  const count = Array.isArray(parts.backends) ? parts.backends.length : 0;
+  const hasDefault = parts.policies === undefined || 'default' in Object(parts.policies);
+  const own = result.success ? [] : result.issues.map(describeIssue);
+  const problems = [...own, ...crossProblems(sound, count, hasDefault)];
+  return { problems, file: result.success && problems.length === 0 ? result.output : null, sound };
+}
+
 /**
  * Reads a fleet file from parsed JSON.
  * Throws a `ConfigError` that lists every problem, each with the path and the value.
  */
 export function parseFleetFile(input: unknown): FleetFile {
-  const result = v.safeParse(schema, input);
-  if (!result.success) throw new ConfigError('The fleet file has problems', result.issues.map(describeIssue));
-  const problems = crossProblems(result.output);
-  if (problems.length > 0) throw new ConfigError('The fleet file has problems', problems);
-  return result.output;
+  const { file, problems } = inspectFleetFile(input);
+  if (file === null) throw new ConfigError('The fleet file has problems', problems);
+  return file;
+}
+
+function soundParts(input: unknown): Inspected['sound'] {
+  const { backends, policies, encryption } = (input ?? {}) as Record<string, unknown>;
+  const read = (whole: unknown, entry: v.GenericSchema) => v.safeParse(entry, whole);
+  const sound = (Array.isArray(backends) ? backends : []).map((entry) => read(entry, backend)).filter((r) => r.success);
+  const rules = Object.entries(Object(policies)).map(([key, entry]) => [key, read(entry, policy)] as const);
+  return {
+    backends: sound.map(({ output }) => output as FleetFile['backends'][number]),
+    policies: Object.fromEntries(
+      rules.filter(([, r]) => r.success).map(([key, { output }]) => [key, output as FleetFile['policies'][string]]),
+    ),
+    encryption: encryption as FleetFile['encryption'],
+  };
 }
 
 /** Reads a fleet file from its text. Throws a `ConfigError` for text that is not JSON, too. */
@@ -144,7 +177,8 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
   return `${path}: ${issue.message}`;
 }
 
-function crossProblems(file: FleetFile): string[] {
+/** Problems between the parts of a file, of which `count` backends were given. */
+function crossProblems(file: Inspected['sound'], count: number, hasDefault: boolean): string[] {
   const problems: string[] = [];
   const seen = new Set<string>();
   for (const { name: backendName } of file.backends) {
@@ -160,16 +194,14 @@ function crossProblems(file: FleetFile): string[] {
       }
     }
   }
-  if (file.policies.default === undefined) problems.push('policies: "default" is missing');
+  if (!hasDefault) problems.push('policies: "default" is missing');
   const prefixes = new Map<string, string>();
   for (const [policyName, { prefix, factor, encrypt }] of Object.entries(file.policies)) {
     if (policyName === 'default' && prefix !== undefined && prefix !== '')
       problems.push(`policies.default: it applies to every key, so prefix "${prefix}" is not allowed`);
     if (policyName !== 'default' && (prefix ?? '') === '') problems.push(`policies.${policyName}: prefix is missing`);
-    if (factor > file.backends.length)
-      problems.push(
-        `policies.${policyName}: factor ${factor} is above the number of backends (${file.backends.length})`,
-      );
+    if (factor > count)
+      problems.push(`policies.${policyName}: factor ${factor} is above the number of backends (${count})`);
     if (encrypt && file.encryption === undefined)
       problems.push(`policies.${policyName}: encrypt needs "encryption" in the fleet file`);
     const other = prefixes.get(prefix ?? '');

@@ -1,0 +1,159 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
+import { type Parameters, parseParameters, scheduleMs, workerNames } from '../lib/config/parameters.ts';
+import { type Inspected, inspectFleetFile, type ParsedFleetFile } from '../lib/config/parse-fleet-file.ts';
+import { ConfigError } from '../lib/config/problems.ts';
+import { type Deployment, parseDeployment } from './deployment.ts';
+
+/** What can be deployed: checked as a whole. */
+export interface Plan {
+  readonly file: ParsedFleetFile;
+  /** As it goes to `apply`. */
+  readonly fleetText: string;
+  readonly parameters: Parameters;
+  readonly deployment: Deployment;
+  /** The tuning parameters that were given, by name: what the functions get as their environment. */
+  readonly tuning: Readonly<Record<string, string>>;
+}
+
+/** Checks a fleet file and every option together. Throws a `ConfigError` that lists every problem. */
+export function planDeployment(
+  fleetText: string,
+  tuning: Readonly<Record<string, string>>,
+  options: Readonly<Record<string, string>>,
+): Plan {
+  const problems: string[] = [];
+  const attempt = <T>(read: () => T): T | null => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      problems.push(...error.problems);
+      return null;
+    }
+  };
+  const inspected = attempt(() => inspectText(fleetText));
+  problems.push(...(inspected?.problems ?? []));
+  const parameters = attempt(() => parseParameters(tuning));
+  const deployment = attempt(() => parseDeployment(options));
+  const allowsPrivate = options.HOLDFAST_ALLOW_PRIVATE_ENDPOINTS === 'true';
+  if (inspected) problems.push(...fleetProblems(inspected.sound, allowsPrivate));
+  if (parameters && deployment) problems.push(...timingProblems(parameters, deployment));
+  if (parameters) problems.push(...tableProblems(parameters));
+  problems.push(...sizeProblems(fleetText, tuning));
+  if (problems.length > 0 || !inspected?.file || !parameters || !deployment)
+    throw new ConfigError('This cannot be deployed', problems);
+  return { file: inspected.file, fleetText, parameters, deployment, tuning };
+}
+
+function inspectText(text: string): Inspected {
+  try {
+    return inspectFleetFile(JSON.parse(text));
+  } catch (error) {
+    throw new ConfigError('The fleet file has problems', [`The fleet file is not JSON (${(error as Error).message})`]);
+  }
+}
+
+function fleetProblems({ backends, encryption }: Inspected['sound'], allowsPrivate: boolean): string[] {
+  const key = encryption && 'rawKeyEnv' in encryption ? encryption.rawKeyEnv : undefined;
+  return [
+    ...backends.flatMap((backend) => [
+      ...endpointProblems(backend, allowsPrivate),
+      ...credentialProblems(backend, 'credentials', backend.credentials),
+      ...(backend.deleteCredentials ? credentialProblems(backend, 'deleteCredentials', backend.deleteCredentials) : []),
+    ]),
+    ...(key === undefined
+      ? []
+      : [`encryption: {"rawKeyEnv": "${key}"} would put the key into the functions' environment; use {"kmsKeyArn"}`]),
+  ];
+}
+
+function endpointProblems({ name, endpoint }: BackendConfig, allowsPrivate: boolean): string[] {
+  if (endpoint === undefined || allowsPrivate) return [];
+  const { protocol, hostname } = new URL(endpoint);
+  const say = (what: string) =>
+    `Backend "${name}": endpoint ${endpoint} is ${what}; HOLDFAST_ALLOW_PRIVATE_ENDPOINTS=true allows it`;
+  return [
+    ...(protocol === 'https:' ? [] : [say('not https')]),
+    ...(isPrivateHost(hostname) ? [say('private or link-local')] : []),
+  ];
+}
+
+function credentialProblems(backend: BackendConfig, field: string, credentials: CredentialsConfig): string[] {
+  const of = `Backend "${backend.name}": ${field}`;
+  if (credentials === 'role')
+    return isOnAws(backend) ? [] : [`${of} "role" is for buckets on AWS; ${backend.endpoint} needs {"secretArn"}`];
+  if ('env' in credentials)
+    return [`${of} {"env"} would put the keys into the functions' environment; use {"secretArn"}`];
+  if ('accessKeyId' in credentials)
+    return [`${of} are literal keys, which a template would publish; use {"secretArn"}`];
+  const isArn = /^arn:[^:]+:secretsmanager:[^:]+:\d{12}:secret:[^*]+$/.test(credentials.secretArn);
+  return isArn ? [] : [`${of}: "${credentials.secretArn}" is not the ARN of a secret of Secrets Manager`];
+}
+
+/** Whether a backend is a bucket of AWS itself. */
+export function isOnAws({ endpoint }: Pick<BackendConfig, 'endpoint'>): boolean {
+  return endpoint === undefined || /(^|\.)amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname);
+}
+
+/** Hosts that mean something else, or something more, from inside a network: by their address or their name. */
+function isPrivateHost(hostname: string): boolean {
+  const host = hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  if (isIPv4(host)) return isPrivateV4(host);
+  if (isIPv6(host)) return isPrivateV6(host);
+  return !host.includes('.') || /\.(local|localhost|internal|intranet|lan|home\.arpa)\.?$/.test(host);
+}
+
+function isPrivateV4(host: string): boolean {
+  const [a = 0, b = 0] = host.split('.').map(Number);
+  if (a === 0 || a === 10 || a === 127 || a >= 224) return true;
+  if (a === 169) return b === 254;
+  if (a === 172) return b >= 16 && b < 32;
+  if (a === 192) return b === 168;
+  return a === 100 && b >= 64 && b < 128;
+}
+
+function isPrivateV6(host: string): boolean {
+  // `::ffff:a.b.c.d`, which URL writes as `::ffff:aabb:ccdd`.
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host);
+  if (mapped) {
+    const bits = (Number.parseInt(mapped[1]!, 16) << 16) | Number.parseInt(mapped[2]!, 16);
+    return isPrivateV4([24, 16, 8, 0].map((shift) => (bits >>> shift) & 255).join('.'));
+  }
+  return /^(::1?$|f[cd]|fe[89ab])/.test(host);
+}
+
+function timingProblems(parameters: Parameters, { sizes }: Deployment): string[] {
+  return workerNames.flatMap((worker) => {
+    const { schedule } = parameters.workers[worker];
+    const { timeoutSeconds } = sizes[worker];
+    const periodMs = schedule.startsWith('rate(') ? scheduleMs(schedule) : null;
+    if (periodMs === null || periodMs >= timeoutSeconds * 1000) return [];
+    return [`The ${worker} runs at ${schedule}, which is shorter than its timeout of ${timeoutSeconds} s`];
+  });
+}
+
+function tableProblems({ tables }: Parameters): string[] {
+  const names = Object.values(tables);
+  return new Set(names).size === names.length ? [] : [`The three tables need three names: ${names.join(', ')}`];
+}
+
+/** Lambda's limit for all environment variables of a function, less what the stack itself puts there. */
+const environmentBytes = 4096 - 512;
+/** The file in force is one item of DynamoDB (400 KB), with a fingerprint for each backend. */
+const fleetBytes = 200_000;
+
+function sizeProblems(fleetText: string, tuning: Readonly<Record<string, string>>): string[] {
+  const bytes = Object.entries(tuning).reduce((sum, [name, value]) => sum + Buffer.byteLength(name + value), 0);
+  const size = Buffer.byteLength(fleetText);
+  return [
+    ...(bytes <= environmentBytes
+      ? []
+      : [
+          `The tuning parameters take ${bytes} bytes; the environment of a Lambda function has room for ${environmentBytes}`,
+        ]),
+    ...(size <= fleetBytes
+      ? []
+      : [`The fleet file has ${size} bytes; at most ${fleetBytes} fit into DynamoDB and CloudFormation`]),
+  ];
+}
