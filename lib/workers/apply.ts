@@ -9,7 +9,7 @@ import {
   fingerprintsOverlap,
 } from '../config/fleet-file.ts';
 import { ConfigError } from '../config/problems.ts';
-import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
+import { type Backend, BackendError, type Capabilities, isOutage } from '../fleet/backend.ts';
 import { readOwner, readOwnership, writeOwner } from '../fleet/owner.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { fleetKey } from '../store/ledger.ts';
@@ -54,23 +54,23 @@ export interface Applied {
 export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
   const view = await readFleet(deps.store, deps.clock.now());
   const fileProblems = fingerprintProblems(view, file);
-  const problems: string[] = [];
+  // Everything is looked at before anything is claimed: a refused file leaves no trace.
+  const found = await Promise.all(file.backends.map((config) => inspect(deps, view, config, options)));
+  refuse(
+    fileProblems,
+    found.flatMap((state) => (state.outcome === 'problem' ? [state.sentence] : [])),
+  );
   const fleetId = await fleetIdOf(deps, view, file, options);
   const probes: Record<string, Capabilities> = {};
-  for (const config of file.backends) {
-    const problem = await claim(deps, view, config, fleetId, options);
-    if (problem !== null) problems.push(problem);
-    else {
-      try {
-        probes[config.name] = await deps.probe(config);
-      } catch (error) {
-        problems.push(sentence(error));
-      }
+  const problems: string[] = [];
+  for (const [i, config] of file.backends.entries()) {
+    try {
+      probes[config.name] = await claim(deps, view, config, fleetId, found[i]!.outcome, options);
+    } catch (error) {
+      problems.push(sentence(error));
     }
   }
-  if (fileProblems.length > 0)
-    throw new ConfigError('The fleet file cannot be applied', [...fileProblems, ...problems]);
-  if (problems.length > 0) throw new NotApplied(problems);
+  refuse([], problems);
   const version = await writeConfig(deps, view, file, fleetId, probes);
   return { version, fleetId, probes };
 }
@@ -126,32 +126,70 @@ async function formerFleetId(deps: ApplyDeps, file: FleetFile): Promise<string |
   return [...former][0] ?? null;
 }
 
+/** `ours` · `free` to be claimed · `dark` known as ours and not answering now · `problem` why the file is refused. */
+type Bucket =
+  | { readonly outcome: 'ours' | 'free' | 'dark' }
+  | { readonly outcome: 'problem'; readonly sentence: string };
+
+async function inspect(
+  deps: ApplyDeps,
+  view: FleetView,
+  config: BackendConfig,
+  options: ApplyOptions,
+): Promise<Bucket> {
+  const { name } = config;
+  const problem = (text: string): Bucket => ({ outcome: 'problem', sentence: text });
+  try {
+    const fleetId = String(view.row('identity')?.data.fleetId ?? '');
+    const owner = { fleetId, backend: name, tables: await deps.store.identity() };
+    const found = await readOwnership(await deps.openBackend(config, {}, 'read-write'), owner);
+    if (found.outcome === 'ours') return { outcome: 'ours' };
+    if (options.takeOver) return { outcome: 'free' };
+    if (found.outcome === 'another') {
+      return problem(
+        `The bucket of backend "${name}" belongs to another fleet ("${found.owner}"); \`init --take-over\` claims it`,
+      );
+    }
+    if (view.namedBackends().includes(name)) {
+      return problem(
+        `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`,
+      );
+    }
+    return { outcome: 'free' };
+  } catch (error) {
+    // An outage must not keep an operator from changing the rest of a fleet.
+    const isKnown = JSON.stringify(view.config?.fingerprints[name]) === JSON.stringify(fingerprintOf(config));
+    if (isKnown && error instanceof BackendError && isOutage(error)) return { outcome: 'dark' };
+    return problem(sentence(error));
+  }
+}
+
+/** Writes the owner object where it is missing, and probes; the abilities known before, where nobody answers. */
 async function claim(
   deps: ApplyDeps,
   view: FleetView,
   config: BackendConfig,
   fleetId: string,
+  state: Bucket['outcome'],
   options: ApplyOptions,
-): Promise<string | null> {
+): Promise<Capabilities> {
   const { name } = config;
-  try {
-    const backend = await deps.openBackend(config, {}, 'read-write');
-    const owner = { fleetId, backend: name, tables: await deps.store.identity() };
-    const found = await readOwnership(backend, owner);
-    if (found.outcome === 'ours') return null;
-    const isNamed = view.namedBackends().includes(name);
-    if (!options.takeOver && found.outcome === 'another') {
-      return `The bucket of backend "${name}" belongs to another fleet ("${found.owner}"); \`init --take-over\` claims it`;
-    }
-    if (!options.takeOver && isNamed) {
-      return `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`;
-    }
-    if (options.takeOver) await onlyReport(deps, view, name);
-    await writeOwner(backend, owner);
-    return null;
-  } catch (error) {
-    return sentence(error);
+  if (state === 'dark') {
+    deps.log.warn('Backend does not answer: applied with the abilities it had', { backend: name });
+    return view.probe(name) as Capabilities;
   }
+  if (state === 'free') {
+    if (options.takeOver) await onlyReport(deps, view, name);
+    const backend = await deps.openBackend(config, {}, 'read-write');
+    await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
+  }
+  return deps.probe(config);
+}
+
+function refuse(fileProblems: readonly string[], problems: readonly string[]): void {
+  if (fileProblems.length > 0)
+    throw new ConfigError('The fleet file cannot be applied', [...fileProblems, ...problems]);
+  if (problems.length > 0) throw new NotApplied(problems);
 }
 
 /** After a take-over the tables may know less than the bucket holds: sweeps only report until an adoption is complete. */

@@ -88,6 +88,9 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     return new StoreError('missing-table', `Cannot ${action.doing}: ${subject}; run \`holdfast init\``, error);
   }
   const said = `${name}: ${textOf(error)}`;
+  if (said.includes('Region is missing')) {
+    return new StoreError('rejected', `Cannot ${action.doing}: no AWS region is configured; set AWS_REGION`, error);
+  }
   if (isThrottling(error)) {
     return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${said})`, error);
   }
