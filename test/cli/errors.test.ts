@@ -141,7 +141,7 @@ test('a bucket that belongs to another fleet is taken over only when that is ask
 });
 
 test('files that cannot be read or written are named', async () => {
-  await lab.run(['put', 'there'], { stdin: 'x' });
+  await lab.holdfast.put('there', 'x');
 
   expectError(await lab.run(['put', 'k', 'no-such-file']), 1, 'Cannot read "no-such-file": no such file or directory');
   expectError(await lab.run(['put', 'k', lab.dir]), 1, 'it is a folder');

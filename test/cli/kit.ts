@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Holdfast } from '../../lib/client/client.ts';
+import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
 
 export const entry = join(import.meta.dirname, '..', '..', 'bin', 'holdfast.js');
@@ -26,6 +28,8 @@ export interface RunOptions {
 /** The real command line as a child process, on an embedded stack. */
 export interface CliLab {
   readonly stack: Stack;
+  /** The library on the same fleet: arranges what a command then meets. */
+  readonly holdfast: Holdfast;
   /** A folder of its own for files. */
   readonly dir: string;
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
@@ -39,9 +43,11 @@ export async function startCli(options: Omit<StackOptions, 'dir'> = {}): Promise
   const stack = await startStack({ ...options, dir: join(dir, 'stack') });
   const run = (args: readonly string[], how: RunOptions = {}) =>
     runCli(args, { cwd: dir, ...how, env: { ...stack.env, ...how.env } });
+  const holdfast = createHoldfast({ env: stack.env });
   return {
     stack,
     dir,
+    holdfast,
     run,
     async json(args, how) {
       const ran = await run([...args, '--json'], how);
@@ -49,6 +55,7 @@ export async function startCli(options: Omit<StackOptions, 'dir'> = {}): Promise
       return ran.json();
     },
     async close() {
+      await holdfast.close().catch(() => {});
       await stack.close();
       rmSync(dir, { recursive: true, force: true });
     },

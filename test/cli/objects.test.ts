@@ -53,7 +53,7 @@ test('an empty object is an object', async () => {
 });
 
 test('ls lists by prefix in UTF-8 order, and rm takes objects out of it', async () => {
-  for (const key of ['list/b', 'list/ä', 'list/a']) await lab.run(['put', key], { stdin: key });
+  for (const key of ['list/b', 'list/ä', 'list/a']) await lab.holdfast.put(key, key);
   const keys = async () => (await lab.json<{ key: string }[]>(['ls', 'list/'])).map(({ key }) => key);
 
   const before = await keys();
@@ -75,7 +75,7 @@ test('a key that begins with a dash goes behind two', async () => {
 });
 
 test('get leaves neither a file nor a trace of one when the bytes are wrong', async () => {
-  await lab.run(['put', 'spoiled'], { stdin: randomBytes(100_000) });
+  await lab.holdfast.put('spoiled', randomBytes(100_000));
   writeFileSync(join(lab.dir, 'kept.bin'), 'what was there');
   for (const { server } of lab.stack.backends) {
     server.faults.add({ kind: 'corrupt', match: { operation: 'GetObject', keyPrefix: 'spoiled' }, id: 'spoil' });

@@ -24,7 +24,7 @@ interface Status {
 const status = () => lab.json<Status>(['status']);
 
 test('a tick of the replicator brings objects to their factor, and the next one finds nothing', async () => {
-  for (const key of ['a', 'b']) await lab.run(['put', key], { stdin: 'content' });
+  for (const key of ['a', 'b']) await lab.holdfast.put(key, 'content');
   const before = await status();
 
   const tick = await lab.json(['tick', 'replicator', '--deadline', '30']);
@@ -41,7 +41,7 @@ test('a tick of the replicator brings objects to their factor, and the next one 
 });
 
 test('a dry run plans and changes nothing', async () => {
-  await lab.run(['put', 'dry'], { stdin: 'content' });
+  await lab.holdfast.put('dry', 'content');
 
   const tick = await lab.json(['tick', 'replicator', '--dry-run', '--part', '0', '--of', '1', '--rounds', '1']);
 
@@ -51,7 +51,7 @@ test('a dry run plans and changes nothing', async () => {
 });
 
 test('a paused worker does nothing until it is resumed', async () => {
-  await lab.run(['put', 'paused'], { stdin: 'content' });
+  await lab.holdfast.put('paused', 'content');
 
   const paused = await lab.json(['pause', 'replicator']);
   const whilePaused = await lab.json(['tick', 'replicator']);
@@ -65,7 +65,7 @@ test('a paused worker does nothing until it is resumed', async () => {
 });
 
 test('what is set holds in other processes until it is unset, and the cleanup queue obeys it', async () => {
-  await lab.run(['put', 'doomed'], { stdin: 'content' });
+  await lab.holdfast.put('doomed', 'content');
   const set = await lab.json(['set', 'CLEANUP_QUEUE_GRACE_SECONDS', '0']);
   const used = (s: Status) => s.backends.reduce((sum, b) => sum + b.usedBytes, 0);
   const before = used(await status());
@@ -84,7 +84,7 @@ test('what is set holds in other processes until it is unset, and the cleanup qu
 
 test('a deletion that was given up is shown, and requeued', async () => {
   const env = { CLEANUP_QUEUE_GRACE_SECONDS: '0', CLEANUP_QUEUE_MAX_ATTEMPTS: '1', HOLDFAST_LOG: 'silent' };
-  await lab.run(['put', 'stubborn'], { stdin: 'content' });
+  await lab.holdfast.put('stubborn', 'content');
   await lab.run(['rm', 'stubborn'], { env });
   const match = { operation: ['DeleteObject', 'DeleteObjects'], keyPrefix: 'stubborn' };
   for (const { server } of lab.stack.backends)

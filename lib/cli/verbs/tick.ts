@@ -1,4 +1,3 @@
-import type { Log } from '../../base/log.ts';
 import type { WorkerName } from '../../config/parameters.ts';
 import { runTick, type TickReport, type Worker } from '../../workers/tick.ts';
 import { workers } from '../../workers/workers.ts';
@@ -37,8 +36,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   if (part !== undefined && of !== undefined && part >= of)
     throw new UsageError(`--part ${part} is not below --of ${of}: parts count from 0`);
   const wired = session.process();
-  const deps = { ...wired, log: withoutSummary(wired.log) };
-  const report = await runTick(deps, worker, {
+  const report = await runTick(wired, worker, {
     deadline: wired.clock.now() + deadline * 1000,
     ...(part === undefined ? {} : { part }),
     ...(of === undefined ? {} : { of }),
@@ -48,11 +46,6 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
   if (report.outcome === 'error') process.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);
   return { text: describe(report), document: report, exitCode: isFine ? 0 : 1 };
-}
-
-/** The summary of the tick is this command's own output. */
-function withoutSummary(log: Log): Log {
-  return { ...log, error: (sentence, fields) => fields?.durationMs === undefined && log.error(sentence, fields) };
 }
 
 /** Throws a `UsageError` that names the workers there are. */
