@@ -31,6 +31,7 @@ export interface PutResult {
 
 /** The writer says at least this often that it lives, while it uploads. */
 const heartbeatMs = 120_000;
+const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
 /** One put on its way. */
@@ -192,6 +193,11 @@ async function upload(work: Put, fleet: Fleet, item: QueueItem): Promise<string 
       expected: { sizeBytes: work.content.sizeBytes, sha256: work.content.sha256 },
       what: `The content for "${work.key}"`,
       mark: { fleetId: fleet.fleetId, generation: work.generation },
+      parts: {
+        aboveBytes: fleet.params.multipartAboveBytes,
+        partBytes: fleet.params.partBytes,
+        clock: context.deps.clock,
+      },
       ...(options.headers && { headers: options.headers }),
       ...(options.metadata && { metadata: options.metadata }),
     });
@@ -239,7 +245,12 @@ async function giveUp(work: Put, item: QueueItem, reason: string): Promise<void>
     reason: `put failed: ${reason}`.slice(0, 200),
     dueAt: work.context.deps.clock.now() + hourMs,
   };
-  await work.context.committer.commit({ key: work.key, moves: [{ from: { item }, to }] }, work.deadline);
+  await work.context.committer.commit({ key: work.key, moves: [{ from: { item }, to }] }, recordBy(work));
+}
+
+/** However long the upload took, there is time to say so. */
+function recordBy({ deadline, context }: Put): number {
+  return Math.max(deadline, context.deps.clock.now() + minuteMs);
 }
 
 /** Commits on whatever is there now: the last commit wins. */
@@ -256,7 +267,7 @@ async function record(work: Put, item: QueueItem, seen: Entry | null): Promise<'
         ends: [{ item, expect: { state: 'intent' } }],
         orphans: { reason: 'replaced', dueAt: now + fleet.params.graceMs, createdAt: now },
       },
-      work.deadline,
+      recordBy(work),
     );
     if (outcome.outcome === 'committed') return 'recorded';
     if (outcome.outcome === 'expired') return 'expired';

@@ -69,7 +69,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
 }
 
 /** Whose fault an error of a copy was. */
-export function explain(error: unknown, source: string): Exclude<CopyOutcome, { outcome: 'copied' }> {
+export function explain(error: unknown, source: string | undefined): Exclude<CopyOutcome, { outcome: 'copied' }> {
   if (error instanceof WrongBytes) return { outcome: 'source-wrong', detail: error.message };
   if (!(error instanceof BackendError)) throw error;
   if (error.kind === 'body') return explain(error.cause, source);

@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.ts';
+
 /** Most parts an object is cut into: S3 allows 10,000, and some room is left. */
 const maxParts = 9000;
 /** Source: S3 quotas, multipart upload. */
@@ -9,6 +11,7 @@ export interface PartRules {
   readonly aboveBytes: number;
   /** The smallest part, but for the last. */
   readonly partBytes: number;
+  readonly clock: Clock;
 }
 
 /** The size of all parts but the last: as small as the number of parts allows, so that parts in flight stay small too. */

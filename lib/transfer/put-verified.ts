@@ -1,6 +1,8 @@
 import { type Body, bodyOf } from '../base/bytes.ts';
 import type { Backend, ObjectHeaders } from '../fleet/backend.ts';
 import { type Mark, markFor, markName } from './mark.ts';
+import type { PartRules } from './parts.ts';
+import { putInParts } from './put-parts.ts';
 import { type Digest, digestOf, type Expected, verifying } from './verify.ts';
 
 export interface StoreRequest {
@@ -12,11 +14,13 @@ export interface StoreRequest {
   readonly mark: Mark;
   /** For messages: what is being read. */
   readonly what: string;
+  /** Without them everything is written at once. */
+  readonly parts?: PartRules;
 }
 
 /** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
 export type StoreOutcome =
-  | { readonly outcome: 'stored'; readonly digest: Digest }
+  | { readonly outcome: 'stored'; readonly digest: Pick<Digest, 'sizeBytes' | 'sha256'> }
   | { readonly outcome: 'wrong'; readonly detail: string };
 
 /**
@@ -24,7 +28,12 @@ export type StoreOutcome =
  * and compared before the last one leaves. Throws `BackendError` (kind `body` when the source failed).
  */
 export async function putVerified(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
-  const { storageKey, expected } = request;
+  const { storageKey, expected, parts } = request;
+  if (parts !== undefined && expected.sizeBytes > parts.aboveBytes) {
+    const { sha256, isProven } = await putInParts(to, request, parts, signal);
+    const sent = { sizeBytes: expected.sizeBytes, sha256 };
+    return isProven ? { outcome: 'stored', digest: sent } : readBack(to, storageKey, sent, signal);
+  }
   let digest: Digest | undefined;
   const { etag } = await to.put(
     {
@@ -43,6 +52,15 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
   const sent = digest ?? (await digestOf(bodyOf(new Uint8Array())));
   // An ETag that is the MD5 of what was sent proves it; any other proves nothing, so the bytes are read back.
   if (etag.replaceAll('"', '') === sent.md5) return { outcome: 'stored', digest: sent };
+  return readBack(to, storageKey, sent, signal);
+}
+
+async function readBack(
+  to: Backend,
+  storageKey: string,
+  sent: Pick<Digest, 'sizeBytes' | 'sha256'>,
+  signal?: AbortSignal,
+): Promise<StoreOutcome> {
   const stored = await digestOf((await to.get(storageKey, {}, signal)).body);
   if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
   return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };

@@ -41,14 +41,19 @@ export async function* verifying(body: Body, expected: Expected, what: string, d
     held = chunk;
   }
   const digest = { sizeBytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
-  if (sizeBytes !== expected.sizeBytes) {
-    throw new WrongBytes(`${what} has ${sizeBytes} bytes; ${expected.sizeBytes} are recorded`);
-  }
-  if (expected.sha256 !== undefined && digest.sha256 !== expected.sha256) {
-    throw new WrongBytes(`${what} has SHA-256 ${digest.sha256}; ${expected.sha256} is recorded`);
-  }
+  compare(digest, expected, what);
   done(digest);
   if (held !== undefined) yield held;
+}
+
+/** Throws `WrongBytes` unless what was seen is what was expected. */
+export function compare(seen: Omit<Digest, 'md5'>, expected: Expected, what: string): void {
+  if (seen.sizeBytes !== expected.sizeBytes) {
+    throw new WrongBytes(`${what} has ${seen.sizeBytes} bytes; ${expected.sizeBytes} are recorded`);
+  }
+  if (expected.sha256 !== undefined && seen.sha256 !== expected.sha256) {
+    throw new WrongBytes(`${what} has SHA-256 ${seen.sha256}; ${expected.sha256} is recorded`);
+  }
 }
 
 /** Reads a body to its end and returns its digest. */

@@ -1,4 +1,4 @@
-import type { Admission } from '../base/admission.ts';
+import type { Admission } from '../../base/admission.ts';
 
 /** A buffer that somebody holds. */
 export interface HeldBuffer {

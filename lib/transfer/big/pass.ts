@@ -1,7 +1,11 @@
-import type { Clock } from '../base/clock.ts';
+import { hash as digestNow } from 'node:crypto';
+import { bodyOf } from '../../base/bytes.ts';
+import type { Clock } from '../../base/clock.ts';
+import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import { lengthOfPart, partCount, rangeOfPart } from './parts.ts';
+import { persistently } from './persistently.ts';
 import type { RunningHash } from './running-hash.ts';
+import type { Ends } from './saved-pass.ts';
 
 /** Going once through the parts of an object, many at a time, while one hash takes them in order. */
 export interface Pass {
@@ -18,8 +22,7 @@ export interface Pass {
   mayBegin(expectedMs: number, isFirst: boolean): boolean;
   /** Fills the buffer with a range. */
   read(range: readonly [number, number], into: Buffer, signal: AbortSignal): Promise<void>;
-  /** Absent when the bytes are only read. */
-  readonly write?: (part: number, bytes: Buffer, signal: AbortSignal) => Promise<void>;
+  readonly write?: NonNullable<Ends['write']>;
   /** All parts up to this one are read, hashed and written; `hashState` is the hash's over exactly these. */
   readonly reached: (partsDone: number, hashState: string) => void;
 }
@@ -71,7 +74,7 @@ async function onePart(pass: Pass, part: number, progress: Progress, signal: Abo
     signal.throwIfAborted();
     const bytes = held.bytes.subarray(0, lengthOfPart(sizeBytes, partSizeBytes, part));
     await pass.read(rangeOfPart(sizeBytes, partSizeBytes, part), bytes, signal);
-    const written = pass.write?.(part, bytes, signal);
+    const written = writePart(pass, part, bytes, signal);
     // Whichever ends last, both are over when the buffer goes back.
     const [hashing, writing] = await Promise.allSettled([progress.hash(part, bytes), written]);
     if (writing.status === 'rejected') throw writing.reason;
@@ -80,6 +83,17 @@ async function onePart(pass: Pass, part: number, progress: Progress, signal: Abo
   } finally {
     held.giveBack();
   }
+}
+
+async function writePart(
+  { write, clock }: Pass,
+  partNumber: number,
+  bytes: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  if (write === undefined) return;
+  const part = { partNumber, sizeBytes: bytes.length, md5: () => digestNow('md5', bytes) };
+  await persistently(clock, signal, () => write({ ...part, body: bodyOf(bytes) }, signal));
 }
 
 interface Progress {

@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.ts';
-import { BackendError, type BackendErrorKind } from '../fleet/backend.ts';
+import type { Clock } from '../../base/clock.ts';
+import { BackendError, type BackendErrorKind } from '../../fleet/backend.ts';
 
 const attempts = 3;
 const firstWaitMs = 500;

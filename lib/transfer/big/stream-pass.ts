@@ -1,13 +1,14 @@
-import type { Body } from '../base/bytes.ts';
-import { lengthOfPart, partCount, rangeOfPart } from './parts.ts';
+import { createHash, type Hash } from 'node:crypto';
+import type { Body } from '../../base/bytes.ts';
+import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import type { Pass } from './pass.ts';
+import type { Ends } from './saved-pass.ts';
 
 /** A pass whose parts are too large to be held in memory: one at a time, each streamed from one end to the other. */
 export interface StreamPass
   extends Pick<Pass, 'clock' | 'sizeBytes' | 'partSizeBytes' | 'partsDone' | 'hash' | 'mayBegin' | 'reached'> {
-  open(range: readonly [number, number], signal: AbortSignal): Promise<Body>;
-  /** Consumes the body; absent when the bytes are only read. */
-  readonly write?: (part: number, sizeBytes: number, body: Body, signal: AbortSignal) => Promise<void>;
+  open: Ends['open'];
+  readonly write?: NonNullable<Ends['write']>;
 }
 
 /** Runs a pass until its end, or until no further part may be begun. Returns the parts done. */
@@ -19,9 +20,11 @@ export async function runStreamPass(pass: StreamPass, signal: AbortSignal): Prom
   while (done < last && pass.mayBegin(expectedMs, done === pass.partsDone)) {
     const startedAt = clock.now();
     const part = done + 1;
-    const body = hashed(await pass.open(rangeOfPart(sizeBytes, partSizeBytes, part), signal), pass.hash);
+    const md5 = createHash('md5');
+    const body = hashed(await pass.open(rangeOfPart(sizeBytes, partSizeBytes, part), signal), [pass.hash, md5]);
+    const described = { partNumber: part, sizeBytes: lengthOfPart(sizeBytes, partSizeBytes, part), body };
     if (pass.write === undefined) for await (const _ of body);
-    else await pass.write(part, lengthOfPart(sizeBytes, partSizeBytes, part), body, signal);
+    else await pass.write({ ...described, md5: () => md5.digest('hex') }, signal);
     done = part;
     pass.reached(done, pass.hash.state());
     expectedMs = (clock.now() - startedAt) * 1.2;
@@ -29,9 +32,9 @@ export async function runStreamPass(pass: StreamPass, signal: AbortSignal): Prom
   return done;
 }
 
-async function* hashed(body: Body, hash: Pass['hash']): Body {
+async function* hashed(body: Body, hashes: readonly (Pass['hash'] | Hash)[]): Body {
   for await (const chunk of body) {
-    hash.update(chunk);
+    for (const hash of hashes) hash.update(chunk);
     yield chunk;
   }
 }

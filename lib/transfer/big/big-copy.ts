@@ -1,0 +1,76 @@
+import type { Clock } from '../../base/clock.ts';
+import { type Backend, BackendError } from '../../fleet/backend.ts';
+import type { ObjectRecord, TransferFields } from '../../store/model.ts';
+import { type CopyOutcome, explain } from '../copy.ts';
+import { finish } from './finish.ts';
+import type { PartBuffers } from './part-buffers.ts';
+import type { Pass } from './pass.ts';
+import type { SaveOutcome } from './saver.ts';
+import { sendAll } from './send.ts';
+
+/**
+ * What became of this turn of a big copy; as for a small one, and:
+ * `stored` the target holds the recorded bytes, verified · `unfinished` there was no time to go on: progress is kept ·
+ * `taken` another tick goes on with it · `upload-gone` the target knows the upload no more, or not as we left it: begin
+ * anew · `wrong-digest` every part was sent, and they are not what is recorded.
+ */
+export type BigCopyOutcome =
+  | Exclude<CopyOutcome, { outcome: 'copied' }>
+  | { readonly outcome: 'stored'; readonly sha256: string }
+  | { readonly outcome: 'unfinished' }
+  | { readonly outcome: 'taken' }
+  | { readonly outcome: 'upload-gone' }
+  | { readonly outcome: 'wrong-digest'; readonly detail: string };
+
+/** One turn at a copy of an object in parts. */
+export interface BigCopy {
+  readonly clock: Clock;
+  readonly object: ObjectRecord;
+  /** Null when everything is sent, and only its end is missing. */
+  readonly from: Backend | null;
+  readonly to: Backend;
+  /** At the target. */
+  readonly storageKey: string;
+  readonly fleetId: string;
+  /** As it was last left; always the latest. */
+  progress: TransferFields;
+  /** True when it is sure to end in this turn: then its hash is the fast one, which could not go on in another. */
+  readonly endsInThisTurn: boolean;
+  /** Parts on their way at a time. */
+  readonly width: number;
+  readonly buffers: PartBuffers;
+  readonly mayBegin: Pass['mayBegin'];
+  readonly save: (progress: TransferFields) => Promise<SaveOutcome>;
+}
+
+/**
+ * Goes on with a copy in parts where it was left: ranged reads of the source into parts of one upload, many at a time, with
+ * one SHA-256 over all of them in order, which is compared with the record before the upload is completed. Progress is
+ * saved as it is made, so that whoever goes on after a crash reads nothing twice but what was on its way. Records nothing.
+ */
+export async function copyInParts(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome> {
+  try {
+    if (job.progress.sha256 === undefined) {
+      if (job.from === null) throw new Error(`A copy of "${job.object.key}" to "${job.to.name}" has no source`);
+      const ended = await sendAll(job, job.from, signal);
+      if (ended !== null) return ended;
+    }
+    return await finish(job, signal);
+  } catch (error) {
+    if (error instanceof TakenError) return { outcome: 'taken' };
+    if (signal.aborted) return { outcome: 'unfinished' };
+    const isGone = error instanceof BackendError && error.kind === 'no-upload' && error.backend === job.to.name;
+    return isGone ? { outcome: 'upload-gone' } : explain(error, job.from?.name);
+  }
+}
+
+/** Another tick goes on with this copy. */
+export class TakenError extends Error {
+  override readonly name = 'TakenError';
+}
+
+/** Changes the progress and writes it down, now. */
+export async function keep(job: BigCopy, change: Partial<TransferFields>): Promise<void> {
+  job.progress = { ...job.progress, ...change };
+  if ((await job.save(job.progress)) === 'taken') throw new TakenError();
+}

@@ -1,0 +1,80 @@
+import type { Body } from '../../base/bytes.ts';
+import { BackendError } from '../../fleet/backend.ts';
+import { partCount } from '../parts.ts';
+import { type BigCopy, TakenError } from './big-copy.ts';
+import { runPass } from './pass.ts';
+import { persistently } from './persistently.ts';
+import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts';
+import { createSaver } from './saver.ts';
+import { runStreamPass } from './stream-pass.ts';
+
+/** What a pass does with the bytes of a part. `body` may be consumed once. */
+export interface Ends {
+  /** Whose bytes are read. */
+  readonly source: string;
+  open(range: readonly [number, number], signal: AbortSignal): Promise<Body>;
+  /** Writes a part; `md5` is known once the body was consumed. Absent when bytes are only read. */
+  readonly write?: (
+    part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
+    signal: AbortSignal,
+  ) => Promise<void>;
+}
+
+/** The hash over the parts done; null when what was kept of it cannot be read. */
+export async function hashOf(job: BigCopy): Promise<RunningHash | null> {
+  const { partsDone, hashState } = job.progress;
+  if (hashState === '' && partsDone > 0) return null;
+  return hashState === '' && job.endsInThisTurn ? nativeHash() : resumableHash(hashState);
+}
+
+/**
+ * Goes on through the parts and saves how far it came, whatever ends it. True at the end of the last part. Throws
+ * `TakenError` when the copy has passed to another tick.
+ */
+export async function passOnce(job: BigCopy, hash: RunningHash, ends: Ends, signal: AbortSignal): Promise<boolean> {
+  const { clock, object, buffers, width } = job;
+  const { partSizeBytes, partsDone } = job.progress;
+  const saver = createSaver(job.save);
+  const common = {
+    clock,
+    sizeBytes: object.sizeBytes,
+    partSizeBytes,
+    partsDone,
+    hash,
+    mayBegin: (expectedMs: number, isFirst: boolean) => !saver.isTaken() && job.mayBegin(expectedMs, isFirst),
+    reached(done: number, hashState: string) {
+      // Without its hash no progress could be gone on from.
+      if (hashState === '') return;
+      const { failedLeg: _before, ...progress } = job.progress;
+      job.progress = { ...progress, partsDone: done, hashState };
+      saver.note(job.progress);
+    },
+  };
+  const { open, write, source } = ends;
+  const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
+    persistently(clock, cancel, async () => fill(into, await open(range, cancel), source));
+  const run = buffers.holds(partSizeBytes)
+    ? runPass({ ...common, width, buffers, read, ...(write && { write }) }, signal)
+    : runStreamPass({ ...common, open, ...(write && { write }) }, signal);
+  const [ran] = await Promise.allSettled([run]);
+  if (!(await saver.flush())) throw new TakenError();
+  if (ran.status === 'rejected') throw ran.reason;
+  if (ran.value === partCount(object.sizeBytes, partSizeBytes)) return true;
+  // What the fast hash knows cannot be kept: the next turn begins again, with one that can.
+  if (hash.state() === '') job.progress = { ...job.progress, hashState: (await resumableHash(''))!.state() };
+  return false;
+}
+
+async function fill(into: Buffer, body: Body, backend: string): Promise<void> {
+  let at = 0;
+  for await (const chunk of body) {
+    if (at + chunk.length > into.length) throw badRead('unsupported', backend, 'more bytes came than were asked for');
+    into.set(chunk, at);
+    at += chunk.length;
+  }
+  if (at < into.length) throw badRead('truncated', backend, `${at} of ${into.length} bytes came`);
+}
+
+function badRead(kind: 'unsupported' | 'truncated', backend: string, whatIsSo: string): BackendError {
+  return new BackendError(kind, backend, `Cannot read a part of an object on "${backend}": ${whatIsSo}`);
+}
