@@ -1,5 +1,6 @@
 import { parameterPrefix, type WorkerName, workerNames } from '../lib/config/parameters.ts';
 import { ConfigError } from '../lib/config/problems.ts';
+import { alarmNames } from './alarm-names.ts';
 
 /** What one worker's Lambda function gets. Its schedule and parts are tuning parameters. */
 interface WorkerSize {
@@ -39,6 +40,9 @@ const oneOf =
   (value: string) =>
     values.includes(value) || values.join(' or ');
 const anything = () => true as const;
+const alarms = (value: string) =>
+  list(value).every((name) => name === 'all' || (alarmNames as readonly string[]).includes(name)) ||
+  `"all" or of ${alarmNames.join(', ')}`;
 const list = (value: string) =>
   value
     .split(',')
@@ -117,7 +121,7 @@ export const options: Readonly<Record<string, Option>> = {
     about: 'Where alarms are mailed; empty: only to the SNS topic',
     allows: (value) => value === '' || /^[^@\s,]+@[^@\s,]+\.[^@\s,]+$/.test(value) || 'one e-mail address',
   },
-  HOLDFAST_ALARMS_OFF: { default: '', about: 'Alarms left out, by comma; "all" for every one', allows: anything },
+  HOLDFAST_ALARMS_OFF: { default: '', about: 'Alarms left out, by comma; "all" for every one', allows: alarms },
   HOLDFAST_ALARM_REPLICATION_LAG_SECONDS: {
     default: '900',
     about: 'Objective: how long an object may wait for its last copy',

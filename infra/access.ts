@@ -1,0 +1,180 @@
+import { ArnFormat, Stack } from 'aws-cdk-lib';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
+import type { WorkerName } from '../lib/config/parameters.ts';
+import type { FleetTables } from './tables.ts';
+import { isOnAws, type Plan } from './validate.ts';
+
+/** A function that may touch the fleet: a worker, or the one that applies the fleet file. */
+export type Actor = WorkerName | 'apply';
+
+type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonly string[]>>>;
+
+/** What every tick does: reads the fleet, holds its lease, reports health and usage, tidies the ledger. */
+const everyTick = ['Query', 'BatchGetItem', 'PutItem', 'UpdateItem', 'DeleteItem'];
+
+interface Access {
+  readonly tables: TableUse;
+  /** Indexes it queries. */
+  readonly indexes: readonly ('by-placement' | 'by-key' | 'due')[];
+  /** What it does with the bytes on AWS backends, besides reading them. */
+  readonly bytes: 'read' | 'write' | 'delete' | 'own-keys';
+}
+
+/** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
+export const access: Readonly<Record<Actor, Access>> = {
+  replicator: {
+    tables: {
+      objects: ['BatchGetItem', 'PutItem'],
+      queue: ['BatchGetItem', 'PutItem', 'DeleteItem'],
+      control: everyTick,
+    },
+    indexes: ['by-placement', 'due'],
+    bytes: 'write',
+  },
+  'over-replication-cleaner': {
+    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem'], control: everyTick },
+    indexes: ['by-placement'],
+    bytes: 'read',
+  },
+  rebalancer: {
+    tables: {
+      objects: ['BatchGetItem', 'PutItem'],
+      queue: ['BatchGetItem', 'PutItem', 'DeleteItem'],
+      control: everyTick,
+    },
+    indexes: ['by-placement', 'due'],
+    bytes: 'write',
+  },
+  'cleanup-queue': {
+    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem', 'DeleteItem'], control: everyTick },
+    indexes: ['due'],
+    bytes: 'delete',
+  },
+  'pending-reaper': {
+    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem', 'DeleteItem'], control: everyTick },
+    indexes: ['due'],
+    bytes: 'read',
+  },
+  scrubber: {
+    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem'], control: everyTick },
+    indexes: ['by-key'],
+    bytes: 'read',
+  },
+  reconciler: {
+    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['BatchGetItem', 'PutItem'], control: everyTick },
+    indexes: ['by-key'],
+    bytes: 'read',
+  },
+  apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: [], bytes: 'own-keys' },
+};
+
+const indexHome = { 'by-placement': 'objects', 'by-key': 'objects', due: 'queue' } as const;
+
+/** The statements of one function's role, least first. */
+export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): PolicyStatement[] {
+  const { file, deployment } = plan;
+  const { bytes } = access[actor];
+  const secrets = secretsOf(actor, file.backends);
+  const buckets = file.backends.filter(isOnAws);
+  return [
+    ...tableStatements(actor, tables),
+    ...(secrets.length > 0 ? [statement('Secrets', ['secretsmanager:GetSecretValue'], secrets)] : []),
+    ...bucketStatements(bytes, buckets, tables),
+    ...(deployment.kmsKeyArns.length > 0 && (secrets.length > 0 || buckets.length > 0)
+      ? [
+          statement(
+            'Keys',
+            bytes === 'write' || bytes === 'own-keys' ? ['kms:Decrypt', 'kms:GenerateDataKey'] : ['kms:Decrypt'],
+            deployment.kmsKeyArns,
+          ),
+        ]
+      : []),
+  ];
+}
+
+function tableStatements(actor: Actor, tables: FleetTables): PolicyStatement[] {
+  const { tables: uses, indexes } = access[actor];
+  const byTable = Object.entries(uses).map(([name, actions]) =>
+    statement(
+      titled(name),
+      actions.map((action) => `dynamodb:${action}`),
+      [tables[name as keyof TableUse].tableArn],
+    ),
+  );
+  // Which tables these are is part of what an owner object says.
+  const identity = statement('Identity', ['dynamodb:DescribeTable'], [tables.objects.tableArn]);
+  const indexArns = indexes.map((index) => `${tables[indexHome[index]].tableArn}/index/${index}`);
+  return [...byTable, identity, ...(indexArns.length > 0 ? [statement('Indexes', ['dynamodb:Query'], indexArns)] : [])];
+}
+
+/** Only what deletes reads `deleteCredentials`; it reads the others too, since it also asks for owners and verifies. */
+function secretsOf(actor: Actor, backends: readonly BackendConfig[]): string[] {
+  const arnOf = (credentials: CredentialsConfig | undefined) =>
+    typeof credentials === 'object' && 'secretArn' in credentials ? [credentials.secretArn] : [];
+  const mayDelete = ['delete', 'own-keys'].includes(access[actor].bytes);
+  const arns = backends.flatMap(({ credentials, deleteCredentials }) => [
+    ...arnOf(credentials),
+    ...(mayDelete ? arnOf(deleteCredentials) : []),
+  ]);
+  return [...new Set(arns)].sort();
+}
+
+/**
+ * Bucket by bucket, prefix by prefix: what a function does by its own role. It deletes only if it is the one hand that
+ * deletes, or `apply` on Holdfast's own keys.
+ */
+function bucketStatements(
+  bytes: Access['bytes'],
+  backends: readonly BackendConfig[],
+  scope: FleetTables,
+): PolicyStatement[] {
+  const ours = backends.filter(({ credentials }) => credentials === 'role');
+  const oursToDelete = backends.filter((b) => (b.deleteCredentials ?? b.credentials) === 'role');
+  const below = bytes === 'own-keys' ? '.holdfast/' : '';
+  const at = (group: readonly BackendConfig[]) =>
+    group.map(({ bucket, prefix }) => s3Arn(scope, `${bucket}/${prefix}${below}*`));
+  const inside = (sid: string, actions: string[], group: readonly BackendConfig[]) => {
+    const byPrefix = Map.groupBy(group, ({ prefix }) => prefix + below);
+    return [...byPrefix].map(([prefix, same], i) => {
+      const buckets = same.map(({ bucket }) => s3Arn(scope, bucket));
+      const made = statement(`${sid}${i === 0 ? '' : i + 1}`, actions, buckets);
+      // A HEAD names no prefix, and is answered 404 instead of 403 only to who may list.
+      if (prefix !== '') made.addCondition('StringLikeIfExists', { 's3:prefix': `${prefix}*` });
+      return made;
+    });
+  };
+  const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
+  const writes = [
+    statement('Write', ['s3:PutObject', 's3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
+    ...(bytes === 'write' ? inside('Uploads', ['s3:ListBucketMultipartUploads'], ours) : []),
+  ];
+  const deletes = [
+    statement('Delete', ['s3:DeleteObject', 's3:DeleteObjectVersion', 's3:AbortMultipartUpload'], at(oursToDelete)),
+    ...inside('Versions', ['s3:ListBucketVersions', 's3:ListBucketMultipartUploads'], oursToDelete),
+  ];
+  const all = [
+    ...reads,
+    ...(bytes === 'write' || bytes === 'own-keys' ? writes : []),
+    ...(bytes === 'delete' || bytes === 'own-keys' ? deletes : []),
+  ];
+  return all.filter(({ resources }) => resources.length > 0);
+}
+
+function s3Arn(scope: FleetTables, resource: string): string {
+  return Stack.of(scope).formatArn({
+    service: 's3',
+    region: '',
+    account: '',
+    resource,
+    arnFormat: ArnFormat.NO_RESOURCE_NAME,
+  });
+}
+
+function statement(sid: string, actions: readonly string[], resources: readonly string[]): PolicyStatement {
+  return new PolicyStatement({ sid, actions: [...actions], resources: [...resources] });
+}
+
+function titled(name: string): string {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}

@@ -1,0 +1,282 @@
+import { Annotations, Duration, Stack } from 'aws-cdk-lib';
+import {
+  Alarm,
+  ComparisonOperator,
+  type IMetric,
+  MathExpression,
+  Metric,
+  Stats,
+  TreatMissingData,
+} from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import { scheduleMs } from '../lib/config/parameters.ts';
+import type { AlarmName } from './alarm-names.ts';
+import { backendMetric, fleetMetric } from './fleet-metrics.ts';
+import type { ScheduledWorker } from './scheduled-worker.ts';
+import type { FleetTables } from './tables.ts';
+import type { Plan } from './validate.ts';
+
+export interface FleetAlarmsProps {
+  readonly plan: Plan;
+  readonly tables: FleetTables;
+  readonly workers: readonly ScheduledWorker[];
+  readonly deadLetters: Queue;
+}
+
+/** One alarm: it rings when the metric is above (or, for `below`, under) the threshold in every one of its periods. */
+interface AlarmRule {
+  readonly name: AlarmName;
+  /** Tells it from others of the same name, e.g. the worker. */
+  readonly of?: string;
+  readonly says: string;
+  readonly metric: IMetric;
+  /** How many metrics it is charged for [1]. */
+  readonly metrics?: number;
+  readonly above?: number;
+  readonly below?: number;
+  readonly periods?: number;
+  /** What no data means: as before for what is a state, fine for what is only told when it happens. */
+  readonly missing: TreatMissingData;
+}
+
+const fiveMinutes = 300;
+const hour = 3600;
+const day = 86_400;
+/** List price of an alarm for each of its metrics, USD a month; the first ten of an account are free. */
+const alarmUsd = 0.1;
+const freeAlarms = 10;
+
+/** Every alarm of a fleet, each with its section of the runbook, and the topic that they are sent to. */
+export class FleetAlarms extends Construct {
+  readonly topic: Topic;
+  /** In words. */
+  readonly cost: string;
+
+  constructor(scope: Construct, id: string, props: FleetAlarmsProps) {
+    super(scope, id);
+    const { deployment } = props.plan;
+    this.topic = this.createTopic(deployment.alarmEmail);
+    const isOff = (name: string) => deployment.alarmsOff.includes(name) || deployment.alarmsOff.includes('all');
+    const rules = [...workerRules(this, props.workers), ...fleetRules(props), ...tableRules(props.tables)];
+    const kept = rules.filter(({ name }) => !isOff(name));
+    for (const rule of kept) this.add(rule, deployment.stackName);
+    const charged = kept.reduce((sum, { metrics = 1 }) => sum + metrics, 0);
+    const usd = (Math.max(0, charged - freeAlarms) * alarmUsd).toFixed(2);
+    this.cost = `${charged} alarm metrics, the first ${freeAlarms} of an account free: USD ${usd} a month`;
+  }
+
+  private createTopic(email: string): Topic {
+    const topic = new Topic(this, 'Topic', { enforceSSL: true });
+    // Stated once there is a policy at all: CloudWatch of this account may publish.
+    topic.addToResourcePolicy(
+      new PolicyStatement({
+        principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
+        actions: ['sns:Publish'],
+        resources: [topic.topicArn],
+        conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+      }),
+    );
+    if (email !== '') topic.addSubscription(new EmailSubscription(email));
+    return topic;
+  }
+
+  private add({ name, of, says, metric, above, below, periods = 1, missing }: AlarmRule, stackName: string): void {
+    const title = of === undefined ? name : `${name}-${of}`;
+    const alarm = new Alarm(this, title, {
+      alarmName: `${stackName}-${title}`,
+      alarmDescription: `${says}. Runbook: docs/runbook.md#${name}`,
+      metric,
+      threshold: above ?? below!,
+      comparisonOperator:
+        above === undefined ? ComparisonOperator.LESS_THAN_THRESHOLD : ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: periods,
+      treatMissingData: missing,
+    });
+    const action = new SnsAction(this.topic);
+    alarm.addAlarmAction(action);
+    alarm.addOkAction(action);
+  }
+}
+
+/** Lambda's own metrics, which cost nothing. */
+function workerRules(scope: Construct, workers: readonly ScheduledWorker[]): AlarmRule[] {
+  return workers.flatMap(({ worker, function: { lambda }, tuning }): AlarmRule[] => {
+    const periodSeconds = tuning.schedule.startsWith('rate(') ? scheduleMs(tuning.schedule)! / 1000 : day;
+    const errorPeriod = Math.min(Math.max(fiveMinutes, periodSeconds), day);
+    const failing: AlarmRule = {
+      name: 'worker-failing',
+      of: worker,
+      says: `The ${worker} ends as failed or error`,
+      metric: lambda.metricErrors({ period: Duration.seconds(errorPeriod), statistic: Stats.SUM }),
+      above: 0,
+      periods: errorPeriod < hour ? 3 : 1,
+      missing: TreatMissingData.NOT_BREACHING,
+    };
+    if (!tuning.enabled) return [failing];
+    // Alarms look back at most a week, and at most a day in periods under an hour.
+    const silence = Math.max(3 * periodSeconds, 900);
+    const period = Math.min(silence, day);
+    const periods = Math.ceil(silence / period);
+    if (periods > 7) {
+      Annotations.of(scope).addWarningV2(
+        `holdfast:silence-${worker}`,
+        `The ${worker} runs at ${tuning.schedule}: too rarely for an alarm on its silence`,
+      );
+      return [failing];
+    }
+    const notRunning: AlarmRule = {
+      name: 'worker-not-running',
+      of: worker,
+      says: `The ${worker} has not run for ${Math.round(silence / 60)} minutes`,
+      metric: lambda.metricInvocations({ period: Duration.seconds(period), statistic: Stats.SUM }),
+      below: 1,
+      periods,
+      missing: TreatMissingData.BREACHING,
+    };
+    return [failing, notRunning];
+  });
+}
+
+function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule[] {
+  const { deployment, parameters, file } = plan;
+  const fleet = (name: Parameters<typeof fleetMetric>[1], period = fiveMinutes, statistic = Stats.MAXIMUM) =>
+    fleetMetric(deployment.stackName, name, period, statistic);
+  const backend = (name: Parameters<typeof backendMetric>[1], of: string, statistic: string) =>
+    backendMetric(deployment.stackName, name, of, fiveMinutes, statistic);
+  const periodOf = (worker: string) => scheduleMs(workers.find((w) => w.worker === worker)!.tuning.schedule)! / 1000;
+  // Two periods of the replicator: in each window at least one tick has told.
+  const replication = Math.min(Math.max(2 * fiveMinutes, 2 * periodOf('replicator')), day);
+  const lap = Math.min(Math.max(hour, 2 * periodOf('scrubber')), day);
+  const lag = new MathExpression({
+    expression: 'MAX([FILL(lag, 0), FILL(oldest, 0)])',
+    usingMetrics: {
+      lag: fleet('ReplicationLagSeconds', replication),
+      oldest: fleet('OldestUnderReplicatedSeconds', replication),
+    },
+    period: Duration.seconds(replication),
+    label: 'Replication lag',
+  });
+  const atRisk = new MathExpression({
+    expression: `IF(FILL(oldest, 0) > ${deployment.lagSeconds}, FILL(risk, 0), 0)`,
+    usingMetrics: { risk: fleet('AtRisk', replication), oldest: fleet('OldestUnderReplicatedSeconds', replication) },
+    period: Duration.seconds(replication),
+    label: 'Objects at risk',
+  });
+  const state = TreatMissingData.IGNORE;
+  const event = TreatMissingData.NOT_BREACHING;
+  const lapSeconds = Math.round(parameters.scrubberLapDays * day * 1.1);
+  return [
+    { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
+    {
+      name: 'dead-letters',
+      says: 'Deletions that were given up',
+      metric: fleet('DeadLetters'),
+      above: 0,
+      missing: state,
+    },
+    {
+      name: 'queue-age',
+      says: `A queue item is overdue by more than ${deployment.queueAgeSeconds} s`,
+      metric: fleet('QueueOldestSeconds'),
+      above: deployment.queueAgeSeconds,
+      missing: event,
+    },
+    ...file.backends.map(
+      ({ name }): AlarmRule => ({
+        name: 'breaker-open',
+        of: name,
+        says: `Backend ${name} has not been reachable for ${deployment.breakerOpenSeconds} s`,
+        metric: backend('BreakerOpen', name, Stats.MINIMUM),
+        above: 0,
+        periods: Math.ceil(deployment.breakerOpenSeconds / fiveMinutes),
+        missing: state,
+      }),
+    ),
+    ...file.backends
+      .filter(({ quotaBytes }) => quotaBytes > 0)
+      .map(
+        ({ name }): AlarmRule => ({
+          name: 'quota',
+          of: name,
+          says: `Backend ${name} is fuller than ${Math.round(deployment.usedRatio * 100)} % of its quota`,
+          metric: backend('UsedRatio', name, Stats.MAXIMUM),
+          above: deployment.usedRatio,
+          missing: state,
+        }),
+      ),
+    {
+      name: 'replication-lag',
+      says: `An object has waited more than ${deployment.lagSeconds} s for its last copy`,
+      metric: lag,
+      metrics: 2,
+      above: deployment.lagSeconds,
+      missing: event,
+    },
+    {
+      name: 'at-risk',
+      says: `Objects with a single counted copy left wait longer than ${deployment.lagSeconds} s for another`,
+      metric: atRisk,
+      metrics: 2,
+      above: 0,
+      missing: event,
+    },
+    {
+      name: 'lap-overdue',
+      says: `A copy has not been verified for more than ${parameters.scrubberLapDays} days and a tenth`,
+      metric: fleet('OldestUnverifiedSeconds', lap),
+      above: lapSeconds,
+      missing: event,
+    },
+    {
+      name: 'brake',
+      says: 'Too many copies seem missing or wrong: removals have stopped',
+      metric: fleet('Braked'),
+      above: 0,
+      missing: event,
+    },
+    {
+      name: 'schedule-dead-letters',
+      says: 'EventBridge Scheduler could not deliver an event',
+      metric: deadLetters.metricApproximateNumberOfMessagesVisible({
+        period: Duration.seconds(fiveMinutes),
+        statistic: Stats.MAXIMUM,
+      }),
+      above: 0,
+      missing: event,
+    },
+  ];
+}
+
+/** A throttled index throttles the writes of its table, so the tables' own metrics tell. */
+function tableRules(tables: FleetTables): AlarmRule[] {
+  return (['objects', 'queue', 'control'] as const).map((id): AlarmRule => {
+    const events = (metricName: string) =>
+      new Metric({
+        namespace: 'AWS/DynamoDB',
+        metricName,
+        dimensionsMap: { TableName: tables[id].tableName },
+        statistic: Stats.SUM,
+        period: Duration.seconds(fiveMinutes),
+      });
+    return {
+      name: 'throttles',
+      of: id,
+      says: `DynamoDB throttles the ${id} table`,
+      metric: new MathExpression({
+        expression: 'FILL(reads, 0) + FILL(writes, 0)',
+        usingMetrics: { reads: events('ReadThrottleEvents'), writes: events('WriteThrottleEvents') },
+        period: Duration.seconds(fiveMinutes),
+        label: 'Throttled requests',
+      }),
+      metrics: 2,
+      above: 0,
+      periods: 3,
+      missing: TreatMissingData.NOT_BREACHING,
+    };
+  });
+}

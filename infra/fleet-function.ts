@@ -1,0 +1,92 @@
+import { Duration, RemovalPolicy, Validations } from 'aws-cdk-lib';
+import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { LogGroup } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { type Actor, statementsFor } from './access.ts';
+import type { FleetTables } from './tables.ts';
+import type { Plan } from './validate.ts';
+
+export interface FleetFunctionProps {
+  readonly actor: Actor;
+  readonly plan: Plan;
+  readonly tables: FleetTables;
+  readonly code: Code;
+  readonly timeoutSeconds: number;
+  readonly memoryMb: number;
+  /** Asynchronous events older than this are dropped. */
+  readonly maxEventAgeSeconds?: number;
+  readonly concurrency?: number;
+}
+
+/** A Lambda function with a role and a log group of its own. It never runs twice for one event. */
+export class FleetFunction extends Construct {
+  readonly lambda: LambdaFunction;
+  readonly logGroup: LogGroup;
+
+  constructor(scope: Construct, id: string, props: FleetFunctionProps) {
+    super(scope, id);
+    const { actor, plan, tables } = props;
+    const { deployment } = plan;
+    const functionName = `${deployment.stackName}-${actor}`;
+    this.logGroup = new LogGroup(this, 'Logs', {
+      logGroupName: `/aws/lambda/${functionName}`,
+      retention: deployment.logRetentionDays,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const statements = [
+      new PolicyStatement({
+        sid: 'Logs',
+        effect: Effect.ALLOW,
+        actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+        resources: [this.logGroup.logGroupArn],
+      }),
+      ...statementsFor(actor, plan, tables),
+    ];
+    const role = new Role(this, 'Role', {
+      assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
+      inlinePolicies: { access: new PolicyDocument({ statements }) },
+    });
+    acknowledgeWildcards(role, statements);
+    this.lambda = new LambdaFunction(this, 'Function', {
+      functionName,
+      role,
+      code: props.code,
+      handler: 'index.handler',
+      runtime: Runtime.NODEJS_24_X,
+      architecture: Architecture.ARM_64,
+      timeout: Duration.seconds(props.timeoutSeconds),
+      memorySize: props.memoryMb,
+      logGroup: this.logGroup,
+      retryAttempts: 0,
+      maxEventAge: Duration.seconds(props.maxEventAgeSeconds ?? 60),
+      ...(props.concurrency === undefined ? {} : { reservedConcurrentExecutions: props.concurrency }),
+      environment: environmentOf(plan),
+    });
+  }
+}
+
+/** Given parameters only: what is not here has the default that the code itself knows. */
+function environmentOf({ tuning, parameters, deployment }: Plan): Record<string, string> {
+  return {
+    ...tuning,
+    OBJECTS_TABLE: parameters.tables.objects,
+    QUEUE_TABLE: parameters.tables.queue,
+    CONTROL_TABLE: parameters.tables.control,
+    HOLDFAST_LOG: deployment.logLevel,
+    POWERTOOLS_SERVICE_NAME: deployment.stackName,
+    NODE_OPTIONS: '--enable-source-maps',
+  };
+}
+
+/** The keys of a bucket below a prefix can only be named with a wildcard. */
+function acknowledgeWildcards(role: Role, statements: readonly PolicyStatement[]): void {
+  const keys = new Set(statements.flatMap(({ resources }) => resources).filter((resource) => resource.endsWith('*')));
+  for (const arn of keys) {
+    const id = `AwsSolutions-IAM5[Resource::${arn.replace(/\$\{Token\[AWS\.Partition\.\d+\]\}/, '<AWS::Partition>')}]`;
+    Validations.of(role).acknowledge({
+      id,
+      reason: 'Objects are named by key: every key below the prefix of this backend, in this bucket alone',
+    });
+  }
+}
