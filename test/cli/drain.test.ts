@@ -1,0 +1,36 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type CliLab, startCli } from './kit.ts';
+
+let lab: CliLab;
+
+beforeAll(async () => {
+  lab = await startCli({ backends: 3 });
+  await lab.json(['init']);
+});
+afterAll(() => lab.close());
+
+test('drain moves everything off a backend, says how far it has come, and undrain ends it', async () => {
+  await lab.holdfast.put('k', 'content');
+  await lab.json(['tick', 'replicator']);
+
+  const begun = await lab.json(['drain', 'local-1']);
+  await lab.json(['tick', 'replicator']);
+  await lab.json(['tick', 'over-replication-cleaner']);
+  const moved = await lab.json<{ copies: { backend: string }[] }>(['locate', 'k']);
+  const waiting = await lab.json(['drain', 'local-1']);
+  const ended = await lab.json(['undrain', 'local-1']);
+  const again = await lab.json(['undrain', 'local-1']);
+
+  expect(begun).toMatchObject({ backend: 'local-1', outcome: 'draining', copies: { objects: 1 } });
+  expect(moved.copies.map(({ backend }) => backend)).toEqual(['local-2', 'local-3']);
+  expect(waiting).toMatchObject({ outcome: 'draining', copies: { objects: 0 }, queue: { cleanup: { objects: 1 } } });
+  expect([ended.outcome, again.outcome]).toEqual(['undrained', 'not-draining']);
+});
+
+test('an unknown backend is a mistake on the command line, and forgetting one in use is refused', async () => {
+  const unknown = await lab.run(['drain', 'nowhere']);
+  const inUse = await lab.run(['forget', 'local-2']);
+
+  expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('there are local-1, local-2, local-3')]);
+  expect([inUse.code, inUse.stderr]).toEqual([1, expect.stringContaining('it is in the fleet file')]);
+});
