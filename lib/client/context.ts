@@ -6,10 +6,10 @@ import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
 import { createMeter, type Meter } from '../fleet/meter.ts';
 import { internalPrefix, readOwnership } from '../fleet/owner.ts';
+import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import type { Keyring } from '../transfer/keyring.ts';
-import { type Committer, createCommitter } from './committer.ts';
 import { HoldfastError } from './error.ts';
 
 /** What a client needs from the process it runs in. */

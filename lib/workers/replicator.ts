@@ -4,6 +4,7 @@ import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { isOutage } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
+import { type Committer, createCommitter } from '../store/committer.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
@@ -51,6 +52,7 @@ interface Turn {
   /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
   readonly planned: Map<string, number>;
   readonly seen: Set<string>;
+  readonly committer: Committer;
 }
 
 async function begin(tick: Tick): Promise<Round> {
@@ -64,6 +66,7 @@ async function begin(tick: Tick): Promise<Round> {
     failedTargets: new Set(),
     planned: new Map(),
     seen: new Set(),
+    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 2 }),
   };
   return () => replicateBatch(turn);
 }
@@ -99,8 +102,8 @@ async function replicateBatch(turn: Turn): Promise<'more' | 'done'> {
     if (tick.dryRun) attempt.reason = 'dry-run';
     else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
     else await replicateOne(turn, attempt);
+    await record(turn, attempt);
   });
-  await record(tick, attempts);
   for (const { object, suspects } of attempts) {
     for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
   }
@@ -110,7 +113,7 @@ async function replicateBatch(turn: Turn): Promise<'more' | 'done'> {
   return found.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
 }
 
-/** Makes the copies one object lacks. Records nothing: `record` does, for the whole batch. */
+/** Makes the copies one object lacks. Records nothing: `record` does. */
 async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   const { tick } = turn;
   const { object } = attempt;
@@ -250,29 +253,29 @@ function judge(
   }
 }
 
-/** Records the copies of a batch, and condemns what could not be recorded. */
-async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
-  const made = attempts.filter((a) => Object.keys(a.made).length > 0);
-  const outcomes = await tick.commit(made.map((a) => swapFor(tick, a)));
-  for (const [i, outcome] of outcomes.entries()) {
-    const attempt = made[i]!;
-    if (outcome.outcome === 'committed') {
-      for (const [backend, copyId] of Object.entries(attempt.made)) {
-        tick.audit('Copy recorded', { key: attempt.object.key, backend, copyId, reason: 'under-replicated' });
-      }
-      continue;
-    }
+/**
+ * Records an object's copies, together with those of others that are ready in the same moment, and condemns what could not be
+ * recorded. Until then the object keeps its place in the pool: a crash leaves no more unrecorded objects than were in work.
+ */
+async function record(turn: Turn, attempt: Attempt): Promise<void> {
+  const { tick } = turn;
+  const { object, made, strays } = attempt;
+  if (Object.keys(made).length > 0) {
+    const { outcome } = await turn.committer.commit(swapFor(tick, attempt), tick.deadline.commitUntil);
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
-    const isKnown = outcome.outcome === 'lost' || outcome.outcome === 'no-room';
-    end(attempt, isKnown ? 'skipped' : 'failed', outcome.outcome);
-    if (!isKnown) continue;
-    for (const [backend, copyId] of Object.entries(attempt.made))
-      attempt.strays.push({ backend, copyId, reason: outcome.outcome });
+    const isKnown = outcome === 'lost' || outcome === 'no-room';
+    if (outcome !== 'committed') end(attempt, isKnown ? 'skipped' : 'failed', outcome);
+    for (const [backend, copyId] of Object.entries(made)) {
+      if (outcome === 'committed')
+        tick.audit('Copy recorded', { key: object.key, backend, copyId, reason: 'under-replicated' });
+      if (isKnown) strays.push({ backend, copyId, reason: outcome });
+    }
   }
-  await condemnStrays(
-    tick,
-    attempts.flatMap(({ object, strays }) => strays.map((stray) => ({ object, ...stray }))),
-  );
+  if (strays.length > 0)
+    await condemnStrays(
+      tick,
+      strays.map((stray) => ({ object, ...stray })),
+    );
 }
 
 function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {

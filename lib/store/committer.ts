@@ -1,15 +1,10 @@
-import { type CommitDeps, commit, type Outcome } from '../store/commit.ts';
-import type { Swap } from '../store/swap.ts';
+import { type CommitDeps, commit, type Outcome } from './commit.ts';
+import type { Swap } from './swap.ts';
 
-/** Groups the swaps of one process: what arrives while transactions are out goes together into the next. */
+/** Groups swaps of many callers: what arrives while transactions are out goes together into the next. */
 export interface Committer {
   commit(swap: Swap, deadline: number): Promise<Outcome>;
 }
-
-/** Swaps in one group: with intents and orphans, about a transaction's worth. */
-const groupSize = 40;
-/** Transactions of one process that may be out at once. */
-const width = 4;
 
 interface Waiting {
   readonly swap: Swap;
@@ -18,7 +13,15 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export function createCommitter(deps: () => CommitDeps): Committer {
+export interface CommitterOptions {
+  /** Swaps in one group: with intents and orphans, about a transaction's worth [40]. */
+  readonly groupSize?: number;
+  /** Groups that may be out at once [4]. */
+  readonly width?: number;
+}
+
+export function createCommitter(deps: () => CommitDeps, options: CommitterOptions = {}): Committer {
+  const { groupSize = 40, width = 4 } = options;
   let waiting: Waiting[] = [];
   let out = 0;
   const pump = async (): Promise<void> => {
