@@ -5,6 +5,7 @@ import { BackendError, type DeleteOutcome } from '../fleet/backend.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
+import { abortUploads } from '../transfer/big/uploads.ts';
 import { readCopy } from '../transfer/read-copy.ts';
 import { cleanupBackoffMs } from './backoff.ts';
 import { findDue } from './due-items.ts';
@@ -22,6 +23,8 @@ import type { Round, Tick, Worker } from './tick.ts';
 export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
 
 const postponeMs = 3_600_000;
+/** Whatever was configured when it was written, nothing smaller is written in parts. */
+const smallestPartBytes = 5 * 2 ** 20;
 
 async function hasWork(tick: Tick): Promise<boolean> {
   return (await findDue(tick, 'cleanup', undefined, 1)).items.length > 0;
@@ -148,7 +151,7 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
   let outcomes: readonly DeleteOutcome[];
   try {
     const handle = await tick.backend(backend, 'delete');
-    await abortUploads(tick, rest);
+    await abortOpenUploads(tick, rest);
     const requests = rest.map(({ storageKey, plainEtag }) => ({
       storageKey,
       ...(plainEtag === undefined ? {} : { ifMatch: plainEtag }),
@@ -181,14 +184,11 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
   );
 }
 
-/** An unfinished upload of exactly this key is bytes too. */
-async function abortUploads(tick: Tick, items: readonly QueueItem[]): Promise<void> {
-  for (const { backend, storageKey, transfer } of items) {
-    if (transfer === undefined) continue;
-    const handle = await tick.backend(backend, 'delete');
-    for (const uploadId of await handle.openUploads(storageKey, tick.signal)) {
-      await handle.abortUpload(storageKey, uploadId, tick.signal);
-    }
+/** What is written in parts may have left an unfinished upload of exactly this key: that is bytes too. */
+async function abortOpenUploads(tick: Tick, items: readonly QueueItem[]): Promise<void> {
+  for (const { backend, storageKey, transfer, intent, sizeBytes } of items) {
+    const mayHaveParts = transfer !== undefined || (intent !== undefined && sizeBytes > smallestPartBytes);
+    if (mayHaveParts) await abortUploads(await tick.backend(backend, 'delete'), storageKey, tick.signal);
   }
 }
 
