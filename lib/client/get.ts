@@ -192,10 +192,11 @@ async function* resuming(context: ClientContext, fleet: Fleet, first: Opened): B
         kind: error.kind,
       });
       if (offset >= first.object.sizeBytes) throw error;
-      const next = await openCopy(context, fleet, first.object, offset, failed);
-      if (next === null || next.object.generation !== first.object.generation) {
+      const now = await readEntry(context, first.object.key);
+      const isSame = now?.kind === 'object' && now.generation === first.object.generation;
+      const next = isSame ? await openCopy(context, fleet, now, offset, failed) : null;
+      if (next === null)
         throw new HoldfastError('changed', `"${first.object.key}" was replaced or deleted while it was being read`);
-      }
       if (next.whole !== undefined) throw new Error('A small object is never read in parts');
       opened = next;
     }

@@ -26,7 +26,7 @@ export async function remove(context: ClientContext, key: string): Promise<boole
         key,
         change: { before, after: tombstone(key, generation, before, now) },
         orphans: { reason: 'deleted', dueAt: now + fleet.params.graceMs, createdAt: now },
-        deletesPlain: Object.entries(copiesOf(before)).flatMap(([backend, copyId]) => (copyId === '' ? [backend] : [])),
+        deletesPlain: adoptedFiles(before),
       },
       deadline,
     );
@@ -40,6 +40,14 @@ export async function remove(context: ClientContext, key: string): Promise<boole
     if (outcome.seen?.generation === generation) return true;
     before = outcome.seen;
   }
+}
+
+/** Backends whose adopted file goes with the object: only where its ETag is known, which it must still have then. */
+function adoptedFiles(before: Entry | null): string[] {
+  const copies = Object.entries(copiesOf(before));
+  return copies.flatMap(([backend, copyId]) =>
+    copyId === '' && before?.plainEtags?.[backend] !== undefined ? [backend] : [],
+  );
 }
 
 /** Without a ttl while a file is remembered: it must not be taken for a new object later. */

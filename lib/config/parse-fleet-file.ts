@@ -8,6 +8,8 @@ const nameRule = '1 to 31 of a-z, 0-9 and "-", not starting with "-"';
 const name = v.pipe(
   v.string(),
   v.regex(namePattern, (issue) => `"${issue.input}" is not a name (${nameRule})`),
+  // The one name of this form that every object in JavaScript has already.
+  v.notValue('constructor', '"constructor" cannot be a name'),
 );
 const amount = v.pipe(
   v.number(),

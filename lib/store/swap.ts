@@ -51,7 +51,9 @@ export function orphansOf(swap: Swap): QueueItem[] {
   const items: QueueItem[] = [];
   for (const [backend, copyId] of Object.entries(before.copies)) {
     if (kept[backend] === copyId) continue;
-    if (copyId === '' && !swap.deletesPlain?.includes(backend)) continue;
+    // Without the ETag it must still have, a file that we did not write is never ours to delete.
+    if (copyId === '' && !(swap.deletesPlain?.includes(backend) && before.plainEtags?.[backend] !== undefined))
+      continue;
     items.push(orphan(swap, before, backend, copyId));
   }
   return items;

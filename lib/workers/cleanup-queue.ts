@@ -140,7 +140,7 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
   if (tick.outOfTime()) return park('out-of-time');
   if (!(await isUsable(tick, backend))) return park('parked');
   const canMatch = tick.view.probe(backend).conditionalDelete === true;
-  const forgotten = items.filter((item) => item.plainEtag !== undefined && !canMatch);
+  const forgotten = items.filter((item) => item.storageKey === item.key && !(canMatch && item.plainEtag !== undefined));
   await settle(
     tick,
     forgotten.map((item) => ({ item, swap: ending(tick, item) })),

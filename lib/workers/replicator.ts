@@ -198,7 +198,10 @@ async function copyTo(turn: Turn, attempt: Attempt, target: string): Promise<boo
   );
   let deferral: string | null = null;
   for (const source of sources) {
-    deferral = budget.refuses(source, { requests: 1, egressBytes: object.sizeBytes });
+    // Asked again: others may have taken the room since the targets were chosen.
+    deferral =
+      budget.refuses(source, { requests: 1, egressBytes: object.sizeBytes }) ??
+      budget.refuses(target, { requests: 1, ingressBytes: object.sizeBytes });
     if (deferral !== null) continue;
     const giveBack = [
       budget.reserve(source, { requests: 1, egressBytes: object.sizeBytes }),

@@ -1,0 +1,167 @@
+import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { createTestFleet } from '../support/fleet.ts';
+
+const month = '2026-01';
+
+test('a copy charges egress at its source and ingress at its target', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', 'x'.repeat(100));
+  await fleet.tick('replicator');
+  const usage = await fleet.store.usage(month, ['a', 'b']);
+  expect(usage.get('a')).toMatchObject({ egressBytes: 100, ingressBytes: 0 });
+  expect(usage.get('b')).toMatchObject({ egressBytes: 0, ingressBytes: 100 });
+});
+
+test.each([
+  ['egress of the source', { a: { egressBytes: 250 } }, 'over-egress'],
+  ['ingress of the target', { b: { ingressBytes: 250 } }, 'over-ingress'],
+] as const)('a tick stops at the %s budget and defers what it leaves', async (_what, limits, reason) => {
+  const backends = ['a', 'b'].map((name) => ({ name, limits: (limits as Record<string, object>)[name] ?? {} }));
+  const fleet = await createTestFleet({ backends });
+  for (let i = 0; i < 5; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
+  const report = await fleet.tick('replicator');
+  expect(report).toMatchObject({ planned: 5, succeeded: 2, deferred: 3, reasons: { [reason]: 3 } });
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 0, deferred: 5 - 2 });
+  fleet.clock.advance(31 * 24 * 3_600_000);
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 2 });
+});
+
+test('parallel parts plan their share of a limit each', async () => {
+  const backends = [{ name: 'a', limits: { egressBytes: 400 } }, 'b'];
+  const fleet = await createTestFleet({ backends });
+  for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
+  const reports = await Promise.all([0, 1].map((part) => fleet.tick('replicator', { part, of: 2 })));
+  expect(reports.map((r) => r.succeeded)).toEqual([2, 2]);
+});
+
+test('usage limits never hold back a delete', async () => {
+  const fleet = await createTestFleet({
+    backends: [{ name: 'a', limits: { requests: 1 } }],
+    policies: { default: { factor: 1 } },
+  });
+  await fleet.client.put('k', 'v');
+  await fleet.client.delete('k');
+  await fleet.client.close();
+  fleet.clock.advance(600_000);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ succeeded: 1 });
+  expect(fleet.keysOn('a')).toEqual([]);
+});
+
+test('five failures in a row open the breaker, one probe closes it, and a healthy tick writes nothing', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  const breaker = async () => (await fleet.store.control('fleet')).rows.find((row) => row.sk === 'breaker/a')?.data;
+  let heads = 0;
+  fleet.before = ({ port, method }) => {
+    if (port !== 'a') return;
+    if (method === 'head') heads += 1;
+    throw new BackendError('timeout', 'a', 'no answer');
+  };
+  for (let i = 0; i < 4; i += 1) await fleet.tick('replicator');
+  expect(await breaker()).toEqual({ failures: 4 });
+  await fleet.tick('replicator');
+  const opened = await breaker();
+  expect(opened).toMatchObject({ failures: 5, openedAt: expect.any(Number), unhealthySince: expect.any(Number) });
+  heads = 0;
+  await fleet.tick('replicator');
+  expect(heads).toBe(0);
+  fleet.clock.advance(376_000);
+  await Promise.all([fleet.tick('replicator'), fleet.tick('replicator'), fleet.tick('replicator', { part: 0, of: 3 })]);
+  expect(heads).toBe(1);
+  expect(await breaker()).toMatchObject({ unhealthySince: opened!.unhealthySince });
+  fleet.before = undefined;
+  fleet.clock.advance(376_000);
+  await fleet.tick('replicator');
+  expect(await breaker()).toEqual({ failures: 0 });
+  const writes: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port === 'store' && !['control', 'identity'].includes(method)) writes.push(method);
+  };
+  await fleet.tick('replicator');
+  expect(writes).toEqual([]);
+});
+
+test.each(['not-found', 'throttled', 'precondition', 'too-large'] as const)(
+  '%s says nothing against a backend’s health',
+  async (kind) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b'], env: { BREAKER_FAILURES: '1' } });
+    await fleet.client.put('k', 'v');
+    fleet.before = ({ port, method }) => {
+      if (port === 'b' && method === 'put') throw new BackendError(kind, 'b', 'no');
+    };
+    await fleet.tick('replicator');
+    expect((await fleet.store.control('fleet')).rows.find((row) => row.sk === 'breaker/b')).toBeUndefined();
+  },
+);
+
+test('a source’s failure is not held against the target', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { BREAKER_FAILURES: '1' } });
+  await fleet.client.put('k', 'v');
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'dark');
+  };
+  await fleet.tick('replicator');
+  const rows = (await fleet.store.control('fleet')).rows.map((row) => row.sk);
+  expect(rows).toContain('breaker/a');
+  expect(rows).not.toContain('breaker/b');
+});
+
+test('a paused worker and a stale event do nothing', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'v');
+  const stale = new Date(fleet.clock.now() - 301_000).toISOString();
+  expect(await fleet.tick('replicator', { scheduledTime: stale })).toMatchObject({
+    outcome: 'empty',
+    message: expect.stringContaining('stale'),
+  });
+  fleet.store.apply([
+    {
+      kind: 'row',
+      put: { pk: 'fleet', sk: 'settings', version: 1, data: { overrides: {}, paused: ['replicator'] } },
+      expect: 'absent',
+    },
+  ]);
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'empty', message: 'The worker is paused' });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a']);
+});
+
+test('a live override changes the next tick, and a dry run changes nothing', async () => {
+  const fleet = await createTestFleet();
+  for (let i = 0; i < 3; i += 1) await fleet.client.put(`k${i}`, 'v');
+  expect(await fleet.tick('replicator', { dryRun: true })).toMatchObject({
+    planned: 3,
+    skipped: 3,
+    reasons: { 'dry-run': 3 },
+  });
+  expect(fleet.keysOn('b')).toEqual([]);
+  const settings = (overrides: object, version: number) =>
+    fleet.store.apply([
+      {
+        kind: 'row',
+        put: { pk: 'fleet', sk: 'settings', version, data: { overrides, paused: [] } },
+        expect: version === 1 ? 'absent' : version - 1,
+      },
+    ]);
+  settings({ REPLICATOR_BATCH_SIZE: '1', REPLICATOR_ROUNDS: '1' }, 1);
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 1 });
+  settings({}, 2);
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 2 });
+});
+
+test('items larger than the bytes in flight allow wait for each other, and are counted', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { MAX_BYTES_IN_FLIGHT: '150' } });
+  for (let i = 0; i < 5; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
+  let now = 0;
+  let most = 0;
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'b' || method !== 'put') return;
+    now += 1;
+    most = Math.max(most, now);
+    await new Promise(setImmediate);
+  };
+  fleet.after = ({ port, method }) => {
+    if (port === 'b' && method === 'put') now -= 1;
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 5, figures: { admissionRejections: 4 } });
+  expect(most).toBe(1);
+});
