@@ -13,7 +13,7 @@ export type FaultEffect =
   | { kind: 'truncate'; afterBytes: number }
   /** Inverts bytes of an object's body as it is sent; the file stays as it is. */
   | { kind: 'corrupt'; atByte?: number; bytes?: number }
-  /** Answers only once the rule is cleared; with `afterBytes`, stops there in the body. */
+  /** Answers only once the rule is cleared; with `afterBytes`, does what was asked and stops there in its answer. */
   | { kind: 'hang'; afterBytes?: number }
   /** Never answers `100 Continue`: waits for the body. */
   | { kind: 'ignore-expect' }

@@ -74,12 +74,14 @@ export async function sendReply({ response, faults, isHead }: SendDeps, reply: R
   response.statusCode = reply.status;
   if (reply.status !== 204 && reply.status !== 304)
     response.setHeader('content-length', reply.announcedBytes ?? length);
+  if (!isSuccess(reply)) faults = undefined;
   if (isHead || !body || length === 0) {
     discardReply(reply);
+    const held = faults?.take('hang', ({ afterBytes }) => afterBytes === 0);
+    if (held) await Promise.race([held.cleared, closed(response)]);
     response.end();
     return 0;
   }
-  if (!isSuccess(reply)) faults = undefined;
   const corrupt = Buffer.isBuffer(body) ? undefined : faults?.take('corrupt')?.effect;
   const cut = faults?.take('truncate', ({ afterBytes }) => afterBytes < length)?.effect;
   const hang = faults?.take('hang', ({ afterBytes }) => afterBytes !== undefined && afterBytes < length);

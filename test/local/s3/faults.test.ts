@@ -134,6 +134,18 @@ describe('a fault of kind', () => {
     expect((await pieces.next()).value?.toString()).toBe('456789');
   });
 
+  test('hang after 0 bytes holds the answer of what has been done already', async () => {
+    const id = fault({ kind: 'hang', afterBytes: 0, match: { operation: 'PutObject' } });
+    let isAnswered = false;
+    const putting = put('held', 'stored all the same').then(() => {
+      isAnswered = true;
+    });
+    await expect.poll(() => read('held').catch(() => '')).toBe('stored all the same');
+    expect(isAnswered).toBe(false);
+    kit.server.faults.clear(id);
+    await putting;
+  });
+
   test('hang ends when the client goes away', async () => {
     fault({ kind: 'hang', match: { operation: 'GetObject' } });
     const controller = new AbortController();
