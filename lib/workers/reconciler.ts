@@ -2,6 +2,7 @@ import { forEachConcurrently } from '../base/pool.ts';
 import { count } from '../base/tally.ts';
 import { BackendError, type ListPage } from '../fleet/backend.ts';
 import { internalPrefix } from '../fleet/owner.ts';
+import { readFleet } from '../store/fleet-view.ts';
 import { parseStorageKey } from '../store/keys.ts';
 import type { Entry, ObjectRecord } from '../store/model.ts';
 import { readBudget } from './budget.ts';
@@ -211,6 +212,8 @@ const releaseBatch = 200;
 async function finishRun(tick: Tick): Promise<'done' | 'more'> {
   tick.figures.passComplete = 1;
   if (tick.dryRun) return 'done';
+  // What this very round imported is not in the state it began with.
+  tick.view = await readFleet(tick.deps.store, tick.now());
   const waiting = tick.view.placements.filter((p) => p.policy === importingLabel).map((p) => p.label);
   const { objects } = await findByPlacement(tick.deps.store, waiting, tick.slices, undefined, releaseBatch);
   await forEachConcurrently(objects, tick.tuning.concurrency, async (object) => void (await relabel(tick, object)));

@@ -27,7 +27,7 @@ export interface CopyVerdict {
 export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budget): Promise<CopyVerdict[]> {
   const verdicts: CopyVerdict[] = [];
   let current = object;
-  for (const [backend, copyId] of Object.entries(object.copies)) {
+  for (const [backend, copyId] of Object.entries(object.copies).sort()) {
     const say = (verdict: string, detail?: string) =>
       verdicts.push({ backend, copyId, verdict, ...(detail === undefined ? {} : { detail }) });
     const refusal = budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes });

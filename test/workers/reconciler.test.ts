@@ -353,3 +353,12 @@ test('an ETag that changed over the same bytes is only renewed', async () => {
   expect(fleet.object('file')).toMatchObject({ generation, plainEtags: { a: '"another-2"' } });
   expect(fleet.queue()).toEqual([]);
 });
+
+test('what a pass over one backend imported is replicated as soon as the pass has ended, and not before', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  fleet.backends.a!.putNow('file', Buffer.from('adopted'));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
+  await fleet.tick('replicator');
+  expect(fleet.copiesOf('file')).toEqual({ a: 'adopted', b: 'adopted' });
+});
