@@ -6,29 +6,37 @@ import { isOutage } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
-import type { ObjectRecord } from '../store/model.ts';
+import type { ObjectRecord, QueueItem } from '../store/model.ts';
+import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
-import { type Budget, readBudget } from './budget.ts';
+import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import { examine, readableCopies } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
+import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
+import { carryOn, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
  *
  * It writes a copy under a fresh storage key, verifies it, and only then records it, on condition that the object is still
  * what it was when it was read. What was written and could not be recorded is condemned. It removes nothing, except that a
- * source found missing or wrong goes to `dismiss`. It is also the health check: each tick asks every backend's owner object.
+ * source found missing or wrong goes to `dismiss`. Big objects are copied by transfers, which are named before their first
+ * byte is written and go on over as many ticks as they take. It is also the health check: each tick asks every backend's
+ * owner object.
  */
 export const replicator: Worker = { name: 'replicator', hasWork, begin };
+
+/** As long as big copies have at least before small ones go on. */
+const shortestTurnMs = 2_000;
 
 /** R6, then R1 from the ledger alone. */
 async function hasWork(tick: Tick): Promise<boolean> {
   await allEnded(tick.config.backends.map(({ name }) => isUsable(tick, name)));
-  return underReplicated(tick).length > 0;
+  return underReplicated(tick).length > 0 || (await hasDueTransfers(tick));
 }
 
 /** R1: ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
@@ -41,14 +49,8 @@ export function underReplicated(tick: Tick): PlacementTotal[] {
 }
 
 /** What one tick remembers between its objects. */
-interface Turn {
-  readonly tick: Tick;
-  readonly budget: Budget;
+interface Turn extends TransferTurn {
   readonly admission: Admission;
-  /** Backends that are ours and answered in this tick. */
-  readonly usable: ReadonlySet<string>;
-  /** R4: targets that failed in this tick. */
-  readonly failedTargets: Set<string>;
   /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
   readonly planned: Map<string, number>;
   readonly seen: Set<string>;
@@ -58,17 +60,21 @@ interface Turn {
 async function begin(tick: Tick): Promise<Round> {
   const usable = new Set<string>();
   for (const { name } of tick.config.backends) if (await isUsableNow(tick, name)) usable.add(name);
+  const admission = createAdmission(tick.params.maxBytesInFlight);
   const turn: Turn = {
     tick,
     budget: await readBudget(tick),
-    admission: createAdmission(tick.params.maxBytesInFlight),
+    admission,
+    buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
     usable,
     failedTargets: new Set(),
+    again: [],
+    pending: await pendingTransfers(tick),
     planned: new Map(),
     seen: new Set(),
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 2 }),
   };
-  return () => replicateBatch(turn);
+  return () => replicateRound(turn);
 }
 
 /** By the answer of this tick's own health check: a claimed probe is not sent twice. */
@@ -84,20 +90,34 @@ interface Attempt {
   sha256?: string;
   verdict: Verdict;
   reason?: string;
+  /** Big copies that were begun: they end by themselves, and are counted then. */
+  readonly begun: QueueItem[];
   readonly strays: Omit<Stray, 'object'>[];
   readonly suspects: string[];
 }
 
-async function replicateBatch(turn: Turn): Promise<'more' | 'done'> {
+/** Small copies and big ones share a tick: while there are more small ones, the big ones have as long as these had. */
+async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
+  const { tick } = turn;
+  const startedAt = tick.now();
+  const { next, begun } = await replicateBatch(turn);
+  const now = tick.now();
+  const until = next === 'more' ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
+  await carryOn(turn, begun, until);
+  return turn.again.length > 0 ? 'more' : next;
+}
+
+async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begun: QueueItem[] }> {
   const { tick } = turn;
   const labels = underReplicated(tick).map((p) => p.label);
   const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
-  const fresh = found.objects.filter((object) => !turn.seen.has(object.key));
-  for (const { key } of fresh) turn.seen.add(key);
+  const unseen = found.objects.filter((object) => !turn.seen.has(object.key));
+  for (const { key } of unseen) turn.seen.add(key);
+  const fresh = [...turn.again.splice(0), ...unseen];
   turn.planned.clear();
   const attempts: Attempt[] = [];
   await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
-    const attempt: Attempt = { object, made: {}, verdict: 'skipped', strays: [], suspects: [] };
+    const attempt: Attempt = { object, made: {}, verdict: 'skipped', begun: [], strays: [], suspects: [] };
     attempts.push(attempt);
     if (tick.dryRun) attempt.reason = 'dry-run';
     else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
@@ -107,10 +127,11 @@ async function replicateBatch(turn: Turn): Promise<'more' | 'done'> {
   for (const { object, suspects } of attempts) {
     for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
   }
-  for (const { verdict, reason } of attempts) count(tick.tally, verdict, reason);
+  for (const { verdict, reason, begun } of attempts) if (begun.length === 0) count(tick.tally, verdict, reason);
   tick.figures.admissionRejections = turn.admission.rejections;
   if (!tick.dryRun) tick.cursor = found.cursor;
-  return found.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
+  const next = found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
+  return { next, begun: attempts.flatMap(({ begun }) => begun) };
 }
 
 /** Makes the copies one object lacks. Records nothing: `record` does. */
@@ -120,10 +141,13 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   const { factor } = policyOf(tick.config, object.key);
   let needed = factor - Object.keys(object.copies).filter((name) => tick.standing(name).isCounted).length;
   if (needed <= 0) return end(attempt, 'skipped', 'enough-copies');
+  needed -= comingCopies(turn, object);
+  if (needed <= 0) return end(attempt, 'skipped', 'transfer-pending');
   const { targets, deferral } = targetsFor(turn, object);
   if (targets.length === 0)
     return deferral === null ? end(attempt, 'skipped', 'no-target') : end(attempt, 'deferred', deferral);
   end(attempt, 'skipped', 'no-target');
+  if (isBig(tick, object)) return beginCopies(turn, attempt, targets, needed);
   for (const target of targets) {
     if (needed === 0) break;
     if (turn.failedTargets.has(target.name) || !hasRoom(turn, target, object.sizeBytes)) continue;
@@ -137,6 +161,38 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   if (Object.keys(attempt.made).length === 0) return;
   attempt.verdict = 'succeeded';
   delete attempt.reason;
+}
+
+/** Big copies under way that may be counted on: one whose target failed may not. */
+function comingCopies({ tick, pending }: Turn, object: ObjectRecord): number {
+  const coming = (pending.get(object.key) ?? []).filter(
+    ({ generation, backend, transfer }) =>
+      generation === object.generation &&
+      object.copies[backend] === undefined &&
+      transfer?.failedLeg !== 'target' &&
+      tick.standing(backend).isCounted,
+  );
+  return coming.length;
+}
+
+/** Names the copies a big object lacks, and charges them; `carryOn` makes them. */
+async function beginCopies(turn: Turn, attempt: Attempt, targets: readonly BackendConfig[], needed: number) {
+  const { tick } = turn;
+  const { object } = attempt;
+  const from = readableCopies(tick, object).find((name) => turn.usable.has(name));
+  if (from === undefined) return end(attempt, 'failed', 'no-source');
+  for (const target of targets) {
+    if (attempt.begun.length === needed) return;
+    if (!hasRoom(turn, target, object.sizeBytes)) continue;
+    const named = await beginTransfer(tick, { object, from, to: target.name });
+    if (named.item === undefined) {
+      end(attempt, named.outcome === 'no-room' ? 'skipped' : 'failed', named.outcome);
+      continue;
+    }
+    plan(turn, target.name, object.sizeBytes);
+    attempt.begun.push(named.item);
+    notePending(turn.pending, named.item);
+  }
 }
 
 function end(attempt: Attempt, verdict: Verdict, reason: string): void {
@@ -180,6 +236,8 @@ function isTarget(
 ): boolean {
   if (config === undefined || !isCounted || !isReachable || !turn.usable.has(name)) return false;
   if (turn.failedTargets.has(name) || object.copies[name] !== undefined) return false;
+  const isComing = ({ backend, generation }: QueueItem) => backend === name && generation === object.generation;
+  if (turn.pending.get(object.key)?.some(isComing)) return false;
   return config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes;
 }
 

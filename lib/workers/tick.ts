@@ -14,6 +14,7 @@ import {
 import type { Backend, Capabilities } from '../fleet/backend.ts';
 import { createMeter, type Meter, type Spent } from '../fleet/meter.ts';
 import { type Ownership, readOwnership } from '../fleet/owner.ts';
+import { throttled } from '../fleet/throttle.ts';
 import { type CommitDeps, commit, type Outcome } from '../store/commit.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import { slicesOfPart } from '../store/keys.ts';
@@ -275,10 +276,19 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
   const of = event.of ?? 1;
   const problems: string[] = [];
   const fileNow = () => tick.view.config!.file;
+  /** By the file as it is now; each of n parts has an nth. */
+  const ratesOf = (name: string) => {
+    const config = fileNow().backends.find((b) => b.name === name);
+    return {
+      bytesPerSecond: (config?.maxBytesPerSecond ?? 0) / of,
+      requestsPerSecond: (config?.maxRequestsPerSecond ?? 0) / of,
+    };
+  };
   const open = async (name: string, use: 'read-write' | 'delete') => {
     const config = fileNow().backends.find((b) => b.name === name);
     if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
-    return meter.watch(await deps.openBackend(config, tick.view.probe(name) as Capabilities, use));
+    const opened = await deps.openBackend(config, tick.view.probe(name) as Capabilities, use);
+    return meter.watch(throttled(opened, deps.clock, () => ratesOf(name)));
   };
   const tick: Tick = {
     deps,

@@ -1,3 +1,4 @@
+import type { Outcome } from '../../store/commit.ts';
 import { lane, queueId, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { partSizeFor } from '../../transfer/parts.ts';
@@ -48,13 +49,13 @@ export function newTransfer(tick: Tick, { object, from, to, leaves }: TransferPl
 export async function beginTransfer(
   tick: Tick,
   plan: TransferPlan,
-): Promise<{ readonly outcome: 'begun'; readonly item: QueueItem } | { readonly outcome: string }> {
+): Promise<{ readonly outcome: Outcome['outcome']; readonly item?: QueueItem }> {
   const item = newTransfer(tick, plan);
   const [named] = await tick.commit([{ key: item.key, names: [item] }]);
   if (named!.outcome !== 'committed') return { outcome: named!.outcome };
   const { key, backend, storageKey: at, sizeBytes, reason } = item;
   tick.audit('Transfer begun', { key, backend, storageKey: at, sizeBytes, reason, from: plan.from });
-  return { outcome: 'begun', item };
+  return { outcome: 'committed', item };
 }
 
 /** The transfers there are, by the key of their object: so that none is begun twice. */

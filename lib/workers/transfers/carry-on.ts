@@ -21,6 +21,8 @@ export interface TransferTurn {
   readonly usable: ReadonlySet<string>;
   /** R4: targets that failed in this tick. */
   readonly failedTargets: Set<string>;
+  /** Big copies under way, by key. */
+  readonly pending: Map<string, QueueItem[]>;
   /** Objects whose target failed: another may take them, still in this tick. */
   readonly again: ObjectRecord[];
 }
@@ -226,7 +228,9 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
 }
 
 /** R4; what it should have held another backend may take. */
-function failedTarget({ failedTargets, again }: TransferTurn, { item }: Hold, object: ObjectRecord): void {
+function failedTarget({ failedTargets, pending, again }: TransferTurn, { item }: Hold, object: ObjectRecord): void {
   failedTargets.add(item.backend);
+  const failed: QueueItem = { ...item, transfer: { ...item.transfer!, failedLeg: 'target' } };
+  pending.set(item.key, [...(pending.get(item.key) ?? []).filter(({ id }) => id !== item.id), failed]);
   if (item.transfer!.leaves === undefined) again.push(object);
 }

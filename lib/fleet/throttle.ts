@@ -1,0 +1,89 @@
+import type { Body } from '../base/bytes.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Backend, BackendError, type GetResult, type PutRequest } from './backend.ts';
+
+/** How much may be asked of one backend in a second; 0 = no limit. */
+export interface Rates {
+  readonly bytesPerSecond: number;
+  readonly requestsPerSecond: number;
+}
+
+/** Chunks are no larger than this, so that a limit is kept within a second, not only over minutes. */
+const chunkBytes = 64 * 1024;
+
+/**
+ * The same backend, asked no faster than its rates allow: requests, and bytes in both directions together. The rates are
+ * looked up anew for each, so that a change of the fleet file is felt at once. A body that waits for its turn is not a
+ * silent backend, and not a silent source.
+ */
+export function throttled(backend: Backend, clock: Clock, ratesNow: () => Rates): Backend {
+  const { name } = backend;
+  const requests = createBucket(clock);
+  const bytes = createBucket(clock);
+  const turn = async <T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
+    await wait(requests.take(1, ratesNow().requestsPerSecond), signal);
+    return request();
+  };
+  const wait = async (ms: number, signal?: AbortSignal): Promise<void> => {
+    if (ms <= 0) return;
+    try {
+      await clock.sleep(ms, signal);
+    } catch (cause) {
+      throw new BackendError('cancelled', name, `Cannot wait for "${name}": it was cancelled`, cause);
+    }
+  };
+  async function* paced(body: Body, signal?: AbortSignal): Body {
+    for await (const chunk of body) {
+      for (let at = 0; at < chunk.length; at += chunkBytes) {
+        const piece = chunk.subarray(at, at + chunkBytes);
+        await wait(bytes.take(piece.length, ratesNow().bytesPerSecond), signal);
+        yield piece;
+      }
+    }
+  }
+  /** What is not limited is not touched. */
+  const pace = (body: Body, signal?: AbortSignal): Body => (ratesNow().bytesPerSecond > 0 ? paced(body, signal) : body);
+  const pacedRequest = <T extends Pick<PutRequest, 'body'>>(request: T, signal?: AbortSignal): T => ({
+    ...request,
+    body: pace(request.body, signal),
+  });
+  return {
+    name,
+    put: (request, signal) => turn(() => backend.put(pacedRequest(request, signal), signal), signal),
+    get: (key, options, signal) =>
+      turn(async (): Promise<GetResult> => {
+        const found = await backend.get(key, options, signal);
+        return { ...found, body: pace(found.body, signal) };
+      }, signal),
+    head: (key, signal) => turn(() => backend.head(key, signal), signal),
+    delete: (all, signal) => turn(() => backend.delete(all, signal), signal),
+    list: (options, signal) => turn(() => backend.list(options, signal), signal),
+    createUpload: (request, signal) => turn(() => backend.createUpload(request, signal), signal),
+    uploadPart: (request, signal) => turn(() => backend.uploadPart(pacedRequest(request, signal), signal), signal),
+    listParts: (key, uploadId, signal) => turn(() => backend.listParts(key, uploadId, signal), signal),
+    completeUpload: (request, signal) => turn(() => backend.completeUpload(request, signal), signal),
+    abortUpload: (key, uploadId, signal) => turn(() => backend.abortUpload(key, uploadId, signal), signal),
+    openUploads: (key, signal) => turn(() => backend.openUploads(key, signal), signal),
+  };
+}
+
+interface Bucket {
+  /** Takes tokens, on credit if need be; returns after how many milliseconds they may be used. */
+  take(tokens: number, perSecond: number): number;
+}
+
+/** A token bucket that holds a tenth of a second's worth: first come, first served, each behind those before. */
+function createBucket(clock: Clock): Bucket {
+  let tokens = 0;
+  let at = clock.now();
+  return {
+    take(wanted, perSecond) {
+      if (perSecond <= 0) return 0;
+      const now = clock.now();
+      tokens = Math.min(perSecond / 10, tokens + ((now - at) * perSecond) / 1000);
+      at = now;
+      tokens -= wanted;
+      return tokens >= 0 ? 0 : Math.ceil((-tokens / perSecond) * 1000);
+    },
+  };
+}
