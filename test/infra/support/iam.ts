@@ -1,0 +1,67 @@
+import type { Synthesised } from './template.ts';
+
+/** One statement of a role, worked out. */
+export interface Statement {
+  readonly sid: string;
+  readonly actions: readonly string[];
+  readonly resources: readonly string[];
+  readonly conditions: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+interface RawStatement {
+  readonly Sid?: string;
+  readonly Effect: string;
+  readonly Action: string | string[];
+  readonly Resource: string | string[];
+  readonly Condition?: Statement['conditions'];
+}
+
+/** What one API call needs to be allowed. */
+export interface Need {
+  readonly action: string;
+  readonly resource: string;
+  /** Condition keys that the request carries. */
+  readonly context?: Readonly<Record<string, string>>;
+}
+
+/** The statements of the role of a function, by the function's name. */
+export function statementsOf({ resolve, ofType, resources }: Synthesised, functionName: string): Statement[] {
+  const [, fn] = ofType('AWS::Lambda::Function').find(
+    ([, { Properties }]) => Properties.FunctionName === functionName,
+  )!;
+  const roleId = fn.Properties.Role['Fn::GetAtt'][0] as string;
+  const documents = (resources[roleId]!.Properties.Policies as { PolicyDocument: { Statement: unknown[] } }[]).flatMap(
+    ({ PolicyDocument }) => PolicyDocument.Statement,
+  );
+  return documents.map((raw) => {
+    const { Sid = '', Effect, Action, Resource, Condition = {} } = resolve(raw) as RawStatement;
+    if (Effect !== 'Allow') throw new Error(`Statement ${Sid} does not allow`);
+    return { sid: Sid, actions: [Action].flat(), resources: [Resource].flat(), conditions: Condition };
+  });
+}
+
+/** The statement that allows a call, or undefined. */
+export function allowing(statements: readonly Statement[], need: Need): Statement | undefined {
+  return statements.find(
+    ({ actions, resources, conditions }) =>
+      actions.includes(need.action) &&
+      resources.some((pattern) => matches(pattern, need.resource)) &&
+      Object.entries(conditions).every(([operator, keys]) =>
+        Object.entries(keys).every(([key, pattern]) => holds(operator, pattern, need.context?.[key])),
+      ),
+  );
+}
+
+function holds(operator: string, pattern: string, value: string | undefined): boolean {
+  if (operator === 'StringLikeIfExists') return value === undefined || matches(pattern, value);
+  if (operator === 'StringEquals') return value === pattern;
+  throw new Error(`The test does not know the condition ${operator}`);
+}
+
+function matches(pattern: string, value: string): boolean {
+  const escaped = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  return new RegExp(`^${escaped}$`, 's').test(value);
+}

@@ -1,0 +1,3 @@
+export function unusedActions(_use: string): string | undefined {
+  return undefined;
+}
