@@ -41,21 +41,29 @@ async function begin(tick: Tick): Promise<Round> {
   let lap = readLap(tick);
   let share = shareOf(tick);
   return async () => {
-    if (lap.labels !== policiesOf(tick)) {
-      lap = await relabelStretch(tick, lap);
-      tick.cursor = JSON.stringify(lap);
-      return 'more';
+    if (lap.labels !== policiesOf(tick)) lap = await relabelStretch(tick, lap);
+    if (isBetweenLaps(tick, lap)) share = 0;
+    else if (share > 0) {
+      const begun = lap.at === undefined ? { ...lap, at: firstPlace(tick.slices), startedAt: tick.now() } : lap;
+      const { copies, next, left } = await scrubStretch(
+        tick,
+        begun.at!,
+        Math.min(share, tick.tuning.batchSize),
+        budget,
+      );
+      // A lap that has ended is not begun again in the same tick.
+      share = next === undefined ? 0 : share - copies;
+      lap = moved(tick, begun, next, left);
     }
-    if (lap.at === undefined) {
-      if (tick.now() < lap.startedAt + lapMs(tick) && lap.startedAt > 0) return done(tick, lap);
-      lap = { ...lap, at: firstPlace(tick.slices), startedAt: tick.now() };
-    }
-    const { copies, next } = await scrubStretch(tick, lap.at!, Math.min(share, tick.tuning.batchSize), budget);
-    share -= copies;
-    lap = moved(tick, lap, next);
     if (!tick.dryRun) tick.cursor = JSON.stringify(lap);
-    return share <= 0 || next === undefined ? done(tick, lap) : 'more';
+    const isRelabelling = lap.relabelAt !== undefined && !tick.dryRun && !tick.outOfTime();
+    return share <= 0 && !isRelabelling ? done(tick, lap) : 'more';
   };
+}
+
+/** A lap that took less than its time waits for the next one to be due. */
+function isBetweenLaps(tick: Tick, lap: Lap): boolean {
+  return lap.at === undefined && lap.startedAt > 0 && tick.now() < lap.startedAt + lapMs(tick);
 }
 
 function lapMs(tick: Tick): number {
@@ -81,11 +89,9 @@ function readLap(tick: Tick): Lap {
   }
 }
 
-function moved(tick: Tick, lap: Lap, next: Place | undefined): Lap {
-  const { at, ...rest } = lap;
-  const hasLeft = at !== undefined && next?.slice !== at.slice;
-  // What stands behind a slice's place was read when the lap before came by; once through, since this lap did.
-  const sliceAt = hasLeft ? { ...lap.sliceAt, [at.slice]: tick.now() } : lap.sliceAt;
+/** What stands behind a slice's place was read when the lap before came by; once through, since this lap did. */
+function moved(tick: Tick, { at: _at, ...rest }: Lap, next: Place | undefined, left: readonly string[]): Lap {
+  const sliceAt = { ...rest.sliceAt, ...Object.fromEntries(left.map((slice) => [slice, tick.now()])) };
   return next === undefined ? { ...rest, sliceAt } : { ...rest, sliceAt, at: next };
 }
 
@@ -98,28 +104,35 @@ function done(tick: Tick, lap: Lap): 'done' {
   return 'done';
 }
 
-/** Reads a stretch of objects whose copies make up a batch; `copies` is how many they have. */
-async function scrubStretch(
-  tick: Tick,
-  at: Place,
-  limit: number,
-  budget: Budget,
-): Promise<{ copies: number; next: Place | undefined }> {
-  const stretch = await readStretch(tick.deps.store, tick.slices, at, limit);
-  const taken: ObjectRecord[] = [];
+interface Scrubbed {
+  /** Copies that were looked at. */
+  readonly copies: number;
+  /** Where the lap goes on; undefined at its end. */
+  readonly next: Place | undefined;
+  /** Slices that were read to their end. */
+  readonly left: readonly string[];
+}
+
+/** Reads objects in the order of the walk until they have a batch of copies, over as many slices as that takes. */
+async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budget): Promise<Scrubbed> {
+  const left: string[] = [];
   let copies = 0;
-  let next = stretch.next;
-  for (const object of stretch.objects) {
-    if (copies >= limit || tick.outOfTime()) {
-      next = { slice: at.slice, key: taken.at(-1)?.key ?? at.key ?? '' };
-      if (next.key === '') next = { slice: at.slice };
-      break;
+  let at: Place | undefined = from;
+  while (at !== undefined && copies < limit && !tick.outOfTime()) {
+    const stretch = await readStretch(tick.deps.store, tick.slices, at, limit - copies);
+    const taken: ObjectRecord[] = [];
+    for (const object of stretch.objects) {
+      if (copies >= limit) break;
+      taken.push(object);
+      copies += Object.keys(object.copies).length;
     }
-    taken.push(object);
-    copies += Object.keys(object.copies).length;
+    await forEachConcurrently(taken, tick.tuning.concurrency, (object) => scrubOne(tick, object, budget));
+    const last = taken.at(-1);
+    const isWhole = taken.length === stretch.objects.length;
+    if (isWhole && stretch.next?.slice !== at.slice) left.push(at.slice);
+    at = isWhole ? stretch.next : { slice: at.slice, key: last!.key };
   }
-  await forEachConcurrently(taken, tick.tuning.concurrency, (object) => scrubOne(tick, object, budget));
-  return { copies, next };
+  return { copies, next: at, left };
 }
 
 async function scrubOne(tick: Tick, object: ObjectRecord, budget: Budget): Promise<void> {
@@ -148,18 +161,22 @@ function policiesOf(tick: Tick): string {
 
 const relabelBatch = 200;
 
-/** S4: puts a stretch of objects under the labels of the policies now in force. */
+/** S4: puts objects under the labels of the policies now in force, as many as a batch holds. */
 async function relabelStretch(tick: Tick, lap: Lap): Promise<Lap> {
+  if (tick.dryRun) return lap;
   const { relabelAt, ...rest } = lap;
-  const stretch = await readStretch(tick.deps.store, tick.slices, relabelAt ?? firstPlace(tick.slices), relabelBatch);
-  if (!tick.dryRun)
+  let at: Place | undefined = relabelAt ?? firstPlace(tick.slices);
+  for (let seen = 0; at !== undefined && seen < relabelBatch && !tick.outOfTime(); ) {
+    const stretch = await readStretch(tick.deps.store, tick.slices, at, relabelBatch - seen);
     await forEachConcurrently(
       stretch.objects,
       tick.tuning.concurrency,
       async (object) => void (await relabel(tick, object)),
     );
-  if (stretch.next !== undefined) return { ...rest, relabelAt: stretch.next };
-  return { ...rest, labels: policiesOf(tick) };
+    seen += stretch.objects.length;
+    at = stretch.next;
+  }
+  return at === undefined ? { ...rest, labels: policiesOf(tick) } : { ...rest, relabelAt: at };
 }
 
 /** The object under its right label; null when it changed meanwhile (whoever changed it computed the label anew). */

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
+import { KeyringError } from '../../lib/transfer/keyring.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const secret = 'the plaintext nobody else may see';
@@ -111,4 +112,25 @@ test('the scrubber verifies stored bytes and plaintext in one read', async () =>
   };
   expect(await fleet.tick('scrubber')).toMatchObject({ succeeded: 2, failed: 0 });
   expect(reads).toHaveLength(2);
+});
+
+test('with the key service down the scrubber verifies the stored bytes and dismisses nothing', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/x', secret);
+  await fleet.tick('replicator');
+  const { runTick } = await import('../../lib/workers/tick.ts');
+  const { scrubber } = await import('../../lib/workers/scrubber.ts');
+  const keyring = await fleet.deps.openKeyring!({ rawKeyEnv: 'FLEET_KEY' });
+  const down = {
+    ...keyring,
+    decrypt(): never {
+      throw new KeyringError('Cannot decrypt: the key service does not answer');
+    },
+  };
+  const report = await runTick({ ...fleet.deps, openKeyring: async () => down }, scrubber, {
+    deadline: fleet.clock.now() + 300_000,
+  });
+  expect(report).toMatchObject({ failed: 2, reasons: { 'plaintext-unreadable': 2 } });
+  expect(Object.keys(fleet.object('sealed/x').copies)).toEqual(['a', 'b']);
+  expect(fleet.queue()).toEqual([]);
 });

@@ -362,3 +362,25 @@ test('what a pass over one backend imported is replicated as soon as the pass ha
   await fleet.tick('replicator');
   expect(fleet.copiesOf('file')).toEqual({ a: 'adopted', b: 'adopted' });
 });
+
+test('an import that is stopped goes on where it was, and lists no page twice', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    env: { RECONCILER_BATCH_SIZE: '5', RECONCILER_ROUNDS: '1' },
+  });
+  for (let i = 0; i < 23; i += 1)
+    fleet.backends.a!.putNow(`file ${String(i).padStart(2, '0')}`, Buffer.from(`bytes ${i}`));
+  fleet.clock.advance(2 * hourMs);
+  const listed: unknown[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'list') listed.push((args[0] as { after?: string }).after);
+  };
+  let ticks = 0;
+  while ((await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } })).figures.passComplete !== 1) {
+    ticks += 1;
+    expect(ticks).toBeLessThan(20);
+  }
+  expect(new Set(listed).size).toBe(listed.length);
+  for (let i = 0; i < 23; i += 1) expect(fleet.object(`file ${String(i).padStart(2, '0')}`).copies).toEqual({ a: '' });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
