@@ -1,0 +1,87 @@
+import type { ChaosDeps } from './chaos.ts';
+import { type Fault, windowFaults } from './faults.ts';
+import { storageKeyOf } from './oracle/reading.ts';
+import { flipped } from './sim-backend.ts';
+
+/** What befalls backends and processes. Each does nothing in a history that does not have its fault. */
+export interface Accidents {
+  darken(): void;
+  storm(): void;
+  deceive(): void;
+  harm(): void;
+  kill(): void;
+  freeze(): void;
+  /** A runtime ends its invocation at the deadline; one that was frozen past it may go on as a ghost. */
+  endOverdueTicks(): void;
+}
+
+/** How often backends lose or spoil bytes in one history. */
+const mostHarms = 3;
+
+export function createAccidents({ world, faults, plan, oracle, actors, surroundings, random }: ChaosDeps): Accidents {
+  let harms = 0;
+
+  function someCopy(minGood: number): { backend: string; storageKey: string } | null {
+    const all = [...oracle.objects.values()]
+      .filter((entry) => entry.kind === 'object')
+      .filter((entry) => oracle.goodCopies(entry).length >= minGood);
+    if (all.length === 0) return null;
+    const { key, copies } = random.pick(all);
+    const backend = random.pick(Object.keys(copies));
+    return { backend, storageKey: storageKeyOf(key, copies[backend]!) };
+  }
+
+  return {
+    darken() {
+      const fault = random.pick(windowFaults);
+      if (faults.isOn(fault))
+        faults.openWindow(random.pick(plan.file.backends).name, fault, random.spread(100, 1_800_000));
+    },
+    storm() {
+      if (faults.isOn('store storm')) faults.openStorm(random.spread(100, 600_000));
+    },
+    deceive() {
+      const fault = random.pick(['wrong 404', 'key reads corrupted'] as const);
+      const copy = faults.isOn(fault) ? someCopy(1) : null;
+      if (copy !== null) faults.openLie(copy.backend, copy.storageKey, fault, random.spread(1_000, 3_600_000));
+    },
+    harm() {
+      const fault: Fault = random.pick(['bytes vanished', 'bytes rotted']);
+      // Seldom the last good copy.
+      const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2) : null;
+      const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);
+      const there = copy === null ? undefined : bucket?.peek(copy.storageKey);
+      if (copy === null || bucket === undefined || there === undefined) return;
+      harms += 1;
+      faults.count(fault);
+      world.trace(() => `accident: ${fault}: ${copy.storageKey} on ${copy.backend}`);
+      oracle.bytesHarmed(copy.backend, copy.storageKey);
+      if (fault === 'bytes vanished') bucket.deleteNow(copy.storageKey);
+      else bucket.putNow(copy.storageKey, flipped(there.bytes, random), there);
+    },
+    kill() {
+      const fault: Fault = random.pick(['tick killed', 'client killed']);
+      const isClient = fault === 'client killed';
+      const victims = world.actors.filter(({ role }) => role !== 'operator' && (role === 'client') === isClient);
+      if (!faults.isOn(fault) || victims.length === 0) return;
+      faults.count(fault);
+      actors.kill(random.pick(victims));
+    },
+    freeze() {
+      const fault: Fault = random.pick(['tick frozen', 'client frozen']);
+      const isClient = fault === 'client frozen';
+      const victims = world.actors.filter(({ role, state }) => state === 'running' && (role === 'client') === isClient);
+      if (!faults.isOn(fault) || victims.length === 0) return;
+      faults.count(fault);
+      world.freeze(random.pick(victims), random.spread(1_000, 7_200_000));
+    },
+    endOverdueTicks() {
+      for (const running of actors.ticks) {
+        if (running.endsAt > world.now || running.actor.state === 'frozen') continue;
+        if (faults.isOn('tick past its deadline') && random.chance(0.5)) continue;
+        faults.count('tick past its deadline');
+        actors.kill(running.actor);
+      }
+    },
+  };
+}

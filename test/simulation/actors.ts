@@ -1,0 +1,262 @@
+import { createHash } from 'node:crypto';
+import { collect } from '../../lib/base/bytes.ts';
+import { idsFrom } from '../../lib/base/ids.ts';
+import { silentLog } from '../../lib/base/log.ts';
+import { createClient, type Holdfast, type ObjectSummary } from '../../lib/client/client.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { apply } from '../../lib/workers/apply.ts';
+import { runTick, type TickDeps, type TickEvent } from '../../lib/workers/tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import type { Faults } from './faults.ts';
+import type { Plan } from './fleet.ts';
+import type { ClientCall } from './oracle/calls.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import { Violation } from './oracle/violation.ts';
+import type { Random } from './random.ts';
+import { createSimBackend } from './sim-backend.ts';
+import { createSimStore } from './sim-store.ts';
+import type { Actor, World } from './world.ts';
+
+export interface ActorsDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly plan: Plan;
+  readonly oracle: Oracle;
+  readonly store: MemoryStore;
+  readonly backends: ReadonlyMap<string, MemoryBackend>;
+  /** Of the code under test: ids, jitter. */
+  readonly ids: Random;
+  /** Of the surroundings: contents, faults of bytes. */
+  readonly random: Random;
+}
+
+export const presentWorkers = Object.keys(workers) as WorkerName[];
+
+/** A tick on its way. */
+export interface RunningTick {
+  readonly actor: Actor;
+  readonly event: TickEvent;
+  /** When its runtime ends it, in true time. */
+  readonly endsAt: number;
+}
+
+/** A process of an application, with a few calls on their way. */
+export interface ClientProcess {
+  readonly actor: Actor;
+  readonly holdfast: Holdfast;
+  readonly busy: Set<string>;
+}
+
+export interface Actors {
+  readonly ticks: Set<RunningTick>;
+  readonly clients: Set<ClientProcess>;
+  /** What the last finished tick of a worker said. */
+  startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick;
+  startClient(): ClientProcess;
+  put(process: ClientProcess, key: string, options?: { timeoutMs?: number; isStreamed?: boolean }): void;
+  remove(process: ClientProcess, key: string): void;
+  get(process: ClientProcess, key: string): void;
+  head(process: ClientProcess, key: string): void;
+  list(process: ClientProcess, prefix: string): void;
+  apply(file: FleetFile): void;
+  /** What calls of applications threw so far. */
+  readonly failures: readonly string[];
+  kill(actor: Actor): void;
+}
+
+export function createActors(deps: ActorsDeps): Actors {
+  const { world, faults, plan, oracle, store, backends, random } = deps;
+  const ticks = new Set<RunningTick>();
+  const clients = new Set<ClientProcess>();
+  const unreported = new Map<WorkerName, TickDeps['unreported']>();
+  const failures: string[] = [];
+  let born = 0;
+  let contents = 0;
+
+  function processOf(role: string) {
+    born += 1;
+    const skewMs = faults.isOn('clock skew') ? random.between(-5000, 5000) : 0;
+    if (skewMs !== 0) faults.count('clock skew');
+    const actor = world.spawn(`${role}-${born}`, role, skewMs);
+    const clock = world.clockOf(actor);
+    const shared = {
+      store: createSimStore(world, faults, store, actor),
+      clock,
+      ids: idsFrom(clock, () => deps.ids.next()),
+      log: silentLog,
+      env: plan.env,
+      openBackend: async ({ name }: { readonly name: string }) => {
+        const memory = backends.get(name)!;
+        return createSimBackend({ world, faults, random, observer: oracle, memory }, actor);
+      },
+    };
+    return { actor, shared };
+  }
+
+  /** What no process may do: throw what nobody declared. */
+  function unexpected(actor: Actor, what: string, error: unknown): void {
+    const { stack } = error as Error;
+    oracle.report(new Violation('unexpected error', `${actor.name}: ${what} threw ${stack ?? String(error)}`));
+  }
+
+  function startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick {
+    const { actor, shared } = processOf(worker);
+    const warm = unreported.get(worker) ?? new Map();
+    unreported.set(worker, warm);
+    const full = { ...event, deadline: shared.clock.now() + timeoutMs };
+    const tick: RunningTick = { actor, event: full, endsAt: world.now + timeoutMs };
+    ticks.add(tick);
+    world.trace(() => `${actor.name} begins ${JSON.stringify(event)}`);
+    runTick({ ...shared, unreported: warm }, workers[worker]!, full).then(
+      (report) => {
+        ticks.delete(tick);
+        const { planned, succeeded, failed, skipped, deferred } = report;
+        world.trace(
+          () => `${actor.name} ends: ${report.outcome} ${JSON.stringify(report.reasons)} ${report.message ?? ''}`,
+        );
+        if (planned !== succeeded + failed + skipped + deferred)
+          oracle.report(
+            new Violation('tick', `${actor.name} planned ${planned} items, and counted their ends otherwise`),
+          );
+        const left = world.retire(actor);
+        if (left.length > 0)
+          oracle.report(
+            new Violation('tick', `${actor.name} returned with ${left[0]!.operation} ${left[0]!.subject} in flight`),
+          );
+      },
+      (error) => unexpected(actor, 'a tick', error),
+    );
+    return tick;
+  }
+
+  function startClient(): ClientProcess {
+    const { actor, shared } = processOf('client');
+    const process = { actor, holdfast: createClient(shared), busy: new Set<string>() };
+    clients.add(process);
+    return process;
+  }
+
+  /** One call: what it returns goes to the oracle, what it throws must be declared. */
+  function call<T>(
+    process: ClientProcess,
+    begun: Pick<ClientCall, 'kind' | 'key'> & Partial<ClientCall>,
+    run: () => Promise<T>,
+    acked: (call: ClientCall, result: T) => void,
+  ): void {
+    const { actor, busy } = process;
+    const mine = oracle.calls.begin({ actor, ...begun });
+    busy.add(mine.key);
+    world.trace(() => `${actor.name} calls ${mine.kind} ${mine.id} of ${mine.key}`);
+    run().then(
+      (result) => {
+        busy.delete(mine.key);
+        world.trace(() => `${actor.name} ${mine.kind} ${mine.id} of ${mine.key} returned`);
+        acked(mine, result);
+      },
+      (error: Error) => {
+        busy.delete(mine.key);
+        world.trace(() => `${actor.name} ${mine.kind} ${mine.id} of ${mine.key} threw ${error.message}`);
+        oracle.calls.failed(mine);
+        failures.push(error.message);
+        if (!['HoldfastError', 'StoreError', 'ContentError'].includes(error.name)) unexpected(actor, mine.kind, error);
+      },
+    );
+  }
+
+  function content(): Buffer {
+    contents += 1;
+    const size = random.spread(12, plan.maxObjectBytes);
+    return Buffer.from(`${contents}|`.padEnd(size, String.fromCharCode(97 + (contents % 26))));
+  }
+
+  /** The caller's own content, read in chunks, which may fail. */
+  async function* streamed(actor: Actor, bytes: Buffer) {
+    const half = bytes.length >> 1;
+    for (const chunk of [bytes.subarray(0, half), bytes.subarray(half)]) {
+      yield await world.ask(actor, { port: 'caller', operation: 'chunk', subject: '', effect: async () => chunk });
+      if (!faults.strikes('caller content failed', 2)) continue;
+      actor.hadFault = true;
+      throw Object.assign(new Error('The file went away'), { name: 'ContentError' });
+    }
+  }
+
+  return {
+    ticks,
+    clients,
+    failures,
+    startTick,
+    startClient,
+    put(process, key, { timeoutMs, isStreamed = false } = {}) {
+      const bytes = content();
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
+      call(
+        process,
+        { kind: 'put', key, sha256, sizeBytes: bytes.length },
+        () => process.holdfast.put(key, body, timeoutMs === undefined ? {} : { timeoutMs }),
+        (mine, result) => oracle.calls.putAcked(mine, result.generation),
+      );
+    },
+    remove: (process, key) =>
+      call(
+        process,
+        { kind: 'delete', key },
+        () => process.holdfast.delete(key),
+        (mine) => oracle.calls.deleteAcked(mine),
+      ),
+    get: (process, key) =>
+      call(
+        process,
+        { kind: 'get', key },
+        async () => {
+          const found = await process.holdfast.get(key);
+          if (found === null) return null;
+          const bytes = await collect(found.body);
+          const sha256 = createHash('sha256').update(bytes).digest('hex');
+          return { generation: found.generation, sizeBytes: bytes.length, sha256 };
+        },
+        (mine, result) => oracle.calls.readAcked(mine, result),
+      ),
+    head: (process, key) =>
+      call(
+        process,
+        { kind: 'head', key },
+        () => process.holdfast.head(key),
+        (mine, found) => oracle.calls.readAcked(mine, found && { ...found, sha256: found.sha256 }),
+      ),
+    list: (process, prefix) =>
+      call(
+        process,
+        { kind: 'list', key: `list of ${prefix}` },
+        async () => {
+          const all: ObjectSummary[] = [];
+          for await (const one of process.holdfast.list(prefix)) all.push(one);
+          return all;
+        },
+        (mine, all) => {
+          for (const one of all) oracle.calls.listed(mine, one.key, { ...one, sha256: one.sha256 });
+          oracle.calls.listingEnded(mine);
+        },
+      ),
+    apply(file) {
+      const { actor, shared } = processOf('operator');
+      oracle.fleetApplied(file);
+      const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
+      const ended = () => void world.retire(actor);
+      apply({ ...shared, probe }, file).then(ended, (error: Error) => {
+        ended();
+        world.trace(() => `${actor.name} could not apply: ${error.message}`);
+        if (!['ConfigError', 'StoreError'].includes(error.name)) unexpected(actor, 'apply', error);
+      });
+    },
+    kill(actor) {
+      world.kill(actor);
+      oracle.calls.processEnded(actor);
+      for (const tick of ticks) if (tick.actor === actor) ticks.delete(tick);
+      for (const client of clients) if (client.actor === actor) clients.delete(client);
+    },
+  };
+}

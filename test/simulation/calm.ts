@@ -1,0 +1,247 @@
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { ObjectRecord } from '../../lib/store/model.ts';
+import { type Actors, presentWorkers } from './actors.ts';
+import type { Faults } from './faults.ts';
+import { type Plan, workingPart } from './fleet.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import { factorOf } from './oracle/reading.ts';
+import { Violation } from './oracle/violation.ts';
+import type { Random } from './random.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { World } from './world.ts';
+
+export interface CalmDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly plan: Plan;
+  readonly oracle: Oracle;
+  readonly actors: Actors;
+  readonly surroundings: Surroundings;
+  readonly random: Random;
+  readonly step: () => Promise<boolean>;
+}
+
+export interface Calm {
+  /** The fleet is applied and filled. */
+  begin(): Promise<void>;
+  /** Faults stop: the fleet converges, everything can be read, and idle ticks cost nothing. Returns the number of strays. */
+  end(): Promise<number>;
+}
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+/** Workers whose idle ticks cost next to nothing, and the time that matters to them. */
+const quick: readonly WorkerName[] = ['replicator', 'over-replication-cleaner', 'cleanup-queue', 'pending-reaper'];
+
+interface Round {
+  /** How much time passes before. */
+  readonly ms: number;
+  readonly workers: readonly WorkerName[];
+}
+
+const quickRound = (ms: number): Round => ({ ms, workers: quick });
+const wholeRound = (ms: number): Round => ({ ms, workers: presentWorkers });
+
+/**
+ * The ticks in which a fleet must have mended itself: breakers are open for up to 6¼ min, claims and graces last 5 min, an
+ * hour is given to bytes that may still arrive, a day to a lap of the scrubber and the longest backoff, a week to what was
+ * dismissed. Each is followed by quick rounds for what it led to.
+ */
+const rounds: readonly Round[] = [
+  ...[0, 7, 7, 7].map((n) => quickRound(n * minute)),
+  ...[1.2, 1.2].map((n) => quickRound(n * hour)),
+  ...[25, 25, 175, 25, 25].flatMap((n) => [wholeRound(n * hour), ...[7, 7, 7].map((m) => quickRound(m * minute))]),
+];
+
+/** The time before and after the faults. */
+export function createCalm(deps: CalmDeps): Calm {
+  const { world, faults, plan, oracle, actors, surroundings, random, step } = deps;
+
+  /** Until every process has ended or waits for nothing. */
+  async function settle(): Promise<void> {
+    const isBusy = () =>
+      actors.ticks.size > 0 ||
+      [...actors.clients].some(({ busy }) => busy.size > 0) ||
+      world.actors.some((actor) => actor.role === 'operator');
+    for (let turns = 0; ; turns += 1) {
+      if (turns > 20_000) throw new Violation('6 convergence', `Processes do not come to an end: ${endless()}`);
+      if (await step()) continue;
+      if (!isBusy()) return;
+      if (!world.jump()) throw new Violation('6 convergence', `Processes wait for nothing: ${endless()}`);
+    }
+  }
+
+  function endless(): string {
+    return world.actors.map((actor) => `${actor.name} (${world.pendingOf(actor)} operations)`).join(', ');
+  }
+
+  async function begin(): Promise<void> {
+    for (const [name, bucket] of surroundings.backends) {
+      bucket.putNow('holiday.jpg', Buffer.from(name));
+      oracle.stranger(name, 'holiday.jpg');
+      const likeOurs = `${plan.keys[0]}!01BX5ZZKBKACTAV9WEVGEMMVRZ`;
+      bucket.putNow(likeOurs, Buffer.from('a person made this'));
+      oracle.stranger(name, likeOurs);
+    }
+    actors.apply(plan.file);
+    await settle();
+    const client = actors.startClient();
+    for (const key of plan.keys) {
+      actors.put(client, key);
+      if (random.chance(0.3)) await settle();
+    }
+    await settle();
+    if (random.chance(0.7)) await tick('replicator');
+  }
+
+  async function tick(worker: WorkerName): Promise<Map<string, number>> {
+    const { actor } = actors.startTick(
+      worker,
+      { ...(worker === 'reconciler' ? {} : workingPart), scheduledTime: new Date(world.now).toISOString() },
+      900_000,
+    );
+    await settle();
+    return actor.calls;
+  }
+
+  async function end(): Promise<number> {
+    faults.stop();
+    // One tick of these does what a day of them would.
+    surroundings.set({ overrides: { SCRUBBER_BATCH_SIZE: '1000', RECONCILER_BATCH_SIZE: '1000' } });
+    world.thawAll();
+    world.settleDetached();
+    await settle();
+    for (const client of [...actors.clients]) actors.kill(client.actor);
+    const unexplained = oracle.strays().find(({ isExplained }) => !isExplained);
+    if (unexplained !== undefined) {
+      const { backend, storageKey } = unexplained;
+      throw new Violation(
+        '6 convergence',
+        `Nothing names "${storageKey}" on ${backend}, although nothing went wrong`,
+        keyIn(storageKey),
+      );
+    }
+    let left: string[] = [];
+    // The first run of the reconciler may only finish the pass that an earlier one began.
+    let sweeps = 0;
+    for (const { ms, workers } of rounds) {
+      await idle(ms);
+      for (const worker of random.shuffled(workers)) await tick(worker);
+      if (workers.includes('reconciler')) sweeps += 1;
+      left = leftToDo();
+      if (left.length === 0 && !world.hasDetached() && (sweeps > 1 || oracle.strays().length === 0)) break;
+    }
+    if (left.length > 0)
+      throw new Violation(
+        '6 convergence',
+        `After ${rounds.length} rounds: ${left.slice(0, 3).join('; ')}`,
+        keyIn(left[0]!),
+      );
+    const violation = oracle.recount();
+    if (violation !== null) throw violation;
+    await readAll();
+    await checkIdleTicks();
+    return checkStrays();
+  }
+
+  async function idle(ms: number): Promise<void> {
+    while (!world.pass(ms)) await settle();
+    surroundings.store.expire();
+    await settle();
+  }
+
+  /** Invariant 6, in sentences. */
+  function leftToDo(): string[] {
+    const left: string[] = [];
+    for (const { id, state, attempts, lastError } of oracle.queue.values()) {
+      // Given up after ten refused attempts: an operator's business.
+      if (state === 'dead' && attempts >= 10) continue;
+      left.push(`${id} is still queued (${state}, ${attempts} attempts, ${lastError ?? 'no error'})`);
+    }
+    for (const entry of oracle.objects.values()) {
+      if (entry.kind !== 'object') continue;
+      const good = oracle.goodCopies(entry);
+      const recorded = Object.keys(entry.copies);
+      if (good.length === 0) continue;
+      if (entry.isDamaged) left.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);
+      if (good.length < recorded.length) left.push(`"${entry.key}" is recorded where its bytes are not good`);
+      const lacking = lackingCopies(entry);
+      if (lacking > 0) left.push(`"${entry.key}" lacks ${lacking} copies`);
+      if (lacking < 0) left.push(`"${entry.key}" has ${-lacking} copies too many`);
+    }
+    for (const name of surroundings.unhealthyBackends()) left.push(`The breaker of ${name} is open`);
+    return left;
+  }
+
+  /** Copies that are missing and could be made: a full backend takes none, and lost bytes cannot be copied. */
+  function lackingCopies(entry: ObjectRecord): number {
+    const file = surroundings.fileInForce();
+    const wanted = factorOf(file, entry.key) - Object.keys(entry.copies).length;
+    const able = file.backends.filter(
+      ({ name, quotaBytes }) =>
+        entry.copies[name] === undefined &&
+        (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
+    );
+    return Math.min(wanted, able.length);
+  }
+
+  /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
+  async function readAll(): Promise<void> {
+    const before = actors.failures.length;
+    const client = actors.startClient();
+    for (const key of plan.keys) if (isReadable(key)) actors.get(client, key);
+    await settle();
+    const failure = actors.failures[before];
+    if (failure !== undefined)
+      throw new Violation('5 what callers were told', `Nothing goes wrong any more, and yet: ${failure}`);
+    actors.clients.delete(client);
+    world.retire(client.actor);
+  }
+
+  function isReadable(key: string): boolean {
+    const entry = oracle.objects.get(key);
+    return entry?.kind !== 'object' || oracle.goodCopies(entry).length > 0;
+  }
+
+  /** Invariant 7. */
+  async function checkIdleTicks(): Promise<void> {
+    for (const worker of quick) await tick(worker);
+    const isRested =
+      [...oracle.objects.values()].every((e) => e.kind !== 'object' || isAtFactor(e)) && oracle.queue.size === 0;
+    if (!isRested) return;
+    for (const worker of quick) {
+      const calls = await tick(worker);
+      const heads = worker === 'replicator' ? plan.file.backends.map(({ name }) => `${name} HEAD`) : [];
+      for (const name of ['read', ...heads]) {
+        if (calls.get(name) !== 1)
+          throw new Violation('7 idle ticks', `An idle ${worker} made ${calls.get(name) ?? 0} × ${name}`);
+        calls.delete(name);
+      }
+      if (calls.size > 0) throw new Violation('7 idle ticks', `An idle ${worker} made ${[...calls].join(' and ')}`);
+    }
+  }
+
+  function isAtFactor(entry: ObjectRecord): boolean {
+    return entry.isDamaged || Object.keys(entry.copies).length >= factorOf(surroundings.fileInForce(), entry.key);
+  }
+
+  function checkStrays(): number {
+    const strays = oracle.strays();
+    for (const { backend, storageKey, isForPeople } of strays) {
+      if (!isForPeople)
+        throw new Violation(
+          '6 convergence',
+          `Nothing names "${storageKey}" on ${backend} after a sweep`,
+          keyIn(storageKey),
+        );
+    }
+    return strays.length;
+  }
+
+  function keyIn(text: string): string | undefined {
+    return plan.keys.find((key) => text.includes(key));
+  }
+
+  return { begin, end };
+}

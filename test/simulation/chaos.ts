@@ -1,0 +1,142 @@
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import { createAccidents } from './accidents.ts';
+import type { Actors, ClientProcess } from './actors.ts';
+import { presentWorkers } from './actors.ts';
+import type { Faults } from './faults.ts';
+import { changedFile, type Plan, workingPart } from './fleet.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import type { Random } from './random.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { World } from './world.ts';
+
+export interface ChaosDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly plan: Plan;
+  readonly oracle: Oracle;
+  readonly actors: Actors;
+  readonly surroundings: Surroundings;
+  readonly random: Random;
+}
+
+const mostTicks = 6;
+
+/** How often each worker is chosen: those that read everything seldom. */
+const workerWeights: Readonly<Record<WorkerName, number>> = {
+  replicator: 30,
+  'over-replication-cleaner': 12,
+  rebalancer: 8,
+  'cleanup-queue': 20,
+  'pending-reaper': 20,
+  scrubber: 6,
+  reconciler: 4,
+};
+
+/** What happens besides the operations on their way: applications, schedules, operators and accidents. */
+export function createChaos(deps: ChaosDeps): { event(): void } {
+  const { world, faults, plan, actors, surroundings, random } = deps;
+  const accidents = createAccidents(deps);
+  const hotKeys = random.shuffled(plan.keys).slice(0, 3);
+
+  const calls = {
+    put: (process: ClientProcess, key: string) =>
+      actors.put(process, key, {
+        isStreamed: random.chance(0.3),
+        ...(random.chance(0.2) && { timeoutMs: random.spread(200, 60_000) }),
+      }),
+    get: actors.get,
+    delete: actors.remove,
+    head: actors.head,
+    list: (process: ClientProcess) => actors.list(process, random.pick(['', 'p/', 'doc/'])),
+    close: (process: ClientProcess) => void process.holdfast.close().catch(() => {}),
+  };
+  const callWeights = { put: 45, get: 35, delete: 12, head: 3, list: 2, close: 1 };
+
+  const events = {
+    call: () => call(),
+    tick: () => tick(),
+    pass: () => void world.pass(random.spread(1_000, 4_500_000)),
+    week: () => void world.pass(random.spread(86_400_000, 700_000_000)),
+    apply: () => apply(),
+    pause: () => pause(),
+    ...accidents,
+  };
+  const weights = varied(
+    {
+      call: 40,
+      tick: 30,
+      pass: 12,
+      week: 1,
+      apply: 1,
+      pause: 1,
+      darken: 4,
+      storm: 2,
+      deceive: 4,
+      harm: 2,
+      kill: 5,
+      freeze: 4,
+    },
+    random,
+  );
+  const ticksOf = varied(workerWeights, random);
+
+  function call(): void {
+    const process = someClient();
+    if (process.busy.size >= 3) return;
+    // A few keys are hot: most trouble comes from two hands on one object.
+    const key = random.pick(random.chance(0.5) ? hotKeys : plan.keys);
+    if (!process.busy.has(key)) calls[random.weighted(callWeights)](process, key);
+  }
+
+  function someClient(): ClientProcess {
+    const running = [...actors.clients].filter(({ actor }) => actor.state === 'running');
+    const isNew = running.length < 2 || (running.length < 3 && random.chance(0.1));
+    return isNew ? actors.startClient() : random.pick(running);
+  }
+
+  function tick(): void {
+    if (actors.ticks.size >= mostTicks) return;
+    const worker = random.weighted(ticksOf);
+    if (!presentWorkers.includes(worker)) return;
+    const age = faults.strikes('late event', 4) ? random.spread(1_000, 900_000) : 0;
+    const part = worker === 'reconciler' ? {} : somePart();
+    const event = { ...part, scheduledTime: new Date(world.now - age).toISOString() };
+    const timeoutMs = random.pick([60_000, 300_000, 900_000]);
+    actors.startTick(worker, event, timeoutMs);
+    if (faults.strikes('duplicate event', 4)) actors.startTick(worker, event, timeoutMs);
+  }
+
+  /** Mostly one part that meets every key; sometimes the whole, or half, beside it. */
+  function somePart(): { part?: number; of?: number } {
+    if (!faults.strikes('overlapping parts', 2)) return workingPart;
+    return random.pick([{}, { part: 3, of: 16 }, { part: 11, of: 16 }, { part: 3, of: 4 }]);
+  }
+
+  function apply(): void {
+    if (!faults.isOn('fleet file applied')) return;
+    faults.count('fleet file applied');
+    actors.apply(changedFile(plan.file, random));
+  }
+
+  function pause(): void {
+    if (!faults.isOn('worker paused')) return;
+    faults.count('worker paused');
+    surroundings.set({ paused: random.shuffled(presentWorkers).slice(0, random.below(2)) });
+  }
+
+  return {
+    event() {
+      accidents.endOverdueTicks();
+      events[random.weighted(weights)]();
+    },
+  };
+}
+
+/** Each history has its own mixture. */
+function varied<T extends string>(weights: Readonly<Record<T, number>>, random: Random): Record<T, number> {
+  const entries = Object.entries(weights) as [T, number][];
+  return Object.fromEntries(entries.map(([name, weight]) => [name, weight * random.spread(20, 300)])) as Record<
+    T,
+    number
+  >;
+}

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
+import type { Faults } from './faults.ts';
+import type { Random } from './random.ts';
+
+const names = ['b2', 'oci', 'r2', 'wasabi', 'ceph'];
+
+/**
+ * Object keys of two slices only, so that a tick over part 3 of 8 meets all of them and asks an eighth of the lanes.
+ * Among them: two policies, keys that look like storage keys, and one that is not ASCII.
+ */
+const slicesUsed = new Set([3, 11]);
+export const workingPart = { part: 3, of: 8 };
+const keyPool = [
+  ...inSlices(40, (i) => `doc/${i}`),
+  ...inSlices(20, (i) => `p/${i}`),
+  ...inSlices(2, (i) => `x${i}!01ARZ3NDEKTSV4RRFFQ69G5FAV`),
+  ...inSlices(2, (i) => `ключ ${i}`),
+];
+
+function inSlices(count: number, name: (i: number) => string): string[] {
+  const found: string[] = [];
+  for (let i = 0; found.length < count; i += 1) {
+    const slice = createHash('sha256').update(name(i)).digest()[0]! & 15;
+    if (slicesUsed.has(slice)) found.push(name(i));
+  }
+  return found;
+}
+
+/** What a history is played on. */
+export interface Plan {
+  readonly file: FleetFile;
+  readonly keys: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** How late indexes may be, in milliseconds. */
+  readonly maxLagMs: number;
+  readonly maxObjectBytes: number;
+  readonly chaosSteps: number;
+}
+
+export function createPlan(random: Random, faults: Faults): Plan {
+  const count = random.between(3, names.length);
+  const maxObjectBytes = random.pick([60, 400, 3000]);
+  const objects = random.between(12, 16);
+  const isTight = faults.isOn('tight quota');
+  if (faults.isOn('index lag')) faults.count('index lag');
+  const file = fleetFile(random, names.slice(0, count), (name) => {
+    if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
+    faults.count('tight quota');
+    return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
+  });
+  return {
+    file,
+    keys: random.shuffled(keyPool).slice(0, objects),
+    env: {
+      LEDGER_STRIPES: String(random.between(1, 3)),
+      REPLICATOR_BATCH_SIZE: String(random.pick([1, 3, 50])),
+      REPLICATOR_CONCURRENCY: String(random.pick([1, 2, 5])),
+      CLEANUP_QUEUE_BATCH_SIZE: String(random.pick([1, 3, 50])),
+      CLEANUP_QUEUE_CONCURRENCY: String(random.pick([1, 4])),
+      PENDING_REAPER_BATCH_SIZE: String(random.pick([1, 50])),
+      PENDING_REAPER_CONCURRENCY: String(random.pick([1, 4])),
+      REBALANCER_STRATEGY: random.pick(['pack', 'spread']),
+      SCRUBBER_LAP_DAYS: '1',
+      SCRUBBER_BATCH_SIZE: String(random.pick([2, 100])),
+      RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '60', '3600']),
+      RECONCILER_BATCH_SIZE: String(random.pick([5, 1000])),
+      BREAKER_FAILURES: String(random.pick([1, 2, 5])),
+      MAX_BYTES_IN_FLIGHT: String(random.pick([100, 1000, 134217728])),
+    },
+    maxLagMs: faults.isOn('index lag') ? random.spread(100, 60_000) : 0,
+    maxObjectBytes,
+    chaosSteps: random.between(300, 500),
+  };
+}
+
+function fleetFile(random: Random, backends: readonly string[], quotaOf: (name: string) => number): FleetFile {
+  const most = backends.length - 1;
+  return parseFleetFile({
+    backends: backends.map((name) => ({
+      name,
+      endpoint: `https://${name}.example.com`,
+      bucket: `${name}-bucket`,
+      credentials: 'role',
+      quotaBytes: quotaOf(name),
+      egressUsdPerGb: random.pick([0, 0.01, 0.09]),
+    })),
+    policies: {
+      default: { factor: random.between(1, Math.min(3, most)) },
+      wide: { prefix: 'p/', factor: random.between(1, most) },
+    },
+    routing: random.pick(['pack', 'spread']),
+  });
+}
+
+/** The same fleet with other factors, as an operator might apply it. */
+export function changedFile(file: FleetFile, random: Random): FleetFile {
+  const factor = () => random.between(1, file.backends.length - 1);
+  return {
+    ...file,
+    policies: {
+      ...file.policies,
+      default: { ...file.policies.default!, factor: factor() },
+      wide: { ...file.policies.wide!, factor: factor() },
+    },
+  };
+}

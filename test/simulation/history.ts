@@ -1,0 +1,119 @@
+import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createActors } from './actors.ts';
+import { createCalm } from './calm.ts';
+import { createChaos } from './chaos.ts';
+import { createFaults } from './faults.ts';
+import { createPlan } from './fleet.ts';
+import { createLaggingIndexes } from './lagging-indexes.ts';
+import { createOracle, type Oracle } from './oracle/oracle.ts';
+import { Violation } from './oracle/violation.ts';
+import { createRandom } from './random.ts';
+import { createSurroundings } from './surroundings.ts';
+import { createWorld } from './world.ts';
+
+export interface HistoryResult {
+  readonly seed: number;
+  readonly violation: Violation | null;
+  readonly steps: number;
+  readonly simulatedMs: number;
+  readonly faults: ReadonlyMap<string, number>;
+  readonly strays: number;
+  readonly lines: readonly string[];
+}
+
+const startAt = Date.UTC(2026, 0, 30, 12);
+const recountEvery = 64;
+
+/** Plays one history: the seed decides everything. */
+export async function runHistory(seed: number, isTraced = false): Promise<HistoryResult> {
+  const lines: string[] = [];
+  const stream = (purpose: string) => createRandom(seed, purpose);
+  const now = () => world.now;
+  const faults = createFaults({ random: stream('faults'), now, step: () => world.step });
+  const world = createWorld({
+    random: stream('schedule'),
+    startAt,
+    onFault: (fault) => faults.count(fault),
+    lines: isTraced ? lines : undefined,
+  });
+  const plan = createPlan(stream('plan'), faults);
+  const lag = stream('lag');
+  const indexes = createLaggingIndexes(now, () =>
+    plan.maxLagMs > 0 && !faults.isStopped() && lag.chance(0.5) ? lag.below(plan.maxLagMs) : 0,
+  );
+  const backends = new Map<string, MemoryBackend>();
+  for (const { name } of plan.file.backends) {
+    backends.set(
+      name,
+      createMemoryBackend({ name, clock: { now, sleep: () => Promise.reject(new Error('no timers')) } }),
+    );
+  }
+  const store: MemoryStore = createMemoryStore({
+    clock: { now },
+    indexes: {
+      ...indexes,
+      noteObject: (key, entry) => {
+        oracle.objectChanged(key, entry);
+        indexes.noteObject(key, entry);
+      },
+      noteQueueItem: (id, item) => {
+        oracle.queueChanged(id, item);
+        indexes.noteQueueItem(id, item);
+      },
+    },
+  });
+  const oracle: Oracle = createOracle({
+    world,
+    faults,
+    backends,
+    ledgerRows: () => store.allCounters(),
+    snapshot: () => store.snapshot(),
+  });
+  const random = stream('surroundings');
+  const actors = createActors({ world, faults, plan, oracle, store, backends, ids: stream('ids'), random });
+  const surroundings = createSurroundings(store, backends);
+
+  let steps = 0;
+  /** One step, and everything that must be so after it. False when nothing can happen now. */
+  async function step(isCalm = false): Promise<boolean> {
+    const did = isCalm ? world.advanceAll() : world.advance();
+    // All that became possible inside the processes happens before the next step: promises first, in one turn.
+    await new Promise(setImmediate);
+    steps += 1;
+    const violation = steps % recountEvery === 0 ? oracle.recount() : oracle.check();
+    if (violation !== null) throw violation;
+    return did || !world.isIdle();
+  }
+
+  const chaos = createChaos({ world, faults, plan, oracle, actors, surroundings, random: stream('chaos') });
+  const calm = createCalm({
+    world,
+    faults,
+    plan,
+    oracle,
+    actors,
+    surroundings,
+    random: stream('calm'),
+    step: () => step(true),
+  });
+  let violation: Violation | null = null;
+  let strays = 0;
+  try {
+    await calm.begin();
+    faults.start();
+    const last = world.step + plan.chaosSteps;
+    const events = stream('events');
+    while (world.step < last) {
+      if (events.chance(0.12)) chaos.event();
+      if (await step()) continue;
+      if (events.chance(0.5)) world.jump();
+      else chaos.event();
+    }
+    strays = await calm.end();
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    violation = error;
+  }
+  return { seed, violation, steps: world.step, simulatedMs: world.now - startAt, faults: faults.counts, strays, lines };
+}

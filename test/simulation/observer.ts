@@ -1,0 +1,17 @@
+import type { Entry, QueueItem } from '../../lib/store/model.ts';
+import type { Actor } from './world.ts';
+
+/** What the simulated ports tell the oracle, at the moment it happens. */
+export interface Observer {
+  /** What the Objects table now holds under a key. */
+  objectChanged(key: string, entry: Entry | null): void;
+  /** What the Queue table now holds under an id. */
+  queueChanged(id: string, item: QueueItem | null): void;
+  /** A request of ours wrote bytes; `isLate` when nobody waits for it any more. */
+  bytesWritten(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
+  /** A fault changed or removed bytes, or stored others than were sent; `isUnseen` when no ETag could tell the writer. */
+  bytesHarmed(backend: string, storageKey: string, isUnseen?: boolean): void;
+  deleteAsked(actor: Actor, backend: string, storageKey: string): void;
+  /** The delete takes effect now. */
+  deleteHappens(actor: Actor, backend: string, storageKey: string): void;
+}

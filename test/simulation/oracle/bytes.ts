@@ -1,0 +1,172 @@
+import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
+import { open } from '../open.ts';
+import type { Actor } from '../world.ts';
+import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
+import { namedBy, placeOf, type Sight } from './sight.ts';
+import { Violation } from './violation.ts';
+
+/** Bytes of ours on a backend that neither a record nor a queue item names. */
+export interface Stray {
+  readonly backend: string;
+  readonly storageKey: string;
+  /** The writer failed, was killed, or its request took effect when nobody waited any more. */
+  readonly isExplained: boolean;
+  /** A sweep leaves it to people: their metadata may be what was lost. */
+  readonly isForPeople: boolean;
+}
+
+/** Invariants 1 and 2: what the records say of bytes, and what may be taken out of them. */
+export interface BytesCheck {
+  written(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
+  harmed(backend: string, storageKey: string, isUnseen: boolean): void;
+  /** A record changed: what it names now was verified first, and what it names no more was to spare. */
+  recordChanged(before: Entry | null, after: Entry | null): void;
+  /** Invariant 1, for one key; and that what was recorded in this step is named once. */
+  check(key: string): void;
+  /** Copies of a record whose bytes are there as recorded. */
+  goodCopies(entry: ObjectRecord): string[];
+  addStranger(backend: string, storageKey: string): void;
+  isStranger(backend: string, storageKey: string): boolean;
+  checkStrangers(): void;
+  strays(): Stray[];
+}
+
+export function createBytesCheck(sight: Sight): BytesCheck {
+  const { world, faults, backends, report } = sight;
+  /** When a fault last changed bytes. */
+  const harmedAt = new Map<string, number>();
+  /** Bytes that were stored other than sent, under an ETag that does not tell. */
+  const unseen = new Set<string>();
+  const writers = new Map<string, { readonly by: Actor; readonly isLate: boolean; readonly step: number }>();
+  const strangers = new Map<string, MemoryObject>();
+
+  function bytesOf(record: ObjectRecord, name: string): MemoryObject | undefined {
+    return backends.get(name)?.contents().get(storageKeyOf(record.key, record.copies[name]!));
+  }
+
+  function isAsRecorded(record: ObjectRecord, name: string): boolean {
+    const bytes = bytesOf(record, name);
+    const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;
+    return bytes?.sizeBytes === record.sizeBytes && (sha256 === undefined || hashOf(bytes) === sha256);
+  }
+
+  /** Bytes are verified before they are recorded, and their queue item ends in the same transaction. */
+  function copiesAdded(before: Entry | null, after: ObjectRecord): void {
+    for (const [name, copyId] of Object.entries(after.copies)) {
+      if (before?.kind === 'object' && before.copies[name] === copyId) continue;
+      const storage = storageKeyOf(after.key, copyId);
+      const place = placeOf(name, storage);
+      const isHarmedSince = (harmedAt.get(place) ?? -1) > (writers.get(place)?.step ?? Number.POSITIVE_INFINITY);
+      const isTrusted = open.reaperTrustsSizes && world.current?.actor.role === 'pending-reaper';
+      if (isAsRecorded(after, name) || isTrusted || unseen.has(place) || isHarmedSince) continue;
+      const message = `"${storage}" on ${name} is recorded although it is not stored as it was sent`;
+      report(new Violation('verified first', message, after.key));
+    }
+  }
+
+  /** Invariant 2. What a fault did, or hid, while the actor was at work is not its doing. */
+  function copiesRemoved(before: ObjectRecord, after: ObjectRecord): void {
+    const removed = Object.keys(before.copies).filter((name) => after.copies[name] !== before.copies[name]);
+    if (removed.length === 0) return;
+    const since = world.current?.actor.startedStep ?? 0;
+    const role = world.current?.actor.role ?? 'nobody';
+    const isCleaner = role === 'over-replication-cleaner';
+    const isReachable = (name: string) => !faults.isDarkSinceBefore(name, since);
+    const isGood = (name: string) =>
+      isAsRecorded(before, name) &&
+      isReachable(name) &&
+      !faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
+    const remains = (name: string) => {
+      const place = placeOf(name, storageKeyOf(after.key, after.copies[name]!));
+      if ((harmedAt.get(place) ?? -1) >= since || isAsRecorded(after, name)) return true;
+      return open.cleanerTrustsSizes && isCleaner && bytesOf(after, name)?.sizeBytes === after.sizeBytes;
+    };
+    const had = Object.keys(before.copies).filter(isGood);
+    const stays = Object.keys(after.copies).filter(remains);
+    const keeps = stays.filter(isReachable);
+    const factor = sight.lowestFactor(after.key);
+    // C2 asks more of the cleaner: that its factor remains, whatever there was before.
+    const wanted = isCleaner ? factor : Math.min(had.length, factor);
+    const isLastGood = stays.length === 0 && Object.keys(before.copies).some((name) => isAsRecorded(before, name));
+    if (keeps.length >= wanted && !isLastGood) return;
+    const message =
+      `${role} takes the copies of "${after.key}" on ${removed.join(', ')} out of the record: ` +
+      `${keeps.length} good and reachable ones remain of ${had.length}`;
+    report(new Violation('2 good copies', message, after.key));
+  }
+
+  /** N2: bytes of an object that has no record, of a generation newer than it, or of one whose own copies do not stand. */
+  function isForPeople(backend: string, storageKey: string): boolean {
+    const entry = sight.objects.get(keyWithin(storageKey) ?? storageKey);
+    if (entry === undefined) return true;
+    const generation = backends.get(backend)!.contents().get(storageKey)!.metadata.holdfast?.split(' ')[1];
+    if (generation === undefined || generation > entry.generation) return true;
+    return entry.kind === 'object' && Object.keys(entry.copies).some((name) => !isAsRecorded(entry, name));
+  }
+
+  return {
+    written(backend, storageKey, by, isLate) {
+      const place = placeOf(backend, storageKey);
+      writers.set(place, { by, isLate, step: world.step });
+      // A request that was sent twice may land twice, with the same bytes: invariant 1 looks at those.
+      if (!isLate && namedBy(sight, backend, storageKey) !== undefined)
+        report(new Violation('written once', `${by.name} writes over the recorded "${storageKey}" on ${backend}`));
+      if (strangers.has(place))
+        report(new Violation('written once', `${by.name} writes over a stranger's "${storageKey}" on ${backend}`));
+    },
+    harmed(backend, storageKey, isUnseen) {
+      harmedAt.set(placeOf(backend, storageKey), world.step);
+      if (isUnseen) unseen.add(placeOf(backend, storageKey));
+    },
+    recordChanged(before, after) {
+      if (after?.kind !== 'object') return;
+      copiesAdded(before, after);
+      if (before?.kind === 'object' && before.generation === after.generation) copiesRemoved(before, after);
+    },
+    check(key) {
+      const entry = sight.objects.get(key);
+      if (entry?.kind !== 'object') return;
+      for (const [name, copyId] of Object.entries(entry.copies)) {
+        const storage = storageKeyOf(key, copyId);
+        const place = placeOf(name, storage);
+        if (sight.queue.has(place) && !sight.revived.has(place))
+          report(new Violation('named once', `${place} is recorded and still queued`, key));
+        if (harmedAt.has(place) || isAsRecorded(entry, name)) continue;
+        const state = bytesOf(entry, name) === undefined ? 'is not there' : 'is other than recorded';
+        report(new Violation('1 recorded copies', `The recorded copy "${storage}" on ${name} ${state}`, key));
+      }
+    },
+    goodCopies: (entry) => Object.keys(entry.copies).filter((name) => isAsRecorded(entry, name)),
+    addStranger(backend, storageKey) {
+      strangers.set(placeOf(backend, storageKey), backends.get(backend)!.contents().get(storageKey)!);
+    },
+    isStranger: (backend, storageKey) => strangers.has(placeOf(backend, storageKey)),
+    checkStrangers() {
+      for (const [place, object] of strangers) {
+        const at = place.indexOf('/');
+        if (
+          backends
+            .get(place.slice(0, at))!
+            .contents()
+            .get(place.slice(at + 1)) !== object
+        )
+          report(new Violation('3 deletes', `The bytes "${place}", which we did not write, were touched`));
+      }
+    },
+    strays() {
+      const found: Stray[] = [];
+      for (const [backend, bucket] of backends) {
+        for (const storageKey of bucket.contents().keys()) {
+          const place = placeOf(backend, storageKey);
+          if (storageKey.startsWith('.holdfast/') || strangers.has(place) || sight.queue.has(place)) continue;
+          if (namedBy(sight, backend, storageKey) !== undefined) continue;
+          const writer = writers.get(place);
+          const isExplained = writer !== undefined && (writer.isLate || writer.by.hadFault);
+          found.push({ backend, storageKey, isExplained, isForPeople: isForPeople(backend, storageKey) });
+        }
+      }
+      return found;
+    },
+  };
+}

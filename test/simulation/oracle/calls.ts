@@ -1,0 +1,191 @@
+import type { Entry } from '../../../lib/store/model.ts';
+import type { Actor, Operation } from '../world.ts';
+import { Violation } from './violation.ts';
+
+/** A call of the library by a simulated application. */
+export interface ClientCall {
+  readonly id: number;
+  readonly actor: Actor;
+  readonly kind: 'put' | 'delete' | 'get' | 'head' | 'list';
+  readonly key: string;
+  readonly sha256?: string;
+  readonly sizeBytes?: number;
+  readonly invokedStep: number;
+  endedStep: number;
+  /** `acked` it returned · `failed` it threw · `killed` its process died: what it wanted may have happened. */
+  outcome: 'running' | 'acked' | 'failed' | 'killed';
+}
+
+/** A stretch of a key's history during which its record said one thing. */
+interface Era {
+  readonly generation: string | null;
+  readonly isObject: boolean;
+  readonly call: ClientCall | undefined;
+  readonly fromStep: number;
+  toStep: number;
+}
+
+/** What a reader was given: a generation, or null for nothing. */
+export interface ReadResult {
+  readonly generation: string;
+  readonly sizeBytes: number;
+  readonly sha256: string | undefined;
+}
+
+/**
+ * Invariant 5: what applications were told. Every change of a key's generation is one write that someone asked for, in an
+ * order that no caller can tell from one at a time; nothing that ended before a newer write began comes back.
+ */
+export interface CallsCheck {
+  begin(call: Pick<ClientCall, 'actor' | 'kind' | 'key'> & Partial<ClientCall>): ClientCall;
+  /** A put was acknowledged with a generation. */
+  putAcked(call: ClientCall, generation: string): void;
+  deleteAcked(call: ClientCall): void;
+  failed(call: ClientCall): void;
+  processEnded(actor: Actor): void;
+  readAcked(call: ClientCall, result: ReadResult | null): void;
+  /** One summary of a listing: it stood at some moment since the listing began. */
+  listed(call: ClientCall, key: string, result: ReadResult): void;
+  listingEnded(call: ClientCall): void;
+  /** The generation of a key changed. */
+  generationChanged(key: string, before: Entry | null, after: Entry | null, operation: Operation | null): void;
+  /** The put that made the content an entry describes. */
+  putOf(entry: Entry): ClientCall | undefined;
+}
+
+export function createCallsCheck(step: () => number, report: (violation: Violation) => void): CallsCheck {
+  const puts = new Map<string, ClientCall>();
+  const calls: ClientCall[] = [];
+  const eras = new Map<string, Era[]>();
+  let count = 0;
+
+  const erasOf = (key: string): Era[] => {
+    const known = eras.get(key);
+    if (known !== undefined) return known;
+    const first: Era[] = [
+      { generation: null, isObject: false, call: undefined, fromStep: 0, toStep: Number.POSITIVE_INFINITY },
+    ];
+    eras.set(key, first);
+    return first;
+  };
+  const wrong = (key: string, message: string) => report(new Violation('5 what callers were told', message, key));
+
+  function end(call: ClientCall, outcome: ClientCall['outcome']): void {
+    call.outcome = outcome;
+    call.endedStep = step();
+    const at = calls.indexOf(call);
+    if (at >= 0) calls.splice(at, 1);
+  }
+
+  /** The delete that a process was carrying out for a key when it sent an operation. */
+  const deletes: ClientCall[] = [];
+  const deleteBehind = (key: string, { actor, issuedStep }: Operation) =>
+    deletes.findLast(
+      (call) =>
+        call.key === key && call.actor === actor && call.invokedStep <= issuedStep && issuedStep <= call.endedStep,
+    );
+
+  function generationChanged(
+    key: string,
+    before: Entry | null,
+    after: Entry | null,
+    operation: Operation | null,
+  ): void {
+    const all = erasOf(key);
+    const now = step();
+    const last = all.at(-1)!;
+    last.toStep = now;
+    const generation = after?.generation ?? null;
+    if (generation !== null && all.some((era) => era.generation === generation))
+      wrong(key, `Generation ${generation} of "${key}" came back after it was replaced`);
+    if (after === null && before?.kind !== 'tombstone') wrong(key, `The record of "${key}" vanished`);
+    const call =
+      after === null
+        ? undefined
+        : after.kind === 'object'
+          ? putOf(after)
+          : operation
+            ? deleteBehind(key, operation)
+            : undefined;
+    all.push({ generation, isObject: after?.kind === 'object', call, fromStep: now, toStep: Number.POSITIVE_INFINITY });
+    if (after === null) return;
+    const what = after.kind === 'object' ? 'put' : 'delete';
+    if (call === undefined) {
+      wrong(key, `Nobody asked for the ${what} that made generation ${generation} of "${key}"`);
+      return;
+    }
+    if (call.key !== key) wrong(key, `"${key}" has the content that was put under "${call.key}"`);
+    if (after.kind === 'object' && after.sizeBytes !== call.sizeBytes)
+      wrong(key, `"${key}" is recorded with ${after.sizeBytes} bytes; ${call.sizeBytes} were put`);
+    if (call.outcome === 'acked') wrong(key, `The ${what} ${call.id} of "${key}" took effect after it had returned`);
+    if (last.call !== undefined && last.call.invokedStep > call.endedStep)
+      wrong(
+        key,
+        `The ${what} ${call.id} of "${key}", ended at step ${call.endedStep}, replaced ${last.call.kind} ${last.call.id}, begun later`,
+      );
+  }
+
+  function putOf(entry: Entry): ClientCall | undefined {
+    return entry.kind === 'object' && entry.sha256 !== undefined ? puts.get(entry.sha256) : undefined;
+  }
+
+  function check(call: ClientCall, key: string, result: ReadResult | null, untilStep: number): void {
+    const during = erasOf(key).filter((era) => era.fromStep <= untilStep && era.toStep >= call.invokedStep);
+    if (result === null) {
+      if (!during.some((era) => !era.isObject))
+        wrong(key, `A ${call.kind} of "${key}" found nothing although it was there throughout`);
+      return;
+    }
+    const era = during.find(({ generation }) => generation === result.generation);
+    if (era === undefined) {
+      wrong(key, `A ${call.kind} of "${key}" gave generation ${result.generation}, not current during the call`);
+      return;
+    }
+    const { sha256, sizeBytes } = era.call ?? {};
+    if (sizeBytes !== result.sizeBytes || (result.sha256 !== undefined && sha256 !== result.sha256))
+      wrong(key, `A ${call.kind} of "${key}" gave other content than generation ${result.generation} was put with`);
+  }
+
+  return {
+    begin(given) {
+      count += 1;
+      const call: ClientCall = {
+        ...given,
+        id: count,
+        invokedStep: step(),
+        endedStep: Number.POSITIVE_INFINITY,
+        outcome: 'running',
+      };
+      calls.push(call);
+      if (call.kind === 'put') puts.set(call.sha256!, call);
+      if (call.kind === 'delete') deletes.push(call);
+      return call;
+    },
+    putAcked(call, generation) {
+      end(call, 'acked');
+      const all = erasOf(call.key).filter(({ toStep }) => toStep >= call.invokedStep);
+      const isThere = all.some((era) => era.generation === generation && era.call === call);
+      // A put whose intent was taken from it while another write came may count as overwritten before anyone saw it.
+      const isOverwritten = all.some(({ fromStep }) => fromStep > call.invokedStep);
+      if (!isThere && !isOverwritten)
+        wrong(call.key, `The put ${call.id} of "${call.key}" was acknowledged but never took effect`);
+    },
+    deleteAcked(call) {
+      end(call, 'acked');
+      if (!erasOf(call.key).some((era) => era.call === call))
+        wrong(call.key, `The delete ${call.id} of "${call.key}" was acknowledged but never took effect`);
+    },
+    failed: (call) => end(call, 'failed'),
+    processEnded(actor) {
+      for (const call of calls.filter((c) => c.actor === actor)) end(call, 'killed');
+    },
+    readAcked(call, result) {
+      end(call, 'acked');
+      check(call, call.key, result, call.endedStep);
+    },
+    listed: (call, key, result) => check(call, key, result, step()),
+    listingEnded: (call) => end(call, 'acked'),
+    generationChanged,
+    putOf,
+  };
+}

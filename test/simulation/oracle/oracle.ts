@@ -1,0 +1,166 @@
+import type { FleetFile } from '../../../lib/config/fleet-file.ts';
+import type { MemoryBackend } from '../../../lib/fleet/memory-backend.ts';
+import type { MemorySnapshot } from '../../../lib/store/memory/memory-tables.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
+import type { Faults } from '../faults.ts';
+import type { Observer } from '../observer.ts';
+import type { World } from '../world.ts';
+import { createBytesCheck, type Stray } from './bytes.ts';
+import { type CallsCheck, createCallsCheck } from './calls.ts';
+import { createDeletesCheck } from './deletes.ts';
+import { createLedgerCheck, type LedgerRow } from './ledger.ts';
+import { factorOf, keyWithin } from './reading.ts';
+import type { Sight } from './sight.ts';
+import { Violation } from './violation.ts';
+
+/** How long the store remembers a request's token. */
+const tokenLifeMs = 600_000;
+
+export interface OracleDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly backends: ReadonlyMap<string, MemoryBackend>;
+  readonly ledgerRows: () => readonly LedgerRow[];
+  readonly snapshot: () => MemorySnapshot;
+}
+
+export interface Oracle extends Observer {
+  readonly calls: CallsCheck;
+  /** The mirror of the tables. */
+  readonly objects: ReadonlyMap<string, Entry>;
+  readonly queue: ReadonlyMap<string, QueueItem>;
+  usedBytes(backend: string): number;
+  /** A fleet file that may be in force from now on. */
+  fleetApplied(file: FleetFile): void;
+  /** Bytes that somebody else keeps in one of the buckets. */
+  stranger(backend: string, storageKey: string): void;
+  report(violation: Violation): void;
+  /** After every step: looks at what changed. The first violation, or null. */
+  check(): Violation | null;
+  /** Counts everything from nothing. */
+  recount(): Violation | null;
+  /** Copies of a record whose bytes are there as recorded. */
+  goodCopies(entry: ObjectRecord): string[];
+  strays(): Stray[];
+}
+
+/**
+ * Knows what must be so. It keeps its own mirror of the tables and reads the bytes itself; nothing here comes from the code
+ * under test but types.
+ */
+export function createOracle({ world, faults, backends, ledgerRows, snapshot }: OracleDeps): Oracle {
+  const objects = new Map<string, Entry>();
+  const queue = new Map<string, QueueItem>();
+  const files: FleetFile[] = [];
+  const violations: Violation[] = [];
+  const dirty = new Set<string>();
+  let isLedgerDirty = true;
+  const report = (violation: Violation) => void violations.push(violation);
+  const calls = createCallsCheck(() => world.step, report);
+  const lowestFactor = (key: string) => Math.min(...files.map((file) => factorOf(file, key)));
+  const revived = new Set<string>();
+  const sight: Sight = { world, faults, backends, objects, queue, revived, calls, lowestFactor, report };
+  const ledger = createLedgerCheck();
+  const bytes = createBytesCheck(sight);
+  const deletes = createDeletesCheck(sight, bytes.isStranger);
+
+  function objectChanged(key: string, after: Entry | null): void {
+    const before = objects.get(key) ?? null;
+    ledger.add(before, -1);
+    ledger.add(after, 1);
+    isLedgerDirty = true;
+    dirty.add(key);
+    if (after === null) objects.delete(key);
+    else objects.set(key, after);
+    if (before !== null && after !== null && before.generation === after.generation) sameGeneration(before, after);
+    else calls.generationChanged(key, before, after, world.current);
+    bytes.recordChanged(before, after);
+  }
+
+  /** A record changes step by step, and only in what workers may change. */
+  function sameGeneration(before: Entry, after: Entry): void {
+    const wrong = (message: string) => report(new Violation('one door', message, after.key));
+    if (after.rev !== before.rev + 1) wrong(`"${after.key}" went from rev ${before.rev} to ${after.rev}`);
+    if (before.kind !== after.kind)
+      wrong(`"${after.key}" became a ${after.kind} under the generation of a ${before.kind}`);
+    if (before.kind !== 'object' || after.kind !== 'object') return;
+    if (before.sizeBytes !== after.sizeBytes || before.createdAt !== after.createdAt)
+      wrong(`"${after.key}" changed its size or birth under one generation`);
+    if (before.sha256 !== undefined && before.sha256 !== after.sha256)
+      wrong(`"${after.key}" changed its recorded hash`);
+  }
+
+  function queueChanged(id: string, after: QueueItem | null): void {
+    const before = queue.get(id) ?? null;
+    ledger.addItem(before, -1);
+    ledger.addItem(after, 1);
+    isLedgerDirty = true;
+    const sentAt = world.current?.issuedAt ?? world.now;
+    if (before === null && world.now - sentAt > tokenLifeMs) revived.add(id);
+    if (after === null) queue.delete(id);
+    else queue.set(id, after);
+    deletes.queueChanged(before, id, after);
+  }
+
+  function check(): Violation | null {
+    if (dirty.size > 0) {
+      for (const key of dirty) bytes.check(key);
+      dirty.clear();
+    }
+    if (isLedgerDirty) {
+      isLedgerDirty = false;
+      checkLedger();
+    }
+    return violations[0] ?? null;
+  }
+
+  /** Invariant 4: transactions are atomic, so it holds after every step. */
+  function checkLedger(): void {
+    const gated = files.map((file) => file.backends.filter((b) => b.quotaBytes > 0).map((b) => b.name));
+    // A gate that came or went may have missed a commit; `recount --repair` mends it.
+    const quotas = new Set(gated[0]?.filter((name) => gated.every((names) => names.includes(name))));
+    const difference = ledger.mismatch(ledgerRows(), quotas);
+    if (difference !== null) report(new Violation('4 ledger', difference));
+  }
+
+  function recount(): Violation | null {
+    const held = snapshot();
+    const fresh = createLedgerCheck();
+    for (const entry of held.objects.values()) fresh.add(entry, 1);
+    for (const item of held.queue.values()) fresh.addItem(item, 1);
+    const difference = fresh.mismatch(held.counters, new Set());
+    if (difference !== null) report(new Violation('4 ledger', `Recount: ${difference}`));
+    if (held.objects.size !== objects.size || held.queue.size !== queue.size)
+      report(new Violation('simulator', 'The oracle has lost sight of the tables'));
+    for (const key of objects.keys()) dirty.add(key);
+    bytes.checkStrangers();
+    return check();
+  }
+
+  return {
+    calls,
+    objects,
+    queue,
+    usedBytes: ledger.usedBytes,
+    fleetApplied: (file) => void files.push(file),
+    stranger: bytes.addStranger,
+    report,
+    check,
+    recount,
+    goodCopies: bytes.goodCopies,
+    strays: bytes.strays,
+
+    objectChanged,
+    queueChanged,
+    bytesWritten(backend, storageKey, by, isLate) {
+      bytes.written(backend, storageKey, by, isLate);
+      dirty.add(keyWithin(storageKey) ?? storageKey);
+    },
+    bytesHarmed: (backend, storageKey, isUnseen = false) => bytes.harmed(backend, storageKey, isUnseen),
+    deleteAsked: deletes.asked,
+    deleteHappens(actor, backend, storageKey) {
+      deletes.happens(actor, backend, storageKey);
+      dirty.add(keyWithin(storageKey) ?? storageKey);
+    },
+  };
+}

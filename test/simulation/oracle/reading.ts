@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import type { FleetFile } from '../../../lib/config/fleet-file.ts';
+import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { ObjectRecord } from '../../../lib/store/model.ts';
+
+// The oracle's own reading of keys, labels, policies and bytes: it shares no code with lib/, only types.
+
+export function storageKeyOf(key: string, copyId: string): string {
+  return copyId === '' ? key : `${key}!${copyId}`;
+}
+
+/** The object key within a storage key that carries a copy id; null for any other. */
+export function keyWithin(storageKey: string): string | null {
+  const at = storageKey.lastIndexOf('!');
+  return at > 0 && storageKey.length - at === 27 ? storageKey.slice(0, at) : null;
+}
+
+/** `<policy>[!damaged]/<b1+b2*>` */
+export function labelOf({ policy, isDamaged, copies }: ObjectRecord): string {
+  const names = Object.keys(copies).sort();
+  return `${policy}${isDamaged ? '!damaged' : ''}/${names.map((name) => (copies[name] === '' ? `${name}*` : name)).join('+')}`;
+}
+
+export function factorOf(file: FleetFile, key: string): number {
+  let longest = -1;
+  let factor = file.policies.default!.factor;
+  for (const policy of Object.values(file.policies)) {
+    const prefix = policy.prefix ?? '';
+    if (prefix.length <= longest || !key.startsWith(prefix)) continue;
+    longest = prefix.length;
+    factor = policy.factor;
+  }
+  return factor;
+}
+
+const hashes = new WeakMap<MemoryObject, string>();
+
+export function hashOf(object: MemoryObject): string {
+  const known = hashes.get(object);
+  if (known !== undefined) return known;
+  const sha256 = sha256Of(object.bytes);
+  hashes.set(object, sha256);
+  return sha256;
+}
+
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,39 @@
+import type { MemoryBackend } from '../../../lib/fleet/memory-backend.ts';
+import type { Entry, QueueItem } from '../../../lib/store/model.ts';
+import type { Faults } from '../faults.ts';
+import type { World } from '../world.ts';
+import type { CallsCheck } from './calls.ts';
+import { keyWithin, storageKeyOf } from './reading.ts';
+import type { Violation } from './violation.ts';
+
+/** What every part of the oracle sees: the world, the buckets, and its own mirror of the tables. */
+export interface Sight {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly backends: ReadonlyMap<string, MemoryBackend>;
+  readonly objects: ReadonlyMap<string, Entry>;
+  readonly queue: ReadonlyMap<string, QueueItem>;
+  /** Queue items made by a send that landed after its token was forgotten: the same bytes may be recorded by now. */
+  readonly revived: ReadonlySet<string>;
+  readonly calls: CallsCheck;
+  /** The lowest factor that was ever in force: a process goes by the fleet file it read, and files are few. */
+  lowestFactor(key: string): number;
+  report(violation: Violation): void;
+}
+
+/** How bytes are called by the oracle, and by the queue unless they are plain. */
+export function placeOf(backend: string, storageKey: string): string {
+  return `${backend}/${storageKey}`;
+}
+
+/** The object whose record names the bytes at a storage key. */
+export function namedBy(sight: Sight, backend: string, storageKey: string): Entry | undefined {
+  const key = keyWithin(storageKey);
+  const candidates = [sight.objects.get(storageKey), key === null ? undefined : sight.objects.get(key)];
+  return candidates.find(
+    (entry) =>
+      entry?.kind === 'object' &&
+      entry.copies[backend] !== undefined &&
+      storageKeyOf(entry.key, entry.copies[backend]) === storageKey,
+  );
+}

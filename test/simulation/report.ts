@@ -1,0 +1,73 @@
+import { allFaults } from './faults.ts';
+import type { HistoryResult } from './history.ts';
+
+/** Figures over many histories. */
+export interface Report {
+  add(result: HistoryResult): void;
+  text(): string;
+}
+
+export function createReport(): Report {
+  const startedAt = performance.now();
+  const seedsWith = new Map<string, number>();
+  const times = new Map<string, number>();
+  const violations = new Map<string, number[]>();
+  let seeds = 0;
+  let steps = 0;
+  let simulatedMs = 0;
+  let strays = 0;
+  return {
+    add(result) {
+      seeds += 1;
+      steps += result.steps;
+      simulatedMs += result.simulatedMs;
+      strays += result.strays;
+      for (const [fault, count] of result.faults) {
+        seedsWith.set(fault, (seedsWith.get(fault) ?? 0) + 1);
+        times.set(fault, (times.get(fault) ?? 0) + count);
+      }
+      if (result.violation === null) return;
+      const { invariant } = result.violation;
+      violations.set(invariant, [...(violations.get(invariant) ?? []), result.seed]);
+    },
+    text() {
+      const seconds = (performance.now() - startedAt) / 1000;
+      const lines = [
+        `${seeds} seeds in ${seconds.toFixed(1)} s: ${(seeds / seconds).toFixed(1)} seeds/s, ` +
+          `${Math.round(steps / seeds)} steps a seed, ${Math.round(simulatedMs / seeds / 3_600_000)} simulated hours a seed, ${strays} strays`,
+      ];
+      for (const fault of new Set([...allFaults, ...seedsWith.keys()])) {
+        const share = Math.round((100 * (seedsWith.get(fault) ?? 0)) / seeds);
+        lines.push(
+          `  ${String(share).padStart(3)} % of seeds  ${String(times.get(fault) ?? 0).padStart(7)} ×  ${fault}`,
+        );
+      }
+      for (const [invariant, failed] of violations)
+        lines.push(
+          `VIOLATED ${invariant}: ${failed.length} seeds (${failed.slice(0, 12).join(' ')}${failed.length > 12 ? ' …' : ''})`,
+        );
+      if (violations.size === 0) lines.push('No violation.');
+      return lines.join('\n');
+    },
+  };
+}
+
+const shownLines = 60;
+
+/** A violation with the part of its history that concerns it. */
+export function showViolation({ seed, violation, lines, steps }: HistoryResult, isWhole: boolean): string {
+  if (violation === null) return `Seed ${seed} holds when it is traced: the simulation is not deterministic`;
+  const { invariant, message, key } = violation;
+  const concerned = isWhole || key === undefined ? lines : lines.filter((line) => line.includes(key) || isTurn(line));
+  const shown = isWhole ? concerned : concerned.slice(-shownLines);
+  return [
+    `Seed ${seed} violates "${invariant}" at step ${steps}: ${message}`,
+    ...shown,
+    `Again, in full: npm run simulate -- --seed ${seed} --trace`,
+    '',
+  ].join('\n');
+}
+
+function isTurn(line: string): boolean {
+  return / is killed| is frozen| goes on|accident/.test(line);
+}

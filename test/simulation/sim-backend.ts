@@ -1,0 +1,273 @@
+import { createHash } from 'node:crypto';
+import { type Body, bodyOf } from '../../lib/base/bytes.ts';
+import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
+import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import type { Faults } from './faults.ts';
+import type { Observer } from './observer.ts';
+import type { Random } from './random.ts';
+import type { Actor, Fate, World } from './world.ts';
+
+export interface SimBackendDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly memory: MemoryBackend;
+}
+
+type Kind = 'read' | 'write' | 'delete';
+
+/** A backend as one process sees it: every request, and every chunk of a body, waits for the scheduler and may go wrong. */
+export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
+  const { world, faults, random, observer, memory } = deps;
+  const { name } = memory;
+
+  const fail = (kind: BackendErrorKind, cause?: unknown) =>
+    new BackendError(kind, name, `Backend "${name}" answers ${kind}`, cause);
+
+  function ask<T>(
+    kind: Kind,
+    operation: string,
+    storageKey: string,
+    signal: AbortSignal | undefined,
+    effect: () => Promise<T>,
+    fate: () => Fate = () => faults.backendFate(name, kind),
+  ): Promise<T> {
+    if (signal?.aborted) return Promise.reject(fail('cancelled', signal.reason));
+    const counter = `${name} ${operation}`;
+    actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
+    return world.ask<T>(actor, {
+      port: name,
+      operation,
+      subject: storageKey,
+      signal,
+      cancelled: () => fail('cancelled'),
+      fate,
+      effect,
+    });
+  }
+
+  const isMissingBucket = () => faults.windowOn(name) === 'bucket missing';
+  /** A missing bucket says so, except in answer to a HEAD. */
+  const needBucket =
+    <T>(effect: () => Promise<T>) =>
+    async (): Promise<T> => {
+      if (!isMissingBucket()) return effect();
+      faults.count('bucket missing');
+      actor.hadFault = true;
+      throw fail('no-bucket');
+    };
+
+  async function* chunks(storageKey: string, bytes: Uint8Array, signal?: AbortSignal): Body {
+    const count = bytes.length === 0 ? 0 : random.between(1, Math.min(3, bytes.length));
+    for (let i = 0; i < count; i += 1) {
+      const from = Math.floor((bytes.length * i) / count);
+      const to = Math.floor((bytes.length * (i + 1)) / count);
+      yield await ask('read', 'chunk', storageKey, signal, async () => bytes.subarray(from, to), chunkFate);
+    }
+  }
+
+  function chunkFate(): Fate {
+    const fate = faults.backendFate(name, 'read');
+    // An answer that has begun is not refused any more; it breaks off.
+    if (fate.kind === 'refused') return { ...fate, error: fail(random.pick(['truncated', 'timeout', 'unavailable'])) };
+    if (fate.kind === 'answered' && faults.strikes('body truncated', 2))
+      return { kind: 'refused', fault: 'body truncated', error: fail('truncated') };
+    return fate;
+  }
+
+  /** Whether a key is said to be missing though it is there. */
+  const isDenied = (storageKey: string) => {
+    if (faults.lieAbout(name, storageKey) !== 'wrong 404') return false;
+    actor.hadFault = true;
+    return true;
+  };
+
+  function readNow(storageKey: string, bytes: Uint8Array): Uint8Array {
+    if (bytes.length === 0) return bytes;
+    const isLie = faults.lieAbout(name, storageKey) === 'key reads corrupted';
+    if (!isLie && !faults.strikes('body corrupted in transit', 2)) return bytes;
+    faults.noteMisled(name, storageKey);
+    actor.hadFault = true;
+    return flipped(bytes, random);
+  }
+
+  async function sent(body: Body, signal?: AbortSignal): Promise<Uint8Array> {
+    const all: Uint8Array[] = [];
+    try {
+      for await (const chunk of body) {
+        if (signal?.aborted) break;
+        all.push(chunk);
+      }
+    } catch (error) {
+      throw fail('body', error);
+    }
+    if (signal?.aborted) throw fail('cancelled', signal.reason);
+    return Buffer.concat(all);
+  }
+
+  function refusedDelete(): DeleteOutcome | null {
+    if (!faults.strikes('backend delete refused', 12)) return null;
+    return { outcome: 'failed', error: fail(random.pick(['denied', 'rejected', 'unavailable'])) };
+  }
+
+  return {
+    name,
+
+    async put(request, signal) {
+      const { storageKey } = request;
+      await ask(
+        'read',
+        'PUT begins',
+        storageKey,
+        signal,
+        needBucket(async () => {}),
+      );
+      const bytes = await sent(request.body, signal);
+      return ask(
+        'write',
+        'PUT',
+        storageKey,
+        signal,
+        needBucket(async () => {
+          const isLate = world.current?.isDetached ?? true;
+          const isSeen = faults.strikes('put corrupted', 3);
+          const isUnseen = !isSeen && faults.strikes('put corrupted unseen', 2);
+          const stored = (isSeen || isUnseen) && bytes.length > 0 ? flipped(bytes, random) : bytes;
+          const { sha256: _unchecked, ...unchecked } = request;
+          const answer = await memory.put({ ...(stored === bytes ? request : unchecked), body: bodyOf(stored) });
+          if (stored !== bytes) {
+            actor.hadFault = true;
+            observer.bytesHarmed(name, storageKey, isUnseen);
+          }
+          observer.bytesWritten(name, storageKey, actor, isLate);
+          return isUnseen ? { etag: `"${createHash('md5').update(bytes).digest('hex')}"` } : answer;
+        }),
+      );
+    },
+
+    async get(storageKey, options, signal) {
+      const found = await ask(
+        'read',
+        'GET',
+        storageKey,
+        signal,
+        needBucket(async () => {
+          if (isDenied(storageKey)) throw fail('not-found');
+          const { body: _, ...description } = await memory.get(storageKey, options);
+          const all = memory.peek(storageKey)!.bytes;
+          const range = options?.range;
+          const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
+          return { description, bytes: readNow(storageKey, bytes) };
+        }),
+      );
+      return { ...found.description, body: chunks(storageKey, found.bytes, signal) };
+    },
+
+    head: (storageKey, signal) =>
+      ask('read', 'HEAD', storageKey, signal, async () => {
+        if (isMissingBucket()) {
+          actor.hadFault = true;
+          return null;
+        }
+        return isDenied(storageKey) ? null : memory.head(storageKey);
+      }),
+
+    delete(requests, signal) {
+      for (const { storageKey } of requests) observer.deleteAsked(actor, name, storageKey);
+      const subject = requests.map(({ storageKey }) => storageKey).join(' ');
+      return ask(
+        'delete',
+        'DELETE',
+        subject,
+        signal,
+        needBucket(async () => {
+          const outcomes: DeleteOutcome[] = [];
+          for (const request of requests) {
+            const refusal = refusedDelete();
+            if (refusal === null) {
+              observer.deleteHappens(actor, name, request.storageKey);
+              outcomes.push(...(await memory.delete([request])));
+            } else {
+              actor.hadFault = true;
+              outcomes.push(refusal);
+            }
+          }
+          return outcomes;
+        }),
+      );
+    },
+
+    list: (options, signal) =>
+      ask(
+        'read',
+        'LIST',
+        options.prefix ?? '',
+        signal,
+        needBucket(() => memory.list(options)),
+      ),
+
+    createUpload: (request, signal) =>
+      ask(
+        'write',
+        'create-upload',
+        request.storageKey,
+        signal,
+        needBucket(() => memory.createUpload(request)),
+      ),
+    async uploadPart(request, signal) {
+      const bytes = await sent(request.body, signal);
+      return ask(
+        'write',
+        `part-${request.partNumber}`,
+        request.storageKey,
+        signal,
+        needBucket(() => memory.uploadPart({ ...request, body: bodyOf(bytes) })),
+      );
+    },
+    listParts: (storageKey, uploadId, signal) =>
+      ask(
+        'read',
+        'list-parts',
+        storageKey,
+        signal,
+        needBucket(() => memory.listParts(storageKey, uploadId)),
+      ),
+    completeUpload: (request, signal) =>
+      ask(
+        'write',
+        'complete-upload',
+        request.storageKey,
+        signal,
+        needBucket(async () => {
+          const answer = await memory.completeUpload(request);
+          observer.bytesWritten(name, request.storageKey, actor, world.current?.isDetached ?? true);
+          return answer;
+        }),
+      ),
+    abortUpload: (storageKey, uploadId, signal) =>
+      ask(
+        'delete',
+        'abort-upload',
+        storageKey,
+        signal,
+        needBucket(() => memory.abortUpload(storageKey, uploadId)),
+      ),
+    openUploads: (storageKey, signal) =>
+      ask(
+        'read',
+        'open-uploads',
+        storageKey,
+        signal,
+        needBucket(() => memory.openUploads(storageKey)),
+      ),
+  };
+}
+
+/** The same bytes with one bit turned. */
+export function flipped(bytes: Uint8Array, random: Random): Uint8Array {
+  const copy = Buffer.from(bytes);
+  const at = random.below(copy.length);
+  copy[at] = copy[at]! ^ (1 << random.below(8));
+  return copy;
+}

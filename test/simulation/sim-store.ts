@@ -1,0 +1,64 @@
+import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { Change, Store, TransactAnswer } from '../../lib/store/port.ts';
+import type { Faults } from './faults.ts';
+import type { Actor, World } from './world.ts';
+
+/** The store as one process sees it: every call waits for the scheduler, and may go wrong. */
+export function createSimStore(world: World, faults: Faults, memory: MemoryStore, actor: Actor): Store {
+  function ask<T>(kind: 'read' | 'write', operation: string, subject: string, effect: () => Promise<T>): Promise<T> {
+    actor.calls.set(kind, (actor.calls.get(kind) ?? 0) + 1);
+    return world.ask<T>(actor, { port: 'store', operation, subject, effect, fate: () => faults.storeFate(kind) });
+  }
+
+  return {
+    identity: () =>
+      world.ask(actor, { port: 'store', operation: 'identity', subject: '', effect: () => memory.identity() }),
+    transact: (changes, token) =>
+      ask('write', 'transact', describeChanges(changes), async () =>
+        faults.conflicts() ? conflict(changes) : memory.transact(changes, token),
+      ),
+    write: (change) => ask('write', 'write', describeChanges([change]), () => memory.write(change)),
+    objects: (keys) => ask('read', 'objects', keys.join(' '), () => memory.objects(keys)),
+    queueItems: (ids) => ask('read', 'items', ids.join(' '), () => memory.queueItems(ids)),
+    control: (pk) => ask('read', 'control', pk, () => memory.control(pk)),
+    byPlacement: (label, after, limit) =>
+      ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
+    byKey: (slice, after, limit) => ask('read', 'by-key', slice, () => memory.byKey(slice, after, limit)),
+    due: (lane, before, limit, after) => ask('read', 'due', lane, () => memory.due(lane, before, limit, after)),
+    acquireLease: (request) =>
+      ask('write', 'acquire-lease', `${request.worker} ${request.part}`, () => memory.acquireLease(request)),
+    updateLease: (lease, change) =>
+      ask('write', 'update-lease', `${lease.worker} ${lease.part}`, () => memory.updateLease(lease, change)),
+    leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),
+    addUsage: (month, usage, token) =>
+      ask('write', 'add-usage', Object.keys(usage).join(' '), () => memory.addUsage(month, usage, token)),
+    usage: (month, backends) => ask('read', 'usage', backends.join(' '), () => memory.usage(month, backends)),
+  };
+}
+
+function conflict(changes: readonly Change[]): TransactAnswer {
+  return { outcome: 'refused', refusals: changes.map((_, i) => (i === 0 ? { cause: 'conflict' } : null)) };
+}
+
+/** One word per change, for the trace. */
+function describeChanges(changes: readonly Change[]): string {
+  return changes
+    .map((change) => {
+      switch (change.kind) {
+        case 'object': {
+          const { key, kind, rev } = change.put;
+          return `${key}@${rev}${kind === 'tombstone' ? '†' : `=${Object.keys(change.put.copies).join('+')}`}`;
+        }
+        case 'queue':
+          return `${change.put.state}:${change.put.id}`;
+        case 'queue-end':
+          return `end:${change.id}`;
+        case 'row':
+          return change.put.sk;
+        default:
+          return '';
+      }
+    })
+    .filter((word) => word !== '')
+    .join(' ');
+}

@@ -1,0 +1,412 @@
+import type { Clock } from '../../lib/base/clock.ts';
+import type { Random } from './random.ts';
+
+/** A process that runs the code under test: an invocation of a worker, or a client process. */
+export interface Actor {
+  readonly name: string;
+  /** What runs in it, e.g. `replicator` or `client`. */
+  readonly role: string;
+  /** Its clock minus true time, in milliseconds. */
+  readonly skewMs: number;
+  readonly startedStep: number;
+  state: 'running' | 'frozen' | 'dead' | 'done';
+  /** When a frozen actor goes on. */
+  thawsAt: number;
+  /** A fault was shown to it, or it was killed or frozen: what it leaves behind is explained. */
+  hadFault: boolean;
+  /** Calls by `read`, `write` or `<backend> <operation>`. */
+  readonly calls: Map<string, number>;
+}
+
+/** What becomes of one call of a port, decided when the scheduler picks it. */
+export type Fate =
+  /** The effect happens and its answer comes back. */
+  | { readonly kind: 'answered' }
+  /** No effect, and an error. */
+  | { readonly kind: 'refused'; readonly fault: string; readonly error: Error }
+  /** The effect happens, but the caller is told an error. */
+  | { readonly kind: 'answer-lost'; readonly fault: string; readonly error: Error }
+  /** The caller is told an error; the effect happens later, or never. */
+  | {
+      readonly kind: 'delayed';
+      readonly fault: string;
+      readonly error: Error;
+      readonly ms: number;
+      readonly lands: boolean;
+    }
+  /** Nothing happens yet. */
+  | { readonly kind: 'slow'; readonly fault: string; readonly ms: number };
+
+export interface Call<T> {
+  /** `store`, or a backend's name. */
+  readonly port: string;
+  readonly operation: string;
+  /** The keys it is about, for the trace. */
+  readonly subject: string;
+  readonly effect: () => Promise<T>;
+  readonly fate?: (() => Fate) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** What the caller is told when its own signal cancels the call. */
+  readonly cancelled?: (() => Error) | undefined;
+}
+
+/** A call that the scheduler holds. */
+export interface Operation extends Call<unknown> {
+  readonly actor: Actor;
+  readonly issuedStep: number;
+  readonly issuedAt: number;
+  notBefore: number;
+  isSlowed: boolean;
+  /** Nobody waits for it any more. */
+  isDetached: boolean;
+  answer: Promise<unknown> | undefined;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+interface Sleeper {
+  readonly actor: Actor;
+  readonly at: number;
+  readonly wake: () => void;
+}
+
+/** Something that can happen next. */
+type Choice = Operation | Sleeper;
+
+export interface World {
+  /** True time, milliseconds since the epoch. */
+  readonly now: number;
+  readonly step: number;
+  /** The operation whose effect is happening in this step. */
+  readonly current: Operation | null;
+  readonly actors: readonly Actor[];
+  spawn(name: string, role: string, skewMs: number): Actor;
+  /** Ends an actor as returned; its unsettled operations, of which there should be none, are given back. */
+  retire(actor: Actor): Operation[];
+  kill(actor: Actor): void;
+  freeze(actor: Actor, ms: number): void;
+  clockOf(actor: Actor): Clock;
+  ask<T>(actor: Actor, call: Call<T>): Promise<T>;
+  /** Whether anything can happen at this moment. */
+  isIdle(): boolean;
+  pendingOf(actor: Actor): number;
+  /** One step: something that can happen, happens. False when nothing can. */
+  advance(): boolean;
+  /** Everything that can happen now happens, in some order, as one step: for times when nothing goes wrong. */
+  advanceAll(): boolean;
+  /** Lets time pass up to `ms`, but not past a timer; true when it passed entirely. */
+  pass(ms: number): boolean;
+  /** Time jumps to the next timer, thaw or slow answer; false when there is none. */
+  jump(): boolean;
+  /** Of the operations in the air without an owner some land now, some are lost, and some land at their own time. */
+  settleDetached(): void;
+  /** Whether anything is still in the air. */
+  hasDetached(): boolean;
+  thawAll(): void;
+  trace(text: () => string): void;
+}
+
+export interface WorldOptions {
+  readonly random: Random;
+  readonly startAt: number;
+  /** Told of every fate that is a fault. */
+  readonly onFault: (fault: string) => void;
+  /** Absent: nothing is traced. */
+  readonly lines?: string[] | undefined;
+}
+
+/** Time, processes and the scheduler: one thing happens at a time, and the seed says which. */
+export function createWorld({ random, startAt, onFault, lines }: WorldOptions): World {
+  let now = startAt;
+  let step = 0;
+  let current: Operation | null = null;
+  const operations: Operation[] = [];
+  let sleepers: Sleeper[] = [];
+  let actors: Actor[] = [];
+
+  const isEligible = (operation: Operation): boolean => {
+    if (operation.notBefore > now) return false;
+    if (operation.isDetached) return true;
+    return (
+      operation.actor.state === 'running' || (operation.actor.state === 'frozen' && operation.answer === undefined)
+    );
+  };
+
+  function thawDue(): void {
+    for (const actor of actors) {
+      if (actor.state !== 'frozen' || actor.thawsAt > now) continue;
+      actor.state = 'running';
+      trace(() => `${actor.name} goes on`);
+    }
+  }
+
+  function choices(): Choice[] {
+    thawDue();
+    const all: Choice[] = operations.filter(isEligible);
+    for (const sleeper of sleepers) if (sleeper.at <= now && sleeper.actor.state === 'running') all.push(sleeper);
+    return all;
+  }
+
+  function advance(): boolean {
+    const all = choices();
+    if (all.length === 0) return false;
+    step += 1;
+    now += random.spread(1, 60);
+    play(random.pick(all), 0.7);
+    return true;
+  }
+
+  function advanceAll(): boolean {
+    const all = choices();
+    if (all.length === 0) return false;
+    step += 1;
+    now += random.between(1, 20);
+    for (const chosen of random.shuffled(all)) play(chosen, 1);
+    return true;
+  }
+
+  /** `prompt`: how likely an answer comes back in the step of its effect. */
+  function play(chosen: Choice, prompt: number): void {
+    if ('wake' in chosen) {
+      sleepers = sleepers.filter((sleeper) => sleeper !== chosen);
+      trace(() => `${chosen.actor.name} timer`);
+      chosen.wake();
+    } else if (chosen.answer !== undefined) deliver(chosen);
+    else happen(chosen, prompt);
+  }
+
+  function happen(operation: Operation, prompt: number): void {
+    const { actor, signal } = operation;
+    if (!operation.isDetached && signal?.aborted) {
+      // The request is out: it may still take effect.
+      tell(operation, 'cancelled', operation.cancelled?.() ?? new Error('cancelled'));
+      if (random.chance(0.5)) leave(operation, random.spread(10, 60_000));
+      return;
+    }
+    const fate: Fate = operation.isDetached ? { kind: 'answered' } : (operation.fate?.() ?? { kind: 'answered' });
+    if (fate.kind !== 'answered') {
+      onFault(fate.fault);
+      actor.hadFault = true;
+    }
+    switch (fate.kind) {
+      case 'slow':
+        operation.notBefore = now + fate.ms;
+        operation.isSlowed = true;
+        trace(() => `${describe(operation)} — ${fate.fault}, ${fate.ms} ms`);
+        return;
+      case 'refused':
+        tell(operation, fate.fault, fate.error);
+        return;
+      case 'delayed':
+        tell(operation, `${fate.fault}, ${fate.lands ? 'lands later' : 'never lands'}`, fate.error);
+        if (fate.lands) leave(operation, fate.ms);
+        return;
+      case 'answer-lost':
+        perform(operation, fate.fault).catch(() => {});
+        tell(operation, fate.fault, fate.error);
+        return;
+      default: {
+        const answer = perform(operation, operation.isDetached ? 'late' : '');
+        answer.catch(() => {});
+        if (operation.isDetached) {
+          remove(operation);
+        } else {
+          operation.answer = answer;
+          if (random.chance(prompt)) deliver(operation);
+        }
+      }
+    }
+  }
+
+  function perform(operation: Operation, how: string): Promise<unknown> {
+    current = operation;
+    try {
+      const answer = operation.effect();
+      if (lines !== undefined) {
+        const said = (what: string) => trace(() => `${describe(operation)}${how && ` (${how})`} → ${what}`);
+        answer.then(
+          (value) => said(summary(value)),
+          (error: Error) => said(errorText(error)),
+        );
+      }
+      return answer;
+    } finally {
+      current = null;
+    }
+  }
+
+  function deliver(operation: Operation): void {
+    remove(operation);
+    operation.answer!.then(operation.resolve, operation.reject);
+  }
+
+  function tell(operation: Operation, fault: string, error: Error): void {
+    trace(() => `${describe(operation)} — ${fault} → ${errorText(error)}`);
+    remove(operation);
+    operation.reject(error);
+  }
+
+  /** The operation stays in the air, without its caller. */
+  function leave(operation: Operation, ms: number): void {
+    operations.push({ ...operation, answer: undefined, isDetached: true, notBefore: now + ms });
+  }
+
+  function remove(operation: Operation): void {
+    const at = operations.indexOf(operation);
+    if (at >= 0) operations.splice(at, 1);
+  }
+
+  function trace(text: () => string): void {
+    lines?.push(`${String(step).padStart(5)}  ${clockText(now - startAt)}  ${text()}`);
+  }
+
+  function dropOf(actor: Actor): Operation[] {
+    const own = operations.filter((operation) => operation.actor === actor && !operation.isDetached);
+    for (const operation of own) remove(operation);
+    sleepers = sleepers.filter((sleeper) => sleeper.actor !== actor);
+    actors = actors.filter((other) => other !== actor);
+    return own;
+  }
+
+  return {
+    get now() {
+      return now;
+    },
+    get step() {
+      return step;
+    },
+    get current() {
+      return current;
+    },
+    get actors() {
+      return actors;
+    },
+    spawn(name, role, skewMs) {
+      const actor: Actor = {
+        name,
+        role,
+        skewMs,
+        startedStep: step,
+        state: 'running',
+        thawsAt: 0,
+        hadFault: false,
+        calls: new Map(),
+      };
+      actors.push(actor);
+      return actor;
+    },
+    retire(actor) {
+      actor.state = 'done';
+      return dropOf(actor);
+    },
+    kill(actor) {
+      actor.state = 'dead';
+      actor.hadFault = true;
+      trace(() => `${actor.name} is killed`);
+      for (const operation of dropOf(actor)) {
+        if (operation.answer === undefined && random.chance(0.5)) leave(operation, random.spread(1, 120_000));
+      }
+    },
+    freeze(actor, ms) {
+      actor.state = 'frozen';
+      actor.hadFault = true;
+      actor.thawsAt = now + ms;
+      trace(() => `${actor.name} is frozen for ${Math.round(ms / 1000)} s`);
+    },
+    clockOf: (actor) => ({
+      now: () => now + actor.skewMs,
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          if (signal?.aborted) return reject(signal.reason);
+          const sleeper: Sleeper = { actor, at: now + Math.max(0, Math.ceil(ms)), wake: resolve };
+          sleepers.push(sleeper);
+          signal?.addEventListener('abort', () => {
+            sleepers = sleepers.filter((other) => other !== sleeper);
+            reject(signal.reason);
+          });
+        }),
+    }),
+    ask<T>(actor: Actor, call: Call<T>): Promise<T> {
+      return new Promise<T>((resolve, reject) => {
+        if (actor.state === 'dead') return;
+        operations.push({
+          ...call,
+          actor,
+          issuedStep: step,
+          issuedAt: now,
+          notBefore: now,
+          isSlowed: false,
+          isDetached: false,
+          answer: undefined,
+          resolve: resolve as (value: unknown) => void,
+          reject,
+        });
+      });
+    },
+    isIdle: () => choices().length === 0,
+    pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
+    advance,
+    advanceAll,
+    pass(ms) {
+      const until = now + ms;
+      const next = nextMoment();
+      now = Math.max(now, Math.min(until, next));
+      // To a process at work this is an operation that takes long: it may run out of time.
+      for (const actor of actors) actor.hadFault = true;
+      return now >= until;
+    },
+    jump() {
+      const next = nextMoment();
+      if (next === Number.POSITIVE_INFINITY) return false;
+      now = Math.max(now, next);
+      return true;
+    },
+    hasDetached: () => operations.some((operation) => operation.isDetached),
+    settleDetached() {
+      for (const operation of operations.filter((o) => o.isDetached)) {
+        const end = random.below(3);
+        if (end === 0) operation.notBefore = now;
+        if (end === 1) remove(operation);
+      }
+    },
+    thawAll() {
+      for (const actor of actors) if (actor.state === 'frozen') actor.thawsAt = now;
+    },
+    trace,
+  };
+
+  /** The first moment after now at which something becomes possible. */
+  function nextMoment(): number {
+    let next = Number.POSITIVE_INFINITY;
+    const consider = (at: number) => {
+      if (at > now && at < next) next = at;
+    };
+    for (const operation of operations) consider(operation.notBefore);
+    for (const sleeper of sleepers) if (sleeper.actor.state === 'running') consider(sleeper.at);
+    for (const actor of actors) if (actor.state === 'frozen') consider(actor.thawsAt);
+    return next;
+  }
+}
+
+function describe({ actor, port, operation, subject }: Operation): string {
+  return `${actor.name} ${port} ${operation} ${subject}`;
+}
+
+function summary(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (value instanceof Map) return `${value.size} found`;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  const text = JSON.stringify(value, (name, field) => (name === 'bytes' ? undefined : field)) ?? '';
+  return text.length > 160 ? `${text.slice(0, 157)}…` : text;
+}
+
+function errorText(error: unknown): string {
+  const { name, kind, message } = error as { name?: string; kind?: string; message?: string };
+  return `${name}${kind === undefined ? '' : ` ${kind}`}: ${String(message).slice(0, 100)}`;
+}
+
+/** `h:mm:ss.mmm` since the beginning. */
+function clockText(ms: number): string {
+  const two = (n: number) => String(Math.floor(n)).padStart(2, '0');
+  return `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1000) % 60)}.${String(ms % 1000).padStart(3, '0')}`;
+}
