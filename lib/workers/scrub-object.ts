@@ -30,6 +30,11 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
   for (const [backend, copyId] of Object.entries(object.copies).sort()) {
     const say = (verdict: string, detail?: string) =>
       verdicts.push({ backend, copyId, verdict, ...(detail === undefined ? {} : { detail }) });
+    // The record was read again since: another hand took this copy away, or put another in its place.
+    if (current.copies[backend] !== copyId) {
+      say('lost');
+      continue;
+    }
     const refusal = budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes });
     if (refusal !== null) {
       say(refusal);

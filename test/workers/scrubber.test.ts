@@ -162,3 +162,22 @@ test('a copy that moves during the lap is not missed: it is read where it is whe
   for (const [key, place] of moved) expect(reads.get(place) ?? 0).toBe(readBefore.has(key) ? 0 : 1);
   expect(fleet.queue()).toEqual([]);
 });
+
+test('a copy that another hand takes away while the scrubber examines its sibling is passed over', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
+  await fleet.client.put('k', 'content');
+  await fleet.tick('replicator');
+  const victim = fleet.keysOn('a')[0]!;
+  fleet.backends.a!.putNow(victim, Buffer.from('CONTENT'), { metadata: fleet.backends.a!.peek(victim)!.metadata });
+  let reads = 0;
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'a' || method !== 'get') return;
+    reads += 1;
+    if (reads !== 2) return;
+    await fleet.apply({ policies: { default: { factor: 2 } } });
+    await fleet.tick('over-replication-cleaner');
+  };
+  const report = await fleet.tick('scrubber');
+  expect(report.reasons).toMatchObject({ good: 1, lost: 2 });
+  expect(Object.keys(fleet.object('k').copies)).toHaveLength(2);
+});
