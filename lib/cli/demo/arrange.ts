@@ -7,42 +7,49 @@ import { createJsonLog } from '../../process/json-log.ts';
 import { createProcess, type Env, type HoldfastProcess } from '../../process/process.ts';
 import { apply } from '../../workers/apply.ts';
 import type { Bucket } from './verify.ts';
+import { createWork, type Work } from './work.ts';
 
 /** Copies of every object. */
 export const factor = 2;
 
 /** Short times, so that the whole life of an object passes within a run. */
 const tuning: Env = {
-  CLEANUP_QUEUE_GRACE_SECONDS: '2',
+  UNHEALTHY_AFTER_SECONDS: '1',
+  BREAKER_FAILURES: '3',
+  BREAKER_OPEN_SECONDS: '1',
+  CLEANUP_QUEUE_GRACE_SECONDS: '1',
   CLEANUP_QUEUE_CLAIM_GRACE_SECONDS: '30',
   PENDING_REAPER_MIN_AGE_SECONDS: '60',
+  DRAIN_SETTLE_SECONDS: '1',
+  REBALANCER_STRATEGY: 'spread',
+  REBALANCER_CONCURRENCY: '16',
+  SCRUBBER_BATCH_SIZE: '1000',
+  SCRUBBER_CONCURRENCY: '16',
   REPLICATOR_CONCURRENCY: '16',
   REPLICATOR_BATCH_SIZE: '100',
 };
 
-const backendNames = ['amber', 'birch', 'cedar'];
+/** What reading costs makes their order: the cheapest copy is read first. */
+const egressUsdPerGb = { amber: 0, birch: 0.01, cedar: 0.02 };
 
 /** The running stack with a fleet in force on it. */
 export interface Arranged {
   readonly stack: Stack;
   readonly process: HoldfastProcess;
   readonly buckets: readonly Bucket[];
-  /** Bytes that the cleanup queue has deleted. */
-  deletedItems(): number;
+  readonly work: Work;
 }
 
 /** Starts the stack in a folder, with three backends that are filled evenly, and puts its fleet in force. */
 export async function arrange(dir: string, bytesToStore: number): Promise<Arranged> {
   const stack = await startStack({ dir, isFresh: true, fleetText: fleetFor(bytesToStore) });
   try {
-    let deleted = 0;
-    const log = watching(createJsonLog(systemClock, 'info', appendTo(join(dir, 'log.jsonl'))), (fields) => {
-      if (fields?.audit === true && fields.worker === 'cleanup-queue' && fields.reason === 'deleted') deleted += 1;
-    });
+    const work = createWork();
+    const log = heardBy(work, createJsonLog(systemClock, 'info', appendTo(join(dir, 'log.jsonl'))));
     const wired = createProcess({ env: { ...tuning, ...stack.env }, log });
     await wired.createTables();
     await apply(wired, stack.fleet);
-    return { stack, process: wired, buckets: bucketsOf(stack), deletedItems: () => deleted };
+    return { stack, process: wired, buckets: bucketsOf(stack), work };
   } catch (error) {
     await stack.close();
     throw error;
@@ -52,7 +59,13 @@ export async function arrange(dir: string, bytesToStore: number): Promise<Arrang
 function fleetFor(bytesToStore: number): string {
   const quotaBytes = Math.max(1024 ** 3, bytesToStore * 4);
   return JSON.stringify({
-    backends: backendNames.map((name) => ({ name, bucket: `demo-${name}`, credentials: 'role', quotaBytes })),
+    backends: Object.entries(egressUsdPerGb).map(([name, usd]) => ({
+      name,
+      bucket: `demo-${name}`,
+      credentials: 'role',
+      quotaBytes,
+      egressUsdPerGb: usd,
+    })),
     policies: { default: { factor } },
     routing: 'spread',
   });
@@ -70,11 +83,11 @@ function appendTo(path: string): (line: string) => void {
   return (line) => appendFileSync(path, line);
 }
 
-function watching(log: Log, onInfo: (fields: Parameters<Log['info']>[1]) => void): Log {
+function heardBy(work: Work, log: Log): Log {
   return {
     ...log,
     info(sentence, fields) {
-      onInfo(fields);
+      work.heard(sentence, fields);
       log.info(sentence, fields);
     },
   };

@@ -81,7 +81,7 @@ export async function runLoad(
 }
 
 /** Somebody may be at work on the folder: a file that changes while it is read is read again. */
-async function putFile(
+export async function putFile(
   holdfast: Holdfast,
   key: string,
   path: string,

@@ -4,7 +4,7 @@ import { startUpkeep } from './upkeep.ts';
 
 /** Says where everything is and lets the workers run on, until a signal ends it all. */
 export async function lookAround(
-  { stack, process: wired }: Arranged,
+  { stack, process: wired, work }: Arranged,
   someKey: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -23,7 +23,7 @@ ${table(
   stack.backends.map(({ name, server, folder }) => [name, server.endpoint, folder]),
 )}
 `);
-  const upkeep = startUpkeep(wired);
+  const upkeep = startUpkeep(wired, work);
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   await upkeep.stop();
 }

@@ -2,25 +2,22 @@ import { accessSync, constants, mkdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createClient } from '../../client/client.ts';
-import { recount } from '../../workers/recount.ts';
 import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
-import { leftOut, type SourceFile, sourceFiles } from './files.ts';
-import { type LoadProgress, planLoad, runLoad } from './load.ts';
+import { leftOut, sourceFiles } from './files.ts';
 import { lookAround } from './look-around.ts';
-import { type Progress, startProgress } from './progress.ts';
-import { describe, type Findings, problemsOf } from './report.ts';
-import { summaryNow, untilSettled } from './settle.ts';
-import { startUpkeep, type Upkeep } from './upkeep.ts';
-import { verifyCopies } from './verify.ts';
+import { startProgress } from './progress.ts';
+import { describe, problemsOf } from './report.ts';
+import { run } from './run.ts';
 
 const usage = `Usage: npm start [-- [--keep] [folder]]
 
 Puts every file of a folder [this project] through Holdfast on embedded servers,
-lets the workers make two copies of each and clean up, and compares every copy
-with the files on disk.
+lets the workers make two copies of each and clean up, then lets things go wrong:
+a backend goes dark, a writer is killed, a copy rots, somebody else puts a file,
+a backend is drained, the fleet is uneven. At the end every copy is compared with
+the files on disk.
 
 Left out: ${[...leftOut].join(', ')}, and what is no regular file.
 
@@ -93,9 +90,8 @@ async function demo(args: readonly string[]): Promise<number> {
   dir = workFolder();
   arranged = await arrange(dir, fileBytes);
   const progress = startProgress(arranged.process.clock, out);
-  const upkeep = startUpkeep(arranged.process);
   try {
-    const findings = await run(arranged, upkeep, progress, files, startedAt);
+    const findings = await run({ arranged, dir, progress, files, startedAt, signal: stopping.signal });
     await progress.stop();
     const problems = problemsOf(findings);
     out.write(`\n${describe(findings)}\n\n`);
@@ -109,94 +105,6 @@ async function demo(args: readonly string[]): Promise<number> {
     return problems.length === 0 ? 0 : 1;
   } finally {
     await progress.stop();
-    await upkeep.stop();
-  }
-}
-
-async function run(
-  { process: wired, stack, buckets, deletedItems }: Arranged,
-  upkeep: Upkeep,
-  progress: Progress,
-  files: readonly SourceFile[],
-  startedAt: number,
-): Promise<Findings> {
-  const { clock } = wired;
-  const load: LoadProgress = { put: 0, putBytes: 0, overwritten: 0, deleted: 0, failures: [], putAt: new Map() };
-  const holdfast = createClient(wired);
-  const loadedFrom = clock.now();
-  let look = await summaryNow(wired);
-  let replicatedAt = 0;
-  const line = (what: string) => {
-    const { queue, objects, underReplicated } = look;
-    const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
-    return `${seconds.padStart(3)} s  ${what}  put ${load.put}/${files.length}  at ${factor} copies ${objects - underReplicated}/${objects}  queue ${queue.intent.objects + queue.transfer.objects + queue.cleanup.objects}  deleted ${deletedItems()}`;
-  };
-  progress.phase(() => line('putting '));
-  const loading = runLoad(holdfast, planLoad(files), load, () => clock.now(), stopping.signal);
-  const watching = follow(wired, loading, (summary) => {
-    look = summary;
-  });
-  await loading;
-  await watching;
-  await holdfast.close();
-  const loadMs = clock.now() - loadedFrom;
-  progress.phase(() => line('settling'));
-  const standing = await untilSettled(
-    wired,
-    (summary) => {
-      look = summary;
-      if (replicatedAt === 0 && summary.underReplicated === 0) replicatedAt = clock.now();
-    },
-    stopping.signal,
-  );
-  const settledMs = clock.now() - loadedFrom;
-  await upkeep.stop();
-  let compared = 0;
-  progress.phase(
-    () =>
-      `${line('checking').slice(0, 15)}  ${compared}/${files.length * factor} copies compared with the files on disk`,
-  );
-  const checkFrom = clock.now();
-  const check = await verifyCopies(buckets, files, factor, { putAt: load.putAt, waiting: standing.waiting }, () => {
-    compared += 1;
-  });
-  const checkMs = clock.now() - checkFrom;
-  const recounted = await recount(wired, false);
-  return {
-    files: files.length,
-    fileBytes: load.putBytes,
-    load,
-    upkeep,
-    standing,
-    summary: await summaryNow(wired),
-    check,
-    recounted,
-    deletedItems: deletedItems(),
-    backends: stack.backends,
-    ms: {
-      load: loadMs,
-      replicated: (replicatedAt || clock.now()) - loadedFrom,
-      settled: settledMs,
-      check: checkMs,
-      total: performance.now() - startedAt,
-    },
-  };
-}
-
-/** Looks at the fleet again and again while something runs. */
-async function follow(
-  wired: Arranged['process'],
-  running: Promise<void>,
-  onLook: (summary: Findings['summary']) => void,
-): Promise<void> {
-  let isRunning = true;
-  const end = () => {
-    isRunning = false;
-  };
-  running.then(end, end);
-  while (isRunning) {
-    onLook(await summaryNow(wired));
-    await wired.clock.sleep(250);
   }
 }
 

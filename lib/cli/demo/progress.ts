@@ -2,9 +2,10 @@ import type { Clock } from '../../base/clock.ts';
 
 /** Where the run is, for whoever watches it. */
 export interface Progress {
+  readonly isTerminal: boolean;
   /** What `line` says is shown until the next phase. */
   phase(line: () => string): void;
-  /** A line that stays. */
+  /** A line that stays, in the place of the phase's, which ends. */
   say(line: string): void;
   stop(): Promise<void>;
 }
@@ -38,14 +39,16 @@ export function startProgress(clock: Clock, out: NodeJS.WriteStream): Progress {
     last = '';
   };
   return {
+    isTerminal,
     phase(line) {
       settle();
       current = line;
       if (isTerminal) draw();
     },
     say(line) {
-      settle();
-      out.write(`${line}\n`);
+      out.write(isTerminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
+      current = undefined;
+      last = '';
     },
     async stop() {
       settle();

@@ -1,29 +1,28 @@
-import type { StackBackend } from '../../local/stack.ts';
+import { workerNames } from '../../config/parameters.ts';
 import type { FleetSummary } from '../../workers/fleet-summary.ts';
 import type { Recounted } from '../../workers/recount.ts';
 import { bytes, duration, plural, table } from '../format.ts';
 import { factor } from './arrange.ts';
 import type { LoadProgress } from './load.ts';
 import type { Standing } from './settle.ts';
-import type { Upkeep } from './upkeep.ts';
 import type { Check } from './verify.ts';
+import { deeds, type Work } from './work.ts';
 
 /** All that a run of the demo has found. */
 export interface Findings {
   readonly files: number;
-  readonly fileBytes: number;
   readonly load: LoadProgress;
-  readonly upkeep: Upkeep;
+  readonly work: Work;
+  /** Which step was not seen, and why; null when all were. */
+  readonly failure: string | null;
   readonly standing: Standing;
   readonly summary: FleetSummary;
   readonly check: Check;
   readonly recounted: Recounted;
-  readonly deletedItems: number;
-  readonly backends: readonly StackBackend[];
   readonly ms: {
     readonly load: number;
     readonly replicated: number;
-    readonly settled: number;
+    readonly steps: number;
     readonly check: number;
     readonly total: number;
   };
@@ -34,6 +33,7 @@ export function problemsOf(f: Findings): string[] {
   const { summary, standing, recounted, load, check } = f;
   const problems = [...load.failures.map((failure) => `not put: ${failure}`), ...check.problems];
   if (summary.objects !== f.files) problems.push(`${summary.objects} objects are recorded for ${f.files} files`);
+  if (f.failure !== null) problems.push(f.failure);
   if (!standing.isSettled) problems.push(`the fleet has not settled: ${JSON.stringify(summary)}`);
   if (summary.damaged > 0) problems.push(`${summary.damaged} objects are damaged`);
   if (!recounted.isAtRest) problems.push('the fleet was not at rest during the recount');
@@ -57,7 +57,7 @@ export function describe(f: Findings): string {
     ],
     ['', `${load.overwritten} of them over other content, ${plural(load.deleted, 'more object')} put and deleted`],
     ['replicated', `to ${factor} copies each, ${duration(Math.max(0, ms.replicated - ms.load))} after the last put`],
-    ['cleaned', `${plural(f.deletedItems, 'old copy').replace('copys', 'copies')} deleted by the cleanup queue`],
+    ['steps', `${f.failure === null ? 'all seen' : 'NOT all seen'}, in ${duration(ms.steps)}`],
     [
       'verified',
       `${verified} of ${copies} copies, ${bytes(copyBytes)}, byte for byte with a plain S3 client in ${duration(ms.check)} (${rate(verified, ms.check)}, ${bytes(perSecond(copyBytes, ms.check))}/s)`,
@@ -74,25 +74,23 @@ export function describe(f: Findings): string {
         ? 'the ledger is exact'
         : plural(f.recounted.differences.length, 'difference'),
     ],
-    [
-      'ticks',
-      Object.entries(f.upkeep.ticks)
-        .map(([worker, ticks]) => `${worker} ${ticks}`)
-        .join(' · '),
-    ],
     ['total', duration(ms.total)],
   ];
   const { waiting } = f.standing;
   if (waiting.length > 0)
     rows.push(['not due yet', waiting.map(({ key, reason }) => `"${key}" (${reason})`).join(', ')]);
-  if (f.upkeep.problems.length > 0)
-    rows.push(['tried again', `${plural(f.upkeep.problems.length, 'tick')} met a failure: ${f.upkeep.problems[0]}`]);
+  if (f.work.problems.length > 0)
+    rows.push(['tried again', `${plural(f.work.problems.length, 'tick')} met a failure: ${f.work.problems[0]}`]);
   if (check.changedFiles.length > 0)
     rows.push(['not compared', `${check.changedFiles.join(', ')}: changed on disk while the demo ran`]);
+  const workers = table(
+    ['WORKER', 'TICKS', 'WHAT IT DID'],
+    workerNames.map((name) => [name, f.work.ticks(name), deeds[name](f.work)]),
+  );
   const buckets = table(
     ['BACKEND', 'COPIES', 'SIZE', 'VERIFIED'],
     check.buckets.map((b) => [b.name, b.copies, bytes(b.bytes), b.verified]),
   );
   const width = Math.max(...rows.map(([name]) => name.length));
-  return `${buckets}\n\n${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}`;
+  return `${workers}\n\n${buckets}\n\n${rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}`;
 }

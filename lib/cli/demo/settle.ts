@@ -7,7 +7,7 @@ import { type FleetSummary, summarize } from '../../workers/fleet-summary.ts';
 
 const pollMs = 200;
 /** Nothing has moved for this long: it never will. */
-const stuckMs = 60_000;
+export const stuckMs = 60_000;
 /** What is due later than this is left where it is: a put that failed leaves bytes that wait for an hour. */
 const patienceMs = 45_000;
 
@@ -51,7 +51,8 @@ export async function untilSettled(
   }
 }
 
-async function standingNow(deps: HoldfastProcess): Promise<Standing> {
+/** How the fleet stands now. */
+export async function standingNow(deps: HoldfastProcess): Promise<Standing> {
   const now = deps.clock.now();
   const view = await readFleet(deps.store, now);
   const summary = summaryOf(deps, view);

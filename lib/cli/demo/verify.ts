@@ -61,9 +61,9 @@ export async function verifyCopies(
     const doomed = new Set(waiting.flatMap(({ backend, storageKey }) => (backend === bucket.name ? [storageKey] : [])));
     const listed = (await listAll(s3, bucket.bucket)).filter((storageKey) => !doomed.has(storageKey));
     await forEachConcurrently(listed, concurrency, async (storageKey) => {
-      const key = storageKeyPattern.exec(storageKey)?.[1];
-      const file = key === undefined ? undefined : byKey.get(key);
-      if (key === undefined || file === undefined) {
+      const key = storageKeyPattern.exec(storageKey)?.[1] ?? storageKey;
+      const file = byKey.get(key);
+      if (file === undefined || (key === storageKey && file.adoptedOn !== bucket.name)) {
         problems.push(`${bucket.name} holds "${storageKey}", which should not be there`);
         return;
       }
@@ -72,7 +72,7 @@ export async function verifyCopies(
       check.bytes += file.sizeBytes;
       onCopy();
       if (await isSame(s3, bucket.bucket, storageKey, file)) check.verified += 1;
-      else if ((await stat(file.path)).mtimeMs > (putAt.get(key) ?? 0)) changed.add(key);
+      else if (await hasChanged(file, putAt.get(key) ?? 0)) changed.add(key);
       else problems.push(`${bucket.name}: "${storageKey}" differs from ${file.path}`);
     });
     s3.destroy();
@@ -85,26 +85,34 @@ export async function verifyCopies(
   return { buckets: checks, problems, changedFiles: [...changed] };
 }
 
-function plainClient({ endpoint, accessKeyId, secretAccessKey }: Bucket): S3Client {
+/** An S3 client as anybody would make it. */
+export function plainClient({ endpoint, accessKeyId, secretAccessKey }: Bucket): S3Client {
   const credentials = { accessKeyId, secretAccessKey };
   return new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
 }
 
-async function listAll(s3: S3Client, bucket: string): Promise<string[]> {
+/** Keys of a bucket, those for Holdfast's own use aside. */
+export async function listAll(s3: S3Client, bucket: string, prefix = ''): Promise<string[]> {
   const keys: string[] = [];
   let token: string | undefined;
   do {
-    const page = await s3.send(new ListObjectsV2Command({ Bucket: bucket, ContinuationToken: token }));
+    const page = await s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token }));
     for (const { Key } of page.Contents ?? []) if (Key !== undefined && !Key.startsWith('.holdfast/')) keys.push(Key);
     token = page.NextContinuationToken;
   } while (token !== undefined);
   return keys;
 }
 
+async function hasChanged({ path }: SourceFile, since: number): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found === null || found.mtimeMs > since;
+}
+
 async function isSame(s3: S3Client, bucket: string, storageKey: string, file: SourceFile): Promise<boolean> {
-  const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: storageKey }));
-  const disk = await open(file.path);
+  const disk = await open(file.path).catch(() => null);
+  if (disk === null) return false;
   try {
+    const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: storageKey }));
     let offset = 0;
     let isEqual = true;
     for await (const chunk of Body as AsyncIterable<Uint8Array>) {
