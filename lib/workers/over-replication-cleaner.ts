@@ -1,10 +1,10 @@
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
-import { BackendError, type StoredObject } from '../fleet/backend.ts';
-import { type PlacedCopy, storageKey } from '../store/keys.ts';
+import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
+import { readCopy } from '../transfer/read-copy.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
@@ -18,7 +18,7 @@ import type { Round, Tick, Worker } from './tick.ts';
  * The over-replication cleaner takes surplus copies out of the records (C1–C3); the cleanup queue deletes their bytes.
  *
  * It acts by the policy of the key as it is now, and only while enough counted, reachable copies would remain, each of which
- * answered a HEAD with the recorded size a moment before. It never touches a plain copy, except off a draining backend, nor
+ * was read in full and verified a moment before. It never touches a plain copy, except off a draining backend, nor
  * a damaged object. An object under a label that is no longer right is relabelled first, and cleaned in a later tick.
  */
 export const overReplicationCleaner: Worker = { name: 'over-replication-cleaner', hasWork, begin };
@@ -127,36 +127,33 @@ async function cleanOne(turn: Turn, attempt: Attempt): Promise<void> {
   attempt.leaving = leaving;
 }
 
-/** C2: a survivor must stand there now, as recorded; null when it does. */
+/**
+ * C2: a survivor must stand there now, as recorded; null when it does. It is read in full (or its hash attested, where that
+ * counts): a copy of the right size may have rotted, and the one removed for it may be the last good one.
+ */
 async function confirm(
   turn: Turn,
   object: ObjectRecord,
   name: string,
 ): Promise<{ verdict: Verdict; reason: string } | null> {
   const { tick, budget } = turn;
-  const refusal = budget.refuses(name, { requests: 1 });
+  // What cannot be verified cannot stand in for what would be removed; the scrubber finds the hash.
+  if (object.sha256 === undefined) return { verdict: 'skipped', reason: 'unhashed' };
+  const spend = { requests: 1, egressBytes: object.sizeBytes };
+  const refusal = budget.refuses(name, spend);
   if (refusal !== null) return { verdict: 'deferred', reason: refusal };
   if (!(await isUsableOnce(turn, name))) return { verdict: 'skipped', reason: 'survivor-unusable' };
-  const say = (reason: string) => {
-    tick.deps.log.warn('A copy that should remain was not confirmed: nothing is removed', {
-      key: object.key,
-      backend: name,
-      reason,
-    });
-    return { verdict: 'failed' as const, reason: `survivor-${reason}` };
-  };
-  const copyId = object.copies[name]!;
-  let found: StoredObject | null;
-  try {
-    found = await (await tick.backend(name)).head(storageKey(object.key, copyId), tick.signal);
-  } catch (error) {
-    if (!(error instanceof BackendError)) throw error;
-    return say(error.kind);
-  }
-  if (found === null) return say('missing');
-  if (found.sizeBytes !== object.sizeBytes) return say('wrong-size');
-  if (copyId === '' && found.etag !== object.plainEtags?.[name]) return say('changed');
-  return null;
+  const giveBack = budget.reserve(name, spend);
+  const options = { trustsAttestation: tick.params.scrubAttests };
+  const reading = await readCopy(await tick.backend(name), object, tick.signal, options).finally(giveBack);
+  if (reading.outcome === 'good') return null;
+  const reason = reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome;
+  tick.deps.log.warn('A copy that should remain was not confirmed: nothing is removed', {
+    key: object.key,
+    backend: name,
+    reason,
+  });
+  return { verdict: 'failed', reason: `survivor-${reason}` };
 }
 
 function isUsableOnce({ tick, usable }: Turn, name: string): Promise<boolean> {

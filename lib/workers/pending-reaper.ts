@@ -1,9 +1,11 @@
 import { forEachConcurrently } from '../base/pool.ts';
-import { count } from '../base/tally.ts';
+import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
+import { readCopy } from '../transfer/read-copy.ts';
+import { type Budget, readBudget } from './budget.ts';
 import { findDue } from './due-items.ts';
 import { isUsable } from './health.ts';
 import type { Round, Tick, Worker } from './tick.ts';
@@ -24,18 +26,19 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 async function begin(tick: Tick): Promise<Round> {
+  const budget = await readBudget(tick);
   const seen = new Set<string>();
   return async () => {
     const due = await findDue(tick, 'intent', tick.cursor, tick.tuning.batchSize);
     const fresh = due.items.filter(({ id }) => !seen.has(id));
     for (const { id } of fresh) seen.add(id);
-    await forEachConcurrently(fresh, tick.tuning.concurrency, (item) => settleIntent(tick, item));
+    await forEachConcurrently(fresh, tick.tuning.concurrency, (item) => settleIntent(tick, budget, item));
     tick.cursor = due.cursor;
     return due.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
   };
 }
 
-async function settleIntent(tick: Tick, item: QueueItem): Promise<void> {
+async function settleIntent(tick: Tick, budget: Budget, item: QueueItem): Promise<void> {
   if (tick.dryRun) return count(tick.tally, 'skipped', 'dry-run');
   if (tick.outOfTime()) return count(tick.tally, 'deferred', 'out-of-time');
   if (!(await isUsable(tick, item.backend))) return count(tick.tally, 'skipped', 'parked');
@@ -44,49 +47,91 @@ async function settleIntent(tick: Tick, item: QueueItem): Promise<void> {
     found = await (await tick.backend(item.backend)).head(item.storageKey, tick.signal);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return later(tick, item, error);
+    return later(tick, item, 'failed', `head-${error.kind}`);
   }
   // Read after the HEAD: whatever the record says now, the bytes were seen before it.
   const entry = (await tick.deps.store.objects([item.key])).get(item.key) ?? null;
-  const { swap, reason } = decide(tick, item, found, entry);
-  const [outcome] = await tick.commit([swap]);
+  const decision = decide(tick, item, found, entry);
+  const checked =
+    decision.after === undefined ? decision : await verified(tick, budget, item, decision, decision.after);
+  if ('verdict' in checked) return later(tick, item, checked.verdict, checked.reason);
+  const [outcome] = await tick.commit([checked.swap]);
   // `expired`: the writer came back; `lost`: the object moved on, and the next tick sees how.
   if (outcome!.outcome !== 'committed') return count(tick.tally, 'skipped', outcome!.outcome);
-  tick.audit('Intent settled', { key: item.key, backend: item.backend, storageKey: item.storageKey, reason });
-  count(tick.tally, 'succeeded', reason);
+  tick.audit('Intent settled', {
+    key: item.key,
+    backend: item.backend,
+    storageKey: item.storageKey,
+    reason: checked.reason,
+  });
+  count(tick.tally, 'succeeded', checked.reason);
+}
+
+/** What to do with an intent; `after` is the record it would make. */
+interface Decision {
+  readonly swap: Swap;
+  readonly reason: string;
+  readonly after?: ObjectRecord;
+}
+
+/**
+ * A put compares what was stored before it commits, and so does whoever commits for it: where the hash is known the bytes are
+ * read in full. Other bytes are queued for deletion; what cannot be read now waits.
+ */
+async function verified(
+  tick: Tick,
+  budget: Budget,
+  item: QueueItem,
+  decision: Decision,
+  after: ObjectRecord,
+): Promise<Decision | { readonly verdict: Verdict; readonly reason: string }> {
+  if (after.sha256 === undefined) return decision;
+  const spend = { requests: 1, egressBytes: item.sizeBytes };
+  const refusal = budget.refuses(item.backend, spend);
+  if (refusal !== null) return { verdict: 'deferred', reason: refusal };
+  const giveBack = budget.reserve(item.backend, spend);
+  const reading = await readCopy(await tick.backend(item.backend), after, tick.signal).finally(giveBack);
+  if (reading.outcome === 'good') return decision;
+  if (reading.outcome === 'wrong') return toCleanup(item, 'wrong-bytes', tick.now() + hourMs);
+  return {
+    verdict: 'failed',
+    reason: `read-${reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome}`,
+  };
 }
 
 /** Unsure: left as it is, a little later, so that it does not stand in the way of others. */
-async function later(tick: Tick, item: QueueItem, error: BackendError): Promise<void> {
-  tick.deps.log.warn('Intent could not be examined', { key: item.key, backend: item.backend, kind: error.kind });
-  count(tick.tally, 'failed', `head-${error.kind}`);
+async function later(tick: Tick, item: QueueItem, verdict: Verdict, reason: string): Promise<void> {
+  tick.deps.log.warn('Intent could not be examined', { key: item.key, backend: item.backend, reason });
+  count(tick.tally, verdict, reason);
   const put = { ...item, dueAt: tick.now() + tick.params.reaperMinAgeMs };
   await tick.deps.store.write({ kind: 'queue', put, expect: { state: 'intent', dueAt: item.dueAt } });
 }
 
+/** The intent becomes a deletion, unless its writer has spoken since. */
+function toCleanup(item: QueueItem, reason: string, dueAt: number): Decision {
+  const from = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
+  const to: QueueItem = { ...item, state: 'cleanup', reason, dueAt, attempts: 0 };
+  return { swap: { key: item.key, moves: [{ from, to }] }, reason };
+}
+
 /** P1–P3, in the order in which they exclude each other. */
-function decide(
-  tick: Tick,
-  item: QueueItem,
-  found: StoredObject | null,
-  entry: Entry | null,
-): { swap: Swap; reason: string } {
+function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: Entry | null): Decision {
   const held = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
   const now = tick.now();
-  const cleanup = (reason: string, dueAt: number) => {
-    const to: QueueItem = { ...item, state: 'cleanup', reason, dueAt, attempts: 0 };
-    return { swap: { key: item.key, moves: [{ from: held, to }] }, reason };
-  };
   if (namesBytes(entry, item.backend, item.storageKey))
     return { swap: { key: item.key, ends: [held] }, reason: 'settled' };
-  if (entry?.generation !== item.intent?.replaces) return cleanup('superseded', now + tick.params.graceMs);
-  if (now - item.createdAt > oldestMs) return cleanup('too-old', now + tick.params.graceMs);
+  if (entry?.generation !== item.intent?.replaces) return toCleanup(item, 'superseded', now + tick.params.graceMs);
+  if (now - item.createdAt > oldestMs) return toCleanup(item, 'too-old', now + tick.params.graceMs);
   // A slow PUT may still land.
-  if (found === null) return cleanup('never-arrived', now + hourMs);
-  if (found.sizeBytes !== item.sizeBytes) return cleanup('wrong-size', now + hourMs);
+  if (found === null) return toCleanup(item, 'never-arrived', now + hourMs);
+  if (found.sizeBytes !== item.sizeBytes) return toCleanup(item, 'wrong-size', now + hourMs);
   const after = promoted(tick, item, entry);
   const orphans = { reason: 'replaced', dueAt: now + tick.params.graceMs, createdAt: now };
-  return { swap: { key: item.key, change: { before: entry, after }, ends: [held], orphans }, reason: 'promoted' };
+  return {
+    swap: { key: item.key, change: { before: entry, after }, ends: [held], orphans },
+    reason: 'promoted',
+    after,
+  };
 }
 
 /** The record that the put would have made. */

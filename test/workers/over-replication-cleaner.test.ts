@@ -326,3 +326,13 @@ test('a cleaner on a dry run removes nothing and says what it would look at', as
   expect(await fleet.tick(cleaner, { dryRun: true })).toMatchObject({ planned: 1, skipped: 1 });
   expect(Object.keys(fleet.copiesOf('k'))).toEqual(['a', 'b', 'c']);
 });
+
+test('a survivor of the right size whose bytes have rotted keeps every other copy in the record', async () => {
+  const fleet = await threeCopies();
+  const rotten = fleet.keysOn('a')[0]!;
+  fleet.backends.a!.putNow(rotten, Buffer.from('x'), { metadata: fleet.backends.a!.peek(rotten)!.metadata });
+  expect(await fleet.tick(cleaner)).toMatchObject({ failed: 1, reasons: { 'survivor-wrong': 1 } });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b', 'c']);
+  await fleet.settle(['scrubber', 'replicator', cleaner, 'cleanup-queue'], 10);
+  expect(Object.values(fleet.copiesOf('k'))).toEqual(['v', 'v']);
+});

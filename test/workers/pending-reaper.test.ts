@@ -168,3 +168,18 @@ test('an answer that tells nothing leaves the intent and does not starve the nex
   await fleet.tick('pending-reaper');
   expect(await fleet.read('k')).toBe('v');
 });
+
+test('bytes of the right size that are not those that were put are never promoted', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'good');
+  const good = fleet.keysOn('a')[0]!;
+  await deadPut(fleet, 'k', 'next');
+  const stored = fleet.keysOn('a').find((key) => key !== good)!;
+  fleet.backends.a!.putNow(stored, Buffer.from('NEXT'));
+  fleet.clock.advance(lateMs);
+  expect(await fleet.tick('pending-reaper')).toMatchObject({ reasons: { 'wrong-bytes': 1 } });
+  expect(await fleet.read('k')).toBe('good');
+  await fleet.settle(undefined, 70);
+  expect(fleet.keysOn('a')).toEqual([good]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
