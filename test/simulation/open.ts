@@ -7,10 +7,10 @@ export const open = {
    * Rule C2 has the over-replication cleaner HEAD the copies that would remain: a copy whose bytes rotted under an unchanged
    * size counts, so the last good copy may go (invariant 2). Seeds 227, 1008, 1306.
    */
-  cleanerTrustsSizes: true,
+  cleanerTrustsSizes: false,
   /**
    * Rule P1 has the pending reaper promote bytes of the right size: those that a backend stored other than they were sent
    * become the object, in place of a good one. The intent knows their hash.
    */
-  reaperTrustsSizes: true,
+  reaperTrustsSizes: false,
 };
