@@ -1,9 +1,10 @@
 import { forEachConcurrently } from '../../../base/pool.ts';
 import { plural } from '../../format.ts';
+import type { SourceFile } from '../files.ts';
 import { putFile } from '../load.ts';
-import type { Step } from '../stage.ts';
+import type { Stage, Step } from '../stage.ts';
 
-const puts = 10;
+const overwrites = 10;
 
 /** The replicator's health check opens the breaker; from then on nobody waits for the dark backend. */
 export const openBreaker: Step = {
@@ -16,9 +17,11 @@ export const openBreaker: Step = {
       ticks += 1;
       return (await stage.standing(dark)).breaker === 'open';
     });
-    const again = stage.files.slice(0, puts);
+    const fresh = stage.makeFile('put during the outage.txt', Buffer.from('Put while a backend was dark.\n'));
+    stage.files.push(fresh);
+    const again = [...(await someOn(stage, dark)), fresh];
     await stage.withClient((holdfast) =>
-      forEachConcurrently(again, puts, async ({ key, path }) => {
+      forEachConcurrently(again, overwrites, async ({ key, path }) => {
         const { at } = await putFile(holdfast, key, path, () => stage.arranged.process.clock.now());
         stage.putAt.set(key, at);
       }),
@@ -26,6 +29,13 @@ export const openBreaker: Step = {
     const keys = new Set(again.map(({ key }) => key));
     const misplaced = (await stage.objects()).filter(({ key, copies }) => keys.has(key) && dark in copies);
     if (misplaced.length > 0) throw new Error(`"${misplaced[0]!.key}" was put on ${dark}`);
-    return `opened after ${plural(ticks, 'health check')}; ${plural(again.length, 'file')} put meanwhile went to the other backends`;
+    return `opened after ${plural(ticks, 'health check')}; ${plural(again.length, 'put')} meanwhile went to the other backends`;
   },
 };
+
+/** Up to half of the files with a copy on a backend: the others keep theirs. */
+async function someOn(stage: Stage, backend: string): Promise<SourceFile[]> {
+  const held = new Set((await stage.objects()).filter(({ copies }) => backend in copies).map(({ key }) => key));
+  const files = stage.files.filter(({ key }) => held.has(key));
+  return files.slice(0, Math.min(overwrites, Math.floor(files.length / 2)));
+}

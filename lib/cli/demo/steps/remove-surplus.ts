@@ -17,6 +17,6 @@ export const removeSurplus: Step = {
     await stage.emptyQueue();
     const left = removed() - before.removed;
     if (left !== named) throw new Error(`${left} copies were removed for ${named} objects`);
-    return `exactly one copy of each left its record; ${copies(deleted() - before.deleted)} deleted, old ones on ${stage.dark} among them`;
+    return `exactly one copy of each left its record; ${copies(deleted() - before.deleted)} deleted by the cleanup queue`;
   },
 };
