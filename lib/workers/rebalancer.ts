@@ -2,15 +2,18 @@ import { type Admission, createAdmission } from '../base/admission.ts';
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { isOutage } from '../fleet/backend.ts';
-import type { ObjectRecord } from '../store/model.ts';
+import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
+import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
-import { type Budget, readBudget } from './budget.ts';
+import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { isUneven, movablePlacements, planMoves } from './rebalancing.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import type { Round, Tick, Worker } from './tick.ts';
+import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
+import { carryOn, type TransferTurn } from './transfers/carry-on.ts';
 
 /**
  * The rebalancer moves copies between backends with a limit, to pack or to spread them (B1–B5).
@@ -27,9 +30,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 /** What one tick remembers between its moves. */
-interface Turn {
-  readonly tick: Tick;
-  readonly budget: Budget;
+interface Turn extends TransferTurn {
   readonly admission: Admission;
   /** Backends that are ours and answered in this tick, less those that failed a move since. */
   readonly usable: Set<string>;
@@ -42,7 +43,17 @@ async function begin(tick: Tick): Promise<Round> {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
   }
   const admission = createAdmission(tick.params.maxBytesInFlight);
-  const turn: Turn = { tick, budget: await readBudget(tick), admission, usable, seen: new Set() };
+  const turn: Turn = {
+    tick,
+    budget: await readBudget(tick),
+    admission,
+    buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
+    usable,
+    failedTargets: new Set(),
+    pending: await pendingTransfers(tick),
+    again: [],
+    seen: new Set(),
+  };
   return () => moveBatch(turn);
 }
 
@@ -57,6 +68,8 @@ interface Attempt {
   release: () => void;
   /** Set once a verified copy stands at the destination. */
   made?: { readonly copyId: string; readonly sha256: string };
+  /** Set once a move in parts was named: it ends by itself, and is counted then. */
+  begun?: QueueItem;
   readonly strays: Stray[];
 }
 
@@ -65,8 +78,10 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   if (!isUneven(tick)) return 'done';
   const labels = movablePlacements(tick);
   const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
-  const fresh = found.objects.filter(({ key }) => !turn.seen.has(key));
-  for (const { key } of fresh) turn.seen.add(key);
+  const unseen = found.objects.filter(({ key }) => !turn.seen.has(key));
+  for (const { key } of unseen) turn.seen.add(key);
+  // What is on its way already is not moved once more.
+  const fresh = unseen.filter(({ key }) => !turn.pending.has(key));
   const attempts = planMoves(tick, fresh, turn.usable).map(
     ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', release: () => {}, strays: [] }),
   );
@@ -78,10 +93,15 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
     attempt.release();
   });
   await record(tick, affordable);
-  for (const { verdict, reason } of attempts) count(tick.tally, verdict, reason);
+  for (const { verdict, reason, begun } of attempts) if (begun === undefined) count(tick.tally, verdict, reason);
+  await carryOn(
+    turn,
+    attempts.flatMap(({ begun }) => begun ?? []),
+    Number.POSITIVE_INFINITY,
+  );
   tick.figures.admissionRejections = turn.admission.rejections;
   if (!tick.dryRun) tick.cursor = found.cursor;
-  return found.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
+  return found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
 }
 
 function end(attempt: Attempt, verdict: Verdict, reason: string): void {
@@ -110,6 +130,7 @@ async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
   const { tick, usable, admission } = turn;
   const { object, from, to } = attempt;
   if (!usable.has(from) || !usable.has(to)) return end(attempt, 'skipped', 'backend-failed');
+  if (isBig(tick, object)) return beginMove(turn, attempt);
   const leave = await admission.enter(object.sizeBytes);
   try {
     const copyId = tick.deps.ids.ulid();
@@ -119,6 +140,15 @@ async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
   } finally {
     leave();
   }
+}
+
+/** A big object is moved by a transfer, which goes on over as many ticks as it takes. */
+async function beginMove({ tick, pending }: Turn, attempt: Attempt): Promise<void> {
+  const { object, from, to } = attempt;
+  const { outcome, item } = await beginTransfer(tick, { object, from, to, leaves: from });
+  if (item === undefined) return end(attempt, outcome === 'no-room' ? 'skipped' : 'failed', outcome);
+  attempt.begun = item;
+  notePending(pending, item);
 }
 
 function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcome): void {

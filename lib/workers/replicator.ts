@@ -17,7 +17,7 @@ import { condemnStrays, type Stray } from './strays.ts';
 import { examine, readableCopies } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
-import { carryOn, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
+import { carryOnDue, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
@@ -103,7 +103,7 @@ async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
   const { next, begun } = await replicateBatch(turn);
   const now = tick.now();
   const until = next === 'more' ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
-  await carryOn(turn, begun, until);
+  await carryOnDue(turn, begun, until);
   return turn.again.length > 0 ? 'more' : next;
 }
 

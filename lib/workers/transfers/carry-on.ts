@@ -39,7 +39,7 @@ export async function hasDueTransfers(tick: Tick): Promise<boolean> {
 }
 
 /** Goes on with due transfers, those first that have waited longest, until none is left or the moment has come. */
-export async function carryOn(turn: TransferTurn, begun: readonly QueueItem[], until: number): Promise<void> {
+export async function carryOnDue(turn: TransferTurn, begun: readonly QueueItem[], until: number): Promise<void> {
   const { tick } = turn;
   const lanes = openLanes(tick, 'transfer');
   // Not always the same lanes first: what stands behind many others has its turn too.
@@ -47,6 +47,12 @@ export async function carryOn(turn: TransferTurn, begun: readonly QueueItem[], u
   const due = await findDue(tick, 'transfer', lane, tick.tuning.batchSize);
   const all = new Map([...due.items, ...begun].map((item) => [item.id, item]));
   const items = [...all.values()].sort((a, b) => a.dueAt - b.dueAt);
+  await carryOn(turn, items, until);
+}
+
+/** Goes on with these transfers, a few at a time. */
+export async function carryOn(turn: TransferTurn, items: readonly QueueItem[], until: number): Promise<void> {
+  const { tick } = turn;
   await forEachConcurrently(items, atOnce, async (item) => {
     if (tick.dryRun) return count(tick.tally, 'skipped', 'dry-run');
     if (tick.outOfTime()) return count(tick.tally, 'deferred', 'out-of-time');
