@@ -11,59 +11,55 @@ export type Actor = WorkerName | 'apply';
 type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonly string[]>>>;
 
 /** What every tick does: reads the fleet, holds its lease, reports health and usage, tidies the ledger. */
-const everyTick = ['Query', 'BatchGetItem', 'PutItem', 'UpdateItem', 'DeleteItem'];
+const everyTick = ['Query', 'PutItem', 'UpdateItem', 'DeleteItem'];
+/** What a tick does that keeps within usage limits: it reads what was spent. */
+const frugalTick = ['BatchGetItem', ...everyTick];
+/** Every worker reads records as they are now, and changes them by `commit`. */
+const records = ['BatchGetItem', 'PutItem'];
 
 interface Access {
   readonly tables: TableUse;
   /** Indexes it queries. */
   readonly indexes: readonly ('by-placement' | 'by-key' | 'due')[];
   /** What it does with the bytes on AWS backends, besides reading them. */
-  readonly bytes: 'read' | 'write' | 'delete' | 'own-keys';
+  readonly bytes: 'read' | 'write' | 'write-parts' | 'delete' | 'own-keys';
 }
 
 /** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
 export const access: Readonly<Record<Actor, Access>> = {
   replicator: {
-    tables: {
-      objects: ['BatchGetItem', 'PutItem'],
-      queue: ['BatchGetItem', 'PutItem', 'DeleteItem'],
-      control: everyTick,
-    },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: frugalTick },
     indexes: ['by-placement', 'due'],
-    bytes: 'write',
+    bytes: 'write-parts',
   },
   'over-replication-cleaner': {
-    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem'], control: everyTick },
+    tables: { objects: ['PutItem'], queue: ['PutItem'], control: frugalTick },
     indexes: ['by-placement'],
     bytes: 'read',
   },
   rebalancer: {
-    tables: {
-      objects: ['BatchGetItem', 'PutItem'],
-      queue: ['BatchGetItem', 'PutItem', 'DeleteItem'],
-      control: everyTick,
-    },
-    indexes: ['by-placement', 'due'],
+    tables: { objects: ['PutItem'], queue: ['PutItem'], control: frugalTick },
+    indexes: ['by-placement'],
     bytes: 'write',
   },
   'cleanup-queue': {
-    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem', 'DeleteItem'], control: everyTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
     indexes: ['due'],
     bytes: 'delete',
   },
   'pending-reaper': {
-    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem', 'DeleteItem'], control: everyTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: frugalTick },
     indexes: ['due'],
     bytes: 'read',
   },
   scrubber: {
-    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['PutItem'], control: everyTick },
+    tables: { objects: records, queue: ['PutItem'], control: frugalTick },
     indexes: ['by-key'],
     bytes: 'read',
   },
   reconciler: {
-    tables: { objects: ['BatchGetItem', 'PutItem'], queue: ['BatchGetItem', 'PutItem'], control: everyTick },
-    indexes: ['by-key'],
+    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: frugalTick },
+    indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
   apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: [], bytes: 'own-keys' },
@@ -85,7 +81,7 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
       ? [
           statement(
             'Keys',
-            bytes === 'write' || bytes === 'own-keys' ? ['kms:Decrypt', 'kms:GenerateDataKey'] : ['kms:Decrypt'],
+            bytes !== 'read' && bytes !== 'delete' ? ['kms:Decrypt', 'kms:GenerateDataKey'] : ['kms:Decrypt'],
             deployment.kmsKeyArns,
           ),
         ]
@@ -145,19 +141,28 @@ function bucketStatements(
     });
   };
   const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
-  const writes = [
-    statement('Write', ['s3:PutObject', 's3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
-    ...(bytes === 'write' ? inside('Uploads', ['s3:ListBucketMultipartUploads'], ours) : []),
+  const writes = [statement('Write', ['s3:PutObject'], at(ours))];
+  // An upload in parts is no object yet: who began it may give it up.
+  const parts = [
+    statement('Parts', ['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
+    ...inside('Uploads', ['s3:ListBucketMultipartUploads'], ours),
   ];
   const deletes = [
-    statement('Delete', ['s3:DeleteObject', 's3:DeleteObjectVersion', 's3:AbortMultipartUpload'], at(oursToDelete)),
-    ...inside('Versions', ['s3:ListBucketVersions', 's3:ListBucketMultipartUploads'], oursToDelete),
+    statement('Delete', ['s3:DeleteObject', 's3:DeleteObjectVersion'], at(oursToDelete)),
+    ...inside('Versions', ['s3:ListBucketVersions'], oursToDelete),
   ];
-  const all = [
-    ...reads,
-    ...(bytes === 'write' || bytes === 'own-keys' ? writes : []),
-    ...(bytes === 'delete' || bytes === 'own-keys' ? deletes : []),
+  const leftovers = [
+    statement('Abort', ['s3:AbortMultipartUpload'], at(oursToDelete)),
+    ...inside('Uploads', ['s3:ListBucketMultipartUploads'], oursToDelete),
   ];
+  const probes = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
+  const all = {
+    read: reads,
+    write: [...reads, ...writes],
+    'write-parts': [...reads, ...writes, ...parts],
+    delete: [...reads, ...deletes, ...leftovers],
+    'own-keys': [...reads, ...writes, ...deletes, ...probes],
+  }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }
 

@@ -49,8 +49,11 @@ export interface LambdaKit {
   invoke(actor: Actor, event: unknown): Promise<Invocation>;
   /** One tick of a worker. */
   tick(actor: Actor): Promise<Record<string, unknown>>;
-  /** Applies a fleet as a deployment does; returns what CloudFormation was told. */
-  deploy(requestType: string, change?: object): Promise<Record<string, unknown>>;
+  /** Applies the fleet, changed, as a deployment does; `ext` changes that backend. Returns what CloudFormation was told. */
+  deploy(
+    requestType: string,
+    change?: { readonly policies?: object; readonly ext?: object },
+  ): Promise<Record<string, unknown>>;
   readonly refused: string[];
   /** Actions of statements that were needed so far, as `<actor> <sid> <action>`. */
   readonly used: ReadonlySet<string>;
@@ -80,9 +83,9 @@ export async function createLambdaKit(): Promise<LambdaKit> {
   await new Promise<void>((resolve) => cloudFormation.listen(0, '127.0.0.1', resolve));
   const responseUrl = `http://127.0.0.1:${(cloudFormation.address() as { port: number }).port}/`;
   const [a, b, x] = testFleet.backends;
-  const fleet = (change: object = {}) => ({
+  const fleet = ({ ext: extChange = {}, ...change }: { readonly ext?: object } = {}) => ({
     ...testFleet,
-    backends: [a, b, { ...x, endpoint: ext.endpoint, pathStyle: true }],
+    backends: [a, b, { ...x, endpoint: ext.endpoint, pathStyle: true, ...extChange }],
     ...change,
   });
   const synthesised = synthesise(fleet(), tuning, { HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: 'true' });

@@ -34,7 +34,14 @@ const pseudo: Readonly<Record<string, string>> = {
 /** A fleet with a bit of everything: two buckets on AWS, one backend elsewhere with keys of its own. */
 export const testFleet = {
   backends: [
-    { name: 'aws-a', bucket: 'bucket-a', prefix: 'fleet/', credentials: 'role', quotaBytes: 1_000_000_000 },
+    {
+      name: 'aws-a',
+      bucket: 'bucket-a',
+      prefix: 'fleet/',
+      credentials: 'role',
+      quotaBytes: 1_000_000_000,
+      limits: { requests: 1_000_000 },
+    },
     { name: 'aws-b', bucket: 'bucket-b', credentials: 'role', quotaBytes: 1_000_000_000 },
     {
       name: 'ext',

@@ -1,3 +1,33 @@
-export function unusedActions(_use: string): string | undefined {
-  return undefined;
-}
+/**
+ * Actions of roles that no case of `handlers.test.ts` needs, as `<function> <statement> <action>`, and why each stays.
+ * A reason that covers nothing is an error, too.
+ */
+export const reasons: readonly (readonly [RegExp, string])[] = [
+  [/ Logs logs:/, 'The Lambda runtime writes what the handler prints.'],
+  [
+    /^(?!replicator|apply).* Control dynamodb:PutItem$/,
+    'Whoever meets a backend that fails, or one that answers again, writes its breaker. The replicator’s case shows it.',
+  ],
+  [
+    / List2? s3:ListBucket$/,
+    'S3 answers 404 for a key that is not there only to who may list its bucket. Without it, a missing owner object or copy would look like a refusal.',
+  ],
+  [
+    /^(over-replication-cleaner|rebalancer|pending-reaper) Secrets /,
+    'A backend with keys of its own is opened when an object there is looked at; in these cases all lay on AWS.',
+  ],
+  [
+    /^cleanup-queue Objects dynamodb:PutItem$/,
+    'Dismissed bytes that verify at the end of their seven days go back into the record.',
+  ],
+  [
+    /^cleanup-queue Versions s3:ListBucketVersions$/,
+    'Asked where a bucket keeps versions: of the two buckets only the other one does.',
+  ],
+  [
+    /^cleanup-queue (Abort|Uploads2?) /,
+    'An upload in parts that a dead process left open is due an hour later, and listed and aborted then.',
+  ],
+  [/^replicator Parts s3:AbortMultipartUpload$/, 'A transfer that is given up, or begun twice, ends its own upload.'],
+  [/^apply Abort /, 'The probe of a backend that refuses to copy parts ends the upload that it began for it.'],
+];
