@@ -203,7 +203,7 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       return count(tick.tally, 'skipped', 'claimed-elsewhere');
     case 'upload-gone':
       return failTransfer(tick, hold, {
-        leg: 'target',
+        leg: null,
         reason: 'upload-gone',
         message: 'it must begin anew',
         isFresh: true,

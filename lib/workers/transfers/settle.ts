@@ -96,7 +96,8 @@ export async function pause(tick: Tick, hold: Hold, reason: string, waitMs = 0):
 }
 
 export interface Failure {
-  readonly leg: 'source' | 'target';
+  /** Null when it is nobody's. */
+  readonly leg: 'source' | 'target' | null;
   /** For counting. */
   readonly reason: string;
   readonly message: string;
@@ -108,10 +109,8 @@ export interface Failure {
 export async function failTransfer(tick: Tick, hold: Hold, failure: Failure): Promise<void> {
   const { leg, reason, message, isFresh } = failure;
   const attempts = hasProgress(hold) && !isFresh ? 1 : hold.item.attempts + 1;
-  const transfer: TransferFields = {
-    ...(isFresh ? fromTheStart(hold.item.transfer!) : hold.item.transfer!),
-    failedLeg: leg,
-  };
+  const { failedLeg: _before, ...kept } = isFresh ? fromTheStart(hold.item.transfer!) : hold.item.transfer!;
+  const transfer: TransferFields = { ...kept, ...(leg !== null && { failedLeg: leg }) };
   const { key, backend, storageKey } = hold.item;
   if (isFresh) await tryToAbort(tick, hold.item);
   const dueAt = tick.now() + cleanupBackoffMs(attempts - 1);

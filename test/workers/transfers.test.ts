@@ -1,0 +1,431 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { bodyOf } from '../../lib/base/bytes.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { markFor } from '../../lib/transfer/mark.ts';
+import { replicator } from '../../lib/workers/replicator.ts';
+import { runTick } from '../../lib/workers/tick.ts';
+import { crashEverywhere } from '../support/crash.ts';
+import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+
+const mib = 2 ** 20;
+const big = 12 * mib;
+/** A backend from which a tick of 20 s does not get 27 MiB. */
+const slow = { name: 'a', maxBytesPerSecond: mib };
+
+/** Objects above 5 MiB are copied in parts of 5 MiB: three of them here. */
+function createFleet(options: TestFleetOptions = {}): Promise<TestFleet> {
+  const env = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib), ...options.env };
+  return createTestFleet({ ...options, env });
+}
+
+function patterned(sizeBytes: number, seed = 1): Buffer {
+  const block = Buffer.from(Uint8Array.from({ length: 4099 }, (_, i) => (i * 31 + seed * 7 + (i >>> 5)) & 0xff));
+  return Buffer.concat(Array.from({ length: Math.ceil(sizeBytes / block.length) }, () => block)).subarray(0, sizeBytes);
+}
+
+function digest(bytes: Uint8Array | undefined): string | undefined {
+  return bytes && createHash('sha256').update(bytes).digest('hex');
+}
+
+/** SHA-256 of each recorded copy as it is stored. */
+function digests(fleet: TestFleet, key: string): Record<string, string | undefined> {
+  const { copies } = fleet.object(key);
+  return Object.fromEntries(
+    Object.entries(copies).map(([name, id]) => [name, digest(fleet.backends[name]!.peek(`${key}!${id}`)?.bytes)]),
+  );
+}
+
+/** The range that a call asks of the first backend; null for any other call. */
+function rangeAsked({ port, method, args }: Parameters<Hook>[0]): string | null {
+  const range = (args[1] as { range?: readonly number[] } | undefined)?.range;
+  return port === 'a' && method === 'get' && range !== undefined ? range.join('-') : null;
+}
+
+test('a put of a big object writes it in parts, and leaves no upload open', async () => {
+  const fleet = await createFleet();
+  const calls: string[] = [];
+  fleet.before = ({ port, method }) => void calls.push(`${port}.${method}`);
+  const bytes = patterned(big);
+  const { sha256 } = await fleet.client.put('k', bytes, { metadata: { note: 'x' } });
+  expect(sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
+  expect(calls.filter((c) => c === 'a.uploadPart')).toHaveLength(3);
+  expect(calls).not.toContain('a.put');
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes) });
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a big object is copied in parts, byte-identical, with its headers, and the ledger stays exact', async () => {
+  const fleet = await createFleet();
+  const bytes = patterned(big);
+  const headers = { contentType: 'text/x', contentEncoding: 'br', cacheControl: 'no-store' };
+  await fleet.client.put('k', bytes, { headers, metadata: { note: 'grüße'.slice(0, 3) } });
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', planned: 1, succeeded: 1 });
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
+  const copy = fleet.backends.b!.peek(fleet.keysOn('b')[0]!)!;
+  expect(copy.headers).toEqual(headers);
+  const { holdfast, ...metadata } = copy.metadata;
+  expect(metadata).toEqual({ note: 'grü' });
+  const { generation } = fleet.object('k');
+  const fleetId = fleet.backends.a!.peek(fleet.keysOn('a')[0]!)!.metadata.holdfast!.split(' ')[0]!;
+  expect(holdfast).toBe(markFor({ fleetId, generation }, 'b', fleet.keysOn('b')[0]!));
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'empty' });
+});
+
+test('a copy that spans ticks goes on where it was left and reads no part twice', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  const ranges: string[] = [];
+  fleet.before = (call) => {
+    const range = rangeAsked(call);
+    if (range !== null) ranges.push(range);
+  };
+  const deadline = () => ({ deadline: fleet.clock.now() + 20_000 });
+  const first = await fleet.tick('replicator', deadline());
+  expect(first).toMatchObject({ outcome: 'success', deferred: 1 });
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b', attempts: 0 }]);
+  expect(fleet.queue()[0]!.transfer!.partsDone).toBeGreaterThan(0);
+  expect((await fleet.recount()).differences).toEqual([]);
+  const second = await fleet.tick('replicator', deadline());
+  expect(second).toMatchObject({ outcome: 'success', succeeded: 1, planned: 2 });
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
+  expect(new Set(ranges).size).toBe(ranges.length);
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+/** The storage keys at which an upload was ever begun. */
+function watchUploads(fleet: TestFleet): Set<string> {
+  const begun = new Set<string>();
+  const { before } = fleet;
+  fleet.before = (call) => {
+    if (call.method === 'createUpload')
+      begun.add(`${call.port}/${(call.args[0] as { storageKey: string }).storageKey}`);
+    return before?.(call);
+  };
+  return begun;
+}
+
+/** Open uploads at any of these places. */
+async function openAt(fleet: TestFleet, places: Iterable<string>): Promise<string[]> {
+  const open: string[] = [];
+  for (const place of places) {
+    const at = place.indexOf('/');
+    open.push(...(await fleet.backends[place.slice(0, at)]!.openUploads(place.slice(at + 1))));
+  }
+  return open;
+}
+
+/** Replaces a hook, and keeps watching. */
+function strike(fleet: TestFleet, hook: Hook): void {
+  const { before } = fleet;
+  fleet.before = (call) => {
+    before?.(call);
+    return hook(call);
+  };
+}
+
+const failing = (kind: 'unavailable' | 'truncated' | 'timeout' | 'denied' | 'too-large', port: string): never => {
+  throw new BackendError(kind, port, `"${port}" fails`);
+};
+
+test.each(['truncated', 'timeout', 'unavailable'] as const)(
+  'a source whose bodies end %s is blamed, nothing is recorded, no upload is left open',
+  async (kind) => {
+    const fleet = await createFleet();
+    const begun = watchUploads(fleet);
+    await fleet.client.put('k', patterned(big));
+    strike(fleet, (call) => {
+      if (rangeAsked(call)?.startsWith(String(10 * mib))) failing(kind, 'a');
+    });
+    const report = await fleet.tick('replicator');
+    expect(report).toMatchObject({ outcome: 'failed', failed: 1, reasons: { [`source-${kind}`]: 1 } });
+    expect(Object.keys(fleet.object('k').copies)).toEqual(['a']);
+    expect(fleet.queue()).toMatchObject([
+      { state: 'transfer', attempts: 1, transfer: { failedLeg: 'source', uploadId: '' } },
+    ]);
+    await fleet.tick('cleanup-queue');
+    expect(await openAt(fleet, begun)).toEqual([]);
+    fleet.before = undefined;
+    await fleet.settle();
+    expect(digests(fleet, 'k')).toEqual({ a: digest(patterned(big)), b: digest(patterned(big)) });
+    expect(fleet.queue()).toEqual([]);
+  },
+);
+
+test('a big copy backs off while it keeps failing, and other objects are copied meanwhile', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', patterned(big));
+  strike(fleet, (call) => {
+    if (rangeAsked(call) !== null) failing('timeout', 'a');
+  });
+  const waits: number[] = [];
+  for (let i = 0; i < 4; i += 1) {
+    await fleet.client.put(`small${i}`, 'v');
+    await fleet.tick('replicator');
+    expect(Object.keys(fleet.object(`small${i}`).copies)).toEqual(['a', 'b']);
+    const [item] = fleet.queue();
+    waits.push(item!.dueAt - fleet.clock.now());
+    fleet.clock.advance(item!.dueAt - fleet.clock.now());
+  }
+  expect(waits).toEqual([60_000, 120_000, 240_000, 480_000]);
+});
+
+test('another copy of the same generation goes on where the source fails', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'], policies: { default: { factor: 2 } } });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  await fleet.settle(['replicator']);
+  await fleet.apply({ backends: [slow, 'b', 'c'], policies: { default: { factor: 3 } } });
+  const ranges: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    const range = (args[1] as { range?: number[] } | undefined)?.range;
+    if (method === 'get' && range !== undefined) ranges.push(range.join('-'));
+    if (port === 'a' && method === 'get' && range?.[0] === 10 * mib) failing('truncated', 'a');
+  };
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  await fleet.tick('replicator');
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes), c: digest(bytes) });
+  expect(fleet.queue()).toEqual([]);
+});
+
+test.each(['denied', 'too-large', 'unavailable'] as const)(
+  'a target that answers %s to the last part is blamed, and another target takes the copy in the same tick',
+  async (kind) => {
+    const fleet = await createFleet();
+    const begun = watchUploads(fleet);
+    await fleet.client.put('k', patterned(big));
+    strike(fleet, ({ port, method, args }) => {
+      if (port === 'b' && method === 'uploadPart' && (args[0] as { partNumber: number }).partNumber === 3)
+        failing(kind, 'b');
+    });
+    const report = await fleet.tick('replicator');
+    expect(report.reasons).toMatchObject({ [`target-${kind}`]: 1, transferred: 1 });
+    expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
+    await fleet.tick('cleanup-queue');
+    expect(await openAt(fleet, begun)).toEqual([]);
+    await fleet.settle();
+    expect(digests(fleet, 'k')).toEqual({ a: digest(patterned(big)), c: digest(patterned(big)) });
+    expect(fleet.queue()).toEqual([]);
+    expect((await fleet.recount()).differences).toEqual([]);
+  },
+);
+
+test('a target that stores other bytes is found out, nothing is recorded, and they are deleted', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  const begun = watchUploads(fleet);
+  await fleet.client.put('k', patterned(big));
+  const { b } = fleet.backends;
+  const { uploadPart } = b!;
+  Object.assign(b!, {
+    uploadPart: (request: Parameters<typeof uploadPart>[0], signal?: AbortSignal) =>
+      uploadPart({ ...request, body: bodyOf(Buffer.alloc(request.sizeBytes)) }, signal),
+  });
+  const report = await fleet.tick('replicator');
+  expect(report).toMatchObject({ outcome: 'partial', failed: 1, reasons: { 'target-wrong': 1 } });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a']);
+  await fleet.tick('cleanup-queue');
+  expect(await openAt(fleet, begun)).toEqual([]);
+  expect(fleet.keysOn('b')).toEqual([]);
+  // The next attempt waits.
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', attempts: 1, transfer: { failedLeg: 'target' } }]);
+  expect(await fleet.tick('replicator')).toMatchObject({ failed: 0, succeeded: 0 });
+  Object.assign(b!, { uploadPart });
+  await fleet.settle();
+  expect(digests(fleet, 'k')).toEqual({ a: digest(patterned(big)), b: digest(patterned(big)) });
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a target whose ETags prove nothing is read back before the copy is recorded', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', patterned(big));
+  const { b } = fleet.backends;
+  const { uploadPart, listParts, completeUpload } = b!;
+  const odd = (etag: string) => `"x${etag.slice(1)}`;
+  const even = (etag: string) => `"${etag.slice(2)}`;
+  Object.assign(b!, {
+    uploadPart: async (...args: Parameters<typeof uploadPart>) => ({ etag: odd((await uploadPart(...args)).etag) }),
+    listParts: async (...args: Parameters<typeof listParts>) =>
+      (await listParts(...args)).map((part) => ({ ...part, etag: odd(part.etag) })),
+    completeUpload: (request: Parameters<typeof completeUpload>[0]) =>
+      completeUpload({ ...request, parts: request.parts.map((part) => ({ ...part, etag: even(part.etag) })) }),
+  });
+  const read: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'b' && method === 'get') read.push(String((args[1] as { range?: number[] }).range));
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 1 });
+  expect(read).toHaveLength(3);
+  expect(digests(fleet, 'k')).toEqual({ a: digest(patterned(big)), b: digest(patterned(big)) });
+});
+
+test.each(['overwritten', 'deleted', 'deleted and put again'])(
+  'an object %s between two ticks of its copy is not resurrected: the copy is abandoned, its upload closed',
+  async (what) => {
+    const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+    const begun = watchUploads(fleet);
+    await fleet.client.put('k', patterned(27 * mib));
+    await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+    expect(fleet.queue()).toMatchObject([{ state: 'transfer' }]);
+    if (what !== 'overwritten') await fleet.client.delete('k');
+    if (what !== 'deleted') await fleet.client.put('k', 'new');
+    fleet.clock.advance(1_000);
+    expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'abandoned: superseded': 1 });
+    await fleet.tick('cleanup-queue');
+    expect(await openAt(fleet, begun)).toEqual([]);
+    await fleet.settle();
+    expect(fleet.queue()).toEqual([]);
+    if (what === 'deleted') expect(await fleet.read('k')).toBeNull();
+    else expect(fleet.copiesOf('k')).toEqual({ a: 'new', b: 'new' });
+    expect((await fleet.recount()).differences).toEqual([]);
+    expect(fleet.backends.b!.contents().size).toBe(what === 'deleted' ? 1 : 2);
+  },
+);
+
+test('two ticks at once never work on the same copy, also without leases', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  const lease = { worker: 'replicator', part: '0/1', holder: 'x', epoch: 1, expiresAt: 0 };
+  const store = new Proxy(fleet.deps.store, {
+    get: (target, name, receiver) =>
+      name === 'acquireLease'
+        ? async () => lease
+        : name === 'updateLease'
+          ? async () => true
+          : Reflect.get(target, name, receiver),
+  });
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer' }]);
+  const ranges: string[] = [];
+  fleet.before = (call) => {
+    const range = rangeAsked(call);
+    if (range !== null) ranges.push(range);
+  };
+  fleet.clock.advance(1_000);
+  const event = { deadline: fleet.clock.now() + 300_000 };
+  const reports = await Promise.all([
+    runTick({ ...fleet.deps, store }, replicator, event),
+    runTick({ ...fleet.deps, store }, replicator, event),
+  ]);
+  expect(reports.map(({ reasons }) => reasons.transferred ?? 0).sort()).toEqual([0, 1]);
+  expect(new Set(ranges).size).toBe(ranges.length);
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a transfer is charged when it begins, and one that finds no room is not begun', async () => {
+  const fleet = await createFleet({
+    backends: [slow, { name: 'b', quotaBytes: 30 * mib }],
+    policies: { default: { factor: 1 }, two: { prefix: 'x', factor: 2 } },
+  });
+  await fleet.client.put('x1', patterned(20 * mib));
+  await fleet.client.put('x2', patterned(20 * mib));
+  const tick = () => fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  await tick();
+  expect(fleet.queue()).toHaveLength(1);
+  expect((await fleet.recount()).differences).toEqual([]);
+  for (let i = 0; i < 5; i += 1) await tick();
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('b')).toHaveLength(1);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('an object whose hash nobody knows gets it recorded by the swap that records its copy', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  const { sha256, ...unhashed } = fleet.object('k');
+  const after = { ...unhashed, rev: unhashed.rev + 1 };
+  await fleet.store.transact(
+    [{ kind: 'object', put: after, expect: { generation: after.generation, rev: unhashed.rev } }],
+    'token',
+  );
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  await fleet.tick('replicator');
+  expect(fleet.object('k').sha256).toBe(sha256);
+  expect(digests(fleet, 'k')).toEqual({ a: sha256, b: sha256 });
+});
+
+test('an upload that the target has forgotten is begun anew', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  const [item] = fleet.queue();
+  await fleet.backends.b!.abortUpload(item!.storageKey, item!.transfer!.uploadId);
+  await fleet.settle();
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('uploads of keys that are not ours stay open', async () => {
+  const fleet = await createFleet();
+  await fleet.client.put('k', patterned(big));
+  const { uploadId } = await fleet.backends.b!.createUpload({ storageKey: 'k' });
+  await fleet.settle();
+  expect(await fleet.backends.b!.openUploads('k')).toEqual([uploadId]);
+});
+
+test('a big object is moved by the rebalancer in parts, over several ticks, and its old bytes go', async () => {
+  const backends = [
+    { name: 'a', quotaBytes: 100 * mib, maxBytesPerSecond: mib },
+    { name: 'b', quotaBytes: 100 * mib },
+  ];
+  const fleet = await createFleet({
+    backends,
+    policies: { default: { factor: 1 } },
+    env: { REBALANCER_STRATEGY: 'spread', REBALANCER_THRESHOLD: '0.05' },
+  });
+  const [one, two] = [patterned(27 * mib, 1), patterned(27 * mib, 2)];
+  await fleet.client.put('one', one);
+  await fleet.client.put('two', two);
+  await fleet.tick('rebalancer', { deadline: fleet.clock.now() + 20_000 });
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b', reason: 'moved' }]);
+  expect(await fleet.tick('rebalancer', { deadline: fleet.clock.now() + 20_000 })).toMatchObject({ succeeded: 0 });
+  expect(fleet.queue()).toHaveLength(1);
+  await fleet.settle();
+  expect([...Object.keys(fleet.object('one').copies), ...Object.keys(fleet.object('two').copies)].sort()).toEqual([
+    'a',
+    'b',
+  ]);
+  expect({ ...digests(fleet, 'one'), ...digests(fleet, 'two') }).toEqual(
+    fleet.object('one').copies.a === undefined
+      ? { b: digest(one), a: digest(two) }
+      : { a: digest(one), b: digest(two) },
+  );
+  expect([fleet.keysOn('a').length, fleet.keysOn('b').length]).toEqual([1, 1]);
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a put that dies in the middle of its parts leaves no upload open', async () => {
+  const fleet = await createFleet();
+  const begun = watchUploads(fleet);
+  let isDead = false;
+  strike(fleet, ({ method }) => {
+    isDead ||= method === 'uploadPart';
+    if (isDead) throw new Error('the process is gone');
+  });
+  await expect(fleet.client.put('k', patterned(big))).rejects.toThrow('the process is gone');
+  fleet.before = undefined;
+  expect(await openAt(fleet, begun)).toHaveLength(1);
+  await fleet.settle(['pending-reaper', 'cleanup-queue'], 90);
+  expect(await openAt(fleet, begun)).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a crash at any point of a copy in parts loses nothing, and the fleet converges', async () => {
+  const content = 'b'.repeat(6 * mib);
+  const env = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
+  const calls = await crashEverywhere({
+    options: { backends: ['a', 'b'], env },
+    arrange: (fleet) => fleet.client.put('k', content),
+    act: (fleet) => fleet.tick('replicator'),
+    contents: { k: content },
+  });
+  expect(calls).toBeGreaterThan(15);
+}, 300_000);
