@@ -32,6 +32,40 @@ const workerWeights: Readonly<Record<WorkerName, number>> = {
   reconciler: 4,
 };
 
+const eventWeights = {
+  call: 40,
+  tick: 30,
+  pass: 12,
+  week: 1,
+  apply: 1,
+  pause: 1,
+  darken: 4,
+  storm: 2,
+  deceive: 4,
+  harm: 2,
+  kill: 5,
+  freeze: 4,
+};
+
+/** Histories that dwell on one kind of trouble, so that what needs several coincidences is met. */
+const moods: Readonly<
+  Record<
+    'any' | 'crowd' | 'doubt' | 'dark',
+    { events?: Partial<typeof eventWeights>; workers?: Partial<Record<WorkerName, number>> }
+  >
+> = {
+  any: {},
+  /** Many hands on a few objects. */
+  crowd: { events: { call: 90, tick: 60, freeze: 10 }, workers: { 'pending-reaper': 40 } },
+  /** Copies that seem missing or wrong, and a week in which they prove good. */
+  doubt: {
+    events: { deceive: 25, harm: 6, week: 6, tick: 60, freeze: 10 },
+    workers: { scrubber: 25, 'cleanup-queue': 50 },
+  },
+  /** Backends that go dark, surplus copies, and factors that change. */
+  dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },
+};
+
 /** What happens besides the operations on their way: applications, schedules, operators and accidents. */
 export function createChaos(deps: ChaosDeps): { event(): void } {
   const { world, faults, plan, actors, surroundings, random } = deps;
@@ -61,24 +95,9 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     pause: () => pause(),
     ...accidents,
   };
-  const weights = varied(
-    {
-      call: 40,
-      tick: 30,
-      pass: 12,
-      week: 1,
-      apply: 1,
-      pause: 1,
-      darken: 4,
-      storm: 2,
-      deceive: 4,
-      harm: 2,
-      kill: 5,
-      freeze: 4,
-    },
-    random,
-  );
-  const ticksOf = varied(workerWeights, random);
+  const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1 })];
+  const weights = varied({ ...eventWeights, ...mood.events }, random);
+  const ticksOf = varied({ ...workerWeights, ...mood.workers }, random);
 
   function call(): void {
     const process = someClient();

@@ -72,8 +72,7 @@ export interface Faults {
   /** A backend answers falsely about one key. */
   openLie(backend: string, storageKey: string, lie: Lie, ms: number): void;
   lieAbout(backend: string, storageKey: string): Lie | undefined;
-  /** Was the backend in any window at or after a step? */
-  wasDarkSince(backend: string, step: number): boolean;
+  /** Has the backend answered nothing at all since a step, or longer? */
   isDarkSinceBefore(backend: string, step: number): boolean;
   /** Could reads of this key have been evidence against it since a step: one false 404, or two reads of other bytes? */
   misledSince(backend: string, storageKey: string, step: number): boolean;
@@ -96,6 +95,9 @@ interface Window {
   readonly sinceStep: number;
 }
 
+/** In these a backend serves nobody; in the others it only serves badly. */
+const darkFaults: ReadonlySet<WindowFault> = new Set(['backend outage', 'backend forbidden', 'bucket missing']);
+
 const never: Fate = { kind: 'answered' };
 
 export function createFaults({ random, now, step }: FaultsOptions): Faults {
@@ -105,7 +107,6 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
   const rate = random.spread(4, 50) / 1000;
   const counts = new Map<string, number>();
   const windows = new Map<string, Window>();
-  const darkUntilStep = new Map<string, number>();
   const lies = new Map<string, { readonly lie: Lie; readonly until: number }>();
   const misled = new Map<string, number[]>();
   let stormUntil = 0;
@@ -122,7 +123,6 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
     if (window === undefined) return undefined;
     if (!isStopped && window.until > now()) return window;
     windows.delete(backend);
-    darkUntilStep.set(backend, step());
     return undefined;
   };
 
@@ -227,8 +227,10 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
       if (found.lie === 'wrong 404') mislead(place, 2);
       return found.lie;
     },
-    wasDarkSince: (backend, since) => windowOn(backend) !== undefined || (darkUntilStep.get(backend) ?? -1) >= since,
-    isDarkSinceBefore: (backend, since) => (windowOn(backend)?.sinceStep ?? Number.POSITIVE_INFINITY) <= since,
+    isDarkSinceBefore: (backend, since) => {
+      const window = windowOn(backend);
+      return window !== undefined && darkFaults.has(window.fault) && window.sinceStep <= since;
+    },
     misledSince: (backend, storageKey, since) =>
       (misled.get(`${backend}/${storageKey}`) ?? []).filter((at) => at >= since).length >= 2,
     noteMisled: (backend, storageKey) => mislead(`${backend}/${storageKey}`, 1),

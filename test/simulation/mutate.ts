@@ -8,10 +8,11 @@ if (mutation === undefined) throw new Error(`There is no mutant "${process.env.H
 registerHooks({
   load(url, context, next) {
     const loaded = next(url, context);
-    if (!url.endsWith(`/lib/${mutation.file}`)) return loaded;
+    const change = [mutation, mutation.also].find((one) => one !== undefined && url.endsWith(`/lib/${one.file}`));
+    if (change === undefined) return loaded;
     const source = String(loaded.source);
-    if (!source.includes(mutation.find))
-      throw new Error(`Mutant "${mutation.name}" does not fit lib/${mutation.file} any more`);
-    return { ...loaded, source: source.replace(mutation.find, () => mutation.replace) };
+    if (!source.includes(change.find))
+      throw new Error(`Mutant "${mutation.name}" does not fit lib/${change.file} any more`);
+    return { ...loaded, source: source.replace(change.find, () => change.replace) };
   },
 });

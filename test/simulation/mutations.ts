@@ -5,6 +5,8 @@ export interface Mutation {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** A second rule left out, where the first has another behind it. */
+  readonly also?: Omit<Mutation, 'name'>;
 }
 
 /** Defects that the simulation must find, each a rule of the design left out. */
@@ -36,22 +38,30 @@ export const mutations: readonly Mutation[] = [
     replace: 'graceMs: 0',
   },
   {
-    name: 'any refusal is a no while a send is unanswered',
+    name: 'any refusal is a no while a send is unanswered, and condemning does not move rev',
     file: 'store/commit.ts',
     find: 'if (!isUnanswered) return isConflictOnly',
     replace: 'if (!isConflictOnly || !isUnanswered) return isConflictOnly',
+    also: { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
   },
   {
-    name: 'condemning does not move rev',
-    file: 'store/condemn.ts',
-    find: 'all.map(movingRev)',
-    replace: 'all.map(queueOnly)',
+    name: 'an unknown answer is taken for a lost swap, and condemning does not move rev',
+    file: 'store/commit.ts',
+    find: "if (error.kind === 'unanswered') isUnanswered = true;",
+    replace: `if (error.kind === 'unanswered')
+        return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
+    also: { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
   },
   {
-    name: 'cleanup deletes without looking at the record',
-    file: 'workers/cleanup-queue.ts',
-    find: 'if (namesBytes(entry, item.backend, item.storageKey))',
-    replace: 'if (namesBytes(entry, item.backend, item.storageKey) && false)',
+    name: 'a put commits without its intent, and cleanup deletes without looking at the record',
+    file: 'client/put.ts',
+    find: "ends: [{ item, expect: { state: 'intent' } }],",
+    replace: '',
+    also: {
+      file: 'workers/cleanup-queue.ts',
+      find: 'if (namesBytes(entry, item.backend, item.storageKey))',
+      replace: 'if (namesBytes(entry, item.backend, item.storageKey) && false)',
+    },
   },
   {
     name: 'dismissed bytes are taken back on any claim',
@@ -72,10 +82,10 @@ export const mutations: readonly Mutation[] = [
     replace: '',
   },
   {
-    name: 'a copy is dismissed after one bad read',
+    name: 'a suspicion is enough to dismiss a copy',
     file: 'transfer/dismiss.ts',
-    find: 'read < 2',
-    replace: 'read < 1',
+    find: "if (evidence !== 'missing' && evidence !== 'wrong') return evidence;",
+    replace: '',
   },
   {
     name: 'replaced bytes are not queued',

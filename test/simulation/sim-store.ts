@@ -11,8 +11,8 @@ export function createSimStore(world: World, faults: Faults, memory: MemoryStore
   }
 
   return {
-    identity: () =>
-      world.ask(actor, { port: 'store', operation: 'identity', subject: '', effect: () => memory.identity() }),
+    // Asked for once per process and never again: not worth a step.
+    identity: () => memory.identity(),
     transact: (changes, token) =>
       ask('write', 'transact', describeChanges(changes), async () =>
         faults.conflicts() ? conflict(changes) : memory.transact(changes, token),

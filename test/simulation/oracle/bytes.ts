@@ -1,6 +1,5 @@
 import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
-import { open } from '../open.ts';
 import type { Actor } from '../world.ts';
 import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, placeOf, type Sight } from './sight.ts';
@@ -58,8 +57,7 @@ export function createBytesCheck(sight: Sight): BytesCheck {
       const storage = storageKeyOf(after.key, copyId);
       const place = placeOf(name, storage);
       const isHarmedSince = (harmedAt.get(place) ?? -1) > (writers.get(place)?.step ?? Number.POSITIVE_INFINITY);
-      const isTrusted = open.reaperTrustsSizes && world.current?.actor.role === 'pending-reaper';
-      if (isAsRecorded(after, name) || isTrusted || unseen.has(place) || isHarmedSince) continue;
+      if (isAsRecorded(after, name) || unseen.has(place) || isHarmedSince) continue;
       const message = `"${storage}" on ${name} is recorded although it is not stored as it was sent`;
       report(new Violation('verified first', message, after.key));
     }
@@ -79,8 +77,7 @@ export function createBytesCheck(sight: Sight): BytesCheck {
       !faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
     const remains = (name: string) => {
       const place = placeOf(name, storageKeyOf(after.key, after.copies[name]!));
-      if ((harmedAt.get(place) ?? -1) >= since || isAsRecorded(after, name)) return true;
-      return open.cleanerTrustsSizes && isCleaner && bytesOf(after, name)?.sizeBytes === after.sizeBytes;
+      return isAsRecorded(after, name) || (harmedAt.get(place) ?? -1) >= since;
     };
     const had = Object.keys(before.copies).filter(isGood);
     const stays = Object.keys(after.copies).filter(remains);
