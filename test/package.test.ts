@@ -1,0 +1,195 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+const dir = mkdtempSync(join(tmpdir(), 'holdfast-package-'));
+const app = join(dir, 'app');
+/** What `npm pack` and the build need; copied, so that the build disturbs nobody. */
+const sources = ['lib', 'functions', 'bin', 'docs', 'test', 'infra'].concat([
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'README.md',
+  'CHANGELOG.md',
+  'LICENSE',
+]);
+const rawKey = Buffer.alloc(32, 7).toString('base64');
+const fleet = {
+  backends: ['a', 'b'].map((name) => ({ name, bucket: `bucket-${name}`, credentials: 'role' })),
+  policies: { default: { factor: 2 }, secret: { prefix: 'secret/', factor: 2, encrypt: true } },
+  encryption: { rawKeyEnv: 'APP_KEY' },
+};
+let packed: string[] = [];
+let stack: ChildProcess | undefined;
+let env: NodeJS.ProcessEnv = {};
+
+interface Ran {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The environment of a user: what reaches the registry, this Node first, nothing that npm or vitest put there for us. */
+function userEnv(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(
+    ([name]) => !/^(npm_(?!config_)|VITEST|NODE_ENV|NODE_OPTIONS)/.test(name),
+  );
+  return { ...Object.fromEntries(own), PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...env };
+}
+
+async function run(program: string, args: readonly string[], cwd = app): Promise<Ran> {
+  return promisify(execFile)(program, [...args], { cwd, env: userEnv(), maxBuffer: 64 * 1024 * 1024 });
+}
+
+async function pack(): Promise<string> {
+  const project = join(dir, 'project');
+  mkdirSync(project);
+  for (const name of sources) cpSync(join(root, name), join(project, name), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(project, 'node_modules'));
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', dir], project).catch((error: Ran) => {
+    throw new Error(`npm pack failed:\n${error.stdout}\n${error.stderr}`);
+  });
+  // What the build prints comes first.
+  const [made] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [{ filename: string; files: { path: string }[] }];
+  packed = made.files.map(({ path }) => path);
+  return join(dir, made.filename);
+}
+
+async function install(tarball: string): Promise<void> {
+  mkdirSync(app);
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }));
+  try {
+    await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball]);
+  } catch (error) {
+    throw new Error(
+      `The package could not be installed into an empty project. Its dependencies come from npm's registry, or from npm's cache where there is none: is either there?\n${(error as Ran).stderr}`,
+    );
+  }
+}
+
+/** `npx holdfast local`, from the installed package. */
+async function startStack(): Promise<void> {
+  stack = spawn('npx', ['holdfast', 'local', 'stack', '--json'], {
+    cwd: app,
+    env: { ...userEnv(), HOLDFAST_FLEET: JSON.stringify(fleet) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  let said = '';
+  for await (const chunk of stack.stdout!) {
+    said += chunk;
+    if (said.includes('\n}\n')) break;
+  }
+  env = { ...(JSON.parse(said) as { env: Record<string, string> }).env, APP_KEY: rawKey };
+}
+
+beforeAll(async () => {
+  await install(await pack());
+  await startStack();
+  await run('npx', ['holdfast', 'init']);
+}, 300_000);
+
+afterAll(async () => {
+  if (stack !== undefined) {
+    const exited = once(stack, 'exit');
+    process.kill(-stack.pid!, 'SIGTERM');
+    await exited;
+  }
+  rmSync(dir, { recursive: true, force: true });
+});
+
+test('the package holds the build, the command, the docs, and nothing else', () => {
+  expect(packed).toEqual(
+    expect.arrayContaining([
+      'package.json',
+      'README.md',
+      'LICENSE',
+      'CHANGELOG.md',
+      'bin/holdfast.js',
+      'dist/lib/index.js',
+      'dist/lib/index.d.ts',
+      'dist/lib/cli/main.js',
+      'dist/functions/replicator.js',
+    ]),
+  );
+  const expected =
+    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/holdfast\.js|docs\/.+\.(md|json)|dist\/(lib|functions)\/.+\.(js|d\.ts))$/;
+  expect(packed.filter((path) => !expected.test(path))).toEqual([]);
+  expect(packed.filter((path) => /\/(demo|test|infra)\//.test(path))).toEqual([]);
+});
+
+test('the installed command says its version and works on a fleet', async () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  expect((await run('npx', ['holdfast', '--version'])).stdout.trim()).toBe(version);
+  writeFileSync(join(app, 'hello.txt'), 'hello');
+  await run('npx', ['holdfast', 'put', 'greetings/hello', 'hello.txt']);
+  await run('npx', ['holdfast', 'tick', 'replicator']);
+  const located = JSON.parse((await run('npx', ['holdfast', 'locate', 'greetings/hello', '--json'])).stdout);
+  expect(located.copies.map(({ backend }: { backend: string }) => backend)).toEqual(['a', 'b']);
+});
+
+test('createHoldfast of the installed package puts and gets, in parts and encrypted too', async () => {
+  env = { ...env, MULTIPART_ABOVE_BYTES: '5242880', PART_BYTES: '5242880' };
+  writeFileSync(
+    join(app, 'use.js'),
+    `import { createHoldfast } from 'holdfast';
+const holdfast = createHoldfast();
+const contents = { small: Buffer.from('hello'), big: Buffer.alloc(11e6, 'many parts '), 'secret/note': Buffer.from('hush') };
+for (const [key, content] of Object.entries(contents)) {
+  await holdfast.put(key, content);
+  const chunks = [];
+  for await (const chunk of (await holdfast.get(key)).body) chunks.push(chunk);
+  if (!Buffer.concat(chunks).equals(content)) throw new Error(key + ' differs');
+}
+const keys = [];
+for await (const { key } of holdfast.list('s')) keys.push(key);
+console.log(JSON.stringify(keys));
+await holdfast.close();
+`,
+  );
+  expect(JSON.parse((await run(process.execPath, ['use.js'])).stdout)).toEqual(['secret/note', 'small']);
+  const ticked = JSON.parse((await run('npx', ['holdfast', 'tick', 'replicator', '--json'])).stdout);
+  expect(ticked).toMatchObject({ outcome: 'success', failed: 0 });
+  const scrubbed = await run('npx', ['holdfast', 'scrub', 'big', '--json']);
+  expect(JSON.parse(scrubbed.stdout).verdicts).toHaveLength(2);
+}, 120_000);
+
+test('the installed types resolve for a strict program', async () => {
+  writeFileSync(
+    join(app, 'typed.ts'),
+    `import { createHoldfast, type Holdfast, HoldfastError, planPackTight, type PutResult } from 'holdfast';
+export async function save(holdfast: Holdfast): Promise<PutResult> {
+  try {
+    return await holdfast.put('a', new Uint8Array(3), { headers: { contentType: 'text/plain' } });
+  } catch (error) {
+    if (error instanceof HoldfastError && error.kind === 'no-backend') throw new Error('later');
+    throw error;
+  }
+}
+// @ts-expect-error a key is a string
+export const wrong = () => createHoldfast().get(3);
+export const moves: readonly { readonly key: string }[] = planPackTight({ backends: [], objects: {}, batchSize: 1 });
+`,
+  );
+  const options = {
+    strict: true,
+    module: 'nodenext',
+    target: 'es2024',
+    noEmit: true,
+    // As in any project for Node.
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules', '@types')],
+    exactOptionalPropertyTypes: true,
+  };
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['typed.ts'] }));
+  const tsc = join(root, 'node_modules', '.bin', 'tsc');
+  const said = await run(tsc, ['-p', '.']).then(
+    () => '',
+    (error: Ran) => error.stdout,
+  );
+  expect(said).toBe('');
+}, 60_000);
