@@ -1,6 +1,7 @@
 import { allEnded } from '../base/pool.ts';
 import { lane } from '../store/keys.ts';
 import type { QueueItem, QueueState } from '../store/model.ts';
+import { noteOverdue } from './ages.ts';
 import type { Tick } from './tick.ts';
 
 /** Due items found, and the lane at which the next search begins. */
@@ -43,6 +44,7 @@ export async function findDue(
     const asked = circle.slice(i, i + width);
     const pages = await allEnded(asked.map((name) => tick.deps.store.due(name, tick.now(), limit)));
     for (const [n, page] of pages.entries()) {
+      noteOverdue(tick, page.items);
       items.push(...page.items.filter((item) => item.state === state).slice(0, limit - items.length));
       if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] };
     }

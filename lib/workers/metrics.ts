@@ -72,20 +72,3 @@ function objectsByCopies(view: FleetView, standing: (name: string) => BackendSta
   }
   return Object.fromEntries(copiesFields.map((field, i) => [field, counts[i]])) as unknown as Gauges['copies'];
 }
-
-/**
- * Since when an object has had too few counted copies, in milliseconds since the epoch: the youngest of its write and of
- * what took its copies out of the count, a drain or a backend's ill health.
- */
-export function shortSince(
-  view: FleetView,
-  params: Pick<Parameters, 'unhealthyAfterMs'>,
-  object: { readonly createdAt: number; readonly copies: Readonly<Record<string, string>> },
-): number {
-  const moments = Object.keys(object.copies).flatMap((name) => {
-    const unhealthySince = view.breaker(name)?.unhealthySince;
-    const since = [view.drain(name)?.since, unhealthySince && unhealthySince + params.unhealthyAfterMs];
-    return since.filter((moment) => moment !== undefined && moment <= view.readAt) as number[];
-  });
-  return Math.max(object.createdAt, ...moments);
-}

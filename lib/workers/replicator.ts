@@ -9,6 +9,7 @@ import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import { noteLag, noteWaiting } from './ages.ts';
 import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
@@ -141,6 +142,7 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   const { factor } = policyOf(tick.config, object.key);
   let needed = factor - Object.keys(object.copies).filter((name) => tick.standing(name).isCounted).length;
   if (needed <= 0) return end(attempt, 'skipped', 'enough-copies');
+  noteWaiting(tick, object);
   needed -= comingCopies(turn, object);
   if (needed <= 0) return end(attempt, 'skipped', 'transfer-pending');
   const { targets, deferral } = targetsFor(turn, object);
@@ -326,6 +328,7 @@ async function record(turn: Turn, attempt: Attempt): Promise<void> {
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
     const isKnown = outcome === 'lost' || outcome === 'no-room';
     if (outcome !== 'committed') end(attempt, isKnown ? 'skipped' : 'failed', outcome);
+    else noteLag(tick, object, Object.keys(made));
     for (const [backend, copyId] of Object.entries(made)) {
       if (outcome === 'committed')
         tick.audit('Copy recorded', { key: object.key, backend, copyId, reason: 'under-replicated' });

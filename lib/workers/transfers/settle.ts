@@ -4,6 +4,7 @@ import { BackendError } from '../../fleet/backend.ts';
 import type { Entry, ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
+import { noteLag } from '../ages.ts';
 import { cleanupBackoffMs } from '../backoff.ts';
 import type { Tick } from '../tick.ts';
 import { newTransfer } from './begin.ts';
@@ -41,6 +42,7 @@ export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Pr
       return count(tick.tally, outcome!.outcome === 'expired' ? 'skipped' : 'failed', `record-${outcome!.outcome}`);
     }
     const { key, backend, storageKey, reason } = item;
+    noteLag(tick, entry as ObjectRecord, [backend]);
     tick.audit('Copy recorded', { key, backend, copyId: storageKey.slice(key.length + 1), reason });
     return count(tick.tally, 'succeeded', 'transferred');
   }
