@@ -1,0 +1,57 @@
+import { parameterPrefix, parameters, workerNames } from '../../lib/config/parameters.ts';
+
+const intro = `# Parameters
+
+Generated from \`lib/config/parameters.ts\` by \`npm run docs\`: do not edit.
+
+Every parameter is an environment variable. Where it is not set, or empty, the default applies. \`holdfast set <NAME> <value>\` overrides
+one in the fleet's own tables: every process obeys it from its next look at the fleet on (a tick at once, the library within 5 seconds),
+until \`holdfast unset <NAME>\`. Not so for table names and for what belongs to the deployment (\`…_SCHEDULE\`, \`…_ENABLED\`, \`…_PARTS\`).
+
+A bad value is never replaced by a default: every process refuses to start, and names all of them at once.
+
+Of the AWS SDK's own variables, \`AWS_REGION\`, \`AWS_ENDPOINT_URL_DYNAMODB\` and those for credentials are read as everywhere. \`HOLDFAST_FLEET\`
+and \`HOLDFAST_LOG\` are explained in [cli.md](cli.md), the credentials of backends in [fleet-file.md](fleet-file.md).
+`;
+
+/** `docs/parameters.md`, from the schema. */
+export function parametersDocument(): string {
+  const ofWorkers = workerNames.map((worker) => [worker, namesOf(worker)] as const);
+  const inSections = new Set(ofWorkers.flatMap(([, names]) => names));
+  const shared = Object.keys(parameters).filter((name) => !inSections.has(name));
+  const sections = [['All workers and the library', shared] as const, ...ofWorkers];
+  return `${intro}\n${sections.map(([title, names]) => section(title, names)).join('\n')}`;
+}
+
+/** Names that begin as the worker's do: its own and those that every worker has. */
+function namesOf(worker: (typeof workerNames)[number]): string[] {
+  return Object.keys(parameters).filter((name) => name.startsWith(`${parameterPrefix(worker)}_`));
+}
+
+function section(title: string, names: readonly string[]): string {
+  const rows = names.map((name) => {
+    const { default: value, about } = parameters[name]!;
+    return `| \`${name}\` | \`${value}\` | ${allowed(name)} | ${about.replaceAll('|', '\\|')} |`;
+  });
+  return `## ${title}\n\n| Name | Default | Allowed | Meaning |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n`;
+}
+
+/** What `parameterProblem` accepts, in words. */
+function allowed(name: string): string {
+  const { kind, min, max, oneOf } = parameters[name]!;
+  switch (kind) {
+    case 'flag':
+      return '`true`, `false`';
+    case 'table':
+      return 'a DynamoDB table name';
+    case 'ratio':
+      return '0 to 1';
+    case 'text':
+      return oneOf === undefined ? '`rate(…)`, `cron(…)`' : oneOf.map((value) => `\`${value}\``).join(', ');
+    case 'seconds':
+      return `${min ?? 0} s to ${max === undefined ? 'a year' : `${max} s`}`;
+    case 'days':
+    case 'count':
+      return `${min} to ${max}${kind === 'days' ? ' days' : ''}`;
+  }
+}
