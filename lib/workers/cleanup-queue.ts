@@ -186,8 +186,9 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
 
 /** What is written in parts may have left an unfinished upload of exactly this key: that is bytes too. */
 async function abortOpenUploads(tick: Tick, items: readonly QueueItem[]): Promise<void> {
+  const wholeBytes = Math.min(smallestPartBytes, tick.params.multipartAboveBytes);
   for (const { backend, storageKey, transfer, intent, sizeBytes } of items) {
-    const mayHaveParts = transfer !== undefined || (intent !== undefined && sizeBytes > smallestPartBytes);
+    const mayHaveParts = transfer !== undefined || (intent !== undefined && sizeBytes > wholeBytes);
     if (mayHaveParts) await abortUploads(await tick.backend(backend, 'delete'), storageKey, tick.signal);
   }
 }
