@@ -8,6 +8,7 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import { apply } from '../../lib/workers/apply.ts';
+import { drain, undrain } from '../../lib/workers/drain.ts';
 import { runTick, type TickDeps, type TickEvent } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
@@ -62,6 +63,8 @@ export interface Actors {
   head(process: ClientProcess, key: string): void;
   list(process: ClientProcess, prefix: string): void;
   apply(file: FleetFile): void;
+  drain(backend: string): void;
+  undrain(backend: string): void;
   /** What calls of applications threw so far. */
   readonly failures: readonly string[];
   kill(actor: Actor): void;
@@ -166,6 +169,18 @@ export function createActors(deps: ActorsDeps): Actors {
     );
   }
 
+  /** An operator's command, in a process of its own. */
+  function operate(what: string, run: (shared: ReturnType<typeof processOf>['shared']) => Promise<unknown>): void {
+    const { actor, shared } = processOf('operator');
+    world.trace(() => `${actor.name}: ${what}`);
+    const ended = () => void world.retire(actor);
+    run(shared).then(ended, (error: Error) => {
+      ended();
+      world.trace(() => `${actor.name} could not ${what}: ${error.message}`);
+      if (!['ConfigError', 'StoreError'].includes(error.name)) unexpected(actor, what, error);
+    });
+  }
+
   function content(): Buffer {
     contents += 1;
     const size = random.spread(12, plan.maxObjectBytes);
@@ -242,16 +257,12 @@ export function createActors(deps: ActorsDeps): Actors {
         },
       ),
     apply(file) {
-      const { actor, shared } = processOf('operator');
       oracle.fleetApplied(file);
       const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-      const ended = () => void world.retire(actor);
-      apply({ ...shared, probe }, file).then(ended, (error: Error) => {
-        ended();
-        world.trace(() => `${actor.name} could not apply: ${error.message}`);
-        if (!['ConfigError', 'StoreError'].includes(error.name)) unexpected(actor, 'apply', error);
-      });
+      operate('apply', (shared) => apply({ ...shared, probe }, file));
     },
+    drain: (backend) => operate(`drain ${backend}`, (shared) => drain(shared, backend)),
+    undrain: (backend) => operate(`undrain ${backend}`, (shared) => undrain(shared, backend)),
     kill(actor) {
       world.kill(actor);
       oracle.calls.processEnded(actor);

@@ -140,6 +140,9 @@ export function createCalm(deps: CalmDeps): Calm {
       );
     const violation = oracle.recount();
     if (violation !== null) throw violation;
+    const [upload] = await oracle.openUploads();
+    if (upload !== undefined)
+      throw new Violation('6 convergence', `An upload of ${upload} is left open`, keyIn(upload));
     await readAll();
     await checkIdleTicks();
     return checkStrays();
@@ -174,16 +177,25 @@ export function createCalm(deps: CalmDeps): Calm {
     return left;
   }
 
-  /** Copies that are missing and could be made: a full backend takes none, and lost bytes cannot be copied. */
+  /**
+   * Copies that are missing and could be made (a full backend takes none), less those that are too many. Copies on a
+   * draining backend do not count, and leave once they are replaced.
+   */
   function lackingCopies(entry: ObjectRecord): number {
     const file = surroundings.fileInForce();
-    const wanted = factorOf(file, entry.key) - Object.keys(entry.copies).length;
+    const draining = surroundings.drains();
+    const copies = Object.keys(entry.copies);
+    const counted = copies.filter((name) => !draining.has(name));
     const able = file.backends.filter(
-      ({ name, quotaBytes }) =>
+      ({ name, quotaBytes, maxObjectBytes }) =>
         entry.copies[name] === undefined &&
+        !draining.has(name) &&
+        (maxObjectBytes === 0 || maxObjectBytes >= entry.sizeBytes) &&
         (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
     );
-    return Math.min(wanted, able.length);
+    const factor = factorOf(file, entry.key);
+    if (counted.length < factor) return Math.min(factor - counted.length, able.length);
+    return factor - copies.length;
   }
 
   /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
@@ -223,7 +235,9 @@ export function createCalm(deps: CalmDeps): Calm {
   }
 
   function isAtFactor(entry: ObjectRecord): boolean {
-    return entry.isDamaged || Object.keys(entry.copies).length >= factorOf(surroundings.fileInForce(), entry.key);
+    const draining = surroundings.drains();
+    const counted = Object.keys(entry.copies).filter((name) => !draining.has(name));
+    return entry.isDamaged || counted.length >= factorOf(surroundings.fileInForce(), entry.key);
   }
 
   function checkStrays(): number {

@@ -39,6 +39,7 @@ const eventWeights = {
   week: 1,
   apply: 1,
   pause: 1,
+  drain: 2,
   darken: 4,
   storm: 2,
   deceive: 4,
@@ -93,6 +94,7 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     week: () => void world.pass(random.spread(86_400_000, 700_000_000)),
     apply: () => apply(),
     pause: () => pause(),
+    drain: () => drain(),
     ...accidents,
   };
   const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1 })];
@@ -141,6 +143,19 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     if (!faults.isOn('worker paused')) return;
     faults.count('worker paused');
     surroundings.set({ paused: random.shuffled(presentWorkers).slice(0, random.below(2)) });
+  }
+
+  /** One backend at a time, so that its objects have somewhere to go. */
+  function drain(): void {
+    if (!faults.isOn('backend drained')) return;
+    const [draining] = surroundings.drains().keys();
+    if (draining !== undefined) {
+      if (random.chance(0.5)) actors.undrain(draining);
+      return;
+    }
+    if (world.actors.some(({ role }) => role === 'operator')) return;
+    faults.count('backend drained');
+    actors.drain(random.pick(plan.file.backends).name);
   }
 
   return {

@@ -50,6 +50,7 @@ export const allFaults = [
   'overlapping parts',
   'fleet file applied',
   'worker paused',
+  'backend drained',
   'tight quota',
 ] as const;
 export type Fault = (typeof allFaults)[number];

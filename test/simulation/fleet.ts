@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import { parameters } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Faults } from './faults.ts';
 import type { Random } from './random.ts';
@@ -28,6 +29,9 @@ function inSlices(count: number, name: (i: number) => string): string[] {
   return found;
 }
 
+// Objects here are small, so that a history is fast: parts must be smaller still. What S3 demands of parts the twin demands.
+for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parameters[name]!, { min: 1 });
+
 /** What a history is played on. */
 export interface Plan {
   readonly file: FleetFile;
@@ -45,7 +49,7 @@ export function createPlan(random: Random, faults: Faults): Plan {
   const objects = random.between(12, 16);
   const isTight = faults.isOn('tight quota');
   if (faults.isOn('index lag')) faults.count('index lag');
-  const file = fleetFile(random, names.slice(0, count), (name) => {
+  const file = fleetFile(random, names.slice(0, count), maxObjectBytes, (name) => {
     if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
     faults.count('tight quota');
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
@@ -67,6 +71,7 @@ export function createPlan(random: Random, faults: Faults): Plan {
       RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '60', '3600']),
       RECONCILER_BATCH_SIZE: String(random.pick([5, 1000])),
       BREAKER_FAILURES: String(random.pick([1, 2, 5])),
+      ...bigObjects(random),
       MAX_BYTES_IN_FLIGHT: String(random.pick([100, 1000, 134217728])),
     },
     maxLagMs: faults.isOn('index lag') ? random.spread(100, 60_000) : 0,
@@ -75,7 +80,19 @@ export function createPlan(random: Random, faults: Faults): Plan {
   };
 }
 
-function fleetFile(random: Random, backends: readonly string[], quotaOf: (name: string) => number): FleetFile {
+/** In some histories most objects are written and copied in parts. */
+function bigObjects(random: Random): Record<string, string> {
+  if (random.chance(0.6)) return {};
+  const partBytes = random.pick([10, 30, 200]);
+  return { MULTIPART_ABOVE_BYTES: String(random.pick([partBytes, 100])), PART_BYTES: String(partBytes) };
+}
+
+function fleetFile(
+  random: Random,
+  backends: readonly string[],
+  largest: number,
+  quotaOf: (name: string) => number,
+): FleetFile {
   const most = backends.length - 1;
   return parseFleetFile({
     backends: backends.map((name) => ({
@@ -84,6 +101,7 @@ function fleetFile(random: Random, backends: readonly string[], quotaOf: (name: 
       bucket: `${name}-bucket`,
       credentials: 'role',
       quotaBytes: quotaOf(name),
+      maxObjectBytes: name !== backends[0] && random.chance(0.1) ? largest / 2 : 0,
       egressUsdPerGb: random.pick([0, 0.01, 0.09]),
     })),
     policies: {
@@ -94,11 +112,13 @@ function fleetFile(random: Random, backends: readonly string[], quotaOf: (name: 
   });
 }
 
-/** The same fleet with other factors, as an operator might apply it. */
+/** The same fleet with other factors and other quotas, as an operator might apply it. */
 export function changedFile(file: FleetFile, random: Random): FleetFile {
   const factor = () => random.between(1, file.backends.length - 1);
+  const quotaOf = (bytes: number) => Math.round(bytes * random.pick([0.5, 1, 1, 2]));
   return {
     ...file,
+    backends: file.backends.map((backend) => ({ ...backend, quotaBytes: quotaOf(backend.quotaBytes) })),
     policies: {
       ...file.policies,
       default: { ...file.policies.default!, factor: factor() },

@@ -22,6 +22,7 @@ export interface HistoryResult {
   readonly lines: readonly string[];
 }
 
+const noTimers = () => Promise.reject(new Error('Nothing waits inside a backend'));
 const startAt = Date.UTC(2026, 0, 30, 12);
 const recountEvery = 64;
 
@@ -44,10 +45,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
   );
   const backends = new Map<string, MemoryBackend>();
   for (const { name } of plan.file.backends) {
-    backends.set(
-      name,
-      createMemoryBackend({ name, clock: { now, sleep: () => Promise.reject(new Error('no timers')) } }),
-    );
+    backends.set(name, createMemoryBackend({ name, minPartBytes: 1, clock: { now, sleep: noTimers } }));
   }
   const store: MemoryStore = createMemoryStore({
     clock: { now },
@@ -69,6 +67,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     backends,
     ledgerRows: () => store.allCounters(),
     snapshot: () => store.snapshot(),
+    drains: () => surroundings.drains(),
   });
   const random = stream('surroundings');
   const actors = createActors({ world, faults, plan, oracle, store, backends, ids: stream('ids'), random });

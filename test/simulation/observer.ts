@@ -11,6 +11,8 @@ export interface Observer {
   bytesWritten(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   /** A fault changed or removed bytes, or stored others than were sent; `isUnseen` when no ETag could tell the writer. */
   bytesHarmed(backend: string, storageKey: string, isUnseen?: boolean): void;
+  /** A multipart upload was begun; `isLate` when nobody waits for it any more. */
+  uploadOpened(backend: string, storageKey: string, isLate: boolean): void;
   deleteAsked(actor: Actor, backend: string, storageKey: string): void;
   /** The delete takes effect now. */
   deleteHappens(actor: Actor, backend: string, storageKey: string): void;

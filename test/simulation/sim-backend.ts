@@ -213,7 +213,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         'create-upload',
         request.storageKey,
         signal,
-        needBucket(() => memory.createUpload(request)),
+        needBucket(() => {
+          observer.uploadOpened(name, request.storageKey, world.current?.isDetached ?? true);
+          return memory.createUpload(request);
+        }),
       ),
     async uploadPart(request, signal) {
       const bytes = await sent(request.body, signal);
@@ -222,7 +225,12 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         `part-${request.partNumber}`,
         request.storageKey,
         signal,
-        needBucket(() => memory.uploadPart({ ...request, body: bodyOf(bytes) })),
+        needBucket(() => {
+          // The ETag of what was stored tells.
+          const stored = bytes.length > 0 && faults.strikes('put corrupted', 3) ? flipped(bytes, random) : bytes;
+          if (stored !== bytes) actor.hadFault = true;
+          return memory.uploadPart({ ...request, body: bodyOf(stored) });
+        }),
       );
     },
     listParts: (storageKey, uploadId, signal) =>
@@ -240,8 +248,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         request.storageKey,
         signal,
         needBucket(async () => {
+          const isLate = world.current?.isDetached ?? true;
           const answer = await memory.completeUpload(request);
-          observer.bytesWritten(name, request.storageKey, actor, world.current?.isDetached ?? true);
+          observer.bytesWritten(name, request.storageKey, actor, isLate);
           return answer;
         }),
       ),

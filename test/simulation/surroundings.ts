@@ -11,6 +11,8 @@ export interface Surroundings {
   /** What an operator sets by hand; replaces what was set before. */
   set(settings: { readonly paused?: readonly string[]; readonly overrides?: Readonly<Record<string, string>> }): void;
   unhealthyBackends(): string[];
+  /** Draining backends, and since when. */
+  drains(): Map<string, number>;
 }
 
 export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<string, MemoryBackend>): Surroundings {
@@ -29,6 +31,10 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
           expect: before?.version ?? 'absent',
         },
       ]);
+    },
+    drains: () => {
+      const rows = store.snapshot().rows.filter((r) => r.pk === 'fleet' && r.sk.startsWith('drain/'));
+      return new Map(rows.map((r) => [r.sk.slice('drain/'.length), r.data.since as number]));
     },
     unhealthyBackends: () =>
       store

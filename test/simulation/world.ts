@@ -9,6 +9,8 @@ export interface Actor {
   /** Its clock minus true time, in milliseconds. */
   readonly skewMs: number;
   readonly startedStep: number;
+  /** True time. */
+  readonly startedAt: number;
   state: 'running' | 'frozen' | 'dead' | 'done';
   /** When a frozen actor goes on. */
   thawsAt: number;
@@ -287,6 +289,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
         role,
         skewMs,
         startedStep: step,
+        startedAt: now,
         state: 'running',
         thawsAt: 0,
         hadFault: false,

@@ -10,11 +10,13 @@ import { type CallsCheck, createCallsCheck } from './calls.ts';
 import { createDeletesCheck } from './deletes.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { factorOf, keyWithin } from './reading.ts';
-import type { Sight } from './sight.ts';
+import { placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
-/** How long the store remembers a request's token. */
-const tokenLifeMs = 600_000;
+/** Sends go on for 8 of the 10 minutes that a token lives: one that is on its way for longer may land unknown. */
+const tokenSlackMs = 120_000;
+/** How far clocks are apart. */
+const skewMs = 10_000;
 
 export interface OracleDeps {
   readonly world: World;
@@ -22,6 +24,8 @@ export interface OracleDeps {
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   readonly ledgerRows: () => readonly LedgerRow[];
   readonly snapshot: () => MemorySnapshot;
+  /** Draining backends, and since when. */
+  readonly drains: () => ReadonlyMap<string, number>;
 }
 
 export interface Oracle extends Observer {
@@ -42,18 +46,21 @@ export interface Oracle extends Observer {
   /** Copies of a record whose bytes are there as recorded. */
   goodCopies(entry: ObjectRecord): string[];
   strays(): Stray[];
+  /** Storage keys under which a multipart upload is open; one that began late is nobody's fault. */
+  openUploads(): Promise<string[]>;
 }
 
 /**
  * Knows what must be so. It keeps its own mirror of the tables and reads the bytes itself; nothing here comes from the code
  * under test but types.
  */
-export function createOracle({ world, faults, backends, ledgerRows, snapshot }: OracleDeps): Oracle {
+export function createOracle({ world, faults, backends, ledgerRows, snapshot, drains }: OracleDeps): Oracle {
   const objects = new Map<string, Entry>();
   const queue = new Map<string, QueueItem>();
   const files: FleetFile[] = [];
   const violations: Violation[] = [];
   const dirty = new Set<string>();
+  const uploads: { readonly backend: string; readonly storageKey: string; readonly isLate: boolean }[] = [];
   let isLedgerDirty = true;
   const report = (violation: Violation) => void violations.push(violation);
   const calls = createCallsCheck(() => world.step, report);
@@ -96,7 +103,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot }: 
     ledger.addItem(after, 1);
     isLedgerDirty = true;
     const sentAt = world.current?.issuedAt ?? world.now;
-    if (before === null && world.now - sentAt > tokenLifeMs) revived.add(id);
+    if (before === null && world.now - sentAt > tokenSlackMs) revived.add(id);
     if (after === null) queue.delete(id);
     else queue.set(id, after);
     deletes.queueChanged(before, id, after);
@@ -149,14 +156,35 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot }: 
     recount,
     goodCopies: bytes.goodCopies,
     strays: bytes.strays,
+    async openUploads() {
+      const open = new Set<string>();
+      for (const { backend, storageKey, isLate } of uploads) {
+        if (isLate || open.has(placeOf(backend, storageKey))) continue;
+        const ids = await backends.get(backend)!.openUploads(storageKey);
+        if (ids.length > 0) open.add(placeOf(backend, storageKey));
+      }
+      for (const { backend, storageKey, isLate } of uploads) if (isLate) open.delete(placeOf(backend, storageKey));
+      return [...open];
+    },
 
     objectChanged,
     queueChanged,
     bytesWritten(backend, storageKey, by, isLate) {
       bytes.written(backend, storageKey, by, isLate);
+      const drainedAt = drains().get(backend);
+      // A library process may go by a view that is 5 s old, and began its put before; a tick read the fleet when it began.
+      if (drainedAt !== undefined && by.role !== 'client' && by.startedAt > drainedAt + skewMs)
+        report(
+          new Violation(
+            'drain',
+            `${by.name} writes "${storageKey}" to ${backend}, which is draining`,
+            keyWithin(storageKey) ?? undefined,
+          ),
+        );
       dirty.add(keyWithin(storageKey) ?? storageKey);
     },
     bytesHarmed: (backend, storageKey, isUnseen = false) => bytes.harmed(backend, storageKey, isUnseen),
+    uploadOpened: (backend, storageKey, isLate) => void uploads.push({ backend, storageKey, isLate }),
     deleteAsked: deletes.asked,
     deleteHappens(actor, backend, storageKey) {
       deletes.happens(actor, backend, storageKey);
