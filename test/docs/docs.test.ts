@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
+import { type CliLab, runCli, startCli } from '../cli/kit.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const docs = join(root, 'docs');
+const read = (name: string) => readFileSync(join(docs, name), 'utf8');
+
+/** The first code block of a language. */
+function block(text: string, language: string): string {
+  return new RegExp(`\`\`\`${language}\\n([^]*?)\n\`\`\``).exec(text)![1]!;
+}
+
+test('the example of docs/fleet-file.md, with a key in it, is a valid fleet file', () => {
+  const { backends, policies } = parseFleetText(block(read('fleet-file.md'), 'json'));
+  expect(backends.map(({ name }) => name)).toEqual(['aws', 'b2', 'ceph']);
+  expect(Object.keys(policies)).toEqual(['default', 'archive']);
+});
+
+test('docs/cli.md names every verb, and no other', async () => {
+  const help = (await runCli(['--help'])).stdout.split('Commands:')[1]!;
+  const verbs = [...help.matchAll(/^ {2}([a-z]+)[ [<]/gm)].map(([, verb]) => verb!).filter((verb) => verb !== 'help');
+  const named = [...read('cli.md').matchAll(/^\| (.+?) \|/gm)]
+    .flatMap(([, cell]) => [...cell!.matchAll(/`([a-z]+)[^`]*`/g)])
+    .map(([, verb]) => verb!);
+  expect([...new Set(named)].sort()).toEqual([...new Set(verbs)].sort());
+});
+
+test('links between the documents lead somewhere', () => {
+  const pages = ['../README.md', ...readdirSync(docs).filter((name) => name.endsWith('.md'))];
+  for (const page of pages) {
+    for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
+      expect(existsSync(join(docs, page, '..', target!)), `${page} → ${target}`).toBe(true);
+    }
+  }
+});
+
+describe('the example of docs/library.md', () => {
+  let lab: CliLab;
+  beforeAll(async () => {
+    lab = await startCli({ backends: 2 });
+    await lab.json(['init']);
+  });
+  afterAll(() => lab.close());
+
+  test('runs, and does what it says', async () => {
+    const program = join(lab.dir, 'example.mts');
+    writeFileSync(program, block(read('library.md'), 'ts').replace("'holdfast'", `'${join(root, 'lib', 'index.ts')}'`));
+    const env = { ...process.env, ...lab.stack.env };
+    const { stdout } = await promisify(execFile)(process.execPath, [program], { env });
+    const lines = stdout.trim().split('\n');
+    expect(lines[1]).toContain("meow { contentType: 'text/plain' } { colour: 'grey' }");
+    expect(lines[2]).toBe('photos/cat.txt 4');
+    expect(lines[3]).toContain('bad-key');
+    expect(lines[4]).toBe('true');
+  });
+});
