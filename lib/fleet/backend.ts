@@ -35,6 +35,8 @@ export interface PutRequest {
   readonly body: Body;
   readonly headers?: ObjectHeaders;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Object tags. */
+  readonly tags?: Readonly<Record<string, string>>;
   /** Hex; sent as `x-amz-checksum-sha256` where the backend checks it. */
   readonly sha256?: string;
   /** Refuse to overwrite, where the backend can (`conditionalPut`). */
@@ -107,6 +109,8 @@ export interface Backend {
    * owner object tells the two apart.
    */
   head(storageKey: string, signal?: AbortSignal): Promise<StoredObject | null>;
+  /** The tags of an object; `unsupported` where the backend has none. */
+  tags(storageKey: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** One outcome per request, in order. Throws when the batch as a whole was refused or not answered. */
   delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<readonly DeleteOutcome[]>;
   /** Keys in the backend's own order, `after` a `next` of an earlier page. Pages of at most 1000. */

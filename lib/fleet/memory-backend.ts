@@ -19,6 +19,7 @@ import { memoryMultipart } from './memory-multipart.ts';
 /** An object as the twin holds it. Its bytes are shared with readers: nobody may change them. */
 export interface MemoryObject extends StoredObject {
   readonly bytes: Uint8Array;
+  readonly tags: Readonly<Record<string, string>>;
   readonly lastModified: number;
 }
 
@@ -34,6 +35,7 @@ export interface MemoryBackendOptions {
 export interface PutNow {
   readonly headers?: ObjectHeaders;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly tags?: Readonly<Record<string, string>>;
   /** In place of the MD5 of the bytes. */
   readonly etag?: string;
 }
@@ -82,7 +84,11 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     const current = objects.get(storageKey);
     if (current && capabilities.keepsVersions) older.set(storageKey, [...(older.get(storageKey) ?? []), current]);
   };
-  const putNow = (storageKey: string, bytes: Uint8Array, { headers = {}, metadata = {}, etag }: PutNow = {}) => {
+  const putNow = (
+    storageKey: string,
+    bytes: Uint8Array,
+    { headers = {}, metadata = {}, tags = {}, etag }: PutNow = {},
+  ) => {
     keepVersion(storageKey);
     const object: MemoryObject = {
       bytes,
@@ -90,6 +96,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       etag: etag ?? `"${hash('md5', bytes)}"`,
       headers,
       metadata: capabilities.keepsMetadata ? metadata : {},
+      tags,
       lastModified: clock.now(),
     };
     markers.delete(storageKey);
@@ -175,7 +182,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     listNow,
 
     async put(request, signal) {
-      const { storageKey, headers, metadata, ifAbsent, ifMatch } = request;
+      const { storageKey, headers, metadata, tags, ifAbsent, ifMatch } = request;
       refuseCancelled('write', storageKey, signal);
       const bytes = await readBody('write', request);
       refuseCancelled('write', storageKey, signal);
@@ -187,14 +194,18 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
           throw fail('precondition', 'write', storageKey, `its ETag is ${current?.etag}, not ${ifMatch}`);
         }
       }
-      const { etag } = putNow(storageKey, bytes, { ...(headers && { headers }), ...(metadata && { metadata }) });
+      const { etag } = putNow(storageKey, bytes, {
+        ...(headers && { headers }),
+        ...(metadata && { metadata }),
+        ...(tags && { tags }),
+      });
       return { etag };
     },
 
     async get(storageKey, { range, ifMatch } = {}, signal) {
       const object = find('read', storageKey, signal);
       if (!object) throw fail('not-found', 'read', storageKey, 'it is not there');
-      const { bytes, ...description } = object;
+      const { bytes, tags: _tags, ...description } = object;
       if (ifMatch !== undefined && object.etag !== ifMatch) {
         throw fail('precondition', 'read', storageKey, `its ETag is ${object.etag}, not ${ifMatch}`);
       }
@@ -209,8 +220,14 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     async head(storageKey, signal) {
       const object = find('look up', storageKey, signal);
       if (!object) return null;
-      const { bytes: _, ...description } = object;
+      const { bytes: _, tags: _tags, ...description } = object;
       return description;
+    },
+
+    async tags(storageKey, signal) {
+      const object = find('read the tags of', storageKey, signal);
+      if (!object) throw fail('not-found', 'read the tags of', storageKey, 'there is no such key');
+      return object.tags;
     },
 
     async delete(requests, signal) {

@@ -5,6 +5,7 @@ interface OpenUpload {
   readonly storageKey: string;
   readonly headers: ObjectHeaders;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly tags: Readonly<Record<string, string>>;
   readonly parts: Map<number, { readonly bytes: Uint8Array; readonly etag: string }>;
 }
 
@@ -17,7 +18,7 @@ interface MultipartDeps {
   putNow(
     storageKey: string,
     bytes: Uint8Array,
-    options: Pick<OpenUpload, 'headers' | 'metadata'> & { readonly etag: string },
+    options: Pick<OpenUpload, 'headers' | 'metadata' | 'tags'> & { readonly etag: string },
   ): { readonly etag: string };
 }
 
@@ -38,11 +39,11 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
   };
 
   return {
-    async createUpload({ storageKey, headers = {}, metadata = {} }, signal) {
+    async createUpload({ storageKey, headers = {}, metadata = {}, tags = {} }, signal) {
       refuseCancelled('begin an upload of', storageKey, signal);
       begun += 1;
       const uploadId = `upload-${begun}`;
-      uploads.set(uploadId, { storageKey, headers, metadata, parts: new Map() });
+      uploads.set(uploadId, { storageKey, headers, metadata, tags, parts: new Map() });
       return { uploadId };
     },
 
@@ -67,7 +68,7 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
 
     async completeUpload({ storageKey, uploadId, parts }, signal) {
       const action = 'complete the upload of';
-      const { headers, metadata, parts: stored } = open(action, storageKey, uploadId, signal);
+      const { headers, metadata, tags, parts: stored } = open(action, storageKey, uploadId, signal);
       if (parts.length === 0) throw fail('rejected', action, storageKey, 'it needs at least one part');
       const chosen = parts.map(({ partNumber, etag }, i) => {
         const part = stored.get(partNumber);
@@ -89,7 +90,8 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
       const digests = Buffer.from(chosen.map(({ etag }) => etag.slice(1, -1)).join(''), 'hex');
       const etag = `"${hash('md5', digests)}-${chosen.length}"`;
       return {
-        etag: putNow(storageKey, Buffer.concat(chosen.map(({ bytes }) => bytes)), { headers, metadata, etag }).etag,
+        etag: putNow(storageKey, Buffer.concat(chosen.map(({ bytes }) => bytes)), { headers, metadata, tags, etag })
+          .etag,
       };
     },
 

@@ -131,6 +131,7 @@ export function createMeter(): Meter {
             return { ...found, body: counted(name, found.body, (egressBytes) => add(name, { egressBytes })) };
           }),
         head: (key, signal) => asked(name, () => backend.head(key, signal)),
+        tags: (key, signal) => asked(name, () => backend.tags(key, signal)),
         delete: (requests, signal) => asked(name, () => backend.delete(requests, signal)),
         list: (options, signal) => asked(name, () => backend.list(options, signal)),
         createUpload: (request, signal) => asked(name, () => backend.createUpload(request, signal)),

@@ -1,5 +1,10 @@
 import { Readable } from 'node:stream';
-import { GetObjectCommand, type GetObjectCommandOutput, HeadObjectCommand } from '@aws-sdk/client-s3';
+import {
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+} from '@aws-sdk/client-s3';
 import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError, type GetResult, type ObjectHeaders, type StoredObject } from './backend.ts';
 import { watchedBody } from './s3/answer-body.ts';
@@ -35,10 +40,18 @@ export function backendOn(s3: S3Connection): S3Backend {
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),
     head: (storageKey, signal) => headObject(s3, storageKey, signal),
+    tags: (storageKey, signal) => tagsOf(s3, storageKey, signal),
     delete: (requests, signal) => deleteObjects(s3, requests, signal),
     list: (listOptions, signal) => listPage(s3, listOptions, signal),
     ...multipart(s3),
   };
+}
+
+async function tagsOf(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<Record<string, string>> {
+  const { TagSet } = await s3.call('read the tags of', storageKey, signal, (sending) =>
+    s3.retrying.send(new GetObjectTaggingCommand({ Bucket: s3.bucket, Key: s3.fullKey(storageKey) }), sending),
+  );
+  return Object.fromEntries((TagSet ?? []).map(({ Key, Value }) => [Key ?? '', Value ?? '']));
 }
 
 async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<StoredObject | null> {

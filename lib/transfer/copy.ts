@@ -27,6 +27,8 @@ export interface CopyRequest {
   /** Freshly minted for this transfer. */
   readonly copyId: string;
   readonly fleetId: string;
+  /** Carry object tags too: one more request at the source. */
+  readonly preservesTags?: boolean;
 }
 
 /**
@@ -48,6 +50,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         detail: `${what} has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`,
       };
     }
+    const tags = request.preservesTags ? await from.tags(storageKey(object.key, sourceId), signal) : {};
     const stored = await putVerified(
       to,
       {
@@ -57,6 +60,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         what,
         headers: source.headers,
         metadata: source.metadata,
+        tags,
         mark: { fleetId, generation: object.generation },
       },
       signal,

@@ -36,6 +36,7 @@ export async function putInParts(
       storageKey,
       metadata: { ...metadata, [markName]: markFor(mark, to.name, storageKey) },
       ...(request.headers && { headers: request.headers }),
+      ...(request.tags && { tags: request.tags }),
     },
     signal,
   );

@@ -11,6 +11,7 @@ export interface StoreRequest {
   readonly expected: Expected;
   readonly headers?: ObjectHeaders;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly tags?: Readonly<Record<string, string>>;
   readonly mark: Mark;
   /** For messages: what is being read. */
   readonly what: string;
@@ -44,6 +45,7 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
       }),
       metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
       ...(request.headers && { headers: request.headers }),
+      ...(request.tags && { tags: request.tags }),
       ...(expected.sha256 === undefined ? {} : { sha256: expected.sha256 }),
     },
     signal,

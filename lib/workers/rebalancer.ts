@@ -135,7 +135,10 @@ async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
   try {
     const copyId = tick.deps.ids.ulid();
     const [source, target] = await Promise.all([tick.backend(from), tick.backend(to)]);
-    const outcome = await copy({ object, from: source, to: target, copyId, fleetId: tick.fleetId }, tick.signal);
+    const outcome = await copy(
+      { object, from: source, to: target, copyId, fleetId: tick.fleetId, preservesTags: tick.params.preservesTags },
+      tick.signal,
+    );
     judge(turn, attempt, copyId, outcome);
   } finally {
     leave();

@@ -269,7 +269,10 @@ async function copyTo(turn: Turn, attempt: Attempt, target: string): Promise<boo
     ];
     const copyId = tick.deps.ids.ulid();
     const [from, to] = await Promise.all([tick.backend(source), tick.backend(target)]);
-    const outcome = await copy({ object, from, to, copyId, fleetId: tick.fleetId }, tick.signal);
+    const outcome = await copy(
+      { object, from, to, copyId, fleetId: tick.fleetId, preservesTags: tick.params.preservesTags },
+      tick.signal,
+    );
     for (const back of giveBack) back();
     const next = judge(turn, attempt, { source, target, copyId, outcome });
     if (next !== 'next-source') return next === 'made';

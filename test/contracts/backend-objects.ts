@@ -80,6 +80,15 @@ export function objectsContract(on: Access): void {
       }
     });
 
+    it('keeps tags, and has none where none were given', async () => {
+      const tags = { team: 'photos', 'cost centre': '7/4 = +' };
+      await on.put('tagged', 'x', { tags });
+      await on.put('plain', 'x');
+      expect(await on.backend.tags('tagged')).toEqual(tags);
+      expect(await on.backend.tags('plain')).toEqual({});
+      expect(await kindOf(on.backend.tags('missing'))).toBe('not-found');
+    });
+
     it('says when an object was written', async () => {
       await on.put('k', 'x');
       const { lastModified } = (await on.backend.head('k'))!;

@@ -146,6 +146,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       );
     },
 
+    async tags(storageKey, signal) {
+      const read = needBucket(() => memory.tags(storageKey));
+      return ask('read', 'GET tags', storageKey, signal, read);
+    },
+
     async get(storageKey, options, signal) {
       const found = await ask(
         'read',
@@ -197,6 +202,15 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         }),
       );
     },
+
+    tags: (storageKey, signal) =>
+      ask(
+        'read',
+        'tags',
+        storageKey,
+        signal,
+        needBucket(() => memory.tags(storageKey)),
+      ),
 
     list: (options, signal) =>
       ask(

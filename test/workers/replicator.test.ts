@@ -228,3 +228,16 @@ test.each(['overwritten', 'deleted', 'deleted and put again'])(
     expect([fleet.keysOn('a').length, fleet.keysOn('b').length, fleet.keysOn('c').length]).toEqual([count, count, 0]);
   },
 );
+
+test.each(['true', 'false'])('tags travel with a copy where PRESERVE_TAGS is %s', async (preserves) => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    env: { PRESERVE_TAGS: preserves, RECONCILER_IMPORT: 'true' },
+  });
+  fleet.backends.a!.putNow('file', Buffer.from('adopted'), { tags: { team: 'photos' } });
+  fleet.clock.advance(2 * 3_600_000);
+  await fleet.tick('reconciler');
+  await fleet.tick('replicator');
+  const copied = fleet.backends.b!.peek(fleet.keysOn('b')[0]!)!;
+  expect(copied.tags).toEqual(preserves === 'true' ? { team: 'photos' } : {});
+});

@@ -23,10 +23,10 @@ const completionFactor = 10;
 export function multipart(s3: S3Connection): Multipart {
   const at = (storageKey: string) => ({ Bucket: s3.bucket, Key: s3.fullKey(storageKey) });
   return {
-    async createUpload({ storageKey, headers, metadata }, signal) {
+    async createUpload({ storageKey, headers, metadata, tags }, signal) {
       const { UploadId: uploadId } = await s3.call('begin an upload of', storageKey, signal, (sending) =>
         s3.retrying.send(
-          new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(headers, metadata) }),
+          new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(headers, metadata, tags) }),
           sending,
         ),
       );

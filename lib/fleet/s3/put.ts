@@ -14,12 +14,12 @@ export async function putObject(
   request: PutRequest,
   signal?: AbortSignal,
 ): Promise<{ etag: string }> {
-  const { storageKey, headers, metadata, ifAbsent, ifMatch } = request;
+  const { storageKey, headers, metadata, tags, ifAbsent, ifMatch } = request;
   const heedsConditions = s3.capabilities.conditionalPut === true;
   const input = {
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
-    ...headerInput(headers, metadata),
+    ...headerInput(headers, metadata, tags),
     ...(heedsConditions && ifAbsent ? { IfNoneMatch: '*' } : {}),
     ...(heedsConditions && ifMatch !== undefined ? { IfMatch: ifMatch } : {}),
   };
@@ -42,8 +42,13 @@ export function etagOf(
   throw backendError('unavailable', s3.attempted(action, storageKey), 'it named no ETag');
 }
 
-export function headerInput(headers: ObjectHeaders = {}, metadata: Readonly<Record<string, string>> = {}) {
+export function headerInput(
+  headers: ObjectHeaders = {},
+  metadata: Readonly<Record<string, string>> = {},
+  tags: Readonly<Record<string, string>> = {},
+) {
   return {
+    ...(Object.keys(tags).length === 0 ? {} : { Tagging: new URLSearchParams(tags).toString() }),
     ...(headers.contentType === undefined ? {} : { ContentType: headers.contentType }),
     ...(headers.cacheControl === undefined ? {} : { CacheControl: headers.cacheControl }),
     ...(headers.contentDisposition === undefined ? {} : { ContentDisposition: headers.contentDisposition }),

@@ -32,6 +32,8 @@ export interface BigCopy {
   /** At the target. */
   readonly storageKey: string;
   readonly fleetId: string;
+  /** Carry object tags too: one more request at the source. */
+  readonly preservesTags?: boolean;
   /** As it was last left; always the latest. */
   progress: TransferFields;
   /** True when it is sure to end in this turn: then its hash is the fast one, which could not go on in another. */

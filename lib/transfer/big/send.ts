@@ -11,7 +11,7 @@ import { abortUploads, wholeParts } from './uploads.ts';
 export async function sendAll(job: BigCopy, from: Backend, signal: AbortSignal): Promise<BigCopyOutcome | null> {
   const { object } = job;
   const source = await describe(job, from, signal);
-  if (job.progress.uploadId === '') await beginUpload(job, source, signal);
+  if (job.progress.uploadId === '') await beginUpload(job, from, source, signal);
   else if (!(await isAsLeft(job, signal))) return { outcome: 'upload-gone' };
   const hash = await hashOf(job);
   if (hash === null) return { outcome: 'upload-gone' };
@@ -50,12 +50,18 @@ function checkSize({ object }: BigCopy, from: Backend, sizeBytes: number): void 
   throw new WrongBytes(`${what} has ${sizeBytes} bytes; ${object.sizeBytes} are recorded`);
 }
 
-async function beginUpload(job: BigCopy, { headers, metadata }: StoredObject, signal: AbortSignal): Promise<void> {
+async function beginUpload(
+  job: BigCopy,
+  from: Backend,
+  { headers, metadata }: StoredObject,
+  signal: AbortSignal,
+): Promise<void> {
   const { to, storageKey: key, fleetId, object } = job;
   // A turn that crashed may have begun one and not said so.
   await abortUploads(to, key, signal);
   const mark = markFor({ fleetId, generation: object.generation }, to.name, key);
-  const request = { storageKey: key, headers, metadata: { ...metadata, [markName]: mark } };
+  const tags = job.preservesTags ? await from.tags(sourceAt(job, from).key, signal) : {};
+  const request = { storageKey: key, headers, metadata: { ...metadata, [markName]: mark }, tags };
   const { uploadId } = await to.createUpload(request, signal);
   try {
     await keep(job, { uploadId, partsDone: 0 });

@@ -131,6 +131,7 @@ async function runOnce(
       to,
       storageKey: item.storageKey,
       fleetId: tick.fleetId,
+      preservesTags: tick.params.preservesTags,
       progress: progressFrom(item.transfer!, object, source),
       endsInThisTurn,
       width: tick.tuning.concurrency,
