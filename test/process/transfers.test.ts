@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { storageKey } from '../../lib/store/keys.ts';
+import type { ObjectRecord } from '../../lib/store/model.ts';
+import { markName } from '../../lib/transfer/mark.ts';
+import { recount } from '../../lib/workers/recount.ts';
+import { runTick } from '../../lib/workers/tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import { oddKeys } from '../contracts/backend-access.ts';
+import { configure, killTick, seenBy, sha256Of, startTick, streamed, transfersOf } from '../support/big.ts';
+import { type Lab, openLab } from '../support/lab.ts';
+
+const mib = 2 ** 20;
+let lab: Lab;
+
+beforeAll(async () => {
+  lab = await openLab({ CLEANUP_QUEUE_GRACE_SECONDS: '0', REPLICATOR_CONCURRENCY: '8' });
+});
+afterAll(() => lab.close());
+beforeEach(() => {
+  for (const { server } of lab.stack.backends) server.requests.clear();
+});
+
+const tick = (name: keyof typeof workers, env: Record<string, string> = {}, deadlineMs = 60_000) =>
+  runTick({ ...lab.wired, env: { ...lab.env, ...env } }, workers[name]!, { deadline: Date.now() + deadlineMs });
+
+async function recordOf(key: string): Promise<ObjectRecord> {
+  const entry = (await lab.wired.store.objects([key])).get(key);
+  if (entry?.kind !== 'object') throw new Error(`There is no "${key}"`);
+  return entry;
+}
+
+/** Everything about each recorded copy, as its backend tells it with a plain client. */
+async function copiesOf(key: string) {
+  const { copies } = await recordOf(key);
+  const told = Object.entries(copies).map(async ([name, copyId]) => {
+    const storage = storageKey(key, copyId);
+    const { headers, metadata, sizeBytes } = (await (await openBackend(name)).head(storage))!;
+    const { [markName]: _mark, ...own } = metadata;
+    return { headers, metadata: own, sizeBytes, sha256: await lab.hashOf(name, storage) };
+  });
+  return Promise.all(told);
+}
+
+async function openBackend(name: string) {
+  const config = lab.stack.fleet.backends.find((backend) => backend.name === name)!;
+  return lab.wired.openBackend(config, {}, 'read-write');
+}
+
+async function openUploads(): Promise<number> {
+  const found = await Promise.all(
+    lab.stack.backends.map(async ({ name }) => (await openBackend(name)).openUploads('big')),
+  );
+  return found.flat().length;
+}
+
+test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice but those on their way at the kill', async () => {
+  const content = streamed(200 * mib);
+  const parts = 25;
+  const onTheirWay = 8;
+  await lab.holdfast.put('big', content);
+  await configure(lab, { 'local-1': { maxBytesPerSecond: 30 * mib } });
+  for (const { server } of lab.stack.backends) server.requests.clear();
+  const killed = startTick(lab, ['--deadline', '20']);
+  while (killed.child.exitCode === null && seenBy(lab, 'UploadPart').count < 8) await new Promise(setImmediate);
+  await killTick(lab, killed);
+  const [item] = await transfersOf(lab);
+  expect(item!.transfer!.partsDone).toBeGreaterThan(0);
+  expect((await recount(lab.wired, false)).differences).toEqual([]);
+  const short = await startTick(lab, ['--deadline', '4']).ended;
+  expect(short!.report).toMatchObject({ outcome: 'success', deferred: 1 });
+  expect(await transfersOf(lab)).toHaveLength(1);
+  while ((await transfersOf(lab)).length > 0) {
+    const run = await startTick(lab, ['--deadline', '20']).ended;
+    expect(run!.report).toMatchObject({ outcome: 'success' });
+  }
+  const reads = lab.stack.backends[0]!.server.requests.matching({ operation: 'GetObject', status: 206 });
+  expect(reads.length).toBeGreaterThanOrEqual(parts);
+  expect(reads.length).toBeLessThanOrEqual(parts + onTheirWay);
+  const wanted = await sha256Of(content.open());
+  expect((await copiesOf('big')).map(({ sha256 }) => sha256)).toEqual([wanted, wanted]);
+  const { count } = seenBy(lab, 'UploadPart');
+  expect(count).toBeGreaterThanOrEqual(parts);
+  expect(count).toBeLessThanOrEqual(parts + onTheirWay);
+  expect(await openUploads()).toBe(0);
+  expect((await recount(lab.wired, false)).differences).toEqual([]);
+}, 180_000);
+
+const headers = {
+  contentType: 'application/x-tar; charset="utf-8"',
+  contentEncoding: 'gzip',
+  cacheControl: 'private, max-age=0',
+  contentDisposition: 'attachment; filename="a b.tar"',
+  contentLanguage: 'de, en',
+};
+const metadata = { note: 'two  spaces', 'x-y': '100%', empty: '' };
+
+test('headers, metadata and bytes are identical after a copy in parts, a small copy and an empty one, whatever the key', async () => {
+  await configure(lab, {});
+  const tuning = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
+  const sizes = [0, 3, 5 * mib + 1];
+  const keys = oddKeys
+    .filter((key) => Buffer.byteLength(key) <= 997)
+    .map((key, i) => ({ key, size: sizes[i % 3]!, i }));
+  const longest = 'l'.repeat(997);
+  const all = [...keys, { key: longest, size: 5 * mib + 1, i: 99 }, { key: 'last!zero', size: 0, i: 100 }];
+  for (const { key, size, i } of all) await lab.holdfast.put(key, streamed(size, i), { headers, metadata });
+  expect(await tick('replicator', tuning)).toMatchObject({ outcome: 'success', failed: 0 });
+  expect(seenBy(lab, 'CompleteMultipartUpload').count).toBeGreaterThan(10);
+  for (const { key, size, i } of all) {
+    const told = { headers, metadata, sizeBytes: size, sha256: await sha256Of(streamed(size, i).open()) };
+    expect(await copiesOf(key), key).toEqual([told, told]);
+  }
+}, 180_000);
+
+test('headers, metadata and bytes are identical after a copy that was resumed', async () => {
+  const tuning = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
+  const keys = ['r'.repeat(997), 'caf\u00e9 \ud83d\ude80!01ARZ3NDEKTSV4RRFFQ69G5FAV', '../up//\n+%25'];
+  const sizeBytes = 12 * mib;
+  for (const [i, key] of keys.entries())
+    await lab.holdfast.put(key, streamed(sizeBytes, 200 + i), { headers, metadata });
+  await configure(lab, { 'local-1': { maxBytesPerSecond: 8 * mib } });
+  let ticks = 0;
+  do {
+    const report = await tick('replicator', tuning, 3_000);
+    expect(report.failed).toBe(0);
+    ticks += 1;
+  } while ((await transfersOf(lab)).length > 0 && ticks < 30);
+  expect(ticks).toBeGreaterThan(2);
+  for (const [i, key] of keys.entries()) {
+    const told = { headers, metadata, sizeBytes, sha256: await sha256Of(streamed(sizeBytes, 200 + i).open()) };
+    expect(await copiesOf(key), key).toEqual([told, told]);
+  }
+}, 180_000);
