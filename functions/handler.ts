@@ -5,7 +5,10 @@ import type { FleetView } from '../lib/store/fleet-view.ts';
 import { type Gauges, gaugesOf } from '../lib/workers/metrics.ts';
 import { runTick, type TickReport, type Worker } from '../lib/workers/tick.ts';
 import { lambdaLog } from './log.ts';
-import { publish } from './publish.ts';
+import { metricLines } from './publish.ts';
+
+/** The fleet's name among the metrics of an account: that of its stack. */
+const fleetName = process.env.HOLDFAST_STACK || 'holdfast';
 
 /** What EventBridge Scheduler sends. */
 export interface ScheduledEvent {
@@ -49,7 +52,8 @@ export function createHandler(worker: Worker): Handler {
       ...(of === undefined ? {} : { of }),
       ...(scheduledTime === undefined ? {} : { scheduledTime }),
     });
-    if (gauges) publish(gauges(report));
+    if (gauges)
+      for (const line of metricLines(gauges(report), fleetName, systemClock.now())) process.stdout.write(line);
     if (report.outcome !== 'failed' && report.outcome !== 'error') return report;
     throw new TickFailed(
       `The tick of ${worker.name} ended as ${report.outcome}: ${report.message ?? 'all it attempted'}`,

@@ -1,23 +1,35 @@
-import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
-import { backendDimension, metricNamespace } from '../lib/base/metric-names.ts';
+import { backendDimension, fleetDimension, metricNamespace } from '../lib/base/metric-names.ts';
 import type { Gauges } from '../lib/workers/metrics.ts';
 
-/** Writes what a tick publishes as CloudWatch embedded metrics: one log line for the fleet and one per backend. */
-export function publish({ fleet, backends, copies }: Gauges): void {
-  const metrics = new Metrics({ namespace: metricNamespace });
-  for (const [field, count] of Object.entries(copies)) metrics.addMetadata(field, String(count));
-  add(metrics, fleet);
-  for (const [name, values] of Object.entries(backends)) {
-    add(new Metrics({ namespace: metricNamespace, defaultDimensions: { [backendDimension]: name } }), values);
-  }
+/**
+ * What a tick publishes as lines of CloudWatch's embedded metric format: one for the fleet, one per backend. CloudWatch
+ * makes metrics of them as it takes in the log; there is no request, and nothing to wait for.
+ *
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
+export function metricLines({ fleet, backends, copies }: Gauges, name: string, now: number): string[] {
+  const ofFleet = { [fleetDimension]: name };
+  const ofBackends = Object.entries(backends).map(([backend, values]) =>
+    lineOf({ ...ofFleet, [backendDimension]: backend }, values, now),
+  );
+  return [lineOf(ofFleet, fleet, now, copies), ...ofBackends];
 }
 
-function add(metrics: Metrics, values: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(values)) metrics.addMetric(name, unitOf(name), value);
-  metrics.publishStoredMetrics();
+type Values = Readonly<Record<string, number>>;
+
+function lineOf(
+  dimensions: Readonly<Record<string, string>>,
+  values: Values,
+  now: number,
+  others: Values = {},
+): string {
+  const metrics = Object.keys(values).map((name) => ({ Name: name, Unit: unitOf(name) }));
+  const directive = { Namespace: metricNamespace, Dimensions: [Object.keys(dimensions)], Metrics: metrics };
+  const _aws = { Timestamp: now, CloudWatchMetrics: [directive] };
+  return `${JSON.stringify({ _aws, ...dimensions, ...values, ...others })}\n`;
 }
 
-function unitOf(name: string) {
-  if (name.endsWith('Seconds')) return MetricUnit.Seconds;
-  return name.endsWith('Ratio') ? MetricUnit.NoUnit : MetricUnit.Count;
+function unitOf(name: string): string {
+  if (name.endsWith('Seconds')) return 'Seconds';
+  return name.endsWith('Ratio') ? 'None' : 'Count';
 }

@@ -77,6 +77,10 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
     ...tableStatements(actor, tables),
     ...(secrets.length > 0 ? [statement('Secrets', ['secretsmanager:GetSecretValue'], secrets)] : []),
     ...bucketStatements(bytes, buckets, tables),
+    // Workers move ciphertext as it is; the scrubber alone looks inside, to check the digest of the plaintext.
+    ...(actor === 'scrubber' && file.encryption && 'kmsKeyArn' in file.encryption
+      ? [statement('Encryption', ['kms:Decrypt'], [file.encryption.kmsKeyArn])]
+      : []),
     ...(deployment.kmsKeyArns.length > 0 && (secrets.length > 0 || buckets.length > 0)
       ? [
           statement(

@@ -5,7 +5,7 @@ import { Code } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { ConfigError } from '../lib/config/problems.ts';
 import type { Actor } from './access.ts';
-import { bundle, projectRoot } from './bundle.ts';
+import { type Bundle, bundle, projectRoot } from './bundle.ts';
 import { options } from './deployment.ts';
 import { givenValues } from './given.ts';
 import { HoldfastStack } from './stack.ts';
@@ -17,16 +17,17 @@ function main(): void {
   const { tuning, deployment } = givenValues(app.node.getAllContext(), process.env);
   const source = deployment.HOLDFAST_FLEET ?? options.HOLDFAST_FLEET!.default;
   const plan = planDeployment(fleetText(source), tuning, deployment);
-  const code = (actor: Actor) => Code.fromAsset(bundle(`functions/${actor}.ts`, bundleDir(actor)).dir);
+  const code = (actor: Actor) => Code.fromAsset(bundleOf(actor).dir);
   const stack = new HoldfastStack(app, { plan, code, deployedAt: new Date().toISOString() });
   if (deployment.HOLDFAST_FLEET === undefined)
     Annotations.of(stack).addWarningV2('holdfast:example', `HOLDFAST_FLEET is not set: this is the example, ${source}`);
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
 }
 
-/** The same place on every machine, so that paths in source maps, and with them the assets, are the same. */
-function bundleDir(actor: Actor): string {
-  return join(projectRoot, 'node_modules', '.cache', 'holdfast', actor);
+/** In the same place on every machine, so that paths in source maps, and with them the assets, are the same. */
+function bundleOf(actor: Actor): Bundle {
+  const dir = join(projectRoot, 'node_modules', '.cache', 'holdfast', actor);
+  return bundle(`functions/${actor}.ts`, dir, { withEncryption: actor === 'scrubber' });
 }
 
 function fleetText(source: string): string {

@@ -74,7 +74,7 @@ function environmentOf({ tuning, parameters, deployment }: Plan): Record<string,
     QUEUE_TABLE: parameters.tables.queue,
     CONTROL_TABLE: parameters.tables.control,
     HOLDFAST_LOG: deployment.logLevel,
-    POWERTOOLS_SERVICE_NAME: deployment.stackName,
+    HOLDFAST_STACK: deployment.stackName,
     NODE_OPTIONS: '--enable-source-maps',
   };
 }

@@ -7,7 +7,7 @@
 export const metricNamespace = 'Holdfast';
 
 /** The dimension of every metric: which fleet. */
-export const fleetDimension = 'service';
+export const fleetDimension = 'fleet';
 /** The second dimension of `backendMetrics`. */
 export const backendDimension = 'backend';
 

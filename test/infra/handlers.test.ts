@@ -98,7 +98,7 @@ test.each(workerNames)('%s: a tick over an empty fleet is empty, and publishes m
   const { result, lines } = await kit.invoke(worker, { part: 0, of: 1 });
   expect(result).toMatchObject({ outcome: 'empty' });
   const published = lines.filter((line) => '_aws' in line);
-  expect(published.map(({ service, backend }) => [service, backend])).toEqual([
+  expect(published.map(({ fleet, backend }) => [fleet, backend])).toEqual([
     ['holdfast', undefined],
     ['holdfast', 'aws-a'],
     ['holdfast', 'aws-b'],
