@@ -76,7 +76,7 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
   return [
     ...tableStatements(actor, tables),
     ...(secrets.length > 0 ? [statement('Secrets', ['secretsmanager:GetSecretValue'], secrets)] : []),
-    ...bucketStatements(bytes, buckets, tables),
+    ...bucketStatements(bytes, buckets, tables, plan.parameters.preservesTags),
     // Workers move ciphertext as it is; the scrubber alone looks inside, to check the digest of the plaintext.
     ...(actor === 'scrubber' && file.encryption && 'kmsKeyArn' in file.encryption
       ? [statement('Encryption', ['kms:Decrypt'], [file.encryption.kmsKeyArn])]
@@ -111,13 +111,19 @@ function tableStatements(actor: Actor, tables: FleetTables): PolicyStatement[] {
 /** Only what deletes reads `deleteCredentials`; it reads the others too, since it also asks for owners and verifies. */
 function secretsOf(actor: Actor, backends: readonly BackendConfig[]): string[] {
   const arnOf = (credentials: CredentialsConfig | undefined) =>
-    typeof credentials === 'object' && 'secretArn' in credentials ? [credentials.secretArn] : [];
+    typeof credentials === 'object' && 'secretArn' in credentials ? secretResources(credentials.secretArn) : [];
   const mayDelete = ['delete', 'own-keys'].includes(access[actor].bytes);
   const arns = backends.flatMap(({ credentials, deleteCredentials }) => [
     ...arnOf(credentials),
     ...(mayDelete ? arnOf(deleteCredentials) : []),
   ]);
   return [...new Set(arns)].sort();
+}
+
+/** An ARN may be given without the six characters that Secrets Manager adds to the name; policies must have them. */
+function secretResources(arn: string): string[] {
+  const isWhole = /-(?=.*[A-Z0-9])[A-Za-z0-9]{6}$/.test(arn);
+  return isWhole ? [arn] : [arn, `${arn}-??????`];
 }
 
 /**
@@ -128,6 +134,7 @@ function bucketStatements(
   bytes: Access['bytes'],
   backends: readonly BackendConfig[],
   scope: FleetTables,
+  withTags: boolean,
 ): PolicyStatement[] {
   const ours = backends.filter(({ credentials }) => credentials === 'role');
   const oursToDelete = backends.filter((b) => (b.deleteCredentials ?? b.credentials) === 'role');
@@ -145,7 +152,10 @@ function bucketStatements(
     });
   };
   const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
-  const writes = [statement('Write', ['s3:PutObject'], at(ours))];
+  const writes = [
+    statement('Write', ['s3:PutObject'], at(ours)),
+    ...(withTags ? [statement('Tags', ['s3:GetObjectTagging', 's3:PutObjectTagging'], at(ours))] : []),
+  ];
   // An upload in parts is no object yet: who began it may give it up.
   const parts = [
     statement('Parts', ['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
@@ -165,7 +175,7 @@ function bucketStatements(
     write: [...reads, ...writes],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
-    'own-keys': [...reads, ...writes, ...deletes, ...probes],
+    'own-keys': [...reads, writes[0]!, ...deletes, ...probes],
   }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }

@@ -1,5 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import { DeleteObjectCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  PutObjectTaggingCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClient, type Holdfast } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
@@ -121,6 +127,14 @@ test('replicator: small objects, one in parts, one for all three backends', asyn
   expect(await copiesOf('small')).toEqual(['aws-a', 'aws-b']);
   expect(await copiesOf('big')).toEqual(['aws-a', 'aws-b']);
   expect(await copiesOf('archive/three')).toEqual(['aws-a', 'aws-b', 'ext']);
+});
+
+test('replicator: tags travel with a copy', async () => {
+  await client.put('tagged', 'tagged');
+  const { bucket, key } = await storedAt('tagged', 'aws-a');
+  const Tagging = { TagSet: [{ Key: 'kind', Value: 'photo' }] };
+  await s3.send(new PutObjectTaggingCommand({ Bucket: bucket, Key: key, Tagging }));
+  expect(await kit.tick('replicator')).toMatchObject({ outcome: 'success' });
 });
 
 test('replicator: a source that is gone ends as failed, after everything was reported', async () => {

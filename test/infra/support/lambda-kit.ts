@@ -29,6 +29,7 @@ const tuning = {
   REBALANCER_THRESHOLD: '0.0001',
   MULTIPART_ABOVE_BYTES: '5242880',
   PART_BYTES: '5242880',
+  PRESERVE_TAGS: 'true',
 };
 
 export interface Invocation {

@@ -109,6 +109,10 @@ export function s3Needs({ method, url, headers, body, status }: Seen): Need[] {
       return status === 404 ? [onKey('GetObject'), onBucket('ListBucket')] : [onKey('GetObject')];
     case 'PutObject':
     case 'CreateMultipartUpload':
+      return named.has('x-amz-tagging') ? [onKey('PutObject'), onKey('PutObjectTagging')] : [onKey('PutObject')];
+    case 'GetObjectTagging':
+    case 'PutObjectTagging':
+      return [onKey(operation)];
     case 'UploadPart':
     case 'CompleteMultipartUpload':
       return [onKey('PutObject')];

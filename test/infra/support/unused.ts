@@ -29,5 +29,6 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
     'An upload in parts that a dead process left open is due an hour later, and listed and aborted then.',
   ],
   [/^replicator Parts s3:AbortMultipartUpload$/, 'A transfer that is given up, or begun twice, ends its own upload.'],
+  [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
   [/^apply Abort /, 'The probe of a backend that refuses to copy parts ends the upload that it began for it.'],
 ];
