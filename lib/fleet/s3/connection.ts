@@ -102,6 +102,8 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
       logger: silentLogger,
       requestHandler: transport,
     });
+    // It copies every input and output for a logger that says nothing.
+    client.middlewareStack.remove('loggerMiddleware');
     addIntegrityHeaders(client, capabilities);
     return client;
   };

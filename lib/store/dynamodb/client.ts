@@ -27,5 +27,8 @@ export function createDynamoClient(options: DynamoClientOptions = {}): DynamoDBC
   if (options.endpoint !== undefined) config.endpoint = options.endpoint;
   if (options.region !== undefined) config.region = options.region;
   if (options.credentials !== undefined) config.credentials = options.credentials;
-  return new DynamoDBClient(config);
+  const client = new DynamoDBClient(config);
+  // It copies every input and output for a logger that there is not.
+  client.middlewareStack.remove('loggerMiddleware');
+  return client;
 }
