@@ -73,7 +73,7 @@ async function begin(tick: Tick): Promise<Round> {
     pending: await pendingTransfers(tick),
     planned: new Map(),
     seen: new Set(),
-    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 2 }),
+    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
   return () => replicateRound(turn);
 }
