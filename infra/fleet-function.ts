@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Validations } from 'aws-cdk-lib';
+import { Annotations, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -48,6 +48,7 @@ export class FleetFunction extends Construct {
       inlinePolicies: { access: new PolicyDocument({ statements }) },
     });
     acknowledgeWildcards(role, statements);
+    checkSize(this, actor, statements);
     this.lambda = new LambdaFunction(this, 'Function', {
       functionName,
       role,
@@ -77,6 +78,21 @@ function environmentOf({ tuning, parameters, deployment }: Plan): Record<string,
     HOLDFAST_STACK: deployment.stackName,
     NODE_OPTIONS: '--enable-source-maps',
   };
+}
+
+/** IAM's limit for the inline policies of a role, in characters. */
+const policyCharacters = 10_240;
+
+function checkSize(scope: Construct, actor: Actor, statements: readonly PolicyStatement[]): void {
+  const template = JSON.stringify(Stack.of(scope).resolve(statements.map((statement) => statement.toStatementJson())));
+  // IAM counts what CloudFormation has made of it.
+  const text = template.replaceAll(
+    /\{"Fn::Join":\["",\["arn:",\{"Ref":"AWS::Partition"\},"([^"]*)"\]\]\}/g,
+    '"arn:aws$1"',
+  );
+  if (text.length <= policyCharacters) return;
+  const what = `The policy of ${actor} has ${text.length} characters; IAM takes ${policyCharacters}`;
+  Annotations.of(scope).addError(`${what}. Name fewer buckets with "role", or give some of them keys of their own`);
 }
 
 /** The keys of a bucket below a prefix can only be named with a wildcard. */

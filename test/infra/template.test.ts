@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { App, Stack } from 'aws-cdk-lib';
+import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { expect, test } from 'vitest';
@@ -7,7 +8,7 @@ import { alarmNames } from '../../infra/alarm-names.ts';
 import { backendMetrics, fleetMetrics } from '../../lib/base/metric-names.ts';
 import { parameterPrefix, parseParameters, workerNames } from '../../lib/config/parameters.ts';
 import { statementsOf } from './support/iam.ts';
-import { type Resource, synthesise, testFleet } from './support/template.ts';
+import { type Resource, type Synthesised, synthesise, testFleet } from './support/template.ts';
 
 const plain = synthesise();
 const actors = [...workerNames, 'apply'] as const;
@@ -200,6 +201,21 @@ test('an alarm watches only metrics that ticks publish, in windows that CloudWat
 
 test('five backends make at most 25 pairs of metric and dimension', () => {
   expect(fleetMetrics.length + 5 * backendMetrics.length).toBeLessThanOrEqual(25);
+});
+
+test('more buckets than fit into the policy of a role are an error of the synthesis', () => {
+  const buckets = (count: number) => ({
+    backends: Array.from({ length: count }, (_, i) => ({
+      name: `b-${i}`,
+      bucket: `bucket-${i}`,
+      prefix: `fleet-${i}/`,
+      credentials: 'role',
+    })),
+  });
+  const errors = ({ stack }: Synthesised) =>
+    Annotations.fromStack(stack).findError('*', Match.stringLikeRegexp('IAM takes'));
+  expect(errors(synthesise(buckets(5)))).toEqual([]);
+  expect(errors(synthesise(buckets(30))).length).toBeGreaterThan(0);
 });
 
 test('an e-mail address is subscribed only when given', () => {
