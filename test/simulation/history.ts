@@ -1,3 +1,4 @@
+import './sync-wasm.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import { createActors } from './actors.ts';
