@@ -61,7 +61,7 @@ const moods: Readonly<
   /** Copies that seem missing or wrong, and a week in which they prove good. */
   doubt: {
     events: { deceive: 25, harm: 6, week: 6, tick: 60, freeze: 10 },
-    workers: { scrubber: 25, 'cleanup-queue': 50 },
+    workers: { scrubber: 25, 'cleanup-queue': 50, replicator: 6 },
   },
   /** Backends that go dark, surplus copies, and factors that change. */
   dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },

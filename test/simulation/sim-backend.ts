@@ -131,8 +131,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         signal,
         needBucket(async () => {
           const isLate = world.current?.isDetached ?? true;
-          const isSeen = faults.strikes('put corrupted', 3);
-          const isUnseen = !isSeen && faults.strikes('put corrupted unseen', 2);
+          const isSeen = faults.strikes('put corrupted', 8);
+          const isUnseen = !isSeen && faults.strikes('put corrupted unseen', 3);
           const stored = (isSeen || isUnseen) && bytes.length > 0 ? flipped(bytes, random) : bytes;
           const { sha256: _unchecked, ...unchecked } = request;
           const answer = await memory.put({ ...(stored === bytes ? request : unchecked), body: bodyOf(stored) });
@@ -203,15 +203,6 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       );
     },
 
-    tags: (storageKey, signal) =>
-      ask(
-        'read',
-        'tags',
-        storageKey,
-        signal,
-        needBucket(() => memory.tags(storageKey)),
-      ),
-
     list: (options, signal) =>
       ask(
         'read',
@@ -241,7 +232,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         signal,
         needBucket(() => {
           // The ETag of what was stored tells.
-          const stored = bytes.length > 0 && faults.strikes('put corrupted', 3) ? flipped(bytes, random) : bytes;
+          const stored = bytes.length > 0 && faults.strikes('put corrupted', 8) ? flipped(bytes, random) : bytes;
           if (stored !== bytes) actor.hadFault = true;
           return memory.uploadPart({ ...request, body: bodyOf(stored) });
         }),
