@@ -57,7 +57,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       world.trace(() => `accident: ${fault}: ${copy.storageKey} on ${copy.backend}`);
       oracle.bytesHarmed(copy.backend, copy.storageKey);
       if (fault === 'bytes vanished') bucket.deleteNow(copy.storageKey);
-      else bucket.putNow(copy.storageKey, flipped(there.bytes, random), there);
+      else bucket.putNow(copy.storageKey, flipped(there.bytes, random, 'rest'), there);
     },
     kill() {
       const fault: Fault = random.pick(['tick killed', 'client killed']);

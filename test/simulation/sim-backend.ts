@@ -89,7 +89,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     if (!isLie && !faults.strikes('body corrupted in transit', 2)) return bytes;
     faults.noteMisled(name, storageKey);
     actor.hadFault = true;
-    return flipped(bytes, random);
+    return flipped(bytes, random, 'transit');
   }
 
   async function sent(body: Body, signal?: AbortSignal): Promise<Uint8Array> {
@@ -133,7 +133,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           const isLate = world.current?.isDetached ?? true;
           const isSeen = faults.strikes('put corrupted', 8);
           const isUnseen = !isSeen && faults.strikes('put corrupted unseen', 3);
-          const stored = (isSeen || isUnseen) && bytes.length > 0 ? flipped(bytes, random) : bytes;
+          const stored = (isSeen || isUnseen) && bytes.length > 0 ? flipped(bytes, random, 'rest') : bytes;
           const { sha256: _unchecked, ...unchecked } = request;
           const answer = await memory.put({ ...(stored === bytes ? request : unchecked), body: bodyOf(stored) });
           if (stored !== bytes) {
@@ -232,7 +232,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         signal,
         needBucket(() => {
           // The ETag of what was stored tells.
-          const stored = bytes.length > 0 && faults.strikes('put corrupted', 8) ? flipped(bytes, random) : bytes;
+          const stored =
+            bytes.length > 0 && faults.strikes('put corrupted', 8) ? flipped(bytes, random, 'rest') : bytes;
           if (stored !== bytes) actor.hadFault = true;
           return memory.uploadPart({ ...request, body: bodyOf(stored) });
         }),
@@ -278,10 +279,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
   };
 }
 
-/** The same bytes with one bit turned. */
-export function flipped(bytes: Uint8Array, random: Random): Uint8Array {
+/** The same bytes with one bit turned: at rest an even one and in transit an odd one, so that no two faults undo each other. */
+export function flipped(bytes: Uint8Array, random: Random, where: 'rest' | 'transit'): Uint8Array {
   const copy = Buffer.from(bytes);
   const at = random.below(copy.length);
-  copy[at] = copy[at]! ^ (1 << random.below(8));
+  copy[at] = copy[at]! ^ (1 << (2 * random.below(4) + (where === 'rest' ? 0 : 1)));
   return copy;
 }
