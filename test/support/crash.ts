@@ -14,6 +14,8 @@ export interface CrashTest {
   arrange(fleet: TestFleet): Promise<unknown>;
   /** The work that is cut short. */
   act(fleet: TestFleet): Promise<unknown>;
+  /** What happens before the fleet is expected to be sound, e.g. the worker's next turn and the time that bytes wait. */
+  settle?(fleet: TestFleet): Promise<unknown>;
   /** What every key must read as in the end; null for a deleted one. */
   readonly contents: Readonly<Record<string, string | null>>;
   /** Further expectations once the fleet has converged. */
@@ -76,6 +78,7 @@ async function cutAt(test: CrashTest, cut: Cut): Promise<number> {
   }
   Object.assign(fleet, { before: undefined, after: undefined });
   try {
+    await test.settle?.(fleet);
     await converge(fleet);
     await expectSound(fleet, test.contents);
     await test.check?.(fleet);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { drain } from '../../lib/workers/drain.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
 import type { TestFleet } from '../support/fleet.ts';
@@ -130,4 +131,53 @@ async function deadPut(fleet: TestFleet, key: string, content: string): Promise<
   void fleet.newClient().put(key, content);
   await atCommit;
   fleet.before = undefined;
+}
+
+const hourMs = 3_600_000;
+
+test('a scrubber cut short anywhere loses nothing, and what it found wrong is rebuilt', async () => {
+  const calls = await crashEverywhere({
+    arrange: async (fleet) => {
+      await atTwo(fleet);
+      const rotten = fleet.keysOn('a').find((key) => key.startsWith('one!'))!;
+      const { metadata } = fleet.backends.a!.peek(rotten)!;
+      fleet.backends.a!.putNow(rotten, Buffer.from('ROTTE'), { metadata });
+      fleet.clock.advance(hourMs);
+    },
+    act: (fleet) => fleet.tick('scrubber'),
+    settle: (fleet) => nextTurn(fleet, 'scrubber', 31),
+    contents,
+  });
+  expect(calls).toBeGreaterThan(10);
+}, 180_000);
+
+test('a reconciler cut short anywhere loses nothing, imports once and condemns only strays', async () => {
+  const calls = await crashEverywhere({
+    options: { env: { RECONCILER_IMPORT: 'true' } },
+    arrange: async (fleet) => {
+      await atTwo(fleet);
+      fleet.backends.a!.putNow('adopted', Buffer.from('a file of a person'));
+      const lost = fleet.keysOn('b').find((key) => key.startsWith('two!'))!;
+      fleet.backends.b!.deleteNow(lost);
+      const stray = `one!${fleet.ids.ulid()}`;
+      const { fleetId } = (await fleet.store.control('fleet')).rows.find(({ sk }) => sk === 'identity')!.data as {
+        fleetId: string;
+      };
+      const mark = markFor({ fleetId, generation: fleet.object('one').generation }, 'c', stray);
+      fleet.backends.c!.putNow(stray, Buffer.from('first'), { metadata: { [markName]: mark } });
+      fleet.clock.advance(2 * hourMs);
+    },
+    act: (fleet) => fleet.tick('reconciler'),
+    contents: { ...contents, adopted: 'a file of a person' },
+    settle: (fleet) => nextTurn(fleet, 'reconciler', 1),
+    check: (fleet) => expect(fleet.object('adopted').copies.a).toBe(''),
+  });
+  expect(calls).toBeGreaterThan(10);
+}, 180_000);
+
+/** Whatever the cut turn left, the next one finds; what was dismissed waits a week. */
+async function nextTurn(fleet: TestFleet, worker: 'scrubber' | 'reconciler', days: number): Promise<void> {
+  fleet.clock.advance(days * 24 * hourMs);
+  await fleet.tick(worker);
+  fleet.clock.advance(8 * 24 * hourMs);
 }
