@@ -26,6 +26,7 @@ export interface HistoryResult {
 const noTimers = () => Promise.reject(new Error('Nothing waits inside a backend'));
 const startAt = Date.UTC(2026, 0, 30, 12);
 const recountEvery = 64;
+const noDrains: ReadonlyMap<string, number> = new Map();
 
 /** Plays one history: the seed decides everything. */
 export async function runHistory(seed: number, isTraced = false): Promise<HistoryResult> {
@@ -68,7 +69,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     backends,
     ledgerRows: () => store.allCounters(),
     snapshot: () => store.snapshot(),
-    drains: () => surroundings.drains(),
+    drains: () => (faults.counts.has('backend drained') ? surroundings.drains() : noDrains),
   });
   const random = stream('surroundings');
   const actors = createActors({ world, faults, plan, oracle, store, backends, ids: stream('ids'), random });
