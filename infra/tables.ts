@@ -13,7 +13,7 @@ import {
   type KeyAttribute,
   type TableDefinition,
   tableDefinitions,
-} from '../lib/store/tables.ts';
+} from '../lib/config/tables.ts';
 import type { Plan } from './validate.ts';
 
 /** Read and write units of each table and index when they are provisioned: 25 + 25 in all, which is always free. */

@@ -1,11 +1,11 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createIds } from '../../lib/base/ids.ts';
+import type { TableNames } from '../../lib/config/tables.ts';
 import { createDynamoClient, type DynamoClientOptions } from '../../lib/store/dynamodb/client.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { createDynamoStore } from '../../lib/store/dynamodb/dynamo-store.ts';
 import type { Store } from '../../lib/store/port.ts';
-import type { TableNames } from '../../lib/store/tables.ts';
 import type { StoreLab } from './store-fixtures.ts';
 
 let fleets = 0;

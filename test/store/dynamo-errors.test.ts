@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import type { Clock } from '../../lib/base/clock.ts';
+import { defaultTableNames } from '../../lib/config/tables.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { createDynamoStore } from '../../lib/store/dynamodb/dynamo-store.ts';
 import { storeErrorOf } from '../../lib/store/dynamodb/errors.ts';
 import type { Change, Store } from '../../lib/store/port.ts';
-import { defaultTableNames } from '../../lib/store/tables.ts';
 import { item, objectAt, putItem, putObject, record } from '../contracts/store-fixtures.ts';
 import { localClient } from '../contracts/store-on-dynamodb.ts';
 import { errorReply, type Reply, type ScriptedServer, scriptedDynamo } from './scripted-dynamodb.ts';

@@ -8,11 +8,11 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../lib/base/clock.ts';
+import type { TableNames } from '../../lib/config/tables.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { lane, sliceOf } from '../../lib/store/keys.ts';
 import type { Change, Store } from '../../lib/store/port.ts';
-import type { TableNames } from '../../lib/store/tables.ts';
 import * as fixtures from '../contracts/store-fixtures.ts';
 import { localClient, newTableNames, storeOn } from '../contracts/store-on-dynamodb.ts';
 

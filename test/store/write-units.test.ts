@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createIds } from '../../lib/base/ids.ts';
+import { defaultTableNames } from '../../lib/config/tables.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
 import { commit } from '../../lib/store/commit.ts';
 import { createDynamoClient } from '../../lib/store/dynamodb/client.ts';
@@ -8,7 +9,6 @@ import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { createDynamoStore } from '../../lib/store/dynamodb/dynamo-store.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { defaultTableNames } from '../../lib/store/tables.ts';
 
 let dynamo: LocalDynamo;
 let store: Store;

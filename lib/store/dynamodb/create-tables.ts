@@ -8,14 +8,14 @@ import {
   UpdateTimeToLiveCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Clock } from '../../base/clock.ts';
-import { StoreError } from '../port.ts';
 import {
   type IndexDefinition,
   type KeyAttribute,
   type TableDefinition,
   type TableNames,
   tableDefinitions,
-} from '../tables.ts';
+} from '../../config/tables.ts';
+import { StoreError } from '../port.ts';
 import { storeErrorOf } from './errors.ts';
 
 const pollMs = 500;

@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { Clock } from '../../base/clock.ts';
 import type { Ids } from '../../base/ids.ts';
+import type { TableNames } from '../../config/tables.ts';
 import type {
   Change,
   ControlPartition,
@@ -17,7 +18,6 @@ import type {
   TransactAnswer,
   WriteAnswer,
 } from '../port.ts';
-import type { TableNames } from '../tables.ts';
 import { itemOf } from './attributes.ts';
 import { connect } from './connection.ts';
 import { actionOf, refusalOf, simpleActionOf, tableOf } from './expressions.ts';

@@ -1,6 +1,6 @@
 import type { Delete, Put, TransactWriteItem, Update } from '@aws-sdk/client-dynamodb';
+import type { TableNames } from '../../config/tables.ts';
 import type { Change, QueueChange, QueueEnd, Refusal, RowChange, RowEnd } from '../port.ts';
-import type { TableNames } from '../tables.ts';
 import { type Item, itemOf } from './attributes.ts';
 import { countOf, entryOf, entryToItem, isCounter, queueItemOf, queueItemToItem, rowOf } from './items.ts';
 

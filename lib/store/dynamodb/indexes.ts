@@ -1,6 +1,6 @@
+import { byKeyIndex, byPlacementIndex, dueIndex, type TableNames } from '../../config/tables.ts';
 import type { ObjectRecord, QueueItem } from '../model.ts';
 import { type Page, StoreError } from '../port.ts';
-import { byKeyIndex, byPlacementIndex, dueIndex, type TableNames } from '../tables.ts';
 import type { Item } from './attributes.ts';
 import { entryOf, queueItemOf, textOf } from './items.ts';
 import { query, type ReadDeps } from './reads.ts';
