@@ -105,8 +105,7 @@ function isStillNeeded(tick: Tick, item: QueueItem, entry: ObjectRecord): boolea
 }
 
 async function postpone(tick: Tick, item: QueueItem): Promise<void> {
-  const { claimedBy: _by, claimedAt: _at, ...unclaimed } = item;
-  const to: QueueItem = { ...unclaimed, dueAt: tick.now() + postponeMs };
+  const to: QueueItem = { ...item, dueAt: tick.now() + postponeMs };
   const swap: Swap = {
     key: item.key,
     moves: [{ from: { item, expect: { state: 'cleanup', claimedBy: tick.runId } }, to }],
@@ -205,9 +204,9 @@ function retrying(tick: Tick, item: QueueItem, error: BackendError): Swap | null
   }
   const attempts = item.attempts + 1;
   const isDead = attempts >= tick.params.maxAttempts;
-  const { claimedBy: _by, claimedAt: _at, ...unclaimed } = item;
   const to: QueueItem = {
-    ...unclaimed,
+    // The claim stays on the item: its holder may be frozen, and `takeBack` must know that there was one.
+    ...item,
     state: isDead ? 'dead' : 'cleanup',
     attempts,
     dueAt: tick.now() + cleanupBackoffMs(item.attempts),

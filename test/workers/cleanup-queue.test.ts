@@ -182,3 +182,24 @@ test('a backend that wrongly answers 404 for a day loses no bytes: they are take
   expect(fleet.queue()).toEqual([]);
   expect((await fleet.recount()).differences).toEqual([]);
 });
+
+test('bytes that an earlier claimant may still delete are not taken back, although its attempt was settled', async () => {
+  const fleet = await createTestFleet();
+  await withDismissed(fleet);
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  const { get, delete: real } = fleet.backends.a!;
+  fleet.backends.a!.get = async () => {
+    throw new BackendError('timeout', 'a', 'no answer');
+  };
+  fleet.backends.a!.delete = async (requests) =>
+    requests.map(() => ({ outcome: 'failed', error: new BackendError('denied', 'a', 'Access Denied') }) as const);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.queue()).toMatchObject([{ attempts: 1, claimedBy: expect.any(String) }]);
+  Object.assign(fleet.backends.a!, { get, delete: real });
+  fleet.clock.advance(hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.object('k').copies.a).toBeUndefined();
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('a')).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
