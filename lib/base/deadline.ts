@@ -19,6 +19,9 @@ export function deadlineAt(at: number, now: number): Deadline {
   return { at, admitUntil: before(1), cancelAt: before(1 / 2), commitUntil: before(1 / 10) };
 }
 
+/** Given, so that no error with a stack is made for each wait that ends early. */
+const stopped = 'stopped';
+
 /** A signal aborted at a moment; `stop` ends the wait. */
 export function signalAt(clock: Clock, moment: number): { readonly signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
@@ -27,5 +30,5 @@ export function signalAt(clock: Clock, moment: number): { readonly signal: Abort
     () => controller.abort(new Error('out of time')),
     () => {},
   );
-  return { signal: controller.signal, stop: () => timer.abort() };
+  return { signal: controller.signal, stop: () => timer.abort(stopped) };
 }

@@ -262,8 +262,8 @@ export function parseParameters(
 ): Parameters {
   const problems: string[] = [];
   const read = (name: string): string => {
-    const value = overrides[name] ?? env[name];
-    const given = value === undefined || value === '' ? parameters[name]!.default : value;
+    const given = overrides[name] ?? env[name];
+    if (given === undefined || given === '') return parameters[name]!.default;
     const problem = parameterProblem(name, given);
     if (problem !== null) problems.push(problem);
     return given;

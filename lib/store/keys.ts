@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ObjectRecord, QueueItem, QueueState } from './model.ts';
 
 /** Number of slices: the unit of spreading and of parallel ticks. */
@@ -9,7 +9,7 @@ export const slices: readonly string[] = Array.from({ length: sliceCount }, (_, 
 
 /** The slice of an object: first byte of SHA-256(UTF-8 key) & 15, as two digits. */
 export function sliceOf(key: string): string {
-  const first = createHash('sha256').update(key).digest()[0]!;
+  const first = hash('sha256', key, 'buffer')[0]!;
   return slices[first & 15]!;
 }
 

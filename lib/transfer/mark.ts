@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** User metadata that tells Holdfast's own bytes from a stranger's, and from a copy a person made of them. */
 export const markName = 'holdfast';
@@ -35,5 +35,5 @@ export function readMark(
 }
 
 function placeOf(backend: string, storageKey: string): string {
-  return createHash('sha256').update(`${backend}/${storageKey}`).digest('hex').slice(0, 32);
+  return hash('sha256', `${backend}/${storageKey}`).slice(0, 32);
 }

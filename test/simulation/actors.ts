@@ -13,13 +13,14 @@ import { runTick, type TickDeps, type TickEvent } from '../../lib/workers/tick.t
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
+import type { Actor } from './operation.ts';
 import type { ClientCall } from './oracle/calls.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
 import { createSimBackend } from './sim-backend.ts';
 import { createSimStore } from './sim-store.ts';
-import type { Actor, World } from './world.ts';
+import type { World } from './world.ts';
 
 export interface ActorsDeps {
   readonly world: World;

@@ -1,7 +1,7 @@
 import { BackendError, type BackendErrorKind } from '../../lib/fleet/backend.ts';
 import { StoreError, type StoreErrorKind } from '../../lib/store/port.ts';
+import type { Fate } from './operation.ts';
 import type { Random } from './random.ts';
-import type { Fate } from './world.ts';
 
 /** States a whole backend can be in for a while. */
 export const windowFaults = [

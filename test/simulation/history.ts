@@ -15,7 +15,9 @@ import { createWorld } from './world.ts';
 
 export interface HistoryResult {
   readonly seed: number;
-  readonly violation: Violation | null;
+  readonly violation: Pick<Violation, 'invariant' | 'message' | 'key'> | null;
+  readonly backends: number;
+  readonly objects: number;
   readonly steps: number;
   readonly simulatedMs: number;
   readonly faults: ReadonlyMap<string, number>;
@@ -98,7 +100,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     random: stream('calm'),
     step: () => step(true),
   });
-  let violation: Violation | null = null;
+  let violation: HistoryResult['violation'] = null;
   let strays = 0;
   try {
     await calm.begin();
@@ -113,8 +115,19 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     }
     strays = await calm.end();
   } catch (error) {
-    if (!(error instanceof Violation)) throw error;
-    violation = error;
+    const { name, message, stack } = error as Error;
+    const { invariant, key } = error instanceof Violation ? error : { invariant: `simulator: ${name}`, key: undefined };
+    violation = { invariant, message: error instanceof Violation ? message : String(stack), key };
   }
-  return { seed, violation, steps: world.step, simulatedMs: world.now - startAt, faults: faults.counts, strays, lines };
+  return {
+    seed,
+    violation,
+    backends: plan.file.backends.length,
+    objects: plan.keys.length,
+    steps: world.step,
+    simulatedMs: world.now - startAt,
+    faults: faults.counts,
+    strays,
+    lines,
+  };
 }

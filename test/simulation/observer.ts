@@ -1,5 +1,5 @@
 import type { Entry, QueueItem } from '../../lib/store/model.ts';
-import type { Actor } from './world.ts';
+import type { Actor } from './operation.ts';
 
 /** What the simulated ports tell the oracle, at the moment it happens. */
 export interface Observer {

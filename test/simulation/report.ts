@@ -4,6 +4,12 @@ import type { HistoryResult } from './history.ts';
 /** Figures over many histories. */
 export interface Report {
   add(result: HistoryResult): void;
+  /** Seeds that broke an invariant. */
+  failed(): number[];
+  /** Kinds of fault that fewer than 1 % of the histories had. */
+  rareFaults(): string[];
+  /** The smallest history there was. */
+  least(): { readonly steps: number; readonly backends: number; readonly objects: number };
   text(): string;
 }
 
@@ -16,8 +22,17 @@ export function createReport(): Report {
   let steps = 0;
   let simulatedMs = 0;
   let strays = 0;
+  const least = {
+    steps: Number.POSITIVE_INFINITY,
+    backends: Number.POSITIVE_INFINITY,
+    objects: Number.POSITIVE_INFINITY,
+  };
   return {
+    failed: () => [...violations.values()].flat(),
+    rareFaults: () => allFaults.filter((fault) => (seedsWith.get(fault) ?? 0) < seeds / 100),
+    least: () => least,
     add(result) {
+      for (const what of ['steps', 'backends', 'objects'] as const) least[what] = Math.min(least[what], result[what]);
       seeds += 1;
       steps += result.steps;
       simulatedMs += result.simulatedMs;
@@ -56,7 +71,7 @@ const shownLines = 60;
 
 /** A violation with the part of its history that concerns it. */
 export function showViolation({ seed, violation, lines, steps }: HistoryResult, isWhole: boolean): string {
-  if (violation === null) return `Seed ${seed} holds when it is traced: the simulation is not deterministic`;
+  if (violation === null) return `Seed ${seed} holds.`;
   const { invariant, message, key } = violation;
   const concerned = isWhole || key === undefined ? lines : lines.filter((line) => line.includes(key) || isTurn(line));
   const shown = isWhole ? concerned : concerned.slice(-shownLines);

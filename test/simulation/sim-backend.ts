@@ -4,8 +4,9 @@ import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome }
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { Faults } from './faults.ts';
 import type { Observer } from './observer.ts';
+import type { Actor, Fate } from './operation.ts';
 import type { Random } from './random.ts';
-import type { Actor, Fate, World } from './world.ts';
+import type { World } from './world.ts';
 
 export interface SimBackendDeps {
   readonly world: World;

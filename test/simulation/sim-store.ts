@@ -1,7 +1,8 @@
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { Change, Store, TransactAnswer } from '../../lib/store/port.ts';
 import type { Faults } from './faults.ts';
-import type { Actor, World } from './world.ts';
+import type { Actor } from './operation.ts';
+import type { World } from './world.ts';
 
 /** The store as one process sees it: every call waits for the scheduler, and may go wrong. */
 export function createSimStore(world: World, faults: Faults, memory: MemoryStore, actor: Actor): Store {

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { runHistory } from './history.ts';
+import { playSeeds } from './play.ts';
 import { createReport, showViolation } from './report.ts';
 
 const { values } = parseArgs({
@@ -7,36 +8,36 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string', default: '200' },
     from: { type: 'string', default: '1' },
+    threads: { type: 'string' },
     trace: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
 });
 
 const write = (text: string) => process.stdout.write(`${text}\n`);
-let failures = 0;
+const report = createReport();
 
-async function play(seed: number): Promise<void> {
-  const result = await runHistory(seed);
-  report.add(result);
-  if (result.violation === null) return;
-  failures += 1;
+/** One seed, as it went. */
+async function show(seed: number): Promise<void> {
   const traced = await runHistory(seed, true);
+  if (traced.violation === null && values.trace) write(traced.lines.join('\n'));
   write(showViolation(traced, values.trace));
+  if (values.seed !== undefined) report.add(traced);
 }
 
-const report = createReport();
 if (values.seed !== undefined) {
-  const result = await runHistory(Number(values.seed), true);
-  report.add(result);
-  if (result.violation !== null) failures += 1;
-  if (result.violation === null && values.trace) write(result.lines.join('\n'));
-  if (result.violation !== null) write(showViolation(result, values.trace));
+  await show(Number(values.seed));
 } else {
-  const from = Number(values.from);
-  for (let seed = from; seed < from + Number(values.seeds); seed += 1) {
-    await play(seed);
-    if (failures > 0 && !values['keep-going']) break;
-  }
+  await playSeeds({
+    from: Number(values.from),
+    seeds: Number(values.seeds),
+    threads: values.threads === undefined ? undefined : Number(values.threads),
+    onResult: (result) => {
+      report.add(result);
+      return result.violation === null || values['keep-going'];
+    },
+  });
+  for (const seed of report.failed()) await show(seed);
 }
 write(report.text());
-process.exitCode = failures > 0 ? 1 : 0;
+process.exitCode = report.failed().length > 0 ? 1 : 0;

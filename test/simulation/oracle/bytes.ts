@@ -1,6 +1,6 @@
 import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
-import type { Actor } from '../world.ts';
+import type { Actor } from '../operation.ts';
 import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';

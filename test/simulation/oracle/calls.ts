@@ -1,5 +1,5 @@
 import type { Entry } from '../../../lib/store/model.ts';
-import type { Actor, Operation } from '../world.ts';
+import type { Actor, Operation } from '../operation.ts';
 import { Violation } from './violation.ts';
 
 /** A call of the library by a simulated application. */

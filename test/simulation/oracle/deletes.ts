@@ -1,5 +1,5 @@
 import type { QueueItem } from '../../../lib/store/model.ts';
-import type { Actor } from '../world.ts';
+import type { Actor } from '../operation.ts';
 import { keyWithin } from './reading.ts';
 import { namedBy, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
