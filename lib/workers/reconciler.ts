@@ -11,7 +11,7 @@ import { isUsable } from './health.ts';
 import { settlePlainChange } from './plain-change.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { recordedBetween, settleMissing } from './reconcile/missing.ts';
-import { found, type Pass, type Unnamed } from './reconcile/pass.ts';
+import { found, type Pass, settleKey, type Unnamed } from './reconcile/pass.ts';
 import { endReportOnly } from './reconcile/report-only.ts';
 import { settleUnnamed } from './reconcile/unnamed.ts';
 import { relabel } from './scrubber.ts';
@@ -23,7 +23,7 @@ import type { Round, Tick, Worker } from './tick.ts';
  *
  * Bytes of ours that nothing names are condemned; copies that are recorded and not there go to `dismiss`; files it did not
  * write are imported where that is on, and never touched. It deletes nothing itself. A listing that fails, stalls or meets a
- * usage limit is taken up again at the same page, never taken for the end.
+ * usage limit is taken up again at the same page, never taken for the end; one key that fails is counted and passed over.
  */
 export const reconciler: Worker = {
   name: 'reconciler',
@@ -160,7 +160,9 @@ async function comparePage(pass: Pass, page: ListPage, after: string | undefined
     // Younger keys may be about to be recorded.
     else if (tick.now() - listed.lastModified >= tick.params.reconcilerMinAgeMs) unnamed.push({ listed, atKey });
   }
-  await forEachConcurrently(unnamed, tick.tuning.concurrency, (one) => settleUnnamed(pass, one));
+  await forEachConcurrently(unnamed, tick.tuning.concurrency, (one) =>
+    settleKey(pass, one.listed.storageKey, () => settleUnnamed(pass, one)),
+  );
   await settleMissing(pass, recorded, new Set(items.map((item) => item.storageKey)));
 }
 

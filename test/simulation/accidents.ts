@@ -46,17 +46,19 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       if (copy !== null) faults.openLie(copy.backend, copy.storageKey, fault, random.spread(1_000, 3_600_000));
     },
     harm() {
-      const fault: Fault = random.pick(['bytes vanished', 'bytes rotted']);
+      const fault: Fault = random.pick(['bytes vanished', 'bytes rotted', 'delete marker left']);
       // Seldom the last good copy.
       const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2) : null;
       const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);
       const there = copy === null ? undefined : bucket?.peek(copy.storageKey);
       if (copy === null || bucket === undefined || there === undefined) return;
+      if (fault === 'delete marker left' && !bucket.capabilities.keepsVersions) return;
       harms += 1;
       faults.count(fault);
       world.trace(() => `accident: ${fault}: ${copy.storageKey} on ${copy.backend}`);
       oracle.bytesHarmed(copy.backend, copy.storageKey);
-      if (fault === 'bytes vanished') bucket.deleteNow(copy.storageKey);
+      if (fault === 'bytes vanished') void bucket.delete([{ storageKey: copy.storageKey }]);
+      else if (fault === 'delete marker left') bucket.deleteNow(copy.storageKey);
       else bucket.putNow(copy.storageKey, flipped(there.bytes, random, 'rest'), there);
     },
     kill() {

@@ -9,7 +9,7 @@ import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import { apply } from '../../lib/workers/apply.ts';
 import { drain, undrain } from '../../lib/workers/drain.ts';
-import { runTick, type TickDeps, type TickEvent } from '../../lib/workers/tick.ts';
+import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
@@ -43,6 +43,8 @@ export interface RunningTick {
   readonly event: TickEvent;
   /** When its runtime ends it, in true time. */
   readonly endsAt: number;
+  /** What it said when it ended. */
+  report?: TickReport;
 }
 
 /** A process of an application, with a few calls on their way. */
@@ -117,6 +119,7 @@ export function createActors(deps: ActorsDeps): Actors {
     runTick({ ...shared, unreported: warm }, workers[worker]!, full).then(
       (report) => {
         ticks.delete(tick);
+        tick.report = report;
         const { planned, succeeded, failed, skipped, deferred } = report;
         world.trace(
           () => `${actor.name} ends: ${report.outcome} ${JSON.stringify(report.reasons)} ${report.message ?? ''}`,

@@ -1,6 +1,6 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import type { ObjectRecord } from '../../lib/store/model.ts';
-import { type Actors, presentWorkers } from './actors.ts';
+import type { Entry, ObjectRecord } from '../../lib/store/model.ts';
+import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
 import type { Faults } from './faults.ts';
 import { type Plan, workingPart } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
@@ -95,14 +95,14 @@ export function createCalm(deps: CalmDeps): Calm {
     if (random.chance(0.7)) await tick('replicator');
   }
 
-  async function tick(worker: WorkerName): Promise<Map<string, number>> {
-    const { actor } = actors.startTick(
+  async function tick(worker: WorkerName): Promise<RunningTick> {
+    const running = actors.startTick(
       worker,
       { ...(worker === 'reconciler' ? {} : workingPart), scheduledTime: new Date(world.now).toISOString() },
       900_000,
     );
     await settle();
-    return actor.calls;
+    return running;
   }
 
   async function end(): Promise<number> {
@@ -127,8 +127,13 @@ export function createCalm(deps: CalmDeps): Calm {
     let sweeps = 0;
     for (const { ms, workers } of rounds) {
       await idle(ms);
-      for (const worker of random.shuffled(workers)) await tick(worker);
-      if (workers.includes('reconciler')) sweeps += 1;
+      for (const worker of random.shuffled(workers)) {
+        const { report } = await tick(worker);
+        if (worker !== 'reconciler') continue;
+        sweeps += 1;
+        if (report!.figures.passComplete !== 1)
+          throw new Violation('6 convergence', 'Nothing goes wrong any more, and yet a sweep does not come to its end');
+      }
       left = leftToDo();
       if (left.length === 0 && !world.hasDetached() && (sweeps > 1 || oracle.strays().length === 0)) break;
     }
@@ -140,6 +145,9 @@ export function createCalm(deps: CalmDeps): Calm {
       );
     const violation = oracle.recount();
     if (violation !== null) throw violation;
+    const [place] = oracle.versionsLeft();
+    if (place !== undefined)
+      throw new Violation('6 convergence', `Versions of ${place} are left, and nothing names them`, keyIn(place));
     const [upload] = await oracle.openUploads();
     if (upload !== undefined)
       throw new Violation('6 convergence', `An upload of ${upload} is left open`, keyIn(upload));
@@ -157,16 +165,18 @@ export function createCalm(deps: CalmDeps): Calm {
   /** Invariant 6, in sentences. */
   function leftToDo(): string[] {
     const left: string[] = [];
-    for (const { id, state, attempts, lastError } of oracle.queue.values()) {
+    for (const { id, key, state, attempts, lastError } of oracle.queue.values()) {
       // Given up after ten refused attempts: an operator's business.
       if (state === 'dead' && attempts >= 10) continue;
+      // A source under a delete marker is neither there nor lost: a person's business too.
+      if (state === 'transfer' && isHidden(oracle.objects.get(key))) continue;
       left.push(`${id} is still queued (${state}, ${attempts} attempts, ${lastError ?? 'no error'})`);
     }
     for (const entry of oracle.objects.values()) {
       if (entry.kind !== 'object') continue;
       const good = oracle.goodCopies(entry);
       const recorded = Object.keys(entry.copies);
-      if (good.length === 0) continue;
+      if (good.length === 0 || isHidden(entry)) continue;
       if (entry.isDamaged) left.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);
       if (good.length < recorded.length) left.push(`"${entry.key}" is recorded where its bytes are not good`);
       const lacking = lackingCopies(entry);
@@ -175,6 +185,10 @@ export function createCalm(deps: CalmDeps): Calm {
     }
     for (const name of surroundings.unhealthyBackends()) left.push(`The breaker of ${name} is open`);
     return left;
+  }
+
+  function isHidden(entry: Entry | undefined): boolean {
+    return entry?.kind === 'object' && oracle.hiddenCopies(entry).length > 0;
   }
 
   /**
@@ -220,10 +234,11 @@ export function createCalm(deps: CalmDeps): Calm {
   async function checkIdleTicks(): Promise<void> {
     for (const worker of quick) await tick(worker);
     const isRested =
-      [...oracle.objects.values()].every((e) => e.kind !== 'object' || isAtFactor(e)) && oracle.queue.size === 0;
+      [...oracle.objects.values()].every((e) => e.kind !== 'object' || (isAtFactor(e) && !isHidden(e))) &&
+      oracle.queue.size === 0;
     if (!isRested) return;
     for (const worker of quick) {
-      const calls = await tick(worker);
+      const { calls } = (await tick(worker)).actor;
       const heads = worker === 'replicator' ? plan.file.backends.map(({ name }) => `${name} HEAD`) : [];
       for (const name of ['read', ...heads]) {
         if (calls.get(name) !== 1)

@@ -29,7 +29,7 @@ const workerWeights: Readonly<Record<WorkerName, number>> = {
   'cleanup-queue': 20,
   'pending-reaper': 20,
   scrubber: 6,
-  reconciler: 4,
+  reconciler: 6,
 };
 
 const eventWeights = {

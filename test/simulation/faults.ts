@@ -52,6 +52,12 @@ export const allFaults = [
   'worker paused',
   'backend drained',
   'tight quota',
+  'backend stalls',
+  'listing broken off',
+  'listing lag',
+  'empty listing',
+  'versions kept',
+  'delete marker left',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 
@@ -182,6 +188,8 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
       return { kind: 'slow', fault: window, ms: random.spread(100, 90_000) };
     if (window === 'backend throttling' && random.chance(0.8)) return refused(window, 'throttled');
     if (window === 'backend forbidden') return refused(window, 'denied');
+    if (isRolled('backend stalls', 0.5))
+      return { kind: 'slow', fault: 'backend stalls', ms: random.spread(20_000, 300_000) };
     if (isRolled('backend error', 1))
       return refused('backend error', random.pick(['unavailable', 'timeout', 'throttled']));
     if (kind === 'read') return never;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import { parameters } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
+import type { Capabilities } from '../../lib/fleet/backend.ts';
 import type { Faults } from './faults.ts';
 import type { Random } from './random.ts';
 
@@ -41,6 +42,8 @@ export interface Plan {
   readonly maxLagMs: number;
   readonly maxObjectBytes: number;
   readonly chaosSteps: number;
+  /** What each bucket can do, where that is not everything. */
+  readonly capabilities: Readonly<Record<string, Capabilities>>;
 }
 
 export function createPlan(random: Random, faults: Faults): Plan {
@@ -69,7 +72,7 @@ export function createPlan(random: Random, faults: Faults): Plan {
       SCRUBBER_LAP_DAYS: '1',
       SCRUBBER_BATCH_SIZE: String(random.pick([2, 100])),
       RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '60', '3600']),
-      RECONCILER_BATCH_SIZE: String(random.pick([5, 1000])),
+      RECONCILER_BATCH_SIZE: String(random.pick([5, 10, 1000])),
       BREAKER_FAILURES: String(random.pick([1, 2, 5])),
       ...bigObjects(random),
       MAX_BYTES_IN_FLIGHT: String(random.pick([100, 1000, 134217728])),
@@ -77,7 +80,15 @@ export function createPlan(random: Random, faults: Faults): Plan {
     maxLagMs: faults.isOn('index lag') ? random.spread(100, 60_000) : 0,
     maxObjectBytes,
     chaosSteps: random.between(300, 500),
+    capabilities: Object.fromEntries(file.backends.map(({ name }) => [name, capabilitiesOf(random, faults)])),
   };
+}
+
+/** Some buckets keep versions: a DELETE that names none leaves the bytes there, under a delete marker. */
+function capabilitiesOf(random: Random, faults: Faults): Capabilities {
+  if (!faults.isOn('versions kept') || !random.chance(0.4)) return {};
+  faults.count('versions kept');
+  return { keepsVersions: true };
 }
 
 /** In some histories most objects are written and copied in parts. */

@@ -49,7 +49,8 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
   );
   const backends = new Map<string, MemoryBackend>();
   for (const { name } of plan.file.backends) {
-    backends.set(name, createMemoryBackend({ name, minPartBytes: 1, clock: { now, sleep: noTimers } }));
+    const capabilities = plan.capabilities[name]!;
+    backends.set(name, createMemoryBackend({ name, capabilities, minPartBytes: 1, clock: { now, sleep: noTimers } }));
   }
   const store: MemoryStore = createMemoryStore({
     clock: { now },

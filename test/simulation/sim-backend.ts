@@ -3,6 +3,7 @@ import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { Faults } from './faults.ts';
+import { listedBadly } from './listing-faults.ts';
 import type { Observer } from './observer.ts';
 import type { Actor, Fate } from './operation.ts';
 import type { Random } from './random.ts';
@@ -43,9 +44,25 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       subject: storageKey,
       signal,
       cancelled: () => fail('cancelled'),
-      fate,
+      fate: stalling(fate),
       effect,
     });
+  }
+
+  /** An answer that does not come ends as a timeout; what was asked may have happened all the same. */
+  function stalling(fate: () => Fate): () => Fate {
+    let isStalled = false;
+    return () => {
+      if (isStalled)
+        return {
+          kind: random.chance(0.5) ? 'refused' : 'answer-lost',
+          fault: 'backend stalls',
+          error: fail('timeout'),
+        };
+      const next = fate();
+      isStalled = next.kind === 'slow' && next.fault === 'backend stalls';
+      return next;
+    };
   }
 
   const isMissingBucket = () => faults.windowOn(name) === 'bucket missing';
@@ -210,7 +227,12 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         'LIST',
         options.prefix ?? '',
         signal,
-        needBucket(() => memory.list(options)),
+        needBucket(async () => {
+          const page = listedBadly({ world, faults, random, memory }, options);
+          if (page === null) return memory.list(options);
+          actor.hadFault = true;
+          return page;
+        }),
       ),
 
     createUpload: (request, signal) =>

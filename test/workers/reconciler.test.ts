@@ -112,6 +112,32 @@ test('a bucket that is suddenly empty removes nothing and is an error', async ()
   for (let i = 0; i < 30; i += 1) expect(Object.keys(fleet.object(`k${i}`).copies)).toEqual(['a', 'b']);
 });
 
+test.each(['delete-marker', 'denied', 'rejected'] as const)(
+  'a key that always answers %s keeps the pass from none of the others',
+  async (kind) => {
+    const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
+    const storage = stray(fleet, 'b', 'k9');
+    const hidden = fleet.keysOn('b').find((key) => key.startsWith('k1!'))!;
+    fleet.clock.advance(2 * hourMs);
+    const { list, head } = fleet.backends.b!;
+    fleet.backends.b!.list = async (options) => {
+      const page = await list(options);
+      return { ...page, items: page.items.filter(({ storageKey }) => storageKey !== hidden) };
+    };
+    fleet.backends.b!.head = async (key) => {
+      if (key === hidden) throw new BackendError(kind, 'b', `Backend "b" answers ${kind}`);
+      return head(key);
+    };
+    expect(await fleet.tick('reconciler')).toMatchObject({
+      outcome: 'partial',
+      reasons: { orphan: 1, [`key-${kind}`]: 1 },
+      figures: { passComplete: 1 },
+    });
+    expect(fleet.queue()).toMatchObject([{ backend: 'b', storageKey: storage, reason: 'orphan' }]);
+    expect(Object.keys(fleet.object('k1').copies)).toEqual(['a', 'b']);
+  },
+);
+
 test('a listing that shows nothing although the bytes are there removes nothing', async () => {
   const fleet = await filled();
   const real = fleet.backends.a!.list;

@@ -4,7 +4,7 @@ import { allEnded } from '../../base/pool.ts';
 import { slices, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { examine } from '../suspects.ts';
-import { found, type Pass } from './pass.ts';
+import { found, type Pass, settleKey } from './pass.ts';
 
 /**
  * The recorded copies of a backend whose storage key lies in (`after`, `upTo`], in no order: what a listing of that stretch
@@ -71,14 +71,16 @@ export async function settleMissing(
       found(pass, 'skipped', 'not-listed', storage);
       continue;
     }
-    if ((await backend.head(storage, tick.signal)) !== null) {
-      found(pass, 'skipped', 'listing-lags', storage);
-      continue;
-    }
-    const verdict = await examine(tick, object.key, backend.name);
-    const isSettled = verdict === 'dismissed' || verdict === 'damaged';
-    found(pass, isSettled ? 'succeeded' : 'skipped', `missing-${verdict}`, storage);
+    await settleKey(pass, storage, () => settleUnlisted(pass, object, storage));
   }
+}
+
+async function settleUnlisted(pass: Pass, object: ObjectRecord, storage: string): Promise<void> {
+  const { tick, backend } = pass;
+  if ((await backend.head(storage, tick.signal)) !== null) return found(pass, 'skipped', 'listing-lags', storage);
+  const verdict = await examine(tick, object.key, backend.name);
+  const isSettled = verdict === 'dismissed' || verdict === 'damaged';
+  return found(pass, isSettled ? 'succeeded' : 'skipped', `missing-${verdict}`, storage);
 }
 
 /** A listing may have begun before a young copy was written. */

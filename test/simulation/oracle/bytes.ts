@@ -2,7 +2,7 @@ import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
 import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
-import { namedBy, placeOf, type Sight } from './sight.ts';
+import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
 /** Bytes of ours on a backend that neither a record nor a queue item names. */
@@ -25,6 +25,10 @@ export interface BytesCheck {
   check(key: string): void;
   /** Copies of a record whose bytes are there as recorded. */
   goodCopies(entry: ObjectRecord): string[];
+  /** Copies that a bucket hides under a delete marker: they cannot be read, and that they are lost nobody can say. */
+  hiddenCopies(entry: ObjectRecord): string[];
+  /** Bytes of ours of which a bucket keeps older versions although nothing names them. */
+  versionsLeft(): string[];
   addStranger(backend: string, storageKey: string): void;
   isStranger(backend: string, storageKey: string): boolean;
   checkStrangers(): void;
@@ -135,19 +139,26 @@ export function createBytesCheck(sight: Sight): BytesCheck {
       }
     },
     goodCopies: (entry) => Object.keys(entry.copies).filter((name) => isAsRecorded(entry, name)),
+    hiddenCopies: (entry) =>
+      Object.keys(entry.copies).filter((name) => {
+        const storage = storageKeyOf(entry.key, entry.copies[name]!);
+        const bucket = backends.get(name)!;
+        return bucket.peek(storage) === undefined && bucket.olderVersions(storage).length > 0;
+      }),
+    versionsLeft: () =>
+      [...writers.keys()].filter((place) => {
+        const [backend, storageKey] = partsOf(place);
+        if (backends.get(backend)!.olderVersions(storageKey).length === 0) return false;
+        return !sight.queue.has(place) && namedBy(sight, backend, storageKey) === undefined;
+      }),
     addStranger(backend, storageKey) {
       strangers.set(placeOf(backend, storageKey), backends.get(backend)!.contents().get(storageKey)!);
     },
     isStranger: (backend, storageKey) => strangers.has(placeOf(backend, storageKey)),
     checkStrangers() {
       for (const [place, object] of strangers) {
-        const at = place.indexOf('/');
-        if (
-          backends
-            .get(place.slice(0, at))!
-            .contents()
-            .get(place.slice(at + 1)) !== object
-        )
+        const [backend, storageKey] = partsOf(place);
+        if (backends.get(backend)!.contents().get(storageKey) !== object)
           report(new Violation('3 deletes', `The bytes "${place}", which we did not write, were touched`));
       }
     },

@@ -45,7 +45,11 @@ export interface Oracle extends Observer {
   recount(): Violation | null;
   /** Copies of a record whose bytes are there as recorded. */
   goodCopies(entry: ObjectRecord): string[];
+  /** Copies that a bucket hides under a delete marker. */
+  hiddenCopies(entry: ObjectRecord): string[];
   strays(): Stray[];
+  /** Places of ours where a bucket keeps older versions although nothing names them. */
+  versionsLeft(): string[];
   /** Storage keys under which a multipart upload is open; one that began late is nobody's fault. */
   openUploads(): Promise<string[]>;
 }
@@ -155,7 +159,9 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     check,
     recount,
     goodCopies: bytes.goodCopies,
+    hiddenCopies: bytes.hiddenCopies,
     strays: bytes.strays,
+    versionsLeft: bytes.versionsLeft,
     async openUploads() {
       const open = new Set<string>();
       for (const { backend, storageKey, isLate } of uploads) {

@@ -26,6 +26,12 @@ export function placeOf(backend: string, storageKey: string): string {
   return `${backend}/${storageKey}`;
 }
 
+/** The backend and the storage key of a place. */
+export function partsOf(place: string): [backend: string, storageKey: string] {
+  const at = place.indexOf('/');
+  return [place.slice(0, at), place.slice(at + 1)];
+}
+
 /** The object whose record names the bytes at a storage key. */
 export function namedBy(sight: Sight, backend: string, storageKey: string): Entry | undefined {
   const key = keyWithin(storageKey);
