@@ -1,40 +1,58 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { mutations } from './mutations.ts';
 
 // Plays each mutant until a seed catches it, and says how many seeds that took.
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '400' },
+    seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
   },
 });
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-let survivors = 0;
-let caughtCount = 0;
+const say = (text: string) => process.stdout.write(`${text}\n`);
 
-for (const { name, isRare = false } of mutations.filter((m) => m.name.includes(values.only))) {
-  const run = spawnSync(
+/** The simulator over one mutant, and what it said. */
+async function play(name: string): Promise<{ readonly said: string; readonly code: number | null }> {
+  const child = spawn(
     process.execPath,
-    ['--import', here('mutate.ts'), here('simulate.ts'), '--seeds', values.seeds, '--from', values.from],
-    { env: { ...process.env, HOLDFAST_MUTANT: name }, encoding: 'utf8', maxBuffer: 2 ** 28 },
+    [
+      '--import',
+      here('mutate.ts'),
+      here('simulate.ts'),
+      '--seeds',
+      values.seeds,
+      '--from',
+      values.from,
+      '--threads',
+      '1',
+    ],
+    { env: { ...process.env, HOLDFAST_MUTANT: name }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
-  const caught = /^Seed (\d+) violates (.*)$/m.exec(run.stdout);
-  const seeds = /^(\d+) seeds in/m.exec(run.stdout)?.[1];
-  if (caught !== null) {
-    caughtCount += 1;
-    process.stdout.write(
-      `caught    after ${String(seeds).padStart(4)} seeds: ${name}\n            ${caught[2]!.slice(0, 150)}\n`,
-    );
-  } else {
-    if (!isRare || run.status !== 0) survivors += 1;
-    const why = run.status === 0 ? `survived ${values.seeds} seeds` : `failed: ${run.stderr.slice(-400)}`;
-    process.stdout.write(`SURVIVED  ${name}: ${why}${isRare ? ' (rare)' : ''}\n`);
-  }
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { said, code };
 }
-process.stdout.write(`${caughtCount} of ${mutations.length} mutants caught\n`);
+
+let survivors = 0;
+const chosen = mutations.filter(({ name }) => name.includes(values.only));
+await forEachConcurrently(chosen, availableParallelism(), async ({ name }) => {
+  const { said, code } = await play(name);
+  const caught = /^Seed \d+ violates (.*)$/m.exec(said);
+  const seeds = /^(\d+) seeds in/m.exec(said)?.[1];
+  if (caught !== null) {
+    say(`caught after ${String(seeds).padStart(4)} seeds: ${name}\n    ${caught[1]!.slice(0, 150)}`);
+    return;
+  }
+  survivors += 1;
+  say(`SURVIVED ${name}: ${code === 0 ? `${values.seeds} seeds` : said.slice(-600)}`);
+});
+say(`${chosen.length - survivors} of ${chosen.length} mutants caught`);
 process.exitCode = survivors > 0 ? 1 : 0;

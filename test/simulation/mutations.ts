@@ -1,194 +1,274 @@
-/** A defect made by hand: one piece of the code under test, replaced as it is loaded. */
-export interface Mutation {
-  readonly name: string;
+import { furtherMutations } from './mutations-further.ts';
+import { readersMutations } from './mutations-of-a-reader.ts';
+
+/** One piece of the code under test, replaced as it is loaded. */
+export interface Edit {
   /** Below `lib/`. */
   readonly file: string;
+  /** Occurs once. */
   readonly find: string;
   readonly replace: string;
-  /** Shown only by a coincidence that hundreds of seeds may not hold. */
-  readonly isRare?: true;
-  /** A second rule left out, where the first has another behind it. */
-  readonly also?: Omit<Mutation, 'name' | 'also' | 'isRare'>;
 }
 
-/** Defects that the simulation must find, each a rule of the design left out. */
-export const mutations: readonly Mutation[] = [
+/** A defect made by hand: a rule of the design left out. Two edits where the first rule has another behind it. */
+export interface Mutation {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+}
+
+const rulesLeftOut: readonly Mutation[] = [
   {
-    name: 'a put is recorded before its bytes are there',
-    file: 'client/put.ts',
-    find: 'const failure = await upload(work, fleet, item);',
-    replace: 'upload(work, fleet, item).catch(() => {}); const failure = null as string | null;',
+    name: 'record before bytes',
+    edits: [
+      {
+        file: 'client/put.ts',
+        find: 'const failure = await upload(work, fleet, item);',
+        replace: 'upload(work, fleet, item).catch(() => {}); const failure = null as string | null;',
+      },
+    ],
   },
   {
-    name: 'records are swapped without comparing rev',
-    file: 'store/memory/memory-tables.ts',
-    find: "meets(seen, change.expect, ['generation', 'rev'])",
-    replace: "meets(seen, change.expect, ['generation'])",
+    name: 'no rev condition',
+    edits: [
+      {
+        file: 'store/memory/memory-tables.ts',
+        find: "meets(seen, change.expect, ['generation', 'rev'])",
+        replace: "meets(seen, change.expect, ['generation'])",
+      },
+    ],
   },
   {
-    name: 'the ledger is written in a transaction of its own',
-    file: 'store/commit.ts',
-    find: 'const answer = await deps.store.transact(changes, token);',
-    replace: `const answer = await deps.store.transact(changes.filter((c) => c.kind !== 'add'), token);
+    name: 'sweep without moving rev',
+    edits: [{ file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' }],
+  },
+  {
+    name: 'orphan queued in a second transaction',
+    edits: [
+      {
+        file: 'store/commit.ts',
+        find: '  const outcomes: Outcome[] = new Array(swaps.length);\n',
+        replace: `  if (swaps.some((s) => s.orphans !== undefined && !s.isLater)) {
+    const lost = swaps.map(orphansOf);
+    const first = await commit(deps, swaps.map((s) => ({ ...s, isLater: true })), deadline);
+    const later = swaps.map((s, i) => ({ key: s.key, condemns: first[i].outcome === 'committed' ? lost[i] : [] }));
+    await commit(deps, later.filter((s) => s.condemns.length > 0), deadline);
+    return first;
+  }
+  const outcomes: Outcome[] = new Array(swaps.length);\n`,
+      },
+      {
+        file: 'store/swap.ts',
+        find: 'if (swap.change === undefined ||',
+        replace: 'if (swap.isLater || swap.change === undefined ||',
+      },
+    ],
+  },
+  {
+    name: 'delete by object key',
+    edits: [
+      {
+        file: 'workers/cleanup-queue.ts',
+        find: 'const requests = rest.map(({ storageKey, plainEtag }) => ({',
+        replace: 'const requests = rest.map(({ key: storageKey, plainEtag }) => ({',
+      },
+    ],
+  },
+  {
+    name: 'listing error taken for the end',
+    edits: [
+      {
+        file: 'workers/reconciler.ts',
+        find: "    return 'stopped';\n  }\n  return page.next;",
+        replace:
+          '    await settleMissing(pass, await recordedBetween(pass, after, undefined), new Set());\n    return undefined;\n  }\n  return page.next;',
+      },
+    ],
+  },
+  {
+    name: 'copies on an unhealthy backend counted',
+    edits: [{ file: 'store/fleet-view.ts', find: '!isDraining && !isLongUnhealthy', replace: '!isDraining' }],
+  },
+  {
+    name: 'no resend of an unknown answer',
+    edits: [
+      {
+        file: 'store/commit.ts',
+        find: "if (error.kind === 'unanswered') isUnanswered = true;",
+        replace: "if (error.kind === 'unanswered') return { outcome: 'not-now' };",
+      },
+    ],
+  },
+  {
+    name: 'grace zero',
+    edits: [
+      { file: 'config/parameters.ts', find: "graceMs: ms('CLEANUP_QUEUE_GRACE_SECONDS')", replace: 'graceMs: 0' },
+    ],
+  },
+  {
+    name: 'lease without epoch',
+    edits: [
+      {
+        file: 'store/memory/memory-store.ts',
+        find: 'if (before?.epoch !== lease.epoch || before.holder !== lease.holder) return false;',
+        replace: 'if (before === undefined) return false;',
+      },
+    ],
+  },
+  {
+    name: 'import while a delete is queued',
+    edits: [
+      {
+        file: 'workers/reconcile/import-file.ts',
+        find: "if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', key);",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'ledger outside the transaction',
+    edits: [
+      {
+        file: 'store/commit.ts',
+        find: 'const answer = await deps.store.transact(changes, token);',
+        replace: `const answer = await deps.store.transact(changes.filter((c) => c.kind !== 'add'), token);
       const adds = changes.filter((c) => c.kind === 'add');
       if (answer.outcome === 'done' && adds.length > 0) await deps.store.transact(adds, token + 'L');`,
+      },
+    ],
   },
   {
-    name: 'no grace for readers',
-    file: 'config/parameters.ts',
-    find: "graceMs: ms('CLEANUP_QUEUE_GRACE_SECONDS')",
-    replace: 'graceMs: 0',
+    name: 'last copy dismissed',
+    edits: [
+      {
+        file: 'transfer/dismiss.ts',
+        find: "if (others.length === 0) return 'none';",
+        replace: "if (others.length === 0) return 'found';",
+      },
+    ],
   },
   {
-    name: 'any refusal is a no while a send is unanswered, and condemning does not move rev',
-    file: 'store/commit.ts',
-    find: 'if (!isUnanswered) return isConflictOnly',
-    replace: 'if (!isConflictOnly || !isUnanswered) return isConflictOnly',
-    also: { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
-    isRare: true,
+    name: 'dismissal on one bad read',
+    edits: [{ file: 'transfer/dismiss.ts', find: 'read < 2', replace: 'read < 1' }],
   },
   {
-    name: 'an unknown answer is taken for a lost swap, and condemning does not move rev',
-    file: 'store/commit.ts',
-    find: "if (error.kind === 'unanswered') isUnanswered = true;",
-    replace: `if (error.kind === 'unanswered')
-        return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
-    also: { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
+    name: 'half-open admits two probes',
+    edits: [
+      { file: 'workers/health.ts', find: "return answer.outcome === 'done';", replace: 'return answer !== undefined;' },
+    ],
   },
   {
-    name: 'a put commits without its intent, and cleanup deletes without looking at the record',
-    file: 'client/put.ts',
-    find: "ends: [{ item, expect: { state: 'intent' } }],",
-    replace: '',
-    also: {
-      file: 'workers/cleanup-queue.ts',
-      find: 'if (namesBytes(entry, item.backend, item.storageKey))',
-      replace: 'if (namesBytes(entry, item.backend, item.storageKey) && false)',
-    },
+    name: 'usage on the wrong leg',
+    edits: [
+      {
+        file: 'fleet/meter.ts',
+        find: '(egressBytes) => add(name, { egressBytes })',
+        replace: '(egressBytes) => add(name, { ingressBytes: egressBytes })',
+      },
+    ],
   },
   {
-    name: 'dismissed bytes are taken back on any claim',
-    file: 'workers/cleanup-queue.ts',
-    find: 'if (!isFirst ||',
-    replace: 'if (',
-    isRare: true,
+    name: 'cursor not rotated',
+    edits: [
+      {
+        file: 'workers/due-items.ts',
+        find: 'return { items, cursor: asked[n + 1] ?? circle[i + width] };',
+        replace: 'return { items, cursor: lanes[0] };',
+      },
+    ],
   },
   {
-    name: 'the reaper promotes over newer writes',
-    file: 'workers/pending-reaper.ts',
-    find: 'if (entry?.generation !== item.intent?.replaces)',
-    replace: 'if (false as boolean)',
+    name: 'reaper promotes over a delete',
+    edits: [
+      {
+        file: 'workers/pending-reaper.ts',
+        find: 'if (entry?.generation !== item.intent?.replaces)',
+        replace: "if (entry?.kind === 'object' && entry.generation !== item.intent?.replaces)",
+      },
+    ],
   },
   {
-    name: 'a copy is dismissed without another that verifies',
-    file: 'transfer/dismiss.ts',
-    find: "if (proof === 'none') return markDamaged(deps, object, name, evidence);",
-    replace: '',
+    name: 'reaper ignores size',
+    edits: [
+      {
+        file: 'workers/pending-reaper.ts',
+        find: 'if (found.sizeBytes !== item.sizeBytes)',
+        replace: 'if (found.sizeBytes < 0)',
+      },
+      // Behind it stands the reading of every byte, which would show it too.
+      {
+        file: 'workers/pending-reaper.ts',
+        find: 'if (after.sha256 === undefined) return decision;',
+        replace: 'return decision;',
+      },
+    ],
   },
   {
-    name: 'a suspicion is enough to dismiss a copy',
-    file: 'transfer/dismiss.ts',
-    find: "if (evidence !== 'missing' && evidence !== 'wrong') return evidence;",
-    replace: '',
+    name: 'cleanup without the record check',
+    edits: [
+      {
+        file: 'workers/cleanup-queue.ts',
+        find: 'if (namesBytes(entry, item.backend, item.storageKey)) await',
+        replace: 'if (namesBytes(entry, item.backend, item.storageKey) && false) await',
+      },
+    ],
   },
   {
-    name: 'replaced bytes are not queued',
-    file: 'store/swap.ts',
-    find: 'if (kept[backend] === copyId) continue;',
-    replace: "if (kept[backend] === copyId || swap.orphans?.reason === 'replaced') continue;",
+    name: 'plain key deleted',
+    edits: [
+      {
+        file: 'store/swap.ts',
+        find: `if (copyId === '' && !(swap.deletesPlain?.includes(backend) && before.plainEtags?.[backend] !== undefined))
+      continue;`,
+        replace: '',
+      },
+    ],
   },
   {
-    name: 'a put commits without its intent',
-    file: 'client/put.ts',
-    find: "ends: [{ item, expect: { state: 'intent' } }],",
-    replace: '',
+    name: 'drain completes on one read',
+    edits: [
+      {
+        file: 'workers/drain.ts',
+        find: 'const again = await readFleet(deps.store, deps.clock.now());',
+        replace: 'const again = view;',
+      },
+      {
+        file: 'workers/drain.ts',
+        find: 'if (view.readAt < settledAt) return',
+        replace: 'if (view.readAt < since) return',
+      },
+    ],
   },
   {
-    name: 'a put that lost is taken for done',
-    file: 'client/put.ts',
-    find: 'if (outcome.seen?.generation === work.generation) return',
-    replace: 'if (outcome.seen !== null) return',
+    name: 'cleaner counts unreachable survivors',
+    edits: [
+      {
+        file: 'workers/over-replication-cleaner.ts',
+        find: 'isSafe: isCounted && isReachable',
+        replace: 'isSafe: true',
+      },
+    ],
   },
   {
-    name: 'reads are not verified',
-    file: 'client/get.ts',
-    find: 'whole: await collect(verifying(found.body, object, what, () => {}))',
-    replace: 'whole: await collect(found.body)',
+    name: 'sweep without min age',
+    edits: [
+      {
+        file: 'workers/reconciler.ts',
+        find: 'else if (tick.now() - listed.lastModified >= tick.params.reconcilerMinAgeMs)',
+        replace: 'else',
+      },
+    ],
   },
   {
-    name: 'the cleaner counts copies on dark backends',
-    file: 'workers/over-replication-cleaner.ts',
-    find: 'isSafe: isCounted && isReachable',
-    replace: 'isSafe: true',
-    isRare: true,
-  },
-  {
-    name: 'the cleaner does not look at what remains',
-    file: 'workers/over-replication-cleaner.ts',
-    find: 'if (refusal !== null) return end(attempt, refusal.verdict, refusal.reason);',
-    replace: '',
-  },
-  {
-    name: 'claims are not conditional',
-    file: 'workers/cleanup-queue.ts',
-    find: "const expect = { state: 'cleanup', dueAt: before.dueAt } as const;",
-    replace: "const expect = { state: 'cleanup' } as const;",
-    isRare: true,
-  },
-  {
-    name: 'transfers are not verified',
-    file: 'transfer/put-verified.ts',
-    find: 'if (stored.sha256 === sent.sha256)',
-    replace: 'if (stored.sizeBytes >= 0)',
-  },
-  {
-    name: 'bytes that could not be recorded are not condemned',
-    file: 'workers/strays.ts',
-    find: 'const outcomes = await condemn(tick.commitDeps(), all, tick.deadline.commitUntil);',
-    replace: 'const outcomes = all.map(() => "undecided");',
-  },
-  {
-    name: 'what was stored in parts is not read back',
-    file: 'transfer/big/finish.ts',
-    find: 'if (job.progress.isUnproven) {',
-    replace: 'if (job.progress.isUnproven && false) {',
-    isRare: true,
-  },
-  {
-    name: 'unfinished uploads are left',
-    file: 'workers/cleanup-queue.ts',
-    find: 'if (mayHaveParts) await',
-    replace: 'if (mayHaveParts && false) await',
-  },
-  {
-    name: 'a draining backend counts',
-    file: 'store/fleet-view.ts',
-    find: 'isCounted: config !== undefined && !isDraining &&',
-    replace: 'isCounted: config !== undefined &&',
-  },
-  {
-    name: 'the reaper promotes what it has not read',
-    file: 'workers/pending-reaper.ts',
-    find: 'if (after.sha256 === undefined) return decision;',
-    replace: 'return decision;',
-  },
-  {
-    name: 'a tick returns while reads are in flight',
-    file: 'workers/due-items.ts',
-    find: 'await allEnded(',
-    replace: 'await Promise.all(',
-  },
-  {
-    name: 'the scrubber asks for copies that have left the record',
-    file: 'workers/scrub-object.ts',
-    find: 'if (current.copies[backend] !== copyId) {',
-    replace: 'if (current.copies[backend] !== copyId && false) {',
-    isRare: true,
-  },
-  {
-    name: 'an idle tick takes the lease',
-    file: 'workers/tick.ts',
-    find: "if (!(await worker.hasWork(tick))) return 'empty';",
-    replace: 'await worker.hasWork(tick);',
+    name: 'delete without a tombstone over nothing',
+    edits: [
+      {
+        file: 'client/remove.ts',
+        find: '  for (;;) {\n    const now = clock.now();',
+        replace: '  if (before === null) return false;\n  for (;;) {\n    const now = clock.now();',
+      },
+    ],
   },
 ];
+
+/** Defects that the simulation must find. */
+export const mutations: readonly Mutation[] = [...rulesLeftOut, ...readersMutations, ...furtherMutations];
