@@ -26,13 +26,14 @@ export function createCommitter(deps: () => CommitDeps, options: CommitterOption
   let out = 0;
   const pump = async (): Promise<void> => {
     if (out >= width || waiting.length === 0) return;
-    const group = waiting.slice(0, groupSize);
-    waiting = waiting.slice(groupSize);
+    const needs = deps();
+    const { group, rest } = together(waiting, groupSize, needs.clock.now());
+    waiting = rest;
     out += 1;
     try {
       const deadline = Math.min(...group.map((w) => w.deadline));
       const outcomes = await commit(
-        deps(),
+        needs,
         group.map((w) => w.swap),
         deadline,
       );
@@ -52,4 +53,20 @@ export function createCommitter(deps: () => CommitDeps, options: CommitterOption
         queueMicrotask(() => void pump());
       }),
   };
+}
+
+/**
+ * The first that wait and have about as much time: a group is given up at its earliest deadline, and a caller in a hurry
+ * must not give up for the others.
+ */
+function together(waiting: readonly Waiting[], most: number, now: number): { group: Waiting[]; rest: Waiting[] } {
+  const first = waiting[0]!.deadline;
+  const slackMs = Math.max(0, first - now) / 10;
+  const group: Waiting[] = [];
+  const rest: Waiting[] = [];
+  for (const one of waiting) {
+    const joins = group.length < most && Math.abs(one.deadline - first) <= slackMs;
+    (joins ? group : rest).push(one);
+  }
+  return { group, rest };
 }

@@ -1,6 +1,6 @@
 import type { ChaosDeps } from './chaos.ts';
 import { type Fault, windowFaults } from './faults.ts';
-import { storageKeyOf } from './oracle/reading.ts';
+import { keyWithin, storageKeyOf } from './oracle/reading.ts';
 import { flipped } from './sim-backend.ts';
 
 /** What befalls backends and processes. Each does nothing in a history that does not have its fault. */
@@ -11,6 +11,8 @@ export interface Accidents {
   harm(): void;
   kill(): void;
   freeze(): void;
+  /** An operator restores the Queue table alone, and with it an item whose bytes are recorded. */
+  restore(): void;
   /** A runtime ends its invocation at the deadline; one that was frozen past it may go on as a ghost. */
   endOverdueTicks(): void;
 }
@@ -76,6 +78,49 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       if (!faults.isOn(fault) || victims.length === 0) return;
       faults.count(fault);
       world.freeze(random.pick(victims), random.spread(1_000, 7_200_000));
+    },
+    restore() {
+      const fault = 'old queue item restored';
+      const copy = faults.isOn(fault) ? someCopy(1) : null;
+      if (copy === null) return;
+      const { backend, storageKey } = copy;
+      const id = `${backend}/${storageKey}`;
+      const key = keyWithin(storageKey);
+      const entry = key === null ? undefined : oracle.objects.get(key);
+      if (entry?.kind !== 'object' || oracle.queue.has(id)) return;
+      faults.count(fault);
+      oracle.restored(id);
+      const { generation, sizeBytes } = entry;
+      const state = 'cleanup';
+      const [createdAt, dueAt] = [world.now, world.now + 300_000];
+      const add = { objects: 1, bytes: sizeBytes };
+      const isGated = surroundings.fileInForce().backends.some((b) => b.name === backend && b.quotaBytes > 0);
+      const rows = [`queue/${state}/${backend}#0`, `used/${backend}#0`, ...(isGated ? [`quota/${backend}`] : [])];
+      surroundings.store.apply([
+        {
+          kind: 'queue',
+          put: {
+            id,
+            state,
+            backend,
+            storageKey,
+            key: entry.key,
+            generation,
+            sizeBytes,
+            createdAt,
+            dueAt,
+            reason: 'old',
+            attempts: 0,
+          },
+          expect: 'absent',
+        },
+        ...rows.map((sk, i) => ({
+          kind: 'add' as const,
+          pk: 'fleet',
+          sk,
+          add: i === 0 ? add : { ...add, objects: 0 },
+        })),
+      ]);
     },
     endOverdueTicks() {
       for (const running of actors.ticks) {

@@ -8,7 +8,7 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import { apply } from '../../lib/workers/apply.ts';
-import { drain, undrain } from '../../lib/workers/drain.ts';
+import { drain, drainStatus, undrain } from '../../lib/workers/drain.ts';
 import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
@@ -68,10 +68,15 @@ export interface Actors {
   apply(file: FleetFile): void;
   drain(backend: string): void;
   undrain(backend: string): void;
+  /** Asks how far a drain has come. */
+  askDrain(backend: string): void;
   /** What calls of applications threw so far. */
   readonly failures: readonly string[];
   kill(actor: Actor): void;
 }
+
+/** So long at least a call goes on asking before it says that it does not know. */
+const leastPatienceMs = 60_000;
 
 export function createActors(deps: ActorsDeps): Actors {
   const { world, faults, plan, oracle, store, backends, random } = deps;
@@ -152,9 +157,11 @@ export function createActors(deps: ActorsDeps): Actors {
     begun: Pick<ClientCall, 'kind' | 'key'> & Partial<ClientCall>,
     run: () => Promise<T>,
     acked: (call: ClientCall, result: T) => void,
+    patienceMs = leastPatienceMs,
   ): void {
     const { actor, busy } = process;
     const mine = oracle.calls.begin({ actor, ...begun });
+    const begunAt = world.now;
     busy.add(mine.key);
     world.trace(() => `${actor.name} calls ${mine.kind} ${mine.id} of ${mine.key}`);
     run().then(
@@ -168,6 +175,17 @@ export function createActors(deps: ActorsDeps): Actors {
         world.trace(() => `${actor.name} ${mine.kind} ${mine.id} of ${mine.key} threw ${error.message}`);
         oracle.calls.failed(mine);
         failures.push(error.message);
+        const { kind } = error as { kind?: string };
+        const elapsedMs = world.now - begunAt;
+        // A group of commits is given up at the earliest of its deadlines, which are much the same.
+        if (kind === 'undecided' && elapsedMs < 0.8 * patienceMs)
+          oracle.report(
+            new Violation(
+              '5 what callers were told',
+              `${actor.name} gave ${mine.kind} ${mine.id} up after ${elapsedMs} ms`,
+              mine.key,
+            ),
+          );
         if (!['HoldfastError', 'StoreError', 'ContentError'].includes(error.name)) unexpected(actor, mine.kind, error);
       },
     );
@@ -217,6 +235,7 @@ export function createActors(deps: ActorsDeps): Actors {
         { kind: 'put', key, sha256, sizeBytes: bytes.length },
         () => process.holdfast.put(key, body, timeoutMs === undefined ? {} : { timeoutMs }),
         (mine, result) => oracle.calls.putAcked(mine, result.generation),
+        Math.min(leastPatienceMs, timeoutMs ?? leastPatienceMs),
       );
     },
     remove: (process, key) =>
@@ -267,6 +286,11 @@ export function createActors(deps: ActorsDeps): Actors {
     },
     drain: (backend) => operate(`drain ${backend}`, (shared) => drain(shared, backend)),
     undrain: (backend) => operate(`undrain ${backend}`, (shared) => undrain(shared, backend)),
+    askDrain: (backend) =>
+      operate(`ask for the drain of ${backend}`, async (shared) => {
+        const status = await drainStatus(shared, backend);
+        if (status.outcome === 'drained') oracle.drained(backend, status.since);
+      }),
     kill(actor) {
       world.kill(actor);
       oracle.calls.processEnded(actor);

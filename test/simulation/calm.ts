@@ -87,7 +87,8 @@ export function createCalm(deps: CalmDeps): Calm {
     actors.apply(plan.file);
     await settle();
     const client = actors.startClient();
-    for (const key of plan.keys) {
+    // Some keys begin without content.
+    for (const key of plan.keys.filter(() => random.chance(0.85))) {
       actors.put(client, key);
       if (random.chance(0.3)) await settle();
     }
@@ -153,6 +154,7 @@ export function createCalm(deps: CalmDeps): Calm {
       throw new Violation('6 convergence', `An upload of ${upload} is left open`, keyIn(upload));
     await readAll();
     await checkIdleTicks();
+    if (faults.isOn('backend lost') && random.chance(0.3)) await checkLoss(random.pick(plan.file.backends).name);
     return checkStrays();
   }
 
@@ -195,9 +197,9 @@ export function createCalm(deps: CalmDeps): Calm {
    * Copies that are missing and could be made (a full backend takes none), less those that are too many. Copies on a
    * draining backend do not count, and leave once they are replaced.
    */
-  function lackingCopies(entry: ObjectRecord): number {
+  function lackingCopies(entry: ObjectRecord, lost?: string): number {
     const file = surroundings.fileInForce();
-    const draining = surroundings.drains();
+    const draining = new Set([...surroundings.drains().keys(), lost]);
     const copies = Object.keys(entry.copies);
     const counted = copies.filter((name) => !draining.has(name));
     const able = file.backends.filter(
@@ -247,6 +249,30 @@ export function createCalm(deps: CalmDeps): Calm {
       }
       if (calls.size > 0) throw new Violation('7 idle ticks', `An idle ${worker} made ${[...calls].join(' and ')}`);
     }
+  }
+
+  /**
+   * R1: a backend that stays dark counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
+   * ten minutes later its copies do not count; probes, one in each of the ticks that follow, change nothing about that.
+   */
+  async function checkLoss(name: string): Promise<void> {
+    faults.lose(name);
+    for (const ms of [1, 1, 1, 1, 1, 6.5, 6.5, 6.5].map((n) => n * minute)) {
+      await idle(ms);
+      await tick('replicator');
+    }
+    for (const entry of oracle.objects.values()) {
+      if (entry.kind !== 'object' || entry.isDamaged || isHidden(entry)) continue;
+      if (oracle.goodCopies(entry).every((good) => good === name)) continue;
+      const lacking = lackingCopies(entry, name);
+      if (lacking > 0)
+        throw new Violation(
+          '6 convergence',
+          `"${entry.key}" lacks ${lacking} copies although ${name} is lost`,
+          entry.key,
+        );
+    }
+    faults.lose(null);
   }
 
   function isAtFactor(entry: ObjectRecord): boolean {

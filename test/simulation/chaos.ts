@@ -39,19 +39,20 @@ const eventWeights = {
   week: 1,
   apply: 1,
   pause: 1,
-  drain: 2,
+  drain: 3,
   darken: 4,
   storm: 2,
   deceive: 4,
   harm: 2,
   kill: 5,
   freeze: 4,
+  restore: 1,
 };
 
 /** Histories that dwell on one kind of trouble, so that what needs several coincidences is met. */
 const moods: Readonly<
   Record<
-    'any' | 'crowd' | 'doubt' | 'dark',
+    'any' | 'crowd' | 'doubt' | 'dark' | 'sweep',
     { events?: Partial<typeof eventWeights>; workers?: Partial<Record<WorkerName, number>> }
   >
 > = {
@@ -65,6 +66,8 @@ const moods: Readonly<
   },
   /** Backends that go dark, surplus copies, and factors that change. */
   dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },
+  /** Sweeps over what others are about to record. */
+  sweep: { events: { tick: 90, kill: 25, freeze: 15 }, workers: { replicator: 60, reconciler: 40 } },
 };
 
 /** What happens besides the operations on their way: applications, schedules, operators and accidents. */
@@ -91,13 +94,16 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     call: () => call(),
     tick: () => tick(),
     pass: () => void world.pass(random.spread(1_000, 4_500_000)),
-    week: () => void world.pass(random.spread(86_400_000, 700_000_000)),
+    week: () => {
+      world.pass(random.spread(86_400_000, 700_000_000));
+      surroundings.store.expire();
+    },
     apply: () => apply(),
     pause: () => pause(),
     drain: () => drain(),
     ...accidents,
   };
-  const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1 })];
+  const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: 1 })];
   const weights = varied({ ...eventWeights, ...mood.events }, random);
   const ticksOf = varied({ ...workerWeights, ...mood.workers }, random);
 
@@ -150,7 +156,8 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     if (!faults.isOn('backend drained')) return;
     const [draining] = surroundings.drains().keys();
     if (draining !== undefined) {
-      if (random.chance(0.5)) actors.undrain(draining);
+      if (random.chance(0.3)) actors.undrain(draining);
+      else actors.askDrain(draining);
       return;
     }
     if (world.actors.some(({ role }) => role === 'operator')) return;

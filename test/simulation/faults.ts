@@ -51,6 +51,9 @@ export const allFaults = [
   'fleet file applied',
   'worker paused',
   'backend drained',
+  'backend lost',
+  'torn query',
+  'old queue item restored',
   'tight quota',
   'backend stalls',
   'listing broken off',
@@ -75,6 +78,8 @@ export interface Faults {
   backendFate(backend: string, kind: 'read' | 'write' | 'delete'): Fate;
   windowOn(backend: string): WindowFault | undefined;
   openWindow(backend: string, fault: WindowFault, ms: number): void;
+  /** A backend is dark from now on, also when everything else works; null: none is. */
+  lose(backend: string | null): void;
   openStorm(ms: number): void;
   /** A backend answers falsely about one key. */
   openLie(backend: string, storageKey: string, lie: Lie, ms: number): void;
@@ -117,6 +122,7 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
   const lies = new Map<string, { readonly lie: Lie; readonly until: number }>();
   const misled = new Map<string, number[]>();
   let stormUntil = 0;
+  let gone: { readonly backend: string; readonly window: Window } | null = null;
   let isStopped = true;
 
   const count = (fault: string) => counts.set(fault, (counts.get(fault) ?? 0) + 1);
@@ -126,6 +132,7 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
   const mislead = (place: string, times: number) =>
     misled.set(place, [...(misled.get(place) ?? []), ...Array(times).fill(step())]);
   const windowOn = (backend: string): Window | undefined => {
+    if (gone?.backend === backend) return gone.window;
     const window = windows.get(backend);
     if (window === undefined) return undefined;
     if (!isStopped && window.until > now()) return window;
@@ -158,7 +165,7 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
   }
 
   function backendFate(backend: string, kind: 'read' | 'write' | 'delete'): Fate {
-    if (isStopped) return never;
+    if (isStopped && gone === null) return never;
     const error = (errorKind: BackendErrorKind) =>
       new BackendError(errorKind, backend, `Backend "${backend}" is ${errorKind} (simulated)`);
     const refused = (fault: Fault, errorKind: BackendErrorKind): Fate => ({
@@ -219,6 +226,11 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
     openWindow: (backend, fault, ms) => {
       count(fault);
       windows.set(backend, { fault, until: now() + ms, sinceStep: step() });
+    },
+    lose: (backend) => {
+      if (backend !== null) count('backend lost');
+      const window: Window = { fault: 'backend outage', until: Number.POSITIVE_INFINITY, sinceStep: step() };
+      gone = backend === null ? null : { backend, window };
     },
     openStorm: (ms) => {
       count('store storm');

@@ -72,6 +72,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     backends,
     ledgerRows: () => store.allCounters(),
     snapshot: () => store.snapshot(),
+    minAgeMs: Number(plan.env.RECONCILER_MIN_AGE_SECONDS) * 1000,
     drains: () => (faults.counts.has('backend drained') ? surroundings.drains() : noDrains),
   });
   const random = stream('surroundings');

@@ -148,7 +148,7 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'dismissal on one bad read',
-    edits: [{ file: 'transfer/dismiss.ts', find: 'read < 2', replace: 'read < 1' }],
+    edits: [{ file: 'transfer/dismiss.ts', find: 'read < 2', replace: 'read < 0' }],
   },
   {
     name: 'half-open admits two probes',

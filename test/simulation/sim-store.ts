@@ -1,5 +1,5 @@
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
-import type { Change, Store, TransactAnswer } from '../../lib/store/port.ts';
+import type { Change, ControlPartition, Store, TransactAnswer } from '../../lib/store/port.ts';
 import type { Faults } from './faults.ts';
 import type { Actor } from './operation.ts';
 import type { World } from './world.ts';
@@ -21,7 +21,14 @@ export function createSimStore(world: World, faults: Faults, memory: MemoryStore
     write: (change) => ask('write', 'write', describeChanges([change]), () => memory.write(change)),
     objects: (keys) => ask('read', 'objects', keys.join(' '), () => memory.objects(keys)),
     queueItems: (ids) => ask('read', 'items', ids.join(' '), () => memory.queueItems(ids)),
-    control: (pk) => ask('read', 'control', pk, () => memory.control(pk)),
+    control: async (pk) => {
+      const all = () => memory.control(pk);
+      if (!faults.strikes('torn query', 8)) return ask('read', 'control', pk, all);
+      return joined(
+        await ask('read', 'control', pk, all),
+        await world.ask(actor, { port: 'store', operation: 'control, the rest', subject: pk, effect: all }),
+      );
+    },
     byPlacement: (label, after, limit) =>
       ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
     byKey: (slice, after, limit) => ask('read', 'by-key', slice, () => memory.byKey(slice, after, limit)),
@@ -35,6 +42,17 @@ export function createSimStore(world: World, faults: Faults, memory: MemoryStore
       ask('write', 'add-usage', Object.keys(usage).join(' '), () => memory.addUsage(month, usage, token)),
     usage: (month, backends) => ask('read', 'usage', backends.join(' '), () => memory.usage(month, backends)),
   };
+}
+
+/** A query is no snapshot: what others write while it is answered may be seen in its second half and not in its first. */
+function joined(first: ControlPartition, second: ControlPartition): ControlPartition {
+  const names = [...first.counters, ...first.rows].map(({ sk }) => sk).sort();
+  const middle = names[names.length >> 1] ?? '';
+  const halves = <T extends { readonly sk: string }>(before: readonly T[], after: readonly T[]) => [
+    ...before.filter(({ sk }) => sk < middle),
+    ...after.filter(({ sk }) => sk >= middle),
+  ];
+  return { counters: halves(first.counters, second.counters), rows: halves(first.rows, second.rows) };
 }
 
 function conflict(changes: readonly Change[]): TransactAnswer {

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { type CommitDeps, commit } from '../../lib/store/commit.ts';
+import { createCommitter } from '../../lib/store/committer.ts';
 import { condemn } from '../../lib/store/condemn.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { ObjectRecord, QueueItem } from '../../lib/store/model.ts';
@@ -274,3 +275,21 @@ test.each(['lost before the effect', 'lost after the effect', 'late, after the d
     expect(fleet.keysOn('b')).toHaveLength(5);
   },
 );
+
+test('a caller in a hurry gives up alone: those who wait beside it and have time are served', async () => {
+  const [hurried, patient] = [await make('hurried'), await make('patient')];
+  const startedAt = clock.now();
+  const deps = depsWith(async (changes, token) => {
+    if (clock.now() < startedAt + 5_000) {
+      clock.advance(1_000);
+      throw new StoreError('throttled', 'not now');
+    }
+    return store.apply(changes, token);
+  });
+  const committer = createCommitter(() => deps);
+  const outcomes = await Promise.all([
+    committer.commit(addCopy(hurried), startedAt + 300),
+    committer.commit(addCopy(patient), startedAt + 60_000),
+  ]);
+  expect(outcomes.map(({ outcome }) => outcome)).toEqual(['not-now', 'committed']);
+});

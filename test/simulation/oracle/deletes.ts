@@ -17,7 +17,11 @@ const graceMs = 300_000;
 /** Two clocks may be this far apart. */
 const skewMs = 10_000;
 
-export function createDeletesCheck(sight: Sight, isStranger: (backend: string, key: string) => boolean): DeletesCheck {
+export function createDeletesCheck(
+  sight: Sight,
+  isStranger: (backend: string, key: string) => boolean,
+  minAgeMs: number,
+): DeletesCheck {
   const { world, queue, report } = sight;
   const endedAt = new Map<string, number>();
   /** When an item was due before anyone claimed it. */
@@ -39,6 +43,14 @@ export function createDeletesCheck(sight: Sight, isStranger: (backend: string, k
     if (isStranger(backend, storageKey)) refuse(actor, backend, storageKey, 'deletes what we did not write');
   }
 
+  /** N2: what was written a moment ago is about to be recorded. */
+  function checkAge({ backend, storageKey, key }: QueueItem): void {
+    const writtenAt = sight.backends.get(backend)!.contents().get(storageKey)?.lastModified;
+    const ageMs = world.now - (writtenAt ?? 0);
+    if (ageMs < minAgeMs - skewMs)
+      report(new Violation('3 deletes', `A sweep condemns "${storageKey}" on ${backend}, ${ageMs} ms old`, key));
+  }
+
   return {
     happens,
     asked(actor, backend, storageKey) {
@@ -58,6 +70,7 @@ export function createDeletesCheck(sight: Sight, isStranger: (backend: string, k
         endedAt.set(id, world.step);
         return;
       }
+      if (before === null && after.reason === 'orphan') checkAge(after);
       if (after.claimedBy === undefined) dueOf.set(id, after.dueAt);
       if (before === null && after.state === 'cleanup' && after.dueAt - after.createdAt < graceMs)
         report(new Violation('grace', `${id} is queued for deletion without the grace that readers need`, after.key));

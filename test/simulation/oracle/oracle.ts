@@ -8,6 +8,7 @@ import type { World } from '../world.ts';
 import { createBytesCheck, type Stray } from './bytes.ts';
 import { type CallsCheck, createCallsCheck } from './calls.ts';
 import { createDeletesCheck } from './deletes.ts';
+import { createDrainsCheck } from './drains.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { factorOf, keyWithin } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
@@ -26,6 +27,8 @@ export interface OracleDeps {
   readonly snapshot: () => MemorySnapshot;
   /** Draining backends, and since when. */
   readonly drains: () => ReadonlyMap<string, number>;
+  /** How old bytes must be before a sweep may condemn them. */
+  readonly minAgeMs: number;
 }
 
 export interface Oracle extends Observer {
@@ -38,6 +41,10 @@ export interface Oracle extends Observer {
   fleetApplied(file: FleetFile): void;
   /** Bytes that somebody else keeps in one of the buckets. */
   stranger(backend: string, storageKey: string): void;
+  /** An operator put an old item back into the queue: its bytes may be recorded. */
+  restored(id: string): void;
+  /** An operator was told that a drain is done. */
+  drained(backend: string, since: number): void;
   report(violation: Violation): void;
   /** After every step: looks at what changed. The first violation, or null. */
   check(): Violation | null;
@@ -58,7 +65,7 @@ export interface Oracle extends Observer {
  * Knows what must be so. It keeps its own mirror of the tables and reads the bytes itself; nothing here comes from the code
  * under test but types.
  */
-export function createOracle({ world, faults, backends, ledgerRows, snapshot, drains }: OracleDeps): Oracle {
+export function createOracle({ world, faults, backends, ledgerRows, snapshot, drains, minAgeMs }: OracleDeps): Oracle {
   const objects = new Map<string, Entry>();
   const queue = new Map<string, QueueItem>();
   const files: FleetFile[] = [];
@@ -73,7 +80,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const sight: Sight = { world, faults, backends, objects, queue, revived, calls, lowestFactor, report };
   const ledger = createLedgerCheck();
   const bytes = createBytesCheck(sight);
-  const deletes = createDeletesCheck(sight, bytes.isStranger);
+  const deletes = createDeletesCheck(sight, bytes.isStranger, minAgeMs);
+  const draining = createDrainsCheck(sight, drains);
 
   function objectChanged(key: string, after: Entry | null): void {
     const before = objects.get(key) ?? null;
@@ -86,6 +94,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (before !== null && after !== null && before.generation === after.generation) sameGeneration(before, after);
     else calls.generationChanged(key, before, after, world.current);
     bytes.recordChanged(before, after);
+    if (after?.kind !== 'object') return;
+    const had = before?.kind === 'object' ? before.copies : {};
+    for (const [name, copyId] of Object.entries(after.copies))
+      if (had[name] !== copyId) draining.named(name, `a copy of "${key}" there`);
   }
 
   /** A record changes step by step, and only in what workers may change. */
@@ -111,6 +123,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (after === null) queue.delete(id);
     else queue.set(id, after);
     deletes.queueChanged(before, id, after);
+    if (before === null && after !== null) draining.named(after.backend, id);
   }
 
   function check(): Violation | null {
@@ -155,6 +168,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     usedBytes: ledger.usedBytes,
     fleetApplied: (file) => void files.push(file),
     stranger: bytes.addStranger,
+    restored: (id) => void revived.add(id),
+    drained: draining.told,
     report,
     check,
     recount,

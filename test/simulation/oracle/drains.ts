@@ -1,0 +1,38 @@
+import type { Sight } from './sight.ts';
+import { Violation } from './violation.ts';
+
+/** What an operator was told of a drain: once it is done nothing names the backend, and nothing will while it lasts. */
+export interface DrainsCheck {
+  /** Somebody was told that the drain which began at `since` is done. */
+  told(backend: string, since: number): void;
+  /** Bytes on a backend are named in this step that were not before. */
+  named(backend: string, what: string): void;
+}
+
+export function createDrainsCheck(sight: Sight, drains: () => ReadonlyMap<string, number>): DrainsCheck {
+  const toldOf = new Map<string, number>();
+
+  return {
+    told(backend, since) {
+      // The answer may be late: another drain may have begun since.
+      if (drains().get(backend) !== since) return;
+      toldOf.set(backend, since);
+      for (const entry of sight.objects.values())
+        if (entry.kind === 'object' && backend in entry.copies)
+          refuse(backend, `while a record still names "${entry.key}" there`);
+      for (const item of sight.queue.values())
+        if (item.backend === backend) refuse(backend, `while ${item.id} is still queued`);
+    },
+    named(backend, what) {
+      const { current } = sight.world;
+      // A request that nobody waits for any more may take effect whenever it likes.
+      if (toldOf.get(backend) === undefined || current === null || current.isDetached) return;
+      if (toldOf.get(backend) === drains().get(backend))
+        refuse(backend, `and then ${current.actor.name} names ${what}`);
+    },
+  };
+
+  function refuse(backend: string, what: string): void {
+    sight.report(new Violation('drain', `An operator was told that ${backend} is drained, ${what}`));
+  }
+}
