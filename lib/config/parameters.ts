@@ -315,8 +315,8 @@ export function parseParameters(
 
 /** What is wrong with a value for a parameter, or null. An unknown name is a problem too. */
 export function parameterProblem(name: string, value: string): string | null {
-  const p = parameters[name];
-  if (p === undefined) return `"${name}" is not a parameter`;
+  if (!Object.hasOwn(parameters, name)) return `"${name}" is not a parameter`;
+  const p = parameters[name]!;
   const say = (allowed: string) => `${name} is "${value}"; it must be ${allowed}`;
   if (p.kind === 'flag') return value === 'true' || value === 'false' ? null : say('true or false');
   if (p.kind === 'table') return /^[A-Za-z0-9_.-]{3,255}$/.test(value) ? null : say('a DynamoDB table name');

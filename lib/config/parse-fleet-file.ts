@@ -18,6 +18,14 @@ const amount = v.pipe(
   v.maxValue(Number.MAX_SAFE_INTEGER, (issue) => `${issue.input} is above ${Number.MAX_SAFE_INTEGER}`),
 );
 const text = (what: string) => v.pipe(v.string(), v.minLength(1, `${what} must not be empty`));
+/** Ill-formed text becomes other text on its way to a backend, where it could meet the prefix of another one. */
+const unicode = v.pipe(
+  v.string(),
+  v.check(
+    (value) => value.isWellFormed(),
+    (issue) => `"${issue.input}" is not valid Unicode: it has a lone surrogate`,
+  ),
+);
 const envName = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, (issue) => `"${issue.input}" is not the name of an environment variable`),
@@ -36,7 +44,8 @@ const credentials = v.union(
 const endpoint = v.pipe(
   v.string(),
   v.check(
-    (value) => /^https?:\/\/[^/?#@]+\/?$/.test(value) && URL.canParse(value),
+    // A URL reads "\\" as "/" and skips white space.
+    (value) => /^https?:\/\/[^\s/\\?#@]+\/?$/.test(value) && URL.canParse(value),
     (issue) => `"${issue.input}" is not an endpoint (http:// or https://, host and port only)`,
   ),
 );
@@ -51,7 +60,7 @@ const backend = v.strictObject({
   ),
   prefix: v.optional(
     v.pipe(
-      v.string(),
+      unicode,
       v.check(
         (value) => value === '' || value.endsWith('/'),
         (issue) => `"${issue.input}" must be empty or end in "/"`,
@@ -71,6 +80,7 @@ const backend = v.strictObject({
     v.pipe(
       v.number(),
       v.minValue(0, (issue) => `${issue.input} is below 0`),
+      v.maxValue(1_000_000, (issue) => `${issue.input} is above 1000000`),
     ),
     0,
   ),
@@ -85,7 +95,7 @@ const backend = v.strictObject({
 });
 
 const policy = v.strictObject({
-  prefix: v.optional(v.string()),
+  prefix: v.optional(unicode),
   factor: v.pipe(
     v.number(),
     v.integer((issue) => `${issue.input} is not a whole number`),
@@ -129,8 +139,14 @@ export function inspectFleetFile(input: unknown): Inspected {
   const count = Array.isArray(parts.backends) ? parts.backends.length : 0;
   const hasDefault = parts.policies === undefined || 'default' in Object(parts.policies);
   const own = result.success ? [] : result.issues.map(describeIssue);
-  const problems = [...own, ...crossProblems(sound, count, hasDefault)];
+  const problems = [...own, ...droppedNames(parts.policies), ...crossProblems(sound, count, hasDefault)];
   return { problems, file: result.success && problems.length === 0 ? result.output : null, sound };
+}
+
+/** A policy under one of these names would be passed over in silence: `v.record` leaves them out. */
+function droppedNames(policies: unknown): string[] {
+  const dropped = ['__proto__', 'prototype', 'constructor'].filter((key) => Object.hasOwn(Object(policies), key));
+  return dropped.map((key) => `policies: "${key}" cannot be a name`);
 }
 
 /**

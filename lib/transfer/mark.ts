@@ -20,6 +20,9 @@ export type MarkReading =
   | { readonly outcome: 'foreign' }
   | { readonly outcome: 'none' };
 
+/** A mark as we write it: nothing before, behind or between. */
+const written = /^(\S+) ([0-7][0-9A-HJKMNP-TV-Z]{25}) ([0-9a-f]{32})$/;
+
 export function readMark(
   metadata: Readonly<Record<string, string>>,
   fleetId: string,
@@ -28,10 +31,9 @@ export function readMark(
 ): MarkReading {
   const text = metadata[markName];
   if (text === undefined) return { outcome: 'none' };
-  const [fleet, generation, place] = text.split(' ');
-  if (fleet !== fleetId || generation === undefined || place !== placeOf(backend, storageKey))
-    return { outcome: 'foreign' };
-  return { outcome: 'ours', generation };
+  const [, fleet, generation, place] = written.exec(text) ?? [];
+  if (fleet !== fleetId || place !== placeOf(backend, storageKey)) return { outcome: 'foreign' };
+  return { outcome: 'ours', generation: generation! };
 }
 
 function placeOf(backend: string, storageKey: string): string {

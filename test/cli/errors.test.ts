@@ -31,6 +31,7 @@ test('bad flags end with 2', async () => {
   expectError(await lab.run(['tick', 'replicator', '--rounds', 'x']), 2, 'It must be a whole number');
   expectError(await lab.run(['set', 'BRAKE_RATIO', '7']), 2, 'BRAKE_RATIO is "7"; it must be a number from 0 to 1');
   expectError(await lab.run(['set', 'NONSENSE', '7']), 2, '"NONSENSE" is not a parameter');
+  expectError(await lab.run(['unset', 'constructor']), 2, '"constructor" is not a parameter');
   expectError(await lab.run(['set', 'OBJECTS_TABLE', 'other']), 2, 'OBJECTS_TABLE belongs to the deployment');
 });
 
@@ -40,6 +41,7 @@ test('an unknown worker is answered with those that there are', async () => {
     2,
     /There is no worker "nobody"; there are replicator, .*cleanup-queue/,
   );
+  expectError(await lab.run(['tick', 'constructor']), 2, 'There is no worker "constructor"');
   expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; there are replicator, /);
 });
 

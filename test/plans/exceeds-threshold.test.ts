@@ -33,3 +33,22 @@ test('exceedsThreshold does not depend on the order, and a higher threshold is n
     }),
   );
 });
+
+test('B1: max - min of used/limit over two or more limited backends is at least the threshold, to the last byte', () => {
+  const thousandths = fc.nat({ max: 1000 });
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), use), thousandths, (all, threshold) => {
+      const limited = Object.values(all).filter(({ limitBytes }) => limitBytes > 0);
+      // x/m - y/n >= t/1000, without dividing.
+      const isExceeded = limited.some((x) =>
+        limited.some(
+          (y) =>
+            x !== y &&
+            1000 * (x.usedBytes * y.limitBytes - y.usedBytes * x.limitBytes) >= threshold * x.limitBytes * y.limitBytes,
+        ),
+      );
+      expect(exceedsThreshold(all, Object.keys(all), threshold / 1000)).toBe(isExceeded);
+    }),
+    { numRuns: 500 },
+  );
+});

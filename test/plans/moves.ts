@@ -13,27 +13,34 @@ export function planObject(key: string, sizeBytes: number, ...backends: string[]
   return { key, sizeBytes, backends };
 }
 
-/** Any fleet: full, over-full, empty, unlimited, draining and dark backends, objects on several of them. */
+const oddBackend = fc.record({
+  name: fc.constantFrom(...names),
+  usedBytes: fc.nat({ max: 300 }),
+  orphanBytes: fc.nat({ max: 60 }),
+  limitBytes: fc.oneof(fc.constant(0), fc.nat({ max: 400 })),
+  draining: fc.boolean(),
+  reachable: fc.boolean(),
+});
+
+/** One that takes part and has room. */
+const plainBackend = fc
+  .record({ name: fc.constantFrom(...names), limitBytes: fc.integer({ min: 100, max: 200 }), percent: fc.nat(100) })
+  .map(({ name, limitBytes, percent }) => planBackend(name, Math.floor((limitBytes * percent) / 100), { limitBytes }));
+
+/** Any fleet: full, over-full, empty, unlimited, draining and dark backends among good ones, objects on several of them. */
 export const planInputs: fc.Arbitrary<PlanInput> = fc
   .record({
-    backends: fc.uniqueArray(
-      fc.record({
-        name: fc.constantFrom(...names),
-        usedBytes: fc.nat({ max: 300 }),
-        orphanBytes: fc.oneof(fc.constant(0), fc.nat({ max: 60 })),
-        limitBytes: fc.oneof(fc.constant(0), fc.nat({ max: 400 })),
-        draining: fc.boolean(),
-        reachable: fc.oneof(fc.constant(true), fc.boolean()),
-      }),
-      { selector: ({ name }) => name },
-    ),
+    backends: fc.uniqueArray(fc.oneof({ weight: 3, arbitrary: plainBackend }, oddBackend), {
+      selector: ({ name }) => name,
+      minLength: 2,
+    }),
     held: fc.uniqueArray(
       fc.record({
         key: fc.string({ minLength: 1, maxLength: 4 }),
-        sizeBytes: fc.nat({ max: 50 }),
+        sizeBytes: fc.nat({ max: 30 }),
         backends: fc.uniqueArray(fc.constantFrom(...names), { minLength: 1, maxLength: 3 }),
       }),
-      { selector: ({ key }) => key, maxLength: 40 },
+      { selector: ({ key }) => key, maxLength: 40, size: 'max' },
     ),
     batchSize: fc.nat({ max: 30 }),
   })
@@ -79,4 +86,45 @@ export function expectLegal(input: PlanInput, moves: readonly Move[]): void {
     const incoming = moves.filter(({ to }) => to === name).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (incoming > 0) expect(incoming).toBeLessThanOrEqual(limitBytes - usedBytes - orphanBytes);
   }
+}
+
+/** Where a move may go from and to. */
+export type Pair = readonly [from: PlanBackend, to: PlanBackend];
+
+/**
+ * A plan made the long way: before each move, every object of every pair of backends is looked at anew. B2 and B3 are the
+ * order of the pairs and what a move must respect beyond B4, both by what the backends hold after the moves before it.
+ */
+export function planTheLongWay(
+  input: PlanInput,
+  pairsInOrder: (from: readonly PlanBackend[], to: readonly PlanBackend[], ratio: Ratio) => readonly Pair[],
+  mayMove: (pair: Pair, sizeBytes: number, ratio: Ratio) => boolean,
+): Move[] {
+  const moves: Move[] = [];
+  const able = input.backends.filter(({ limitBytes, reachable }) => limitBytes > 0 && reachable);
+  const next = (): Move | undefined => {
+    const ratio = replay(input, moves, () => {});
+    for (const pair of pairsInOrder(
+      able,
+      able.filter(({ draining }) => !draining),
+      ratio,
+    )) {
+      const [from, to] = pair;
+      const incoming = moves.filter((move) => move.to === to.name).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const freeBytes = to.limitBytes - to.usedBytes - to.orphanBytes - incoming;
+      for (const { key, sizeBytes, backends } of input.objects[from.name] ?? []) {
+        if (moves.some((move) => move.key === key) || backends.includes(to.name)) continue;
+        // An empty object changes nothing.
+        if (sizeBytes === 0 || sizeBytes > freeBytes || !mayMove(pair, sizeBytes, ratio)) continue;
+        return { key, from: from.name, to: to.name, sizeBytes };
+      }
+    }
+    return undefined;
+  };
+  while (moves.length < input.batchSize) {
+    const move = next();
+    if (move === undefined) break;
+    moves.push(move);
+  }
+  return moves;
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { planPackTight } from '../../lib/workers/plan-pack-tight.ts';
-import { expectLegal, planBackend, planInputs, planObject, replay } from './moves.ts';
+import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
 test('pack fills the fullest destination first, from the emptiest source upwards', () => {
   const backends = [planBackend('a', 70), planBackend('b', 40), planBackend('c', 20)];
@@ -46,7 +46,25 @@ test('a pack plan is legal, and every move goes from a less full to a more full 
       expectLegal(input, moves);
       replay(input, moves, ({ from, to }, before) => expect(before(from)).toBeLessThan(before(to)));
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
+  );
+});
+
+test('B3: pack asks the fullest destination first and the emptiest source first, anew before each move', () => {
+  fc.assert(
+    fc.property(planInputs, (input) => {
+      const wanted = planTheLongWay(
+        input,
+        (from, to, ratio) => {
+          const fullestFirst = to.toSorted((a, b) => ratio(b.name) - ratio(a.name));
+          const emptiestFirst = from.toSorted((a, b) => ratio(a.name) - ratio(b.name));
+          return fullestFirst.flatMap((target) => emptiestFirst.map((source) => [source, target] as const));
+        },
+        ([from, to], _, ratio) => ratio(from.name) < ratio(to.name),
+      );
+      expect(planPackTight(input)).toEqual(wanted);
+    }),
+    { numRuns: 200 },
   );
 });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { planSpreadEven } from '../../lib/workers/plan-spread-even.ts';
-import { expectLegal, planBackend, planInputs, planObject, replay } from './moves.ts';
+import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
 test('spread moves from the most over to the most under, and passes over what would overshoot', () => {
   const input = {
@@ -64,7 +64,7 @@ test('a spread plan is legal, and overshoots the target at neither end of any mo
       const backwards = moves.filter(({ to }) => moves.some(({ from }) => from === to));
       expect(backwards).toEqual([]);
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 
@@ -74,5 +74,30 @@ test('a spread plan made with a larger batch begins with the plan of a smaller o
       const all = planSpreadEven({ ...input, batchSize: 100 });
       expect(planSpreadEven(input)).toEqual(all.slice(0, input.batchSize));
     }),
+  );
+});
+
+test('B2: spread goes from the most over to the most under that can give and take anything, and stops when nothing can', () => {
+  fc.assert(
+    fc.property(planInputs, (input) => {
+      const limited = input.backends.filter(({ limitBytes }) => limitBytes > 0);
+      const sum = (of: 'usedBytes' | 'limitBytes') => limited.reduce((total, b) => total + b[of], 0);
+      const wanted = planTheLongWay(
+        input,
+        (from, to, ratio) => {
+          const fullestFirst = from.toSorted((a, b) => ratio(b.name) - ratio(a.name));
+          const emptiestFirst = to.toSorted((a, b) => ratio(a.name) - ratio(b.name));
+          return fullestFirst.flatMap((source) => emptiestFirst.map((target) => [source, target] as const));
+        },
+        ([from, to], sizeBytes, ratio) => {
+          // used/limit against total used/total limit, as whole numbers.
+          const overBytes = ({ name, limitBytes }: typeof from, more: number) =>
+            (Math.round(ratio(name) * limitBytes) + more) * sum('limitBytes') - sum('usedBytes') * limitBytes;
+          return overBytes(from, -sizeBytes) >= 0 && overBytes(to, sizeBytes) <= 0;
+        },
+      );
+      expect(planSpreadEven(input)).toEqual(wanted);
+    }),
+    { numRuns: 200 },
   );
 });

@@ -38,6 +38,28 @@ test('a healthy copy outranks a dark one however full its backend is, and fuller
   );
 });
 
+const standings: fc.Arbitrary<CopyStanding> = fc.record({
+  configured: fc.boolean(),
+  draining: fc.boolean(),
+  breaker: fc.constantFrom('closed', 'open', 'half-open'),
+  usedBytes: fc.nat({ max: 100 }),
+  limitBytes: fc.oneof(fc.constant(0), fc.nat({ max: 100 })),
+});
+
+test('C1: draining or unconfigured 0, breaker not closed 1, else 2 + (1 - used/limit), without a limit 2.5, never below dark', () => {
+  fc.assert(
+    fc.property(standings, (standing) => {
+      const { configured, draining, breaker, usedBytes, limitBytes } = standing;
+      const score = scoreCopy(standing);
+      if (!configured || draining) expect(score).toBe(0);
+      else if (breaker !== 'closed') expect(score).toBe(1);
+      else if (limitBytes === 0) expect(score).toBe(2.5);
+      else if (usedBytes / limitBytes < 1.9) expect(score).toBeCloseTo(2 + (1 - usedBytes / limitBytes), 12);
+      else expect(score).toBeGreaterThan(1);
+    }),
+  );
+});
+
 const copy = (backend: string, score: number, change: Partial<WeighedCopy> = {}): WeighedCopy => ({
   backend,
   score,
@@ -80,6 +102,30 @@ test('what goes leaves at least the factor of copies and of safe copies, and not
       expect(left.length).toBeGreaterThanOrEqual(factor);
       expect(left.filter(({ isSafe }) => isSafe).length).toBeGreaterThanOrEqual(factor);
       expect(surplusOf(left, factor)).toEqual([]);
+    }),
+  );
+});
+
+test('C1, C2: what goes is, each time, the copy with the lowest score of those that can be spared, of equals the later name', () => {
+  const firstToGo = (left: readonly WeighedCopy[], factor: number) => {
+    const isSpare = (one: WeighedCopy) =>
+      one.mayGo && left.length > factor && left.filter((other) => other !== one && other.isSafe).length >= factor;
+    const spare = left.filter(isSpare);
+    const lowest = Math.min(...spare.map(({ score }) => score));
+    return spare
+      .filter(({ score }) => score === lowest)
+      .find((a, _, equals) => equals.every((b) => b.backend <= a.backend));
+  };
+  fc.assert(
+    fc.property(weighed, fc.integer({ min: 1, max: 5 }), (copies, factor) => {
+      const wanted: string[] = [];
+      let left: readonly WeighedCopy[] = copies;
+      for (let next = firstToGo(left, factor); next !== undefined; next = firstToGo(left, factor)) {
+        const { backend } = next;
+        wanted.push(backend);
+        left = left.filter((copy) => copy.backend !== backend);
+      }
+      expect(surplusOf(copies, factor)).toEqual(wanted);
     }),
   );
 });

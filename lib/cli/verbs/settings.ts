@@ -44,7 +44,7 @@ async function set(session: Session, [name, value]: Arguments): Promise<Result> 
 }
 
 async function unset(session: Session, [name]: Arguments): Promise<Result> {
-  if (parameters[name!] === undefined) throw new UsageError(`"${name}" is not a parameter`);
+  if (!Object.hasOwn(parameters, name!)) throw new UsageError(`"${name}" is not a parameter`);
   return change(session, `${name} is what each environment says`, ({ overrides, paused }) => ({
     overrides: Object.fromEntries(Object.entries(overrides).filter(([other]) => other !== name)),
     paused,

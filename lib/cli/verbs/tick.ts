@@ -50,9 +50,8 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
 
 /** Throws a `UsageError` that names the workers there are. */
 export function workerNamed(name: string): Worker {
-  const worker = workers[name as WorkerName];
-  if (worker === undefined) throw new UsageError(`There is no worker "${name}"; there are ${workerList()}`);
-  return worker;
+  if (Object.hasOwn(workers, name)) return workers[name as WorkerName]!;
+  throw new UsageError(`There is no worker "${name}"; there are ${workerList()}`);
 }
 
 function workerList(): string {

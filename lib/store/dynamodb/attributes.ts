@@ -9,11 +9,9 @@ export type Item = Record<string, AttributeValue>;
  * with a key "constructor", which is a good name of a backend.
  */
 export function itemOf(attributes: object): Item {
-  const item: Item = {};
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined) item[name] = attributeOf(value, name);
-  }
-  return item;
+  const defined = Object.entries(attributes).filter(([, value]) => isDefined(value));
+  // Not by assignment, which takes the key "__proto__" for something else.
+  return Object.fromEntries(defined.map(([name, value]) => [name, attributeOf(value, name)]));
 }
 
 function attributeOf(value: unknown, name: string): AttributeValue {
@@ -21,8 +19,8 @@ function attributeOf(value: unknown, name: string): AttributeValue {
     case 'string':
       return { S: value };
     case 'number':
-      if (Number.isFinite(value)) return { N: String(value) };
-      break;
+      if (isExact(value)) return { N: String(value) };
+      throw new StoreError('rejected', `Cannot store attribute "${name}": ${value} is not a number below 2^53`);
     case 'boolean':
       return { BOOL: value };
     case 'object':
@@ -35,9 +33,7 @@ function attributeOf(value: unknown, name: string): AttributeValue {
 
 /** The attributes of an item. Throws an error that names the attribute when one has no value in JavaScript. */
 export function attributesOf(item: Item): Record<string, unknown> {
-  const attributes: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(item)) attributes[name] = jsValueOf(value, name);
-  return attributes;
+  return Object.fromEntries(Object.entries(item).map(([name, value]) => [name, jsValueOf(value, name)]));
 }
 
 function jsValueOf(value: AttributeValue, name: string): unknown {
@@ -52,9 +48,13 @@ function jsValueOf(value: AttributeValue, name: string): unknown {
 
 function numberOf(text: string, name: string): number {
   const number = Number(text);
-  const isExact = Number.isFinite(number) && (Math.abs(number) <= Number.MAX_SAFE_INTEGER || !Number.isInteger(number));
-  if (isExact) return number;
+  if (isExact(number)) return number;
   throw new UnreadableAttribute(name, `${text} is beyond 2^53`);
+}
+
+/** Whether a number is the same in JavaScript and in DynamoDB: whole ones below 2^53 are, and fractions as they are printed. */
+function isExact(number: number): boolean {
+  return Number.isFinite(number) && (Number.isSafeInteger(number) || !Number.isInteger(number));
 }
 
 /** An attribute that no version of Holdfast writes. */

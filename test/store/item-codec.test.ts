@@ -1,0 +1,171 @@
+import { deepStrictEqual } from 'node:assert';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { attributesOf, itemOf } from '../../lib/store/dynamodb/attributes.ts';
+import { entryOf, entryToItem, leaseOf, queueItemOf, queueItemToItem, rowOf } from '../../lib/store/dynamodb/items.ts';
+import { type Entry, type ObjectRecord, type QueueItem, queueStates } from '../../lib/store/model.ts';
+
+const table = 'any-table';
+const text = fc.string({ unit: 'binary', maxLength: 12 });
+/** Keys of maps: backends and policies by the rules, and what every object in JavaScript has already. */
+const mapKey = fc.oneof(
+  fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,30}$/),
+  fc.constantFrom('constructor', '__proto__', 'prototype', 'toString', 'hasOwnProperty'),
+);
+const mapOf = <T>(value: fc.Arbitrary<T>) => fc.array(fc.tuple(mapKey, value)).map((all) => Object.fromEntries(all));
+const whole = fc.maxSafeNat();
+const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,30}$/);
+const encryption = fc.record({ plaintextSha256: text, plaintextBytes: whole, keyId: text }, { noNullPrototype: true });
+
+const object = fc.record(
+  {
+    kind: fc.constant('object' as const),
+    key: text,
+    generation: text,
+    rev: whole,
+    sizeBytes: whole,
+    createdAt: whole,
+    sha256: text,
+    copies: mapOf(text),
+    policy: name,
+    isDamaged: fc.boolean(),
+    plainEtags: mapOf(text),
+    encryption,
+  },
+  {
+    requiredKeys: ['kind', 'key', 'generation', 'rev', 'sizeBytes', 'createdAt', 'copies', 'policy', 'isDamaged'],
+    noNullPrototype: true,
+  },
+) as fc.Arbitrary<ObjectRecord>;
+
+const tombstone = fc.record(
+  {
+    kind: fc.constant('tombstone' as const),
+    key: text,
+    generation: text,
+    rev: whole,
+    deletedAt: whole,
+    ttl: whole,
+    plainEtags: mapOf(text),
+  },
+  { requiredKeys: ['kind', 'key', 'generation', 'rev', 'deletedAt'], noNullPrototype: true },
+);
+
+const intent = fc.record({ replaces: text, sha256: text, encryption }, { requiredKeys: [], noNullPrototype: true });
+const transfer = fc.record(
+  {
+    from: text,
+    uploadId: text,
+    partSizeBytes: whole,
+    partsDone: whole,
+    hashState: text,
+    sha256: text,
+    isUnproven: fc.boolean(),
+    leaves: text,
+    failedLeg: fc.constantFrom('source', 'target'),
+  },
+  { requiredKeys: ['from', 'uploadId', 'partSizeBytes', 'partsDone', 'hashState'], noNullPrototype: true },
+);
+
+const queueItem = fc.record(
+  {
+    id: text,
+    state: fc.constantFrom(...queueStates),
+    backend: name,
+    storageKey: text,
+    key: text,
+    generation: text,
+    sizeBytes: whole,
+    createdAt: whole,
+    dueAt: whole,
+    reason: text,
+    attempts: whole,
+    lastError: text,
+    claimedBy: text,
+    claimedAt: whole,
+    plainEtag: text,
+    intent,
+    transfer,
+  },
+  {
+    noNullPrototype: true,
+    requiredKeys: [
+      ...(['id', 'state', 'backend', 'storageKey', 'key', 'generation'] as const),
+      ...(['sizeBytes', 'createdAt', 'dueAt', 'reason', 'attempts'] as const),
+    ],
+  },
+) as fc.Arbitrary<QueueItem>;
+
+test('§3: any record or tombstone comes back from its item as it was, without fields that it does not have', () => {
+  fc.assert(
+    fc.property(fc.oneof(object, tombstone), (entry: Entry) => {
+      deepStrictEqual(entryOf(entryToItem(entry), table), entry);
+    }),
+  );
+});
+
+test('§3: any queue item comes back from its item as it was', () => {
+  fc.assert(
+    fc.property(queueItem, (item) => {
+      deepStrictEqual(queueItemOf(queueItemToItem(item), table), item);
+    }),
+  );
+});
+
+/** Whatever JSON holds: rows hold the fleet file, settings, probes and summaries of ticks. */
+const data = fc.letrec<{ value: unknown; map: Record<string, unknown> }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    fc.oneof(
+      text,
+      fc.boolean(),
+      fc.constant(null),
+      fc.maxSafeInteger(),
+      fc.double({ noNaN: true, noInteger: true, noDefaultInfinity: true }),
+    ),
+    fc.array(tie('value'), { maxLength: 3 }),
+    tie('map'),
+  ),
+  map: mapOf(tie('value')),
+}));
+
+test('§3: whatever a row or a lease carries comes back as it was, under any key', () => {
+  fc.assert(
+    fc.property(data.map, text, whole, (map, sk, version) => {
+      const row = { pk: 'fleet', sk, version, data: map };
+      deepStrictEqual(rowOf(itemOf(row), table), row);
+      const lease = { holder: sk, epoch: version, expiresAt: 0, last: map };
+      const item = itemOf({ pk: 'lease/scrubber', sk: '0/1', ...lease });
+      deepStrictEqual(leaseOf(item, table), { worker: 'scrubber', part: '0/1', ...lease });
+    }),
+  );
+});
+
+test('§3: what could not be read again is not written', () => {
+  const attributes = (value: unknown) => ({ outer: { inner: [value] } });
+  const numbers = fc.oneof(fc.double(), fc.double({ noInteger: true }), fc.bigInt().map(Number));
+  fc.assert(
+    fc.property(numbers, (number) => {
+      let item: ReturnType<typeof itemOf>;
+      try {
+        item = itemOf(attributes(number));
+      } catch (error) {
+        expect(error).toMatchObject({ kind: 'rejected', message: expect.stringContaining('"inner"') });
+        expect(Number.isSafeInteger(number)).toBe(false);
+        return;
+      }
+      expect(attributesOf(item)).toEqual(attributes(number === 0 ? 0 : number));
+    }),
+  );
+});
+
+test('§3: a key that JavaScript gives every object is kept like any other', () => {
+  const map = JSON.parse('{"__proto__":{"constructor":"x"}}');
+  expect(JSON.stringify(attributesOf(itemOf({ map })))).toBe('{"map":{"__proto__":{"constructor":"x"}}}');
+});
+
+test('§3: a whole number beyond 2^53 is not written', () => {
+  expect(() => itemOf({ bytes: 2 ** 53 })).toThrow(
+    'Cannot store attribute "bytes": 9007199254740992 is not a number below 2^53',
+  );
+});
