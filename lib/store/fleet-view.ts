@@ -136,7 +136,7 @@ export interface BackendStanding {
   readonly config?: BackendConfig;
   readonly breaker: BreakerPosition;
   readonly isDraining: boolean;
-  /** Configured and breaker not open. */
+  /** Configured and breaker closed: while it is half-open, only the one probe asks. */
   readonly isReachable: boolean;
   /** Configured, not draining, not unhealthy for longer than the time allowed: its copies count towards a factor. */
   readonly isCounted: boolean;
@@ -154,7 +154,7 @@ export function standingOf(view: FleetView, name: string, now: number, unhealthy
     ...(config && { config }),
     breaker,
     isDraining,
-    isReachable: config !== undefined && breaker !== 'open',
+    isReachable: config !== undefined && breaker === 'closed',
     isCounted: config !== undefined && !isDraining && !isLongUnhealthy,
   };
 }

@@ -52,6 +52,7 @@ async function begin(tick: Tick): Promise<Round> {
     failedTargets: new Set(),
     pending: await pendingTransfers(tick),
     again: [],
+    onLook: new Set(),
     seen: new Set(),
   };
   return () => moveBatch(turn);

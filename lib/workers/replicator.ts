@@ -70,6 +70,7 @@ async function begin(tick: Tick): Promise<Round> {
     usable,
     failedTargets: new Set(),
     again: [],
+    onLook: new Set(),
     pending: await pendingTransfers(tick),
     planned: new Map(),
     seen: new Set(),

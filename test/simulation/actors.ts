@@ -94,7 +94,7 @@ export function createActors(deps: ActorsDeps): Actors {
     const actor = world.spawn(`${role}-${born}`, role, skewMs);
     const clock = world.clockOf(actor);
     const shared = {
-      store: createSimStore(world, faults, store, actor),
+      store: createSimStore(world, faults, oracle, store, actor),
       clock,
       ids: idsFrom(clock, () => deps.ids.next()),
       log: silentLog,
@@ -120,6 +120,7 @@ export function createActors(deps: ActorsDeps): Actors {
     const full = { ...event, deadline: shared.clock.now() + timeoutMs };
     const tick: RunningTick = { actor, event: full, endsAt: world.now + timeoutMs };
     ticks.add(tick);
+    oracle.tickBegan(actor, tick.endsAt);
     world.trace(() => `${actor.name} begins ${JSON.stringify(event)}`);
     runTick({ ...shared, unreported: warm }, workers[worker]!, full).then(
       (report) => {

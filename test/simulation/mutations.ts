@@ -1,5 +1,6 @@
 import { furtherMutations } from './mutations-further.ts';
 import { readersMutations } from './mutations-of-a-reader.ts';
+import { turnsMutations } from './mutations-of-turns.ts';
 
 /** One piece of the code under test, replaced as it is loaded. */
 export interface Edit {
@@ -271,4 +272,9 @@ const rulesLeftOut: readonly Mutation[] = [
 ];
 
 /** Defects that the simulation must find. */
-export const mutations: readonly Mutation[] = [...rulesLeftOut, ...readersMutations, ...furtherMutations];
+export const mutations: readonly Mutation[] = [
+  ...rulesLeftOut,
+  ...readersMutations,
+  ...turnsMutations,
+  ...furtherMutations,
+];

@@ -1,8 +1,10 @@
 import type { Entry, QueueItem } from '../../lib/store/model.ts';
 import type { Actor } from './operation.ts';
+import type { BreakersCheck } from './oracle/breakers.ts';
+import type { LeasesCheck } from './oracle/leases.ts';
 
 /** What the simulated ports tell the oracle, at the moment it happens. */
-export interface Observer {
+export interface Observer extends LeasesCheck, BreakersCheck {
   /** What the Objects table now holds under a key. */
   objectChanged(key: string, entry: Entry | null): void;
   /** What the Queue table now holds under an id. */

@@ -36,6 +36,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     fate: () => Fate = () => faults.backendFate(name, kind),
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(fail('cancelled', signal.reason));
+    if (!isContinued(operation)) observer.requestSent(actor, name, operation);
     const counter = `${name} ${operation}`;
     actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
     return world.ask<T>(actor, {
@@ -300,6 +301,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         needBucket(() => memory.openUploads(storageKey)),
       ),
   };
+}
+
+/** Whether a step belongs to a request that is under way: the next bytes of a body, or the end of a PUT. */
+function isContinued(operation: string): boolean {
+  return operation === 'chunk' || operation === 'PUT';
 }
 
 /** The same bytes with one bit turned: at rest an even one and in transit an odd one, so that no two faults undo each other. */

@@ -1,15 +1,32 @@
+import type { BreakerState } from '../../lib/base/health.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { Lease } from '../../lib/store/model.ts';
 import type { Change, ControlPartition, Store, TransactAnswer } from '../../lib/store/port.ts';
 import type { Faults } from './faults.ts';
+import type { Observer } from './observer.ts';
 import type { Actor } from './operation.ts';
 import type { World } from './world.ts';
 
+const breakerRow = 'breaker/';
+
 /** The store as one process sees it: every call waits for the scheduler, and may go wrong. */
-export function createSimStore(world: World, faults: Faults, memory: MemoryStore, actor: Actor): Store {
+export function createSimStore(
+  world: World,
+  faults: Faults,
+  observer: Observer,
+  memory: MemoryStore,
+  actor: Actor,
+): Store {
   function ask<T>(kind: 'read' | 'write', operation: string, subject: string, effect: () => Promise<T>): Promise<T> {
     actor.calls.set(kind, (actor.calls.get(kind) ?? 0) + 1);
     return world.ask<T>(actor, { port: 'store', operation, subject, effect, fate: () => faults.storeFate(kind) });
   }
+
+  /** What the table holds of a lease right after an operation on it, which has happened once it is called. */
+  const withRow = async <T>(answer: Promise<T>, { worker, part }: Pick<Lease, 'worker' | 'part'>) => {
+    const [done, rows] = await Promise.all([answer, memory.leases(worker)]);
+    return { answer: done, row: rows.find((lease) => lease.part === part)! };
+  };
 
   return {
     // Asked for once per process and never again: not worth a step.
@@ -18,14 +35,27 @@ export function createSimStore(world: World, faults: Faults, memory: MemoryStore
       ask('write', 'transact', describeChanges(changes), async () =>
         faults.conflicts() ? conflict(changes) : memory.transact(changes, token),
       ),
-    write: (change) => ask('write', 'write', describeChanges([change]), () => memory.write(change)),
+    write: (change) =>
+      ask('write', 'write', describeChanges([change]), async () => {
+        const sentAt = world.current?.issuedAt ?? world.now;
+        const answer = await memory.write(change);
+        if (answer.outcome === 'done' && change.kind === 'row' && change.put.sk.startsWith(breakerRow)) {
+          const state = change.put.data as unknown as BreakerState;
+          observer.breakerWritten(actor, change.put.sk.slice(breakerRow.length), state, sentAt);
+        }
+        return answer;
+      }),
     objects: (keys) => ask('read', 'objects', keys.join(' '), () => memory.objects(keys)),
     queueItems: (ids) => ask('read', 'items', ids.join(' '), () => memory.queueItems(ids)),
     control: async (pk) => {
       const all = () => memory.control(pk);
-      if (!faults.strikes('torn query', 8)) return ask('read', 'control', pk, all);
+      const first = () => {
+        observer.fleetRead(actor);
+        return all();
+      };
+      if (!faults.strikes('torn query', 8)) return ask('read', 'control', pk, first);
       return joined(
-        await ask('read', 'control', pk, all),
+        await ask('read', 'control', pk, first),
         await world.ask(actor, { port: 'store', operation: 'control, the rest', subject: pk, effect: all }),
       );
     },
@@ -34,9 +64,17 @@ export function createSimStore(world: World, faults: Faults, memory: MemoryStore
     byKey: (slice, after, limit) => ask('read', 'by-key', slice, () => memory.byKey(slice, after, limit)),
     due: (lane, before, limit, after) => ask('read', 'due', lane, () => memory.due(lane, before, limit, after)),
     acquireLease: (request) =>
-      ask('write', 'acquire-lease', `${request.worker} ${request.part}`, () => memory.acquireLease(request)),
+      ask('write', 'acquire-lease', `${request.worker} ${request.part}`, async () => {
+        const { answer, row } = await withRow(memory.acquireLease(request), request);
+        observer.leaseAsked(actor, request.holder, answer, row);
+        return answer;
+      }),
     updateLease: (lease, change) =>
-      ask('write', 'update-lease', `${lease.worker} ${lease.part}`, () => memory.updateLease(lease, change)),
+      ask('write', 'update-lease', `${lease.worker} ${lease.part}`, async () => {
+        const { answer, row } = await withRow(memory.updateLease(lease, change), lease);
+        observer.leaseUpdated(actor, lease, answer, row);
+        return answer;
+      }),
     leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),
     addUsage: (month, usage, token) =>
       ask('write', 'add-usage', Object.keys(usage).join(' '), () => memory.addUsage(month, usage, token)),

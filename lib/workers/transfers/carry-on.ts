@@ -25,6 +25,8 @@ export interface TransferTurn {
   readonly pending: Map<string, QueueItem[]>;
   /** Objects whose target failed: another may take them, still in this tick. */
   readonly again: ObjectRecord[];
+  /** Called, one per transfer at work, when the fleet was read again. */
+  readonly onLook: Set<() => void>;
 }
 
 /** Transfers under way at a time: more would only share what one fills. */
@@ -121,6 +123,12 @@ async function runOnce(
     budget.reserve(item.backend, { requests: 1, ingressBytes: restBytes }),
     ...(source === null ? [] : [budget.reserve(source, { requests: 1, egressBytes: restBytes })]),
   ];
+  const stop = new AbortController();
+  /** Others found that one end has failed: what is left waits until its breaker is closed. */
+  const stopIfDark = () => {
+    if ([item.backend, source ?? item.backend].some((name) => !tick.standing(name).isReachable)) stop.abort();
+  };
+  turn.onLook.add(stopIfDark);
   try {
     const [from, to] = await Promise.all([source === null ? null : tick.backend(source), tick.backend(item.backend)]);
     const endsInThisTurn = isSureToEnd(tick, hold, source);
@@ -139,17 +147,18 @@ async function runOnce(
       mayBegin: (expectedMs, isFirst) =>
         mayBegin(tick, endsInThisTurn ? Number.POSITIVE_INFINITY : until, expectedMs, isFirst),
       save: async (progress) => {
-        await lookAgain(tick);
+        await lookAgain(turn);
         return save(tick, hold, progress);
       },
     };
-    const outcome = await copyInParts(job, tick.signal);
+    const outcome = await copyInParts(job, AbortSignal.any([tick.signal, stop.signal]));
     hold.item = { ...hold.item, transfer: job.progress };
     return outcome;
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     return error.backend === source ? { outcome: 'source-failed', error } : { outcome: 'target-failed', error };
   } finally {
+    turn.onLook.delete(stopIfDark);
     for (const back of giveBack) back();
   }
 }
@@ -184,10 +193,12 @@ function mayBegin(tick: Tick, until: number, expectedMs: number, isFirst: boolea
   return isFirst || now + expectedMs < tick.deadline.cancelAt;
 }
 
-async function lookAgain(tick: Tick): Promise<void> {
+async function lookAgain({ tick, onLook }: TransferTurn): Promise<void> {
   if (tick.now() - tick.view.readAt < viewLifeMs) return;
   const view = await readFleet(tick.deps.store, tick.now());
-  if (view.config !== null) tick.view = view;
+  if (view.config === null) return;
+  tick.view = view;
+  for (const look of onLook) look();
 }
 
 async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outcome: BigCopyOutcome): Promise<void> {

@@ -5,11 +5,14 @@ import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts
 import type { Faults } from '../faults.ts';
 import type { Observer } from '../observer.ts';
 import type { World } from '../world.ts';
+import { createBreakersCheck } from './breakers.ts';
 import { createBytesCheck, type Stray } from './bytes.ts';
 import { type CallsCheck, createCallsCheck } from './calls.ts';
 import { createDeletesCheck } from './deletes.ts';
 import { createDrainsCheck } from './drains.ts';
+import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
+import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
@@ -82,9 +85,13 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const bytes = createBytesCheck(sight);
   const deletes = createDeletesCheck(sight, bytes.isStranger, minAgeMs);
   const draining = createDrainsCheck(sight, drains);
+  const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
+  const leases = createLeasesCheck(world, report);
+  const breakers = createBreakersCheck(report);
 
   function objectChanged(key: string, after: Entry | null): void {
     const before = objects.get(key) ?? null;
+    quotas.objectChanging(before, after);
     ledger.add(before, -1);
     ledger.add(after, 1);
     isLedgerDirty = true;
@@ -115,6 +122,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
 
   function queueChanged(id: string, after: QueueItem | null): void {
     const before = queue.get(id) ?? null;
+    quotas.queueChanging(before, after);
     ledger.addItem(before, -1);
     ledger.addItem(after, 1);
     isLedgerDirty = true;
@@ -133,6 +141,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     }
     if (isLedgerDirty) {
       isLedgerDirty = false;
+      quotas.settle();
       checkLedger();
     }
     return violations[0] ?? null;
@@ -188,6 +197,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
       return [...open];
     },
 
+    ...leases,
+    ...breakers,
     objectChanged,
     queueChanged,
     bytesWritten(backend, storageKey, by, isLate) {

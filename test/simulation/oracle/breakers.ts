@@ -1,0 +1,69 @@
+import type { BreakerState } from '../../../lib/base/health.ts';
+import type { Actor } from '../operation.ts';
+import { Violation } from './violation.ts';
+
+/** While a breaker is open, one process at a time may ask its backend, and none before its time: the others send it nothing. */
+export interface BreakersCheck {
+  /** What the table now holds of a backend's breaker. It was so when it was sent: it may land late. */
+  breakerWritten(by: Actor, backend: string, state: BreakerState, sentAt: number): void;
+  /** A process read the state of the fleet, breakers included. */
+  fleetRead(by: Actor): void;
+  /** A request leaves a process. */
+  requestSent(by: Actor, backend: string, operation: string): void;
+}
+
+/** What BREAKER_OPEN_SECONDS and the life of a probe are in every history. */
+const openMs = 300_000;
+const probeMs = 60_000;
+/** Two clocks may be this far apart. */
+const skewMs = 10_000;
+
+/** An open breaker. */
+interface Spell {
+  /** As the row says; changes whenever it is opened anew. */
+  readonly openedAt: number;
+  readonly probeExpiresAt: number | undefined;
+  /** True time at which the process wrote so. */
+  readonly since: number;
+  /** Who may ask, and until when no other. */
+  readonly probe?: { readonly by: Actor; readonly until: number };
+}
+
+export function createBreakersCheck(report: (violation: Violation) => void): BreakersCheck {
+  let spells: ReadonlyMap<string, Spell> = new Map();
+  const readings = new WeakMap<Actor, ReadonlyMap<string, Spell>>();
+  const probed = new WeakMap<Actor, Set<string>>();
+  const wrong = (message: string) => report(new Violation('one probe', message));
+
+  function claimed(by: Actor, backend: string, before: Spell | undefined, sentAt: number): void {
+    if (before === undefined) wrong(`${by.name} claims the probe of ${backend}, whose breaker is closed`);
+    else if (sentAt < before.since + openMs - skewMs)
+      wrong(`${by.name} claims the probe of ${backend} ${sentAt - before.since} ms after its breaker opened`);
+    else if (before.probe !== undefined && sentAt < before.probe.until - skewMs)
+      wrong(`${by.name} claims the probe of ${backend} while ${before.probe.by.name} has it`);
+    probed.set(by, (probed.get(by) ?? new Set()).add(backend));
+  }
+
+  return {
+    breakerWritten(by, backend, { openedAt, probeExpiresAt }, sentAt) {
+      const before = spells.get(backend);
+      const after = new Map(spells);
+      const isClaim = probeExpiresAt !== undefined && probeExpiresAt !== before?.probeExpiresAt;
+      if (isClaim) claimed(by, backend, before, sentAt);
+      if (openedAt === undefined) after.delete(backend);
+      else {
+        const since = openedAt === before?.openedAt ? before.since : sentAt;
+        const probe = isClaim ? { by, until: sentAt + probeMs } : undefined;
+        after.set(backend, { openedAt, probeExpiresAt, since, ...(probe && { probe }) });
+      }
+      spells = after;
+    },
+    fleetRead: (by) => void readings.set(by, spells),
+    requestSent(by, backend, operation) {
+      // An application may try a dark backend when no other holds its object; an operator looks at it.
+      if (by.role === 'client' || by.role === 'operator') return;
+      if (!readings.get(by)?.has(backend) || probed.get(by)?.has(backend)) return;
+      wrong(`${by.name} sends ${operation} to ${backend}, whose breaker it has read to be open`);
+    },
+  };
+}
