@@ -81,6 +81,23 @@ test('five failures in a row open the breaker, one probe closes it, and a health
   expect(writes).toEqual([]);
 });
 
+test('while a probe is out, no other process sends its backend anything', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  const now = fleet.clock.now();
+  const halfOpen = { failures: 5, openedAt: now - 400_000, probeAfter: now - 1_000, probeExpiresAt: now + 60_000 };
+  const row = { pk: 'fleet', sk: 'breaker/a', version: 1, data: halfOpen };
+  fleet.store.apply([{ kind: 'row', put: row, expect: 'absent' }]);
+  const asked: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port === 'a') asked.push(method);
+  };
+  await fleet.client.put('k', 'v');
+  await fleet.tick('replicator');
+  await fleet.tick('scrubber');
+  expect(asked).toEqual([]);
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
+});
+
 test.each(['not-found', 'throttled', 'precondition', 'too-large'] as const)(
   '%s says nothing against a backend’s health',
   async (kind) => {

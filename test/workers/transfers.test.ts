@@ -402,6 +402,37 @@ test('a big object is moved by the rebalancer in parts, over several ticks, and 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('a copy in parts stops when the breaker of its target opens, and goes on once it is closed', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b'], env: { REPLICATOR_CONCURRENCY: '1' } });
+  const bytes = patterned(37 * mib);
+  await fleet.client.put('k', bytes);
+  const sent: number[] = [];
+  fleet.after = ({ port, method, args }) => {
+    if (port === 'b' && method === 'uploadPart') sent.push((args[0] as { partNumber: number }).partNumber);
+  };
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  const count = fleet.after;
+  const breaker = (version: number, data: Record<string, number>) => {
+    const put = { pk: 'fleet', sk: 'breaker/b', version, data };
+    fleet.store.apply([{ kind: 'row', put, expect: version === 1 ? 'absent' : version - 1 }]);
+  };
+  const before = sent.length;
+  fleet.after = (call) => {
+    count(call);
+    if (sent.length !== before + 1 || call.method !== 'uploadPart') return;
+    // Another process found so; long enough ago that this one looks at the fleet again.
+    const openedAt = fleet.clock.now();
+    breaker(1, { failures: 5, openedAt, probeAfter: openedAt + 300_000 });
+    fleet.clock.advance(16_000);
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ deferred: 1, reasons: { 'transfer-continues': 1 } });
+  expect(sent.length).toBe(before + 1);
+  breaker(2, { failures: 0 });
+  await fleet.tick('replicator');
+  expect(sent).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
+});
+
 test('a put that dies in the middle of its parts leaves no upload open', async () => {
   const fleet = await createFleet();
   const begun = watchUploads(fleet);
