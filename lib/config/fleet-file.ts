@@ -46,6 +46,14 @@ export function fingerprintsOverlap(a: Fingerprint, b: Fingerprint): boolean {
   );
 }
 
+/** Whether the storage of two backends is one, for one identity: then it can copy from one to the other by itself. */
+export function areNeighbours(a: BackendConfig, b: BackendConfig): boolean {
+  // Sorted: a table does not keep the order of fields.
+  const identityOf = ({ credentials }: BackendConfig) => JSON.stringify(Object.entries(credentials).sort());
+  if (a.region !== b.region || fingerprintOf(a).endpoint !== fingerprintOf(b).endpoint) return false;
+  return identityOf(a) === identityOf(b);
+}
+
 /** The policy that applies to a key: the longest matching prefix wins, `default` otherwise. */
 export function policyOf(file: Pick<FleetFile, 'policies'>, key: string): Policy {
   let best = { name: 'default', length: -1 };

@@ -45,6 +45,23 @@ export interface PutRequest {
   readonly ifMatch?: string;
 }
 
+/**
+ * Where bytes are that another backend may copy by itself: the same endpoint stores both, for the same credentials.
+ */
+export interface CopySource {
+  readonly backend: string;
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly storageKey: string;
+  /** Copy only these very bytes. */
+  readonly ifMatch?: string;
+}
+
+/** What is said of the copy replaces what is said of its source. */
+export interface CopyFromRequest extends Pick<PutRequest, 'storageKey' | 'headers' | 'metadata' | 'tags'> {
+  readonly source: CopySource;
+}
+
 export interface Listed {
   readonly storageKey: string;
   readonly sizeBytes: number;
@@ -81,6 +98,8 @@ export interface Capabilities {
   readonly bulkDelete?: boolean;
   readonly keepsVersions?: boolean;
   readonly partCopy?: boolean;
+  /** Copies an object by itself, and answers with the SHA-256 of what it stored. */
+  readonly attestsCopies?: boolean;
   readonly listsInByteOrder?: boolean;
   readonly keepsMetadata?: boolean;
 }
@@ -111,6 +130,11 @@ export interface Backend {
   head(storageKey: string, signal?: AbortSignal): Promise<StoredObject | null>;
   /** The tags of an object; `unsupported` where the backend has none. */
   tags(storageKey: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  /**
+   * Has the storage copy bytes of a neighbouring backend: none of them pass here. `sha256` (hex) is what it attests of the
+   * whole copy, where it does. `not-found` and `precondition` name the source's backend: they are about its bytes.
+   */
+  copyFrom(request: CopyFromRequest, signal?: AbortSignal): Promise<{ readonly sha256?: string }>;
   /** One outcome per request, in order. Throws when the batch as a whole was refused or not answered. */
   delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<readonly DeleteOutcome[]>;
   /** Keys in the backend's own order, `after` a `next` of an earlier page. Pages of at most 1000. */

@@ -28,6 +28,8 @@ export interface MemoryBackendOptions {
   readonly clock: Clock;
   /** What the twin can do [all but `keepsVersions`]; what it cannot, it treats as a bucket that cannot would. */
   readonly capabilities?: Capabilities;
+  /** The backends of the same endpoint, by name, which it can copy from [itself alone]. */
+  readonly neighbours?: Readonly<Record<string, MemoryBackend>>;
   /** As S3 demands of all parts but the last [5 MiB]. */
   readonly minPartBytes?: number;
 }
@@ -61,13 +63,14 @@ const everything: Capabilities = {
   bulkDelete: true,
   keepsVersions: false,
   partCopy: true,
+  attestsCopies: true,
   listsInByteOrder: true,
   keepsMetadata: true,
 };
 
 /** A bucket in memory: for tests and simulated fleets. No faults of its own; wrap it for those. */
 export function createMemoryBackend(options: MemoryBackendOptions): MemoryBackend {
-  const { name, clock, minPartBytes = 5 * 2 ** 20 } = options;
+  const { name, clock, neighbours = {}, minPartBytes = 5 * 2 ** 20 } = options;
   const capabilities = { ...everything, ...options.capabilities };
   const objects = new Map<string, MemoryObject>();
   const older = new Map<string, MemoryObject[]>();
@@ -228,6 +231,25 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       const object = find('read the tags of', storageKey, signal);
       if (!object) throw fail('not-found', 'read the tags of', storageKey, 'there is no such key');
       return object.tags;
+    },
+
+    async copyFrom({ source, storageKey, headers, metadata, tags }, signal) {
+      refuseCancelled('copy to', storageKey, signal);
+      const there = source.backend === name ? objects : neighbours[source.backend]?.contents();
+      if (!there) throw fail('denied', 'copy to', storageKey, `"${source.backend}" is not at its endpoint`);
+      const object = there.get(source.storageKey);
+      const isOther = source.ifMatch !== undefined && object !== undefined && object.etag !== source.ifMatch;
+      if (!object || isOther) {
+        const whatIsSo = isOther ? 'its ETag is another' : 'it is not there';
+        const message = `Cannot copy ${JSON.stringify(source.storageKey)} on "${source.backend}": ${whatIsSo}`;
+        throw new BackendError(isOther ? 'precondition' : 'not-found', source.backend, message);
+      }
+      putNow(storageKey, object.bytes, {
+        ...(headers && { headers }),
+        ...(metadata && { metadata }),
+        ...(tags && { tags }),
+      });
+      return capabilities.attestsCopies ? { sha256: hash('sha256', object.bytes) } : {};
     },
 
     async delete(requests, signal) {

@@ -132,6 +132,7 @@ export function createMeter(): Meter {
           }),
         head: (key, signal) => asked(name, () => backend.head(key, signal)),
         tags: (key, signal) => asked(name, () => backend.tags(key, signal)),
+        copyFrom: (request, signal) => asked(name, () => backend.copyFrom(request, signal)),
         delete: (requests, signal) => asked(name, () => backend.delete(requests, signal)),
         list: (options, signal) => asked(name, () => backend.list(options, signal)),
         createUpload: (request, signal) => asked(name, () => backend.createUpload(request, signal)),

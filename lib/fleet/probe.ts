@@ -10,6 +10,7 @@ import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
 import type { Ids } from '../base/ids.ts';
 import { type Backend, BackendError, type Capabilities, isOutage, type PutRequest } from './backend.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
+import { pathOf } from './s3/copy.ts';
 import { backendOn } from './s3-backend.ts';
 
 /** Where probes write: below the backend's prefix, one folder for each probe. */
@@ -63,6 +64,7 @@ export async function probeBackend(
       bulkDelete: await probeBulkDelete(probe),
       listsInByteOrder: await probeOrder(probe, folder),
       partCopy: await probePartCopy(probe),
+      attestsCopies: await probeCopy(probe),
     };
   } catch (error) {
     await cleanUp(options, found, written).catch(() => {}); // the first error says more
@@ -196,7 +198,7 @@ async function probePartCopy({ s3, backend, key, signal }: Probe): Promise<boole
   const refused = await refusal(async () => {
     ({ uploadId } = await backend.createUpload({ storageKey: to }, signal));
     const upload = { ...at, UploadId: uploadId };
-    const source = `${s3.bucket}/${s3.fullKey(from).split('/').map(encodeURIComponent).join('/')}`;
+    const source = pathOf(s3.bucket, s3.fullKey(from));
     const { CopyPartResult: part } = await s3.call('copy a part of', from, signal, (sending) =>
       s3.retrying.send(new UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource: source }), sending),
     );
@@ -207,6 +209,22 @@ async function probePartCopy({ s3, backend, key, signal }: Probe): Promise<boole
   });
   if (refused !== undefined && uploadId !== undefined) await refusal(() => backend.abortUpload(to, uploadId!, signal));
   return refused === undefined && (await textAt(backend, to, signal)) === 'copied bytes';
+}
+
+/** Of bytes that nobody said the SHA-256 of before, so that it can only be right if it was computed. */
+async function probeCopy({ s3, backend, key, signal }: Probe): Promise<boolean> {
+  const from = key('copy source & \u00e9');
+  const to = key('copy-target');
+  await backend.put(small(from, 'copied bytes', { metadata: { 'holdfast-probe': 'of the source' } }), signal);
+  const source = { backend: s3.name, bucket: s3.bucket, prefix: s3.prefix, storageKey: from };
+  let attested: string | undefined;
+  const refused = await refusal(async () => {
+    const { sha256 } = await backend.copyFrom({ source, storageKey: to, metadata: mark }, signal);
+    attested = sha256;
+  });
+  if (refused !== undefined || attested !== createHash('sha256').update('copied bytes').digest('hex')) return false;
+  const said = (await backend.head(to, signal))?.metadata['holdfast-probe'];
+  return said === mark['holdfast-probe'] && (await textAt(backend, to, signal)) === 'copied bytes';
 }
 
 /** Not cancelled with the probe: what it wrote goes. */

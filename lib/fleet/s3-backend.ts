@@ -8,7 +8,9 @@ import {
 import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError, type GetResult, type ObjectHeaders, type StoredObject } from './backend.ts';
 import { watchedBody } from './s3/answer-body.ts';
+import { attestedSha256 } from './s3/attested.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
+import { copyFrom } from './s3/copy.ts';
 import { deleteObjects } from './s3/deletion.ts';
 import { backendError, toBackendError } from './s3/errors.ts';
 import { listPage } from './s3/listing.ts';
@@ -41,6 +43,7 @@ export function backendOn(s3: S3Connection): S3Backend {
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),
     head: (storageKey, signal) => headObject(s3, storageKey, signal),
     tags: (storageKey, signal) => tagsOf(s3, storageKey, signal),
+    copyFrom: (request, signal) => copyFrom(s3, request, signal),
     delete: (requests, signal) => deleteObjects(s3, requests, signal),
     list: (listOptions, signal) => listPage(s3, listOptions, signal),
     ...multipart(s3),
@@ -167,7 +170,7 @@ function sizeOf(answer: Described, s3: S3Connection, action: string, storageKey:
 }
 
 function stored(answer: Described, sizeBytes: number): StoredObject {
-  const sha256 = answer.ChecksumType === 'COMPOSITE' ? undefined : fullDigest(answer.ChecksumSHA256);
+  const sha256 = attestedSha256(answer);
   return {
     sizeBytes,
     etag: answer.ETag ?? '',
@@ -176,13 +179,6 @@ function stored(answer: Described, sizeBytes: number): StoredObject {
     ...(answer.LastModified === undefined ? {} : { lastModified: answer.LastModified.getTime() }),
     ...(sha256 === undefined ? {} : { sha256 }),
   };
-}
-
-/** Undefined for the checksum of checksums of a multipart upload, `<base64>-<parts>`. */
-function fullDigest(checksum: string | undefined): string | undefined {
-  return checksum && /^[A-Za-z0-9+/]{43}=$/.test(checksum)
-    ? Buffer.from(checksum, 'base64').toString('hex')
-    : undefined;
 }
 
 function headersOf(answer: Described): ObjectHeaders {

@@ -57,6 +57,7 @@ export function throttled(backend: Backend, clock: Clock, ratesNow: () => Rates)
       }, signal),
     head: (key, signal) => turn(() => backend.head(key, signal), signal),
     tags: (key, signal) => turn(() => backend.tags(key, signal), signal),
+    copyFrom: (request, signal) => turn(() => backend.copyFrom(request, signal), signal),
     delete: (all, signal) => turn(() => backend.delete(all, signal), signal),
     list: (options, signal) => turn(() => backend.list(options, signal), signal),
     createUpload: (request, signal) => turn(() => backend.createUpload(request, signal), signal),

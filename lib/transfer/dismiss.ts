@@ -33,11 +33,6 @@ const dayMs = 24 * 3_600_000;
 /** Dismissed bytes wait this long before they are deleted: they may be found good after all. */
 export const dismissedDueMs = 7 * dayMs;
 
-/** The calendar day (UTC) of a moment, `yyyy-mm-dd`. */
-export function dayOf(now: number): string {
-  return new Date(now).toISOString().slice(0, 10);
-}
-
 /**
  * The only way a copy is removed because it seems missing or wrong.
  *

@@ -1,7 +1,6 @@
 import { readFleet } from '../store/fleet-view.ts';
 import { fleetKey } from '../store/ledger.ts';
 import type { CounterAdd } from '../store/port.ts';
-import { dayOf } from '../transfer/dismiss.ts';
 import type { Tick } from './tick.ts';
 
 /** Copies recorded on a backend, by the ledger as this tick read it last. */
@@ -29,4 +28,9 @@ export async function brakeAllows(tick: Tick, backend: string, listed = 0): Prom
 export function brakeCount(tick: Tick, backend: string, sizeBytes: number): CounterAdd {
   const sk = `brake/${backend}/${dayOf(tick.now())}`;
   return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } };
+}
+
+/** The calendar day (UTC) of a moment, `yyyy-mm-dd`. */
+function dayOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 10);
 }

@@ -5,10 +5,11 @@ import { isOutage } from '../fleet/backend.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
-import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import type { CopyOutcome } from '../transfer/copy.ts';
 import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
 import { isUneven, movablePlacements, planMoves } from './rebalancing.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import type { Round, Tick, Worker } from './tick.ts';
@@ -30,7 +31,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 /** What one tick remembers between its moves. */
-interface Turn extends TransferTurn {
+interface Turn extends TransferTurn, CopyTurn {
   readonly admission: Admission;
   /** Backends that are ours and answered in this tick, less those that failed a move since. */
   readonly usable: Set<string>;
@@ -50,6 +51,7 @@ async function begin(tick: Tick): Promise<Round> {
     buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
     usable,
     failedTargets: new Set(),
+    declined: new Set(),
     pending: await pendingTransfers(tick),
     again: [],
     onLook: new Set(),
@@ -110,10 +112,10 @@ function end(attempt: Attempt, verdict: Verdict, reason: string): void {
 }
 
 /** B4: whether a planned move fits what is left of the month at both ends, after the moves planned before it. */
-function reserve({ budget }: Turn, attempt: Attempt): boolean {
+function reserve(turn: Turn, attempt: Attempt): boolean {
+  const { budget } = turn;
   const { object, from, to } = attempt;
-  const reading = { requests: 1, egressBytes: object.sizeBytes };
-  const writing = { requests: 1, ingressBytes: object.sizeBytes };
+  const { reading, writing } = spendOf(turn, { object, source: from, target: to });
   const refusal = budget.refuses(from, reading) ?? budget.refuses(to, writing);
   if (refusal !== null) {
     end(attempt, 'deferred', refusal);
@@ -134,13 +136,13 @@ async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
   if (isBig(tick, object)) return beginMove(turn, attempt);
   const leave = await admission.enter(object.sizeBytes);
   try {
-    const copyId = tick.deps.ids.ulid();
-    const [source, target] = await Promise.all([tick.backend(from), tick.backend(to)]);
-    const outcome = await copy(
-      { object, from: source, to: target, copyId, fleetId: tick.fleetId, preservesTags: tick.params.preservesTags },
-      tick.signal,
-    );
-    judge(turn, attempt, copyId, outcome);
+    // What was reserved for it is reserved anew in the same moment.
+    attempt.release();
+    attempt.release = () => {};
+    const { copyId, outcome, strays } = await makeCopy(turn, { object, source: from, target: to });
+    attempt.strays.push(...strays.map((stray) => ({ object, ...stray })));
+    if (outcome.outcome === 'over-limit') end(attempt, 'deferred', outcome.reason);
+    else judge(turn, attempt, copyId, outcome);
   } finally {
     leave();
   }

@@ -8,11 +8,12 @@ import { type Committer, createCommitter } from '../store/committer.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
-import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import type { CopyOutcome } from '../transfer/copy.ts';
 import { noteLag, noteWaiting } from './ages.ts';
 import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import { examine, readableCopies } from './suspects.ts';
@@ -50,7 +51,7 @@ export function underReplicated(tick: Tick): PlacementTotal[] {
 }
 
 /** What one tick remembers between its objects. */
-interface Turn extends TransferTurn {
+interface Turn extends TransferTurn, CopyTurn {
   readonly admission: Admission;
   /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
   readonly planned: Map<string, number>;
@@ -69,6 +70,7 @@ async function begin(tick: Tick): Promise<Round> {
     buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
     usable,
     failedTargets: new Set(),
+    declined: new Set(),
     again: [],
     onLook: new Set(),
     pending: await pendingTransfers(tick),
@@ -182,7 +184,7 @@ function comingCopies({ tick, pending }: Turn, object: ObjectRecord): number {
 async function beginCopies(turn: Turn, attempt: Attempt, targets: readonly BackendConfig[], needed: number) {
   const { tick } = turn;
   const { object } = attempt;
-  const from = readableCopies(tick, object).find((name) => turn.usable.has(name));
+  const from = sourcesOf(turn, object)[0];
   if (from === undefined) return end(attempt, 'failed', 'no-source');
   for (const target of targets) {
     if (attempt.begun.length === needed) return;
@@ -208,14 +210,15 @@ function plan(turn: Turn, target: string, bytes: number): void {
 
 /** R2: backends that may receive a copy, in routing order; and why the others that could may not now. */
 function targetsFor(turn: Turn, object: ObjectRecord): { targets: BackendConfig[]; deferral: string | null } {
-  const { tick, budget } = turn;
+  const { tick } = turn;
   let deferral: string | null = null;
+  const sources = sourcesOf(turn, object);
   const able = tick
     .standings()
     .filter((standing) => isTarget(turn, standing, object))
     .map(({ config }) => config!)
     .filter(({ name }) => {
-      const refusal = budget.refuses(name, { requests: 1, ingressBytes: object.sizeBytes });
+      const refusal = refusalOf(turn, object, sources, name);
       deferral ??= refusal;
       return refusal === null;
     });
@@ -230,6 +233,18 @@ function targetsFor(turn: Turn, object: ObjectRecord): { targets: BackendConfig[
   );
   const targets = ordered.map(({ config }) => config).filter((config) => hasRoom(turn, config, object.sizeBytes));
   return { targets, deferral };
+}
+
+/** The usage limit that keeps a target from taking an object, from the source from which that spends least. */
+function refusalOf(turn: Turn, object: ObjectRecord, sources: readonly string[], target: string) {
+  const spends = sources.map((source) => spendOf(turn, { object, source, target }).writing);
+  const least = spends.find(({ ingressBytes }) => ingressBytes === undefined);
+  return turn.budget.refuses(target, least ?? { requests: 1, ingressBytes: object.sizeBytes });
+}
+
+/** R3: copies that may be read now. */
+function sourcesOf({ tick, usable }: Turn, object: ObjectRecord): string[] {
+  return readableCopies(tick, object).filter((name) => usable.has(name));
 }
 
 function isTarget(
@@ -252,29 +267,15 @@ function hasRoom(turn: Turn, { name, quotaBytes }: BackendConfig, sizeBytes: num
 
 /** R3, R4: tries the sources in order into one target. True when a verified copy stands there. */
 async function copyTo(turn: Turn, attempt: Attempt, target: string): Promise<boolean> {
-  const { tick, budget } = turn;
   const { object } = attempt;
-  const sources = readableCopies(tick, object).filter(
-    (name) => turn.usable.has(name) && !attempt.suspects.includes(name),
-  );
+  const sources = sourcesOf(turn, object).filter((name) => !attempt.suspects.includes(name));
   let deferral: string | null = null;
   for (const source of sources) {
-    // Asked again: others may have taken the room since the targets were chosen.
-    deferral =
-      budget.refuses(source, { requests: 1, egressBytes: object.sizeBytes }) ??
-      budget.refuses(target, { requests: 1, ingressBytes: object.sizeBytes });
-    if (deferral !== null) continue;
-    const giveBack = [
-      budget.reserve(source, { requests: 1, egressBytes: object.sizeBytes }),
-      budget.reserve(target, { requests: 1, ingressBytes: object.sizeBytes }),
-    ];
-    const copyId = tick.deps.ids.ulid();
-    const [from, to] = await Promise.all([tick.backend(source), tick.backend(target)]);
-    const outcome = await copy(
-      { object, from, to, copyId, fleetId: tick.fleetId, preservesTags: tick.params.preservesTags },
-      tick.signal,
-    );
-    for (const back of giveBack) back();
+    // Its limits are asked again: others may have taken the room since the targets were chosen.
+    const { copyId, outcome, strays } = await makeCopy(turn, { object, source, target });
+    attempt.strays.push(...strays);
+    deferral = outcome.outcome === 'over-limit' ? outcome.reason : null;
+    if (outcome.outcome === 'over-limit') continue;
     const next = judge(turn, attempt, { source, target, copyId, outcome });
     if (next !== 'next-source') return next === 'made';
   }

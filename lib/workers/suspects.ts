@@ -1,6 +1,6 @@
 import { sourceOrder } from '../fleet/routing.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type Dismissal, dismiss } from '../transfer/dismiss.ts';
+import type { Dismissal } from '../transfer/dismiss.ts';
 import { brakeAllows, brakeCount } from './brake.ts';
 import type { Tick } from './tick.ts';
 
@@ -27,6 +27,8 @@ export async function examine(tick: Tick, key: string, backend: string): Promise
     brakeCount: (name: string, sizeBytes: number) => brakeCount(tick, name, sizeBytes),
     audit: tick.audit,
   };
+  // Rarely needed: a cold start does not load it.
+  const { dismiss } = await import('../transfer/dismiss.ts');
   const verdict = await dismiss(deps, entry, backend, tick.signal);
   if (verdict === 'dismissed') tick.figures.dismissals = (tick.figures.dismissals ?? 0) + 1;
   return verdict;

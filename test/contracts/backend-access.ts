@@ -1,9 +1,16 @@
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
-import type { Backend, PutRequest } from '../../lib/fleet/backend.ts';
+import type { Backend, CopySource, PutRequest } from '../../lib/fleet/backend.ts';
+
+/** Another backend at the same endpoint, and where its bytes are there. */
+export interface Neighbour {
+  readonly backend: Backend;
+  readonly place: Pick<CopySource, 'bucket' | 'prefix'>;
+}
 
 /** What the suite needs: a backend whose bucket (prefix) is empty, able to do everything but keep versions. */
 export interface BackendKit {
   readonly backend: Backend;
+  readonly neighbour: Neighbour;
   /** Empties the bucket. */
   reset(): Promise<void>;
   close(): Promise<void>;
@@ -12,6 +19,7 @@ export interface BackendKit {
 /** The backend under test, which exists only while tests run, and the two calls they all make. */
 export interface Access {
   readonly backend: Backend;
+  readonly neighbour: Neighbour;
   put(storageKey: string, bytes: Uint8Array | string, more?: Partial<PutRequest>): Promise<{ etag: string }>;
   read(storageKey: string): Promise<Buffer>;
 }
@@ -20,6 +28,9 @@ export function accessTo(kit: () => BackendKit): Access {
   return {
     get backend() {
       return kit().backend;
+    },
+    get neighbour() {
+      return kit().neighbour;
     },
     put(storageKey, bytes, more = {}) {
       const body = Buffer.from(bytes);

@@ -3,9 +3,11 @@ import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import { backendContract } from './backend.ts';
 
 backendContract('memory backend', async () => {
-  const backend = createMemoryBackend({ name: 'mem', clock: systemClock });
+  const neighbour = createMemoryBackend({ name: 'near', clock: systemClock });
+  const backend = createMemoryBackend({ name: 'mem', clock: systemClock, neighbours: { near: neighbour } });
   return {
     backend,
+    neighbour: { backend: neighbour, place: { bucket: 'near', prefix: '' } },
     reset: async () => {
       for (const key of [...backend.contents().keys()]) backend.deleteNow(key);
     },

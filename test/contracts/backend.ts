@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
 import { accessTo, type BackendKit } from './backend-access.ts';
+import { copiesContract } from './backend-copies.ts';
 import { listsContract } from './backend-lists.ts';
 import { multipartContract } from './backend-multipart.ts';
 import { objectsContract } from './backend-objects.ts';
@@ -18,6 +19,7 @@ export function backendContract(name: string, setup: () => Promise<BackendKit>):
     const access = accessTo(() => kit);
     objectsContract(access);
     writesContract(access);
+    copiesContract(access);
     listsContract(access);
     multipartContract(access);
   });

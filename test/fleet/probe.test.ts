@@ -25,15 +25,15 @@ describe('probe', () => {
   });
 
   it.each([
-    ['conditional-put', 'conditionalPut'],
-    ['conditional-delete', 'conditionalDelete'],
-    ['checksum', 'checksumSha256'],
+    ['conditional-put', { conditionalPut: false }],
+    ['conditional-delete', { conditionalDelete: false }],
+    ['checksum', { checksumSha256: false, attestsCopies: false }],
   ] as const)(
     'takes %s for missing where it is refused, and where it is silently ignored',
-    async (feature, capability) => {
+    async (feature, missing) => {
       for (const answer of ['not-implemented', 'silently-ignore'] as const) {
         kit.server.faults.add({ id: 'missing', kind: 'reject-feature', feature, answer });
-        expect(await probe()).toEqual({ ...everything, [capability]: false });
+        expect(await probe()).toEqual({ ...everything, ...missing });
         expect(await left()).toEqual([]);
       }
     },
@@ -42,6 +42,7 @@ describe('probe', () => {
   it.each([
     ['DeleteObjects', 'bulkDelete'],
     ['part-copy', 'partCopy'],
+    ['CopyObject', 'attestsCopies'],
     ['multipart', 'partCopy'],
   ] as const)('takes %s for missing where it is refused', async (feature, capability) => {
     kit.server.faults.add({ kind: 'reject-feature', feature });
@@ -51,7 +52,7 @@ describe('probe', () => {
 
   it('finds that user metadata is dropped', async () => {
     kit.server.faults.add({ kind: 'drop-metadata' });
-    expect(await probe()).toEqual({ ...everything, keepsMetadata: false });
+    expect(await probe()).toEqual({ ...everything, keepsMetadata: false, attestsCopies: false });
   });
 
   it('finds that versions are kept, and leaves none of them', async () => {

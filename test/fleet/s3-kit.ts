@@ -10,6 +10,8 @@ import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
 
 export const keys = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+odd=chars' };
 export const bucket = 'bucket-a';
+/** At the same endpoint; nobody empties it. */
+export const otherBucket = 'bucket-b';
 
 export const everything: Capabilities = {
   conditionalPut: true,
@@ -18,6 +20,7 @@ export const everything: Capabilities = {
   bulkDelete: true,
   keepsVersions: false,
   partCopy: true,
+  attestsCopies: true,
   listsInByteOrder: true,
   keepsMetadata: true,
 };
@@ -37,7 +40,7 @@ export interface S3Kit {
 
 export async function startS3(): Promise<S3Kit> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-fleet-'));
-  const server = await createS3Server({ dir, buckets: [bucket], credentials: [keys], clock: systemClock });
+  const server = await createS3Server({ dir, buckets: [bucket, otherBucket], credentials: [keys], clock: systemClock });
   const open: S3Backend[] = [];
   const options: S3BackendOptions = {
     name: 'cold-1',

@@ -46,13 +46,15 @@ export interface Plan {
   readonly capabilities: Readonly<Record<string, Capabilities>>;
 }
 
-export function createPlan(random: Random, faults: Faults): Plan {
+/** Neighbouring backends are buckets at one endpoint: its storage copies from one to the other by itself. */
+export function createPlan(random: Random, faults: Faults, areNeighbours: boolean): Plan {
   const count = random.between(3, names.length);
   const maxObjectBytes = random.pick([60, 400, 3000]);
   const objects = random.between(12, 16);
   const isTight = faults.isOn('tight quota');
   if (faults.isOn('index lag')) faults.count('index lag');
-  const file = fleetFile(random, names.slice(0, count), maxObjectBytes, (name) => {
+  const endpointOf = (name: string) => `https://${areNeighbours ? 's3' : name}.example.com`;
+  const file = fleetFile(random, names.slice(0, count), endpointOf, maxObjectBytes, (name) => {
     if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
     faults.count('tight quota');
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
@@ -101,6 +103,7 @@ function bigObjects(random: Random): Record<string, string> {
 function fleetFile(
   random: Random,
   backends: readonly string[],
+  endpointOf: (name: string) => string,
   largest: number,
   quotaOf: (name: string) => number,
 ): FleetFile {
@@ -108,7 +111,7 @@ function fleetFile(
   return parseFleetFile({
     backends: backends.map((name) => ({
       name,
-      endpoint: `https://${name}.example.com`,
+      endpoint: endpointOf(name),
       bucket: `${name}-bucket`,
       credentials: 'role',
       quotaBytes: quotaOf(name),

@@ -1,4 +1,5 @@
 import './sync-wasm.ts';
+import './preloaded.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import { createActors } from './actors.ts';
@@ -42,15 +43,18 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     onFault: (fault) => faults.count(fault),
     lines: isTraced ? lines : undefined,
   });
-  const plan = createPlan(stream('plan'), faults);
+  const plan = createPlan(stream('plan'), faults, stream('neighbours').chance(0.3));
   const lag = stream('lag');
   const indexes = createLaggingIndexes(now, () =>
     plan.maxLagMs > 0 && !faults.isStopped() && lag.chance(0.5) ? lag.below(plan.maxLagMs) : 0,
   );
   const backends = new Map<string, MemoryBackend>();
+  const neighbours: Record<string, MemoryBackend> = {};
   for (const { name } of plan.file.backends) {
     const capabilities = plan.capabilities[name]!;
-    backends.set(name, createMemoryBackend({ name, capabilities, minPartBytes: 1, clock: { now, sleep: noTimers } }));
+    const clock = { now, sleep: noTimers };
+    neighbours[name] = createMemoryBackend({ name, capabilities, neighbours, minPartBytes: 1, clock });
+    backends.set(name, neighbours[name]);
   }
   const store: MemoryStore = createMemoryStore({
     clock: { now },

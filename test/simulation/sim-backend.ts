@@ -188,6 +188,41 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       return { ...found.description, body: chunks(storageKey, found.bytes, signal) };
     },
 
+    copyFrom: (request, signal) => {
+      const { source, storageKey } = request;
+      const aboutSource = (kind: BackendErrorKind) =>
+        new BackendError(kind, source.backend, `Backend "${source.backend}" is said to be ${kind}`);
+      return ask(
+        'write',
+        'COPY',
+        storageKey,
+        signal,
+        needBucket(async () => {
+          if (faults.windowOn(source.backend) === 'bucket missing') {
+            actor.hadFault = true;
+            throw fail('no-bucket');
+          }
+          if (faults.lieAbout(source.backend, source.storageKey) === 'wrong 404') {
+            actor.hadFault = true;
+            throw aboutSource('not-found');
+          }
+          const isLate = world.current?.isDetached ?? true;
+          const answer = await memory.copyFrom(request);
+          const { bytes, headers, metadata, tags } = memory.peek(storageKey)!;
+          const isUnseen = faults.strikes('put corrupted unseen', 3);
+          const isHarmed = (isUnseen || faults.strikes('put corrupted', 8)) && bytes.length > 0;
+          const stored = isHarmed ? flipped(bytes, random, 'rest') : bytes;
+          if (isHarmed) {
+            actor.hadFault = true;
+            memory.putNow(storageKey, stored, { headers, metadata, tags });
+            observer.bytesHarmed(name, storageKey, isUnseen);
+          }
+          observer.bytesWritten(name, storageKey, actor, isLate);
+          return isUnseen ? answer : { sha256: createHash('sha256').update(stored).digest('hex') };
+        }),
+      );
+    },
+
     head: (storageKey, signal) =>
       ask('read', 'HEAD', storageKey, signal, async () => {
         if (isMissingBucket()) {

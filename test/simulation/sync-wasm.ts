@@ -17,7 +17,4 @@ wasm.instantiate = async (source, imports) => {
   return { module, instance: new wasm.Instance(module, imports) };
 };
 
-// Loaded on first use by the code under test: from the disk, which is no part of a history either.
-await import('hash-wasm');
-
 export {};

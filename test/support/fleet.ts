@@ -158,12 +158,12 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     const list = (change.backends ?? ['a', 'b', 'c']).map((b) => (typeof b === 'string' ? { name: b } : b));
     for (const { name } of list) {
       if (backends[name] !== undefined) continue;
-      backends[name] = createMemoryBackend({ name, clock });
+      backends[name] = createMemoryBackend({ name, clock, neighbours: backends });
       handles[name] = hooked(name, backends[name] as Backend, before, after);
     }
     const file = parseFleetFile({
       backends: list.map((b) => ({
-        endpoint: 'http://127.0.0.1:1',
+        endpoint: `https://${b.name}.example.com`,
         bucket: `bucket-${b.name}`,
         credentials: 'role',
         ...b,

@@ -6,7 +6,7 @@ test('a file that is refused claims no bucket', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   await fleet.client.put('k', 'v');
   const moved = { backends: [{ name: 'a', bucket: 'elsewhere' }, 'b', 'c'] };
-  await expect(fleet.apply(moved)).rejects.toThrow('it cannot become http://127.0.0.1:1 bucket "elsewhere"');
+  await expect(fleet.apply(moved)).rejects.toThrow('it cannot become https://a.example.com bucket "elsewhere"');
   expect([...fleet.backends.c!.contents().keys()]).toEqual([]);
   expect((await fleet.tick('replicator')).outcome).toBe('success');
 });
@@ -16,7 +16,7 @@ test('a bucket that overlaps one which still holds objects is refused, also when
   await fleet.client.put('k', 'v');
   await fleet.apply({ backends: ['b'], policies: { default: { factor: 1 } } });
   const reaching = {
-    backends: ['b', { name: 'd', bucket: 'bucket-a', prefix: 'below/' }],
+    backends: ['b', { name: 'd', endpoint: 'https://a.example.com', bucket: 'bucket-a', prefix: 'below/' }],
     policies: { default: { factor: 1 } },
   };
   await expect(fleet.apply(reaching)).rejects.toThrow('overlaps "a", which still holds objects');

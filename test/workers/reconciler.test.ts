@@ -237,7 +237,7 @@ test('after the tables are lost, a take-over and an adoption bring every object 
   const file = parseFleetFile({
     backends: ['a', 'b'].map((name) => ({
       name,
-      endpoint: 'http://127.0.0.1:1',
+      endpoint: `https://${name}.example.com`,
       bucket: `bucket-${name}`,
       credentials: 'role',
     })),

@@ -52,7 +52,9 @@ export function forgetIgnoredFeatures(request: S3Request, faults: RequestFaults)
     request.headers.delete('if-none-match');
   }
   if (ignores('tagging')) request.headers.delete('x-amz-tagging');
-  return { ignoreChecksums: ignores('checksum') };
+  const ignoreChecksums = ignores('checksum');
+  if (ignoreChecksums) request.headers.delete('x-amz-checksum-algorithm');
+  return { ignoreChecksums };
 }
 
 const WRITES = ['PutObject', 'CopyObject', 'CompleteMultipartUpload'];

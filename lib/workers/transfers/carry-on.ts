@@ -3,7 +3,7 @@ import { count, note } from '../../base/tally.ts';
 import { BackendError, isOutage } from '../../fleet/backend.ts';
 import { readFleet } from '../../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
-import { type BigCopy, type BigCopyOutcome, copyInParts } from '../../transfer/big/big-copy.ts';
+import type { BigCopy, BigCopyOutcome } from '../../transfer/big/big-copy.ts';
 import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
 import type { Budget } from '../budget.ts';
 import { findDue, openLanes } from '../due-items.ts';
@@ -151,6 +151,8 @@ async function runOnce(
         return save(tick, hold, progress);
       },
     };
+    // Most ticks meet no big object: a cold start does not load it.
+    const { copyInParts } = await import('../../transfer/big/big-copy.ts');
     const outcome = await copyInParts(job, AbortSignal.any([tick.signal, stop.signal]));
     hold.item = { ...hold.item, transfer: job.progress };
     return outcome;

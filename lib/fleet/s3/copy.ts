@@ -1,0 +1,41 @@
+import { CopyObjectCommand } from '@aws-sdk/client-s3';
+import type { BackendError, CopyFromRequest } from '../backend.ts';
+import { attestedSha256 } from './attested.ts';
+import type { S3Connection } from './connection.ts';
+import { backendError } from './errors.ts';
+import { headerInput } from './put.ts';
+
+/** CopyObject from a bucket of the same endpoint. Asks for a SHA-256 of what is stored. */
+export async function copyFrom(
+  s3: S3Connection,
+  { source, storageKey, headers, metadata, tags }: CopyFromRequest,
+  signal?: AbortSignal,
+): Promise<{ readonly sha256?: string }> {
+  const inputNow = () => ({
+    Bucket: s3.bucket,
+    Key: s3.fullKey(storageKey),
+    CopySource: pathOf(source.bucket, source.prefix + source.storageKey),
+    ...(source.ifMatch === undefined ? {} : { CopySourceIfMatch: source.ifMatch }),
+    ...headerInput(headers, metadata, tags),
+    MetadataDirective: 'REPLACE' as const,
+    TaggingDirective: 'REPLACE' as const,
+    ChecksumAlgorithm: 'SHA256' as const,
+  });
+  try {
+    const { CopyObjectResult: copied } = await s3.call('copy to', storageKey, signal, (sending) =>
+      s3.retrying.send(new CopyObjectCommand(inputNow()), sending),
+    );
+    const sha256 = copied && attestedSha256(copied);
+    return sha256 === undefined ? {} : { sha256 };
+  } catch (error) {
+    const { kind, cause } = error as BackendError;
+    if (kind !== 'not-found' && kind !== 'precondition') throw error;
+    const attempted = { backend: source.backend, action: 'copy', storageKey: source.storageKey };
+    throw backendError(kind, attempted, kind === 'not-found' ? 'it is not there' : 'its ETag is another', cause);
+  }
+}
+
+/** As `x-amz-copy-source` wants it: every byte of the key escaped, but for the slashes. */
+export function pathOf(bucket: string, key: string): string {
+  return `${bucket}/${key.split('/').map(encodeURIComponent).join('/')}`;
+}

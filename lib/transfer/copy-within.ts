@@ -1,0 +1,66 @@
+import { BackendError, type BackendErrorKind, type CopySource } from '../fleet/backend.ts';
+import { storageKey } from '../store/keys.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
+import { markFor, markName } from './mark.ts';
+
+/**
+ * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
+ * storage key, unrecorded, and it does not say that they are those recorded: they want to be condemned.
+ */
+export type CopyWithinOutcome =
+  | CopyOutcome
+  | { readonly outcome: 'declined'; readonly detail: string }
+  | { readonly outcome: 'unattested'; readonly detail: string };
+
+export interface CopyWithinRequest extends CopyRequest {
+  /** Hashed: without that an attestation proves nothing. */
+  readonly object: ObjectRecord;
+  /** Where the source's bytes are, at the endpoint of the target. */
+  readonly place: Pick<CopySource, 'bucket' | 'prefix'>;
+}
+
+/** Answers that are about this way of copying, not about the state of the target: nothing was stored. */
+const refusals: ReadonlySet<BackendErrorKind> = new Set([
+  'denied',
+  'no-bucket',
+  'unsupported',
+  'rejected',
+  'too-large',
+  'bad-digest',
+  'delete-marker',
+]);
+
+/**
+ * Has the target's storage copy an object by itself to a fresh storage key. It counts as copied only if the answer attests
+ * the recorded SHA-256 of the whole. What travels with the bytes is read at the source and written anew, for the mark is
+ * another. Records nothing.
+ */
+export async function copyWithin(request: CopyWithinRequest, signal?: AbortSignal): Promise<CopyWithinOutcome> {
+  const { object, from, to, copyId, place } = request;
+  const sourceKey = storageKey(object.key, object.copies[from.name]!);
+  const target = storageKey(object.key, copyId);
+  const ifMatch = object.copies[from.name] === '' ? object.plainEtags?.[from.name] : undefined;
+  try {
+    const found = await from.head(sourceKey, signal);
+    const isAsRecorded = found?.sizeBytes === object.sizeBytes && (ifMatch === undefined || ifMatch === found.etag);
+    // Reading it says what is so.
+    if (!isAsRecorded) return { outcome: 'declined', detail: 'its source is not as recorded' };
+    const mark = markFor({ fleetId: request.fleetId, generation: object.generation }, to.name, target);
+    const { sha256 } = await to.copyFrom(
+      {
+        source: { backend: from.name, ...place, storageKey: sourceKey, ...(ifMatch === undefined ? {} : { ifMatch }) },
+        storageKey: target,
+        headers: found.headers,
+        metadata: { ...found.metadata, [markName]: mark },
+        ...(request.preservesTags ? { tags: await from.tags(sourceKey, signal) } : {}),
+      },
+      signal,
+    );
+    if (sha256 !== undefined && sha256 === object.sha256) return { outcome: 'copied', sha256 };
+    return { outcome: 'unattested', detail: `it attests ${sha256 ?? 'no SHA-256'}; ${object.sha256} is recorded` };
+  } catch (error) {
+    const isDeclined = error instanceof BackendError && error.backend === to.name && refusals.has(error.kind);
+    return isDeclined ? { outcome: 'declined', detail: error.message } : explain(error, from.name);
+  }
+}
