@@ -28,6 +28,15 @@ export interface GetResult extends StoredObject {
   readonly body: Body;
 }
 
+export interface GetOptions {
+  /** Bytes counted from 0, end inclusive. */
+  readonly range?: readonly [number, number];
+  /** Kind `precondition` when the ETag is another. */
+  readonly ifMatch?: string;
+  /** A chunk is done with when the next one is asked for: its memory may be freed at once. */
+  readonly lends?: boolean;
+}
+
 export interface PutRequest {
   readonly storageKey: string;
   readonly sizeBytes: number;
@@ -117,12 +126,7 @@ export interface CompletedPart {
 export interface Backend {
   readonly name: string;
   put(request: PutRequest, signal?: AbortSignal): Promise<{ etag: string }>;
-  /** `range` counts bytes from 0, end inclusive. `ifMatch`: kind `precondition` when the ETag is another. */
-  get(
-    storageKey: string,
-    options?: { readonly range?: readonly [number, number]; readonly ifMatch?: string },
-    signal?: AbortSignal,
-  ): Promise<GetResult>;
+  get(storageKey: string, options?: GetOptions, signal?: AbortSignal): Promise<GetResult>;
   /**
    * Null on a 404 without a delete marker. A HEAD answer has no body, so this may also be a missing bucket: only the
    * owner object tells the two apart.

@@ -6,8 +6,15 @@ import {
   HeadObjectCommand,
 } from '@aws-sdk/client-s3';
 import type { Body } from '../base/bytes.ts';
-import { type Backend, BackendError, type GetResult, type ObjectHeaders, type StoredObject } from './backend.ts';
-import { watchedBody } from './s3/answer-body.ts';
+import {
+  type Backend,
+  BackendError,
+  type GetOptions,
+  type GetResult,
+  type ObjectHeaders,
+  type StoredObject,
+} from './backend.ts';
+import { freeMemoryOf, watchedBody } from './s3/answer-body.ts';
 import { attestedSha256 } from './s3/attested.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
 import { copyFrom } from './s3/copy.ts';
@@ -77,7 +84,7 @@ async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSi
 async function getObject(
   s3: S3Connection,
   storageKey: string,
-  { range, ifMatch }: { readonly range?: readonly [number, number]; readonly ifMatch?: string },
+  { range, ifMatch, lends = false }: GetOptions,
   signal?: AbortSignal,
 ): Promise<GetResult> {
   const input = {
@@ -97,7 +104,7 @@ async function getObject(
     if (ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== ifMatch) {
       throw backendError('precondition', attempted, `its ETag is ${answer.ETag}, not ${ifMatch}`);
     }
-    return { ...stored(answer, sizeBytes), body: objectBody(s3, storageKey, answer, lengthBytes, signal) };
+    return { ...stored(answer, sizeBytes), body: objectBody(s3, storageKey, answer, { lengthBytes, lends }, signal) };
   } catch (error) {
     if (answer.Body instanceof Readable) answer.Body.destroy();
     throw error;
@@ -123,7 +130,7 @@ function objectBody(
   s3: S3Connection,
   storageKey: string,
   answer: GetObjectCommandOutput,
-  lengthBytes: number,
+  { lengthBytes, lends }: { readonly lengthBytes: number; readonly lends: boolean },
   signal: AbortSignal | undefined,
 ): Body {
   const attempted = s3.attempted('read', storageKey);
@@ -133,14 +140,17 @@ function objectBody(
   stream.on('error', () => {});
   const chunks = watchedBody(stream, s3.clock, s3.timeouts.stallMs)[Symbol.asyncIterator]();
   let received = 0;
+  let lent: Uint8Array | undefined;
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     let step: IteratorResult<Uint8Array>;
+    if (lent !== undefined) freeMemoryOf(lent);
     try {
       step = await chunks.next();
     } catch (error) {
       const seen = toBackendError(error, attempted, signal);
       throw seen.kind === 'unavailable' ? truncated(error) : seen;
     }
+    lent = lends && !step.done ? step.value : undefined;
     received += step.done ? 0 : step.value.length;
     if (step.done && received < lengthBytes) throw truncated();
     return step;

@@ -63,7 +63,7 @@ async function readBack(
   sent: Pick<Digest, 'sizeBytes' | 'sha256'>,
   signal?: AbortSignal,
 ): Promise<StoreOutcome> {
-  const stored = await digestOf((await to.get(storageKey, {}, signal)).body);
+  const stored = await digestOf((await to.get(storageKey, { lends: true }, signal)).body);
   if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
   return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };
 }

@@ -44,7 +44,7 @@ export async function readCopy(
     }
     const found = await backend.get(
       storageKey(object.key, copyId),
-      etag === undefined ? {} : { ifMatch: etag },
+      { ...(etag === undefined ? {} : { ifMatch: etag }), lends: options.alongside === undefined },
       signal,
     );
     const digest = await digestOf(options.alongside === undefined ? found.body : options.alongside(found.body));

@@ -68,5 +68,5 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
 }
 
 async function readExactly(backend: Backend, key: string, etag: string, signal: AbortSignal) {
-  return digestOf((await backend.get(key, { ifMatch: etag }, signal)).body);
+  return digestOf((await backend.get(key, { ifMatch: etag, lends: true }, signal)).body);
 }

@@ -66,6 +66,29 @@ describe('S3 backend, bytes in flight', () => {
       expect(Buffer.concat(seen).equals(bytes)).toBe(true);
     });
 
+    it('bodies that are read side by side do not mix', async () => {
+      const all = Array.from({ length: 8 }, (_, i) => someBytes(2 * mib + i, i + 1));
+      for (const [i, bytes] of all.entries()) await put(`side/${i}`, bytes);
+      const seen = await Promise.all(all.map(async (_, i) => collect((await backend.get(`side/${i}`)).body)));
+      expect(seen.map((bytes, i) => bytes.equals(all[i]!))).toEqual(all.map(() => true));
+    });
+
+    it('a chunk that is lent holds no memory once the next is asked for; others keep theirs', async () => {
+      const bytes = someBytes(3 * mib);
+      await put('k', bytes);
+      for (const lends of [true, false]) {
+        const seen: Uint8Array[] = [];
+        const copies: Buffer[] = [];
+        for await (const chunk of (await backend.get('k', { lends })).body) {
+          seen.push(chunk);
+          copies.push(Buffer.from(chunk));
+        }
+        expect(Buffer.concat(copies).equals(bytes)).toBe(true);
+        expect(seen.length).toBeGreaterThan(1);
+        expect(seen.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBe(lends ? 0 : bytes.length);
+      }
+    });
+
     it('bytes that are not those stored come through: a digest is the reader\u2019s to check', async () => {
       const bytes = someBytes(1000);
       await put('k', bytes);

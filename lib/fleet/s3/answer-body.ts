@@ -54,3 +54,11 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
 export function hasArrived(answer: Readable): boolean {
   return answer instanceof IncomingMessage && answer.complete;
 }
+
+/**
+ * Frees the memory of a chunk that nobody reads any more, unless others share it. The garbage collector would let 64 MiB of
+ * chunks gather first: it weighs the objects, which are small, and not the bytes behind them.
+ */
+export function freeMemoryOf({ buffer, length }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
+}

@@ -1,6 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { Readable } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { collect } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -36,6 +36,9 @@ const maxAnswerBytes = 64 * 2 ** 20;
 /** Above what peers commonly keep: a socket idle for longer may be dead without a sign, so it is not used again. */
 const idleSocketMs = 15_000;
 
+/** Most that is read from a socket at once. */
+const readBytes = 256 * 1024;
+
 /**
  * Sends the SDK's requests over kept-alive sockets. Except for the body of an object, answers are read whole here, where
  * a stall is noticed, and `maxSockets` requests at most wait for an answer at a time: queueing here, instead of inside
@@ -50,8 +53,8 @@ export function createTransport({ clock, timeouts, maxSockets, onRequest }: Tran
     timeout: idleSocketMs,
   };
   const node = new NodeHttpHandler({
-    httpAgent: new HttpAgent(agent),
-    httpsAgent: new HttpsAgent(agent),
+    httpAgent: readingInPlace(new HttpAgent(agent)),
+    httpsAgent: readingInPlace(new HttpsAgent(agent)),
     connectionTimeout: timeouts.connectMs,
     requestTimeout: timeouts.answerMs,
     throwOnRequestTimeout: true,
@@ -80,6 +83,25 @@ export function createTransport({ clock, timeouts, maxSockets, onRequest }: Tran
     updateHttpClientConfig: (key, value) => node.updateHttpClientConfig(key, value),
     httpHandlerConfigs: () => node.httpHandlerConfigs(),
   };
+}
+
+/**
+ * Each connection reads into memory of its own, again and again, from which the HTTP parser copies what it hands on: large
+ * reads, and half the memory that waits for the garbage collector.
+ */
+function readingInPlace<A extends HttpAgent>(agent: A): A {
+  const connect = agent.createConnection.bind(agent);
+  agent.createConnection = (options, done) => {
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(readBytes),
+      callback(this: Duplex, length: number, buffer: Uint8Array) {
+        this.emit('data', buffer.subarray(0, length));
+        return true;
+      },
+    };
+    return connect({ ...options, onread } as typeof options, done);
+  };
+  return agent;
 }
 
 async function readWhole(answer: Readable, clock: Clock, stallMs: number): Promise<Uint8Array> {

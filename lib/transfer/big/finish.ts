@@ -54,7 +54,7 @@ async function readBack(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutco
   }
   const ends: Parameters<typeof passOnce>[2] = {
     source: to.name,
-    open: async (range, cancel) => (await to.get(storageKey, { range }, cancel)).body,
+    open: async (range, lends, cancel) => (await to.get(storageKey, { range, lends }, cancel)).body,
   };
   if (!(await passOnce(job, hash!, ends, signal))) return { outcome: 'unfinished' };
   return hash!.digest() === job.progress.sha256 ? null : storedWrong(job);

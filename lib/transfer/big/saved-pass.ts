@@ -12,7 +12,8 @@ import { runStreamPass } from './stream-pass.ts';
 export interface Ends {
   /** Whose bytes are read. */
   readonly source: string;
-  open(range: readonly [number, number], signal: AbortSignal): Promise<Body>;
+  /** `lends` as in `GetOptions`. */
+  open(range: readonly [number, number], lends: boolean, signal: AbortSignal): Promise<Body>;
   /** Writes a part; `md5` is known once the body was consumed. Absent when bytes are only read. */
   readonly write?: (
     part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
@@ -52,7 +53,7 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: Ends, sign
   };
   const { open, write, source } = ends;
   const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
-    persistently(clock, cancel, async () => fill(into, await open(range, cancel), source));
+    persistently(clock, cancel, async () => fill(into, await open(range, true, cancel), source));
   const run = buffers.holds(partSizeBytes)
     ? runPass({ ...common, width, buffers, read, ...(write && { write }) }, signal)
     : runStreamPass({ ...common, open, ...(write && { write }) }, signal);

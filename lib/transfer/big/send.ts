@@ -89,8 +89,8 @@ async function sendParts(
   const source = sourceAt(job, from);
   const ends: Parameters<typeof passOnce>[2] = {
     source: from.name,
-    async open(range, cancel) {
-      const found = await from.get(source.key, { range, ...source.options }, cancel);
+    async open(range, lends, cancel) {
+      const found = await from.get(source.key, { range, lends, ...source.options }, cancel);
       if (found.sizeBytes !== job.object.sizeBytes) await found.body[Symbol.asyncIterator]().return?.();
       checkSize(job, from, found.sizeBytes);
       return found.body;

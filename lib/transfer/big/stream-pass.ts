@@ -21,7 +21,8 @@ export async function runStreamPass(pass: StreamPass, signal: AbortSignal): Prom
     const startedAt = clock.now();
     const part = done + 1;
     const md5 = createHash('md5');
-    const body = hashed(await pass.open(rangeOfPart(sizeBytes, partSizeBytes, part), signal), [pass.hash, md5]);
+    const range = rangeOfPart(sizeBytes, partSizeBytes, part);
+    const body = hashed(await pass.open(range, pass.write === undefined, signal), [pass.hash, md5]);
     const described = { partNumber: part, sizeBytes: lengthOfPart(sizeBytes, partSizeBytes, part), body };
     if (pass.write === undefined) for await (const _ of body);
     else await pass.write({ ...described, md5: () => md5.digest('hex') }, signal);

@@ -30,7 +30,7 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   const refusal = pass.budget.refuses(backend.name, { requests: 1, egressBytes: it.stored.sizeBytes });
   if (refusal !== null) return found(pass, 'deferred', refusal, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
-  const { body } = await backend.get(storage, { ifMatch: it.stored.etag }, tick.signal);
+  const { body } = await backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal);
   const { sha256, sizeBytes } = await digestOf(body);
   if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))
     return found(pass, 'skipped', 'conflict', storage);

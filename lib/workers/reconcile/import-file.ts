@@ -54,7 +54,7 @@ async function join(pass: Pass, stored: StoredObject, entry: ObjectRecord): Prom
   if (refusal !== null) return found(pass, 'deferred', refusal, key);
   const known = entry.sha256 ?? (await hashOf(pass, entry));
   if (known === null) return found(pass, 'skipped', 'unreadable', key);
-  const { body } = await backend.get(key, { ifMatch: stored.etag }, tick.signal);
+  const { body } = await backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal);
   const { sha256 } = await digestOf(body);
   const plainEtags = { ...entry.plainEtags, [backend.name]: stored.etag };
   const isEqual = sha256 === known;
