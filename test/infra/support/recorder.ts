@@ -120,6 +120,7 @@ export function s3Needs({ method, url, headers, body, status }: Seen): Need[] {
     case 'UploadPartCopy':
       return [
         onKey('PutObject'),
+        ...(named.has('x-amz-tagging') ? [onKey('PutObjectTagging')] : []),
         {
           action: 's3:GetObject',
           resource: `arn:aws:s3:::${decodeURIComponent(named.get('x-amz-copy-source')!).replace(/^\//, '')}`,
