@@ -4,7 +4,7 @@ import type { QueueItem, QueueState } from '../store/model.ts';
 import { noteOverdue } from './ages.ts';
 import type { Tick } from './tick.ts';
 
-/** Due items found, and the lane at which the next search begins. */
+/** Due items found, and the lane at which the next search begins; undefined when these are all that were due. */
 export interface DueItems {
   readonly items: readonly QueueItem[];
   readonly cursor: string | undefined;
@@ -46,7 +46,8 @@ export async function findDue(
     for (const [n, page] of pages.entries()) {
       noteOverdue(tick, page.items);
       items.push(...page.items.filter((item) => item.state === state).slice(0, limit - items.length));
-      if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] };
+      // Round again behind the last lane: it may hold more than was asked of it.
+      if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] ?? circle[0] };
     }
   }
   return { items, cursor: undefined };

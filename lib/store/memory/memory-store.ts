@@ -134,27 +134,29 @@ function rejectBadRequest(changes: readonly Change[]): void {
   if (changes.length === 0 || changes.length > maxChanges) {
     reject(`${changes.length} changes, where 1 to ${maxChanges} are allowed`);
   }
-  const ids = new Set(changes.map(idOf));
+  const keys = changes.map(keyOf);
+  const ids = new Set(keys.map((key) => key.join('\0')));
   if (ids.size < changes.length) reject('two changes of one item in a transaction');
-  for (const id of ids) if (id.endsWith('\0')) reject('an item with an empty key');
+  if (keys.some((key) => key.includes(''))) reject('an item with an empty key');
 }
 
 function reject(problem: string): never {
   throw new StoreError('rejected', `Cannot write: ${problem}`);
 }
 
-function idOf(change: Change): string {
+/** The table of a change and the key of its item there. */
+function keyOf(change: Change): readonly string[] {
   switch (change.kind) {
     case 'object':
-      return `objects\0${change.put.key}`;
+      return ['objects', change.put.key];
     case 'queue':
-      return `queue\0${change.put.id}`;
+      return ['queue', change.put.id];
     case 'queue-end':
-      return `queue\0${change.id}`;
+      return ['queue', change.id];
     case 'row':
-      return `control\0${change.put.pk}\0${change.put.sk}`;
+      return ['control', change.put.pk, change.put.sk];
     default:
-      return `control\0${change.pk}\0${change.sk}`;
+      return ['control', change.pk, change.sk];
   }
 }
 
