@@ -1,5 +1,6 @@
 import type { ChaosDeps } from './chaos.ts';
 import { type Fault, windowFaults } from './faults.ts';
+import type { Actor } from './operation.ts';
 import { keyWithin, storageKeyOf } from './oracle/reading.ts';
 import { flipped } from './sim-backend.ts';
 
@@ -31,6 +32,16 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
     const { key, copies } = random.pick(all);
     const backend = random.pick(Object.keys(copies));
     return { backend, storageKey: storageKeyOf(key, copies[backend]!) };
+  }
+
+  /** Half of the time one that is writing: most trouble comes of that. */
+  function someProcess(isClient: boolean): Actor | undefined {
+    const all = world.actors.filter(
+      ({ role, state }) => state === 'running' && role !== 'operator' && (role === 'client') === isClient,
+    );
+    const writing = all.filter(world.isWriting);
+    const victims = writing.length > 0 && random.chance(0.5) ? writing : all;
+    return victims.length === 0 ? undefined : random.pick(victims);
   }
 
   return {
@@ -65,19 +76,17 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
     },
     kill() {
       const fault: Fault = random.pick(['tick killed', 'client killed']);
-      const isClient = fault === 'client killed';
-      const victims = world.actors.filter(({ role }) => role !== 'operator' && (role === 'client') === isClient);
-      if (!faults.isOn(fault) || victims.length === 0) return;
+      const victim = faults.isOn(fault) ? someProcess(fault === 'client killed') : undefined;
+      if (victim === undefined) return;
       faults.count(fault);
-      actors.kill(random.pick(victims));
+      actors.kill(victim);
     },
     freeze() {
       const fault: Fault = random.pick(['tick frozen', 'client frozen']);
-      const isClient = fault === 'client frozen';
-      const victims = world.actors.filter(({ role, state }) => state === 'running' && (role === 'client') === isClient);
-      if (!faults.isOn(fault) || victims.length === 0) return;
+      const victim = faults.isOn(fault) ? someProcess(fault === 'client frozen') : undefined;
+      if (victim === undefined) return;
       faults.count(fault);
-      world.freeze(random.pick(victims), random.spread(1_000, 7_200_000));
+      world.freeze(victim, random.spread(1_000, 7_200_000));
     },
     restore() {
       const fault = 'old queue item restored';

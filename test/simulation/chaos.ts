@@ -47,6 +47,7 @@ const eventWeights = {
   kill: 5,
   freeze: 4,
   restore: 1,
+  sweep: 1,
 };
 
 /** Histories that dwell on one kind of trouble, so that what needs several coincidences is met. */
@@ -67,7 +68,7 @@ const moods: Readonly<
   /** Backends that go dark, surplus copies, and factors that change. */
   dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },
   /** Sweeps over what others are about to record. */
-  sweep: { events: { tick: 90, kill: 25, freeze: 15 }, workers: { replicator: 60, reconciler: 40 } },
+  sweep: { events: { tick: 90, sweep: 40, freeze: 15 }, workers: { replicator: 60, reconciler: 20 } },
 };
 
 /** What happens besides the operations on their way: applications, schedules, operators and accidents. */
@@ -101,6 +102,11 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     apply: () => apply(),
     pause: () => pause(),
     drain: () => drain(),
+    /** A worker is killed, and what it left is swept at once. */
+    sweep: () => {
+      accidents.kill();
+      if (actors.ticks.size < mostTicks) begin('reconciler');
+    },
     ...accidents,
   };
   const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: 1 })];
@@ -124,7 +130,10 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
   function tick(): void {
     if (actors.ticks.size >= mostTicks) return;
     const worker = random.weighted(ticksOf);
-    if (!presentWorkers.includes(worker)) return;
+    if (presentWorkers.includes(worker)) begin(worker);
+  }
+
+  function begin(worker: WorkerName): void {
     const age = faults.strikes('late event', 4) ? random.spread(1_000, 900_000) : 0;
     const part = worker === 'reconciler' ? {} : somePart();
     const event = { ...part, scheduledTime: new Date(world.now - age).toISOString() };
@@ -156,7 +165,7 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     if (!faults.isOn('backend drained')) return;
     const [draining] = surroundings.drains().keys();
     if (draining !== undefined) {
-      if (random.chance(0.3)) actors.undrain(draining);
+      if (random.chance(0.2)) actors.undrain(draining);
       else actors.askDrain(draining);
       return;
     }

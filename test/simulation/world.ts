@@ -28,6 +28,8 @@ export interface World {
   /** Whether anything can happen at this moment. */
   isIdle(): boolean;
   pendingOf(actor: Actor): number;
+  /** Whether a transaction or bytes of it are on their way. */
+  isWriting(actor: Actor): boolean;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;
   /** Everything that can happen now happens, in some order, as one step: for times when nothing goes wrong. */
@@ -150,7 +152,8 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
           remove(operation);
         } else {
           operation.answer = answer;
-          if (random.chance(prompt)) deliver(operation);
+          // A frozen process hears nothing until it goes on.
+          if (actor.state === 'running' && random.chance(prompt)) deliver(operation);
         }
       }
     }
@@ -283,6 +286,10 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
       });
     },
     isIdle: () => choices().length === 0,
+    isWriting: (actor) =>
+      operations.some(
+        (o) => o.actor === actor && !o.isDetached && (o.operation === 'transact' || o.operation.startsWith('PUT')),
+      ),
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
     advance,
     advanceAll,

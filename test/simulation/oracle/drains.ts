@@ -9,6 +9,9 @@ export interface DrainsCheck {
   named(backend: string, what: string): void;
 }
 
+/** A Lambda ends after 15 minutes. */
+const longestTickMs = 900_000;
+
 export function createDrainsCheck(sight: Sight, drains: () => ReadonlyMap<string, number>): DrainsCheck {
   const toldOf = new Map<string, number>();
 
@@ -17,6 +20,7 @@ export function createDrainsCheck(sight: Sight, drains: () => ReadonlyMap<string
       // The answer may be late: another drain may have begun since.
       if (drains().get(backend) !== since) return;
       toldOf.set(backend, since);
+      if (sight.world.now - since < longestTickMs) refuse(backend, 'while a tick that began before it may still run');
       for (const entry of sight.objects.values())
         if (entry.kind === 'object' && backend in entry.copies)
           refuse(backend, `while a record still names "${entry.key}" there`);
