@@ -11,6 +11,8 @@ export interface Accidents {
   deceive(): void;
   harm(): void;
   kill(): void;
+  /** Kills a replicator whose commit is on its way, if there is one. */
+  killCommitting(): boolean;
   freeze(): void;
   /** An operator restores the Queue table alone, and with it an item whose bytes are recorded. */
   restore(): void;
@@ -80,6 +82,13 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       if (victim === undefined) return;
       faults.count(fault);
       actors.kill(victim);
+    },
+    killCommitting() {
+      const victims = world.actors.filter((a) => a.role === 'replicator' && world.isCommitting(a));
+      if (!faults.isOn('tick killed') || victims.length === 0) return false;
+      faults.count('tick killed');
+      actors.kill(random.pick(victims));
+      return true;
     },
     freeze() {
       const fault: Fault = random.pick(['tick frozen', 'client frozen']);

@@ -68,13 +68,20 @@ const moods: Readonly<
   /** Backends that go dark, surplus copies, and factors that change. */
   dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },
   /** Sweeps over what others are about to record. */
-  sweep: { events: { tick: 90, sweep: 40, freeze: 15 }, workers: { replicator: 60, reconciler: 20 } },
+  sweep: { events: { call: 80, sweep: 80 } },
 };
 
 /** What happens besides the operations on their way: applications, schedules, operators and accidents. */
-export function createChaos(deps: ChaosDeps): { event(): void } {
+export interface Chaos {
+  event(): void;
+  /** Before each step: a replicator about to commit is killed, and what it left is swept before its commit arrives. */
+  watch(): void;
+}
+
+export function createChaos(deps: ChaosDeps): Chaos {
   const { world, faults, plan, actors, surroundings, random } = deps;
   const accidents = createAccidents(deps);
+  let isTrapSet = false;
   const hotKeys = random.shuffled(plan.keys).slice(0, 3);
 
   const calls = {
@@ -102,14 +109,15 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
     apply: () => apply(),
     pause: () => pause(),
     drain: () => drain(),
-    /** A worker is killed, and what it left is swept at once. */
     sweep: () => {
-      accidents.kill();
-      if (actors.ticks.size < mostTicks) begin('reconciler');
+      if (actors.ticks.size >= mostTicks) return;
+      begin('replicator');
+      isTrapSet = true;
     },
     ...accidents,
   };
-  const mood = moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: 1 })];
+  const mood =
+    moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: faults.isOn('tick killed') ? 3 : 0 })];
   const weights = varied({ ...eventWeights, ...mood.events }, random);
   const ticksOf = varied({ ...workerWeights, ...mood.workers }, random);
 
@@ -175,6 +183,11 @@ export function createChaos(deps: ChaosDeps): { event(): void } {
   }
 
   return {
+    watch() {
+      if (!isTrapSet || !accidents.killCommitting()) return;
+      isTrapSet = false;
+      begin('reconciler');
+    },
     event() {
       accidents.endOverdueTicks();
       events[random.weighted(weights)]();

@@ -73,7 +73,7 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
       REBALANCER_STRATEGY: random.pick(['pack', 'spread']),
       SCRUBBER_LAP_DAYS: '1',
       SCRUBBER_BATCH_SIZE: String(random.pick([2, 100])),
-      RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '60', '3600']),
+      RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '0', '60', '3600']),
       RECONCILER_BATCH_SIZE: String(random.pick([5, 10, 1000])),
       BREAKER_FAILURES: String(random.pick([1, 2, 5])),
       ...bigObjects(random),

@@ -115,6 +115,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     const events = stream('events');
     while (world.step < last) {
       if (events.chance(0.12)) chaos.event();
+      chaos.watch();
       if (await step()) continue;
       if (events.chance(0.5)) world.jump();
       else chaos.event();

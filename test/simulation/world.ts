@@ -28,7 +28,9 @@ export interface World {
   /** Whether anything can happen at this moment. */
   isIdle(): boolean;
   pendingOf(actor: Actor): number;
-  /** Whether a transaction or bytes of it are on their way. */
+  /** Whether a transaction of it is on its way. */
+  isCommitting(actor: Actor): boolean;
+  /** The same, or bytes. */
   isWriting(actor: Actor): boolean;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;
@@ -209,6 +211,12 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     return own;
   }
 
+  function isAsking(actor: Actor, what: readonly string[]): boolean {
+    return operations.some(
+      (o) => o.actor === actor && o.answer === undefined && !o.isDetached && what.includes(o.operation),
+    );
+  }
+
   return {
     get now() {
       return now;
@@ -246,7 +254,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
       actor.hadFault = true;
       trace(() => `${actor.name} is killed`);
       for (const operation of dropOf(actor)) {
-        if (operation.answer === undefined && random.chance(0.5)) leave(operation, random.spread(1, 120_000));
+        if (operation.answer === undefined && random.chance(0.7)) leave(operation, random.spread(100, 3_600_000));
       }
     },
     freeze(actor, ms) {
@@ -286,10 +294,8 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
       });
     },
     isIdle: () => choices().length === 0,
-    isWriting: (actor) =>
-      operations.some(
-        (o) => o.actor === actor && !o.isDetached && (o.operation === 'transact' || o.operation.startsWith('PUT')),
-      ),
+    isCommitting: (actor) => isAsking(actor, ['transact']),
+    isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
     advance,
     advanceAll,
