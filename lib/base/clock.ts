@@ -18,3 +18,8 @@ export const systemClock: Clock = {
     }
   },
 };
+
+/** The calendar month (UTC) of a moment, `yyyy-mm`. */
+export function monthOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 7);
+}

@@ -1,4 +1,5 @@
 import type { ObjectRecord } from '../store/model.ts';
+import { createUsageBook } from '../store/usage-book.ts';
 import { type ClientDeps, checkKey, createContext } from './context.ts';
 import { contentOf, type GetObject, get } from './get.ts';
 import { list } from './list.ts';
@@ -38,11 +39,11 @@ export function createClient(deps: ClientDeps): Holdfast {
   const context = createContext(deps);
   const stop = new AbortController();
   let flushedAt = deps.clock.now();
+  const book = createUsageBook();
   const flush = async () => {
     flushedAt = deps.clock.now();
-    const spent = context.meter.take();
-    if (Object.keys(spent).length === 0) return;
-    await deps.store.addUsage(new Date(flushedAt).toISOString().slice(0, 7), spent, deps.ids.ulid());
+    book.enter(context.meter.take());
+    await book.flush(deps);
   };
   const counted = async <T>(call: Promise<T>): Promise<T> => {
     try {

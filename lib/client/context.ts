@@ -50,7 +50,7 @@ const freshMs = 5_000;
 const ownerFreshMs = 60_000;
 
 export function createContext(deps: ClientDeps): ClientContext {
-  const meter = createMeter();
+  const meter = createMeter(deps.clock);
   let cached: { at: number; fleet: Promise<Fleet> } | undefined;
   let current: Fleet | undefined;
   const handles = new Map<string, Promise<Backend>>();

@@ -1,9 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
+import { type Clock, monthOf } from '../base/clock.ts';
 import { type Backend, BackendError, type GetResult, isOutage, type PutRequest } from './backend.ts';
 import type { Observed } from './breaker.ts';
 
-/** Spent on one backend since the last `take`. */
+/** Spent on one backend. */
 export interface Spent {
   readonly requests: number;
   readonly egressBytes: number;
@@ -16,12 +17,10 @@ export interface Meter {
   watch(backend: Backend): Backend;
   /** Spent so far on a backend and not yet taken. */
   spent(backend: string): Spent;
-  /** Everything spent since the last take, and starts again at zero. */
-  take(): Record<string, Spent>;
+  /** Everything spent since the last take, by the month in which it was asked for, then by backend; starts again at zero. */
+  take(): Record<string, Record<string, Spent>>;
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
-  /** Counts what an earlier tick of this process spent and did not report. */
-  add(backend: string, spent: Spent): void;
   /** Counts a failure found otherwise, e.g. a 403 whose owner object fails too. */
   fail(backend: string): void;
 }
@@ -47,16 +46,12 @@ export function noteRequest(_operation: string, sentBytes: number): void {
 
 const nothing: Spent = { requests: 0, egressBytes: 0, ingressBytes: 0 };
 
-export function createMeter(): Meter {
-  let spent = new Map<string, Spent>();
+export function createMeter(clock: Pick<Clock, 'now'>): Meter {
+  let spent = new Map<string, Map<string, Spent>>();
   const seen = new Map<string, Observed>();
-  const add = (name: string, more: Partial<Spent>) => {
-    const s = spent.get(name) ?? nothing;
-    spent.set(name, {
-      requests: s.requests + (more.requests ?? 0),
-      egressBytes: s.egressBytes + (more.egressBytes ?? 0),
-      ingressBytes: s.ingressBytes + (more.ingressBytes ?? 0),
-    });
+  const add = (name: string, more: Partial<Spent>, month = monthOf(clock.now())) => {
+    const inMonth = spent.get(month) ?? new Map<string, Spent>();
+    spent.set(month, inMonth.set(name, sum(inMonth.get(name) ?? nothing, more)));
   };
   const ok = (name: string) => seen.set(name, { failuresInARow: 0, hadSuccess: true });
   const fail = (name: string) => {
@@ -71,16 +66,22 @@ export function createMeter(): Meter {
   };
   const asked = async <T>(name: string, request: () => Promise<T>, streamed = () => 0): Promise<T> => {
     const call: OnTheWire = { requests: 0, sentBytes: 0 };
+    const month = monthOf(clock.now());
+    // What was streamed is counted as it goes; a body sent twice went twice.
+    const charge = (least: number) => {
+      const ingressBytes = Math.max(0, call.sentBytes - streamed());
+      add(name, { requests: Math.max(least, call.requests), ingressBytes }, month);
+    };
     try {
       const answer = await wire.run(call, request);
       ok(name);
+      charge(1);
       return answer;
     } catch (error) {
       judge(name, error);
+      // What was cancelled may never have been sent.
+      charge(isCancelled(error) ? 0 : 1);
       throw error;
-    } finally {
-      // What was streamed is counted as it goes; a body sent twice went twice.
-      add(name, { requests: Math.max(1, call.requests), ingressBytes: Math.max(0, call.sentBytes - streamed()) });
     }
   };
   const counted = (name: string, body: Body, onBytes: (bytes: number) => void): Body => ({
@@ -143,14 +144,28 @@ export function createMeter(): Meter {
         openUploads: (key, signal) => asked(name, () => backend.openUploads(key, signal)),
       };
     },
-    spent: (backend) => spent.get(backend) ?? nothing,
-    take() {
-      const all = Object.fromEntries(spent);
-      spent = new Map();
-      return all;
+    spent: (backend) => {
+      const months = [...spent.values()].flatMap((inMonth) => inMonth.get(backend) ?? []);
+      return months.reduce<Spent>(sum, nothing);
     },
-    add,
+    take() {
+      const all = [...spent].map(([month, inMonth]) => [month, Object.fromEntries(inMonth)] as const);
+      spent = new Map();
+      return Object.fromEntries(all);
+    },
     observed: (backend) => seen.get(backend),
     fail,
   };
+}
+
+function sum(before: Spent, more: Partial<Spent>): Spent {
+  return {
+    requests: before.requests + (more.requests ?? 0),
+    egressBytes: before.egressBytes + (more.egressBytes ?? 0),
+    ingressBytes: before.ingressBytes + (more.ingressBytes ?? 0),
+  };
+}
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof BackendError && error.kind === 'cancelled';
 }

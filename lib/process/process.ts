@@ -5,10 +5,10 @@ import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
 import { parseParameters } from '../config/parameters.ts';
 import type { TableNames } from '../config/tables.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
-import type { Spent } from '../fleet/meter.ts';
 import { createDynamoClient, type DynamoClientOptions } from '../store/dynamodb/client.ts';
 import { createDynamoStore } from '../store/dynamodb/dynamo-store.ts';
 import type { Store } from '../store/port.ts';
+import { createUsageBook, type UsageBook } from '../store/usage-book.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { createCredentialResolver } from './credentials.ts';
 import { type BackendUse, createBackendOpener } from './open-backend.ts';
@@ -37,7 +37,7 @@ export interface HoldfastProcess {
   readonly log: Log;
   readonly env: Env;
   readonly tables: TableNames;
-  readonly unreported: Map<string, Spent>;
+  readonly unreported: UsageBook;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
   probe(config: BackendConfig): Promise<Capabilities>;
   openKeyring(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
@@ -65,7 +65,7 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     log,
     env,
     tables,
-    unreported: new Map(),
+    unreported: createUsageBook(),
     openBackend: opener.open,
     probe: opener.probe,
     // Several megabytes of code that most fleets never need.

@@ -1,6 +1,6 @@
+import { monthOf } from '../base/clock.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Usage } from '../store/port.ts';
-import { monthOf } from './report.ts';
 import type { Tick } from './tick.ts';
 
 /** What a request or transfer would spend on one backend. */

@@ -5,7 +5,7 @@ import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import { type Budget, readBudget } from './budget.ts';
+import type { Budget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { importingLabel } from './reconcile/import-file.ts';
@@ -63,7 +63,7 @@ interface Turn {
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const turn: Turn = { tick, budget: await readBudget(tick), usable: new Map(), seen: new Set() };
+  const turn: Turn = { tick, budget: await tick.budget(), usable: new Map(), seen: new Set() };
   return () => cleanBatch(turn);
 }
 
@@ -139,10 +139,10 @@ async function confirm(
   const { tick, budget } = turn;
   // What cannot be verified cannot stand in for what would be removed; the scrubber finds the hash.
   if (object.sha256 === undefined) return { verdict: 'skipped', reason: 'unhashed' };
+  if (!(await isUsableOnce(turn, name))) return { verdict: 'skipped', reason: 'survivor-unusable' };
   const spend = { requests: 1, egressBytes: object.sizeBytes };
   const refusal = budget.refuses(name, spend);
   if (refusal !== null) return { verdict: 'deferred', reason: refusal };
-  if (!(await isUsableOnce(turn, name))) return { verdict: 'skipped', reason: 'survivor-unusable' };
   const giveBack = budget.reserve(name, spend);
   const options = { trustsAttestation: tick.params.scrubAttests };
   const reading = await readCopy(await tick.backend(name), object, tick.signal, options).finally(giveBack);

@@ -5,7 +5,7 @@ import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import { type Budget, readBudget } from './budget.ts';
+import type { Budget } from './budget.ts';
 import { findDue } from './due-items.ts';
 import { isUsable } from './health.ts';
 import type { Round, Tick, Worker } from './tick.ts';
@@ -26,7 +26,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const budget = await readBudget(tick);
+  const budget = await tick.budget();
   const seen = new Set<string>();
   return async () => {
     const due = await findDue(tick, 'intent', tick.cursor, tick.tuning.batchSize);

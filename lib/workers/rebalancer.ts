@@ -6,7 +6,6 @@ import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
-import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
@@ -46,7 +45,7 @@ async function begin(tick: Tick): Promise<Round> {
   const admission = createAdmission(tick.params.maxBytesInFlight);
   const turn: Turn = {
     tick,
-    budget: await readBudget(tick),
+    budget: await tick.budget(),
     admission,
     buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
     usable,

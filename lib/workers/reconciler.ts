@@ -5,7 +5,6 @@ import { internalPrefix } from '../fleet/owner.ts';
 import { readFleet } from '../store/fleet-view.ts';
 import { parseStorageKey } from '../store/keys.ts';
 import type { Entry, ObjectRecord } from '../store/model.ts';
-import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { settlePlainChange } from './plain-change.ts';
@@ -48,7 +47,7 @@ async function hasWork(): Promise<boolean> {
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const budget = await readBudget(tick);
+  const budget = await tick.budget();
   const mine = tick.config.backends
     .map((b) => b.name)
     .filter((name, i) => (tick.reconcile ? name === tick.reconcile.backend : i % tick.of === tick.part));

@@ -10,7 +10,6 @@ import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
 import { noteLag, noteWaiting } from './ages.ts';
-import { readBudget } from './budget.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
 import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
@@ -65,7 +64,7 @@ async function begin(tick: Tick): Promise<Round> {
   const admission = createAdmission(tick.params.maxBytesInFlight);
   const turn: Turn = {
     tick,
-    budget: await readBudget(tick),
+    budget: await tick.budget(),
     admission,
     buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
     usable,

@@ -45,20 +45,12 @@ export function writeBreaker(tick: Tick, backend: string, row: ControlRow | unde
   return tick.deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
 }
 
-/** The calendar month (UTC) of a moment, `yyyy-mm`. */
-export function monthOf(now: number): string {
-  return new Date(now).toISOString().slice(0, 7);
-}
-
-/** Charges what this tick spent to the current month, once; an idle tick leaves it to the next one that works. */
+/**
+ * Writes down what this tick spent, once, with what earlier ticks of this process left; an idle tick writes nothing and leaves
+ * it to the next one that works.
+ */
 export async function reportUsage(tick: Tick): Promise<void> {
-  const { unreported, store, ids } = tick.deps;
-  for (const [name, spent] of unreported) tick.meter.add(name, spent);
-  unreported.clear();
-  const spent = tick.meter.take();
-  if (tick.lease === null) {
-    for (const [name, amount] of Object.entries(spent)) unreported.set(name, amount);
-  } else if (Object.keys(spent).length > 0) {
-    await store.addUsage(monthOf(tick.now()), spent, ids.ulid());
-  }
+  const { unreported } = tick.deps;
+  unreported.enter(tick.meter.take());
+  if (tick.lease !== null) await unreported.flush(tick.deps);
 }

@@ -1,5 +1,4 @@
 import { count } from '../base/tally.ts';
-import { readBudget } from './budget.ts';
 import { type CopyVerdict, scrubObject } from './scrub-object.ts';
 import { runTick, type TickDeps, type TickReport } from './tick.ts';
 
@@ -33,7 +32,7 @@ export async function scrubKey(deps: TickDeps, key: string, deadline: number): P
         const entry = (await tick.deps.store.objects([key])).get(key);
         if (entry?.kind !== 'object') return 'done';
         isFound = true;
-        verdicts.push(...(await scrubObject(tick, entry, await readBudget(tick))));
+        verdicts.push(...(await scrubObject(tick, entry, await tick.budget())));
         for (const { verdict } of verdicts) count(tick.tally, settled.has(verdict) ? 'succeeded' : 'failed', verdict);
         return 'done';
       },

@@ -35,16 +35,18 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
       say('lost');
       continue;
     }
-    const refusal = budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes });
-    if (refusal !== null) {
-      say(refusal);
-      continue;
-    }
     if (tick.standing(backend).config === undefined || !(await isUsable(tick, backend))) {
       say('parked');
       continue;
     }
-    const giveBack = budget.reserve(backend, { requests: 1, egressBytes: object.sizeBytes });
+    // Reserved in the same breath: others ask meanwhile.
+    const spend = { requests: 1, egressBytes: object.sizeBytes };
+    const refusal = budget.refuses(backend, spend);
+    if (refusal !== null) {
+      say(refusal);
+      continue;
+    }
+    const giveBack = budget.reserve(backend, spend);
     const reading = await verify(tick, current, backend).finally(giveBack);
     if (reading.outcome === 'good') {
       const isNews = current.sha256 === undefined || current.isDamaged;

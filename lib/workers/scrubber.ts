@@ -3,7 +3,7 @@ import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { scheduleMs } from '../config/parameters.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type Budget, readBudget } from './budget.ts';
+import type { Budget } from './budget.ts';
 import { scrubObject } from './scrub-object.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 import { firstPlace, type Place, readStretch } from './walk.ts';
@@ -37,7 +37,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const budget = await readBudget(tick);
+  const budget = await tick.budget();
   let lap = readLap(tick);
   let share = shareOf(tick);
   return async () => {

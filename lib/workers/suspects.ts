@@ -17,9 +17,16 @@ export function readableCopies(tick: Tick, object: ObjectRecord): string[] {
 export async function examine(tick: Tick, key: string, backend: string): Promise<Dismissal> {
   const entry = (await tick.deps.store.objects([key])).get(key);
   if (entry?.kind !== 'object' || entry.copies[backend] === undefined) return 'lost';
+  const budget = await tick.budget();
+  // Read twice where it speaks against the copy.
+  const suspicion = { requests: 2, egressBytes: 2 * entry.sizeBytes };
+  const proof = { requests: 1, egressBytes: entry.sizeBytes };
+  if (budget.refuses(backend, suspicion) !== null) return 'unreadable';
+  const others = readableCopies(tick, entry).filter((name) => name !== backend && budget.refuses(name, proof) === null);
+  const giveBack = [budget.reserve(backend, suspicion), ...others.map((name) => budget.reserve(name, proof))];
   const deps = {
     clock: tick.deps.clock,
-    sources: (object: ObjectRecord) => readableCopies(tick, object),
+    sources: () => others,
     backend: (name: string) => tick.backend(name),
     ownership: (name: string) => tick.ownership(name),
     commit: tick.commit,
@@ -29,7 +36,9 @@ export async function examine(tick: Tick, key: string, backend: string): Promise
   };
   // Rarely needed: a cold start does not load it.
   const { dismiss } = await import('../transfer/dismiss.ts');
-  const verdict = await dismiss(deps, entry, backend, tick.signal);
+  const verdict = await dismiss(deps, entry, backend, tick.signal).finally(() => {
+    for (const back of giveBack) back();
+  });
   if (verdict === 'dismissed') tick.figures.dismissals = (tick.figures.dismissals ?? 0) + 1;
   return verdict;
 }

@@ -12,7 +12,7 @@ import {
   type WorkerParameters,
 } from '../config/parameters.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
-import { createMeter, type Meter, type Spent } from '../fleet/meter.ts';
+import { createMeter, type Meter } from '../fleet/meter.ts';
 import { type Ownership, readOwnership } from '../fleet/owner.ts';
 import { throttled } from '../fleet/throttle.ts';
 import { type CommitDeps, commit, type Outcome } from '../store/commit.ts';
@@ -21,7 +21,9 @@ import { slicesOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { type Store, StoreError } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
+import type { UsageBook } from '../store/usage-book.ts';
 import type { Keyring } from '../transfer/keyring.ts';
+import { type Budget, readBudget } from './budget.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import { tidyLedger } from './tidy-ledger.ts';
 
@@ -34,10 +36,10 @@ export interface TickDeps {
   /** Tuning parameters; live overrides from the table go over them. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /**
-   * What idle ticks of this process spent on backends and did not write down: an idle tick writes nothing, so the next
-   * one that works reports it.
+   * What ticks of this process spent on backends and did not write down: an idle tick writes nothing, so the next one that
+   * works reports it.
    */
-  readonly unreported: Map<string, Spent>;
+  readonly unreported: UsageBook;
   /** Opens a backend. Throws `BackendError` of kind `missing-credentials` when this process has none for it. */
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that the fleet file asks for; absent where a worker must not have it. */
@@ -118,6 +120,8 @@ export interface Tick {
   backend(name: string, use?: 'read-write' | 'delete'): Promise<Backend>;
   /** Whose a bucket is; asked once per tick. */
   ownership(name: string): Promise<Ownership>;
+  /** What this tick may still spend of the monthly limits; read once. */
+  budget(): Promise<Budget>;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   commitDeps(): CommitDeps;
   /** Says why this tick, whatever else it achieves, ends as `error`. */
@@ -218,9 +222,10 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
     await runRounds(tick, worker, event.rounds ?? tick.tuning.rounds);
     if (!tick.dryRun) await tidyLedger(tick);
   } finally {
-    await reportHealth(tick);
-    await reportUsage(tick);
-    if (tick.lease !== null) await releaseLease(tick, tick.lease);
+    // Each is done whatever becomes of the one before.
+    await reportHealth(tick)
+      .finally(() => reportUsage(tick))
+      .finally(() => tick.lease !== null && releaseLease(tick, tick.lease));
   }
   return outcomeOf(tick.tally);
 }
@@ -269,12 +274,13 @@ interface TickParts {
 
 function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts: TickParts): Tick {
   const { params } = parts;
-  const meter = createMeter();
+  const meter = createMeter(deps.clock);
   const handles = new Map<string, Promise<Backend>>();
   const owners = new Map<string, Promise<Ownership>>();
   const part = event.part ?? 0;
   const of = event.of ?? 1;
   const problems: string[] = [];
+  let budget: Promise<Budget> | undefined;
   const fileNow = () => tick.view.config!.file;
   /** By the file as it is now; each of n parts has an nth. */
   const ratesOf = (name: string) => {
@@ -317,6 +323,10 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
         const tables = await deps.store.identity();
         return readOwnership(await tick.backend(name), { fleetId: tick.fleetId, backend: name, tables }, parts.signal);
       }),
+    budget: () => {
+      budget ??= readBudget(tick);
+      return budget;
+    },
     commitDeps: () => ({
       store: deps.store,
       clock: deps.clock,

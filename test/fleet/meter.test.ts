@@ -45,7 +45,7 @@ const put = (
 ) => watched.put({ storageKey, sizeBytes: bytes.length, body: bodyOf(bytes) });
 
 test('a GET is charged as egress of its source and a PUT as ingress of its target, one request each', async () => {
-  const meter = createMeter();
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
   const watched = meter.watch(backend);
   await put(watched, 'k', Buffer.from('12345'));
   expect(meter.spent('a')).toEqual({ requests: 1, egressBytes: 0, ingressBytes: 5 });
@@ -55,7 +55,7 @@ test('a GET is charged as egress of its source and a PUT as ingress of its targe
 });
 
 test('every physical request is charged, failed or not, as the server’s own log counts them', async () => {
-  const meter = createMeter();
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
   const watched = meter.watch(backend);
   server.faults.add({ match: { operation: 'PutObject' }, times: 2, kind: 'throttle' });
   await put(watched, 'retried', Buffer.from('12345'));
@@ -66,7 +66,7 @@ test('every physical request is charged, failed or not, as the server’s own lo
 });
 
 test('a body that is given up before its first byte lets its socket go', async () => {
-  const watched = createMeter().watch(backend);
+  const watched = createMeter({ now: () => Date.UTC(2026, 0, 31) }).watch(backend);
   await put(watched, 'big', Buffer.alloc(1_000_000));
   const found = await watched.get('big');
   await found.body[Symbol.asyncIterator]().return?.();
@@ -74,8 +74,8 @@ test('a body that is given up before its first byte lets its socket go', async (
 });
 
 test('what is taken is not charged twice', async () => {
-  const meter = createMeter();
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
   await meter.watch(backend).head('k');
-  expect(meter.take()).toEqual({ a: { requests: 1, egressBytes: 0, ingressBytes: 0 } });
+  expect(meter.take()).toEqual({ '2026-01': { a: { requests: 1, egressBytes: 0, ingressBytes: 0 } } });
   expect(meter.take()).toEqual({});
 });

@@ -7,9 +7,10 @@ import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
 import { apply } from '../../lib/workers/apply.ts';
 import { drain, drainStatus, undrain } from '../../lib/workers/drain.ts';
-import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
+import { runTick, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
@@ -60,6 +61,8 @@ export interface Actors {
   /** What the last finished tick of a worker said. */
   startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick;
   startClient(): ClientProcess;
+  /** The application ends, with nothing on its way. */
+  close(process: ClientProcess): void;
   put(process: ClientProcess, key: string, options?: { timeoutMs?: number; isStreamed?: boolean }): void;
   remove(process: ClientProcess, key: string): void;
   get(process: ClientProcess, key: string): void;
@@ -82,7 +85,8 @@ export function createActors(deps: ActorsDeps): Actors {
   const { world, faults, plan, oracle, store, backends, random } = deps;
   const ticks = new Set<RunningTick>();
   const clients = new Set<ClientProcess>();
-  const unreported = new Map<WorkerName, TickDeps['unreported']>();
+  /** Processes of workers that wait for their next tick: each has the usage that it has not written down. */
+  const warm = new Map<WorkerName, UsageBook[]>();
   const failures: string[] = [];
   let born = 0;
   let contents = 0;
@@ -115,14 +119,16 @@ export function createActors(deps: ActorsDeps): Actors {
 
   function startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick {
     const { actor, shared } = processOf(worker);
-    const warm = unreported.get(worker) ?? new Map();
-    unreported.set(worker, warm);
+    const waiting = warm.get(worker) ?? [];
+    warm.set(worker, waiting);
+    const book = waiting.pop() ?? createUsageBook();
     const full = { ...event, deadline: shared.clock.now() + timeoutMs };
     const tick: RunningTick = { actor, event: full, endsAt: world.now + timeoutMs };
     ticks.add(tick);
     oracle.tickBegan(actor, tick.endsAt);
+    oracle.runsIn(actor, book, event.of ?? 1);
     world.trace(() => `${actor.name} begins ${JSON.stringify(event)}`);
-    runTick({ ...shared, unreported: warm }, workers[worker]!, full).then(
+    runTick({ ...shared, unreported: book }, workers[worker]!, full).then(
       (report) => {
         ticks.delete(tick);
         tick.report = report;
@@ -134,6 +140,8 @@ export function createActors(deps: ActorsDeps): Actors {
           oracle.report(
             new Violation('tick', `${actor.name} planned ${planned} items, and counted their ends otherwise`),
           );
+        waiting.push(book);
+        if (['success', 'partial', 'failed'].includes(report.outcome)) oracle.flushed(actor);
         const left = world.retire(actor);
         if (left.length > 0)
           oracle.report(
@@ -227,6 +235,21 @@ export function createActors(deps: ActorsDeps): Actors {
     failures,
     startTick,
     startClient,
+    close(process) {
+      const { actor, holdfast, busy } = process;
+      busy.add('close');
+      const ended = () => {
+        clients.delete(process);
+        world.retire(actor);
+      };
+      holdfast.close().then(
+        () => {
+          oracle.flushed(actor);
+          ended();
+        },
+        (error) => unexpected(actor, 'close', error),
+      );
+    },
     put(process, key, { timeoutMs, isStreamed = false } = {}) {
       const bytes = content();
       const sha256 = createHash('sha256').update(bytes).digest('hex');

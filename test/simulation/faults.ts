@@ -55,6 +55,7 @@ export const allFaults = [
   'torn query',
   'old queue item restored',
   'tight quota',
+  'tight usage limit',
   'backend stalls',
   'listing broken off',
   'listing lag',

@@ -54,7 +54,9 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
   const isTight = faults.isOn('tight quota');
   if (faults.isOn('index lag')) faults.count('index lag');
   const endpointOf = (name: string) => `https://${areNeighbours ? 's3' : name}.example.com`;
-  const file = fleetFile(random, names.slice(0, count), endpointOf, maxObjectBytes, (name) => {
+  const limitsOf = () =>
+    faults.isOn('tight usage limit') ? tightLimits(random, faults, maxObjectBytes * objects) : {};
+  const file = fleetFile(random, names.slice(0, count), endpointOf, maxObjectBytes, limitsOf, (name) => {
     if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
     faults.count('tight quota');
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
@@ -100,11 +102,20 @@ function bigObjects(random: Random): Record<string, string> {
   return { MULTIPART_ABOVE_BYTES: String(random.pick([partBytes, 100])), PART_BYTES: String(partBytes) };
 }
 
+/** What a month allows on one backend, of `bytes` that all objects have together. */
+function tightLimits(random: Random, faults: Faults, bytes: number): object {
+  if (random.chance(0.4)) return {};
+  faults.count('tight usage limit');
+  const some = () => (random.chance(0.5) ? Math.round(bytes * random.pick([0.1, 0.3, 1, 3])) : 0);
+  return { requests: random.chance(0.3) ? random.pick([30, 100, 300]) : 0, egressBytes: some(), ingressBytes: some() };
+}
+
 function fleetFile(
   random: Random,
   backends: readonly string[],
   endpointOf: (name: string) => string,
   largest: number,
+  limitsOf: () => object,
   quotaOf: (name: string) => number,
 ): FleetFile {
   const most = backends.length - 1;
@@ -117,6 +128,7 @@ function fleetFile(
       quotaBytes: quotaOf(name),
       maxObjectBytes: name !== backends[0] && random.chance(0.1) ? largest / 2 : 0,
       egressUsdPerGb: random.pick([0, 0.01, 0.09]),
+      limits: limitsOf(),
     })),
     policies: {
       default: { factor: random.between(1, Math.min(3, most)) },

@@ -70,4 +70,64 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'new bytes are charged without the condition of the quota',
     edits: [{ file: 'store/ledger.ts', find: 'needed > 0 ? { atMostBytes: quota - needed } : {}', replace: '{}' }],
   },
+  {
+    name: 'what a backend sends is charged as what it receives',
+    edits: [
+      {
+        file: 'fleet/meter.ts',
+        find: '(egressBytes) => add(name, { egressBytes })',
+        replace: '(egressBytes) => add(name, { ingressBytes: egressBytes })',
+      },
+    ],
+  },
+  {
+    name: 'usage that may be written is written again',
+    edits: [
+      {
+        file: 'store/usage-book.ts',
+        find: 'await store.addUsage(page.month, page.usage, page.token);\n      unanswered',
+        replace: 'await store.addUsage(page.month, page.usage, ids.ulid());\n      unanswered',
+      },
+    ],
+  },
+  {
+    name: 'usage that could not be written is forgotten',
+    edits: [{ file: 'store/usage-book.ts', find: 'else enter(month, page.usage);', replace: '' }],
+  },
+  {
+    name: 'an idle tick forgets what it spent',
+    edits: [
+      {
+        file: 'workers/report.ts',
+        find: 'unreported.enter(tick.meter.take());',
+        replace: 'if (tick.lease !== null) unreported.enter(tick.meter.take());',
+      },
+    ],
+  },
+  {
+    name: 'usage is charged to the month in which it is written',
+    edits: [
+      {
+        file: 'store/usage-book.ts',
+        find: 'for (const [month, all] of Object.entries(usage)) enter(month, all);',
+        replace: 'for (const all of Object.values(usage)) enter(Object.keys(usage).at(-1)!, all);',
+      },
+    ],
+  },
+  {
+    name: 'a tick looks only at what was spent before it',
+    edits: [
+      {
+        file: 'workers/budget.ts',
+        find: 'return here[field] + coming[field] + wanted >',
+        replace: 'return wanted >',
+      },
+    ],
+  },
+  {
+    name: 'each part plans the whole of a limit',
+    edits: [
+      { file: 'workers/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' },
+    ],
+  },
 ];

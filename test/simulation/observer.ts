@@ -2,9 +2,10 @@ import type { Entry, QueueItem } from '../../lib/store/model.ts';
 import type { Actor } from './operation.ts';
 import type { BreakersCheck } from './oracle/breakers.ts';
 import type { LeasesCheck } from './oracle/leases.ts';
+import type { UsageCheck } from './oracle/usage.ts';
 
 /** What the simulated ports tell the oracle, at the moment it happens. */
-export interface Observer extends LeasesCheck, BreakersCheck {
+export interface Observer extends LeasesCheck, BreakersCheck, Omit<UsageCheck, 'requestSent'> {
   /** What the Objects table now holds under a key. */
   objectChanged(key: string, entry: Entry | null): void;
   /** What the Queue table now holds under an id. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { noteRequest } from '../../lib/fleet/meter.ts';
 import type { Faults } from './faults.ts';
 import { listedBadly } from './listing-faults.ts';
 import type { Observer } from './observer.ts';
@@ -36,7 +37,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     fate: () => Fate = () => faults.backendFate(name, kind),
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(fail('cancelled', signal.reason));
-    if (!isContinued(operation)) observer.requestSent(actor, name, operation);
+    if (!isContinued(operation)) {
+      noteRequest(operation, 0);
+      observer.requestSent(actor, name, operation);
+    }
     const counter = `${name} ${operation}`;
     actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
     return world.ask<T>(actor, {
@@ -82,7 +86,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     for (let i = 0; i < count; i += 1) {
       const from = Math.floor((bytes.length * i) / count);
       const to = Math.floor((bytes.length * (i + 1)) / count);
-      yield await ask('read', 'chunk', storageKey, signal, async () => bytes.subarray(from, to), chunkFate);
+      const chunk = await ask('read', 'chunk', storageKey, signal, async () => bytes.subarray(from, to), chunkFate);
+      observer.bytesMoved(actor, name, 'egressBytes', chunk.length);
+      yield chunk;
     }
   }
 
@@ -115,6 +121,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     const all: Uint8Array[] = [];
     try {
       for await (const chunk of body) {
+        observer.bytesMoved(actor, name, 'ingressBytes', chunk.length);
         if (signal?.aborted) break;
         all.push(chunk);
       }

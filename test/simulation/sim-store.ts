@@ -1,7 +1,7 @@
 import type { BreakerState } from '../../lib/base/health.ts';
 import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { Lease } from '../../lib/store/model.ts';
-import type { Change, ControlPartition, Store, TransactAnswer } from '../../lib/store/port.ts';
+import type { Change, ControlPartition, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
 import type { Faults } from './faults.ts';
 import type { Observer } from './observer.ts';
 import type { Actor } from './operation.ts';
@@ -76,9 +76,23 @@ export function createSimStore(
         return answer;
       }),
     leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),
-    addUsage: (month, usage, token) =>
-      ask('write', 'add-usage', Object.keys(usage).join(' '), () => memory.addUsage(month, usage, token)),
-    usage: (month, backends) => ask('read', 'usage', backends.join(' '), () => memory.usage(month, backends)),
+    addUsage: async (month, usage, token) => {
+      const sentAt = world.now;
+      try {
+        await ask('write', 'add-usage', Object.keys(usage).join(' '), () => {
+          observer.usageAdded(actor, month, usage, token, world.now - sentAt);
+          return memory.addUsage(month, usage, token);
+        });
+      } catch (error) {
+        if ((error as StoreError).kind === 'unanswered') observer.usageUnanswered(actor);
+        throw error;
+      }
+    },
+    usage: async (month, backends) => {
+      const found = await ask('read', 'usage', backends.join(' '), () => memory.usage(month, backends));
+      observer.usageRead(actor, found);
+      return found;
+    },
   };
 }
 

@@ -14,6 +14,7 @@ import { storageKey } from '../../lib/store/keys.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
+import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { apply } from '../../lib/workers/apply.ts';
 import { type Recounted, recount } from '../../lib/workers/recount.ts';
 import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
@@ -150,7 +151,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     ids,
     log: { ...silentLog, info: log('info'), warn: log('warn'), error: log('error') },
     env,
-    unreported: new Map(),
+    unreported: createUsageBook(),
     openBackend: async ({ name }) => handles[name]!,
     openKeyring: async (encryption) => createKeyring(encryption, env),
   };

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { sliceOf } from '../../lib/store/keys.ts';
+import { StoreError } from '../../lib/store/port.ts';
 import { createTestFleet } from '../support/fleet.ts';
 
 const month = '2026-01';
@@ -33,6 +35,60 @@ test('parallel parts plan their share of a limit each', async () => {
   for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
   const reports = await Promise.all([0, 1].map((part) => fleet.tick('replicator', { part, of: 2 })));
   expect(reports.map((r) => r.succeeded)).toEqual([2, 2]);
+});
+
+test('usage is charged to the month in which it was spent, whenever it is written down', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', 'x'.repeat(100));
+  fleet.clock.advance(31 * 24 * 3_600_000);
+  await fleet.client.put('l', 'x'.repeat(10));
+  await fleet.client.close();
+  expect((await fleet.store.usage(month, ['a'])).get('a')).toMatchObject({ ingressBytes: 100 });
+  expect((await fleet.store.usage('2026-02', ['a'])).get('a')).toMatchObject({ ingressBytes: 10 });
+});
+
+test('what a tick spent and could not write down, the next tick of its process does', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', 'x'.repeat(100));
+  fleet.before = ({ port, method }) => {
+    if (port === 'store' && method === 'addUsage') throw new StoreError('unreachable', 'no store');
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'error', succeeded: 1 });
+  fleet.before = undefined;
+  await fleet.client.put('l', 'x'.repeat(10));
+  // The lease is free all the same.
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 1 });
+  expect((await fleet.store.usage(month, ['b'])).get('b')).toMatchObject({ ingressBytes: 110 });
+});
+
+test.each(['scrubber', 'over-replication-cleaner'] as const)(
+  'what the %s reads at once stays within the month’s egress together',
+  async (worker) => {
+    const fleet = await createTestFleet({ backends: ['b', 'a'], policies: { default: { factor: 2 } } });
+    // Of one slice: the scrubber reads those at once.
+    const keys = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => sliceOf(key) === sliceOf('k0'));
+    for (const key of keys.slice(0, 8)) await fleet.client.put(key, 'x'.repeat(100));
+    await fleet.tick('replicator');
+    await fleet.apply({
+      backends: ['b', { name: 'a', limits: { egressBytes: 250 } }],
+      policies: { default: { factor: 1 } },
+    });
+    await fleet.tick(worker);
+    const { egressBytes } = (await fleet.store.usage(month, ['a'])).get('a')!;
+    expect(egressBytes).toBe(200);
+  },
+);
+
+test('no evidence is taken where the month allows no more reading', async () => {
+  const fleet = await createTestFleet({ backends: ['a', { name: 'b', limits: { egressBytes: 250 } }] });
+  await fleet.client.put('k', 'x'.repeat(100));
+  await fleet.tick('replicator');
+  const rotten = fleet.keysOn('b')[0]!;
+  fleet.backends.b!.putNow(rotten, Buffer.from('y'.repeat(100)), fleet.backends.b!.peek(rotten)!);
+  await fleet.tick('scrubber');
+  // The scrubber's own reading left 150 bytes: two more are not allowed.
+  expect((await fleet.store.usage(month, ['b'])).get('b')).toMatchObject({ egressBytes: 100 });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
 });
 
 test('usage limits never hold back a delete', async () => {

@@ -59,7 +59,8 @@ export async function carryOn(turn: TransferTurn, items: readonly QueueItem[], u
     if (tick.dryRun) return count(tick.tally, 'skipped', 'dry-run');
     if (tick.outOfTime()) return count(tick.tally, 'deferred', 'out-of-time');
     if (tick.now() >= until) return;
-    if (!turn.usable.has(item.backend)) return count(tick.tally, 'skipped', 'target-unusable');
+    if (!turn.usable.has(item.backend) || !tick.standing(item.backend).isReachable)
+      return count(tick.tally, 'skipped', 'target-unusable');
     if (turn.failedTargets.has(item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
     const hold = await claim(tick, item);
     if (hold !== null) await carryOnWith(turn, hold, until);
@@ -129,6 +130,7 @@ async function runOnce(
     if ([item.backend, source ?? item.backend].some((name) => !tick.standing(name).isReachable)) stop.abort();
   };
   turn.onLook.add(stopIfDark);
+  stopIfDark();
   try {
     const [from, to] = await Promise.all([source === null ? null : tick.backend(source), tick.backend(item.backend)]);
     const endsInThisTurn = isSureToEnd(tick, hold, source);

@@ -15,6 +15,7 @@ import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
+import { createUsageCheck } from './usage.ts';
 import { Violation } from './violation.ts';
 
 /** Sends go on for 8 of the 10 minutes that a token lives: one that is on its way for longer may land unknown. */
@@ -88,6 +89,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
   const breakers = createBreakersCheck(report);
+  const usage = createUsageCheck(world, files, report);
 
   function objectChanged(key: string, after: Entry | null): void {
     const before = objects.get(key) ?? null;
@@ -163,6 +165,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     for (const item of held.queue.values()) fresh.addItem(item, 1);
     const difference = fresh.mismatch(held.counters, new Set());
     if (difference !== null) report(new Violation('4 ledger', `Recount: ${difference}`));
+    const misspent = usage.usageMismatch(held.usage);
+    if (misspent !== null) report(new Violation('usage', misspent));
     if (held.objects.size !== objects.size || held.queue.size !== queue.size)
       report(new Violation('simulator', 'The oracle has lost sight of the tables'));
     for (const key of objects.keys()) dirty.add(key);
@@ -199,6 +203,11 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
 
     ...leases,
     ...breakers,
+    ...usage,
+    requestSent(by, backend, operation) {
+      breakers.requestSent(by, backend, operation);
+      usage.requestSent(by, backend);
+    },
     objectChanged,
     queueChanged,
     bytesWritten(backend, storageKey, by, isLate) {

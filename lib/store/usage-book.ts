@@ -1,0 +1,79 @@
+import type { Clock } from '../base/clock.ts';
+import type { Ids } from '../base/ids.ts';
+import { type Store, StoreError, type Usage } from './port.ts';
+
+/** Usage of backends by calendar month (UTC, `yyyy-mm`), then by backend. */
+export type UsageByMonth = Readonly<Record<string, Readonly<Record<string, Usage>>>>;
+
+/** What a process spent on backends and has not written down: it outlives the tick, or the call, that spent it. */
+export interface UsageBook {
+  enter(usage: UsageByMonth): void;
+  /**
+   * Writes everything down, each amount once. What the store certainly did not take stays for the next time. What it may
+   * have taken is sent again under its token; once that may be forgotten it is given up: counted less, never twice.
+   * Throws `StoreError`.
+   */
+  flush(deps: { readonly store: Store; readonly clock: Clock; readonly ids: Ids }): Promise<void>;
+}
+
+/** A send is repeated under its token only this long: DynamoDB forgets tokens after 10 minutes. */
+const tokenLifeMs = 8 * 60_000;
+
+/** One transaction to be. */
+interface Page {
+  readonly month: string;
+  readonly usage: Readonly<Record<string, Usage>>;
+  readonly token: string;
+  readonly sentAt: number;
+}
+
+export function createUsageBook(): UsageBook {
+  const open = new Map<string, Map<string, Usage>>();
+  /** Sent, and not answered. */
+  let unanswered: Page[] = [];
+  let last: Promise<void> = Promise.resolve();
+
+  function enter(month: string, all: Readonly<Record<string, Usage>>): void {
+    const backends = open.get(month) ?? new Map<string, Usage>();
+    open.set(month, backends);
+    for (const [name, usage] of Object.entries(all)) backends.set(name, sum(backends.get(name), usage));
+  }
+
+  async function drain({ store, clock, ids }: Parameters<UsageBook['flush']>[0]): Promise<void> {
+    for (const page of unanswered) {
+      if (clock.now() - page.sentAt < tokenLifeMs) await store.addUsage(page.month, page.usage, page.token);
+      unanswered = unanswered.filter((other) => other !== page);
+    }
+    for (const [month, backends] of [...open]) {
+      open.delete(month);
+      const page = { month, usage: Object.fromEntries(backends), token: ids.ulid(), sentAt: clock.now() };
+      try {
+        await store.addUsage(month, page.usage, page.token);
+      } catch (error) {
+        if (error instanceof StoreError && error.kind === 'unanswered') unanswered.push(page);
+        else enter(month, page.usage);
+        throw error;
+      }
+    }
+  }
+
+  return {
+    enter(usage) {
+      for (const [month, all] of Object.entries(usage)) enter(month, all);
+    },
+    flush(deps) {
+      const run = last.then(() => drain(deps));
+      last = run.catch(() => {});
+      return run;
+    },
+  };
+}
+
+function sum(before: Usage | undefined, more: Usage): Usage {
+  if (before === undefined) return more;
+  return {
+    requests: before.requests + more.requests,
+    egressBytes: before.egressBytes + more.egressBytes,
+    ingressBytes: before.ingressBytes + more.ingressBytes,
+  };
+}
