@@ -156,14 +156,14 @@ async function openOn(
   const opened = { object, backend: name, found };
   if (offset > 0 || object.sizeBytes > wholeBytes) return opened;
   const what = `The copy of "${object.key}" on "${name}"`;
-  return { ...opened, whole: await collect(verifying(found.body, object, what, () => {})) };
+  return { ...opened, whole: await collect(verifying(found.body, object, what)) };
 }
 
 /** Streams a big object, changing over to another copy of the same generation at the byte where one failed. */
 async function* verified(context: ClientContext, fleet: Fleet, first: Opened): Body {
   const { object } = first;
   const what = `The content of "${object.key}"`;
-  const body = verifying(resuming(context, fleet, first), object, what, () => {});
+  const body = verifying(resuming(context, fleet, first), object, what);
   try {
     yield* body;
   } catch (error) {

@@ -54,6 +54,12 @@ export interface PutRequest {
   readonly ifMatch?: string;
 }
 
+export interface PutResult {
+  readonly etag: string;
+  /** Hex: the `sha256` of the request, when the backend checked the bytes against it and says so. */
+  readonly sha256?: string;
+}
+
 /**
  * Where bytes are that another backend may copy by itself: the same endpoint stores both, for the same credentials.
  */
@@ -125,7 +131,9 @@ export interface CompletedPart {
  */
 export interface Backend {
   readonly name: string;
-  put(request: PutRequest, signal?: AbortSignal): Promise<{ etag: string }>;
+  /** Whether a `put` with its `sha256` was found to be checked against it; absent: it may not be. */
+  readonly checksSha256?: boolean;
+  put(request: PutRequest, signal?: AbortSignal): Promise<PutResult>;
   get(storageKey: string, options?: GetOptions, signal?: AbortSignal): Promise<GetResult>;
   /**
    * Null on a 404 without a delete marker. A HEAD answer has no body, so this may also be a missing bucket: only the

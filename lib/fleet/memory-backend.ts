@@ -176,6 +176,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
 
   return {
     name,
+    checksSha256: capabilities.checksumSha256 === true,
     capabilities,
     contents: () => objects,
     peek: (storageKey) => objects.get(storageKey),
@@ -202,7 +203,8 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         ...(metadata && { metadata }),
         ...(tags && { tags }),
       });
-      return { etag };
+      const isChecked = capabilities.checksumSha256 && request.sha256 !== undefined;
+      return { etag, ...(isChecked && { sha256: request.sha256 }) };
     },
 
     async get(storageKey, { range, ifMatch } = {}, signal) {

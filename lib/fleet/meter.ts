@@ -125,6 +125,7 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
       const { name } = backend;
       return {
         name,
+        checksSha256: backend.checksSha256 === true,
         put: (request, signal) => sending(name, request, (r) => backend.put(r, signal)),
         get: (key, options, signal) =>
           asked(name, async (): Promise<GetResult> => {

@@ -45,6 +45,7 @@ export function createS3Backend(options: S3BackendOptions): S3Backend {
 export function backendOn(s3: S3Connection): S3Backend {
   return {
     name: s3.name,
+    checksSha256: s3.capabilities.checksumSha256 === true,
     close: () => s3.close(),
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),

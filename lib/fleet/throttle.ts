@@ -49,6 +49,7 @@ export function throttled(backend: Backend, clock: Clock, ratesNow: () => Rates)
   });
   return {
     name,
+    checksSha256: backend.checksSha256 === true,
     put: (request, signal) => turn(() => backend.put(pacedRequest(request, signal), signal), signal),
     get: (key, options, signal) =>
       turn(async (): Promise<GetResult> => {

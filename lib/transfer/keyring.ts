@@ -32,7 +32,7 @@ export function decrypted(
 ): Body {
   const { plaintextBytes, plaintextSha256 } = object.encryption;
   const expected = { sizeBytes: plaintextBytes, sha256: plaintextSha256 };
-  return verifying(keyring.decrypt(ciphertext, object), expected, `The plaintext of "${object.key}"`, () => {});
+  return verifying(keyring.decrypt(ciphertext, object), expected, `The plaintext of "${object.key}"`);
 }
 
 /** Whether stored bytes decrypt to the plaintext that was put. Throws `KeyringError` when that cannot be said. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
 import type { Backend, ObjectHeaders } from '../fleet/backend.ts';
 import { type Mark, markFor, markName } from './mark.ts';
@@ -21,7 +22,7 @@ export interface StoreRequest {
 
 /** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
 export type StoreOutcome =
-  | { readonly outcome: 'stored'; readonly digest: Pick<Digest, 'sizeBytes' | 'sha256'> }
+  | { readonly outcome: 'stored'; readonly digest: Digest }
   | { readonly outcome: 'wrong'; readonly detail: string };
 
 /**
@@ -36,13 +37,16 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
     return isProven ? { outcome: 'stored', digest: sent } : readBack(to, storageKey, sent, signal);
   }
   let digest: Digest | undefined;
-  const { etag } = await to.put(
+  // Where the SHA-256 that goes along is checked, the answer says what was stored.
+  const md5 = to.checksSha256 && expected.sha256 !== undefined ? undefined : createHash('md5');
+  const keep = (seen: Digest) => {
+    digest = seen;
+  };
+  const answer = await to.put(
     {
       storageKey,
       sizeBytes: expected.sizeBytes,
-      body: verifying(request.body, expected, request.what, (d) => {
-        digest = d;
-      }),
+      body: verifying(request.body, expected, request.what, keep, md5),
       metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
       ...(request.headers && { headers: request.headers }),
       ...(request.tags && { tags: request.tags }),
@@ -52,17 +56,13 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
   );
   // An empty body may never be asked for its first chunk.
   const sent = digest ?? (await digestOf(bodyOf(new Uint8Array())));
-  // An ETag that is the MD5 of what was sent proves it; any other proves nothing, so the bytes are read back.
-  if (etag.replaceAll('"', '') === sent.md5) return { outcome: 'stored', digest: sent };
+  // So does an ETag that is the MD5 of what was sent. Any other answer proves nothing, so the bytes are read back.
+  const isProven = answer.sha256 === sent.sha256 || answer.etag.replaceAll('"', '') === md5?.digest('hex');
+  if (isProven) return { outcome: 'stored', digest: sent };
   return readBack(to, storageKey, sent, signal);
 }
 
-async function readBack(
-  to: Backend,
-  storageKey: string,
-  sent: Pick<Digest, 'sizeBytes' | 'sha256'>,
-  signal?: AbortSignal,
-): Promise<StoreOutcome> {
+async function readBack(to: Backend, storageKey: string, sent: Digest, signal?: AbortSignal): Promise<StoreOutcome> {
   const stored = await digestOf((await to.get(storageKey, { lends: true }, signal)).body);
   if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
   return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };

@@ -9,7 +9,7 @@ import { type Digest, digestOf } from './verify.ts';
  * · `wrong` a complete read of other bytes · `changed` a plain file whose ETag is another · `unreadable` anything else.
  */
 export type CopyReading =
-  | { readonly outcome: 'good'; readonly digest: Pick<Digest, 'sizeBytes' | 'sha256'> }
+  | { readonly outcome: 'good'; readonly digest: Digest }
   | { readonly outcome: 'missing' }
   | { readonly outcome: 'wrong'; readonly detail: string }
   | { readonly outcome: 'changed' }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
 
 /** The bytes are not those that were recorded. */
@@ -11,8 +11,6 @@ export interface Digest {
   readonly sizeBytes: number;
   /** Hex. */
   readonly sha256: string;
-  /** Hex. */
-  readonly md5: string;
 }
 
 /** What a body must turn out to be. */
@@ -23,12 +21,17 @@ export interface Expected {
 }
 
 /**
- * Passes a body on while hashing it. The last chunk is held back until the whole is known to be as expected, so that a
- * consumer never completes with wrong bytes. Throws `WrongBytes` otherwise.
+ * Passes a body on while hashing it, with another hash `beside` if one is given. The last chunk is held back until the whole
+ * is known to be as expected, so that a consumer never completes with wrong bytes. Throws `WrongBytes` otherwise.
  */
-export async function* verifying(body: Body, expected: Expected, what: string, done: (digest: Digest) => void): Body {
+export async function* verifying(
+  body: Body,
+  expected: Expected,
+  what: string,
+  done: (digest: Digest) => void = () => {},
+  beside?: Hash,
+): Body {
   const sha256 = createHash('sha256');
-  const md5 = createHash('md5');
   let sizeBytes = 0;
   let held: Uint8Array | undefined;
   for await (const chunk of body) {
@@ -37,17 +40,17 @@ export async function* verifying(body: Body, expected: Expected, what: string, d
     if (sizeBytes > expected.sizeBytes)
       throw new WrongBytes(`${what} is longer than the ${expected.sizeBytes} bytes recorded`);
     sha256.update(chunk);
-    md5.update(chunk);
+    beside?.update(chunk);
     held = chunk;
   }
-  const digest = { sizeBytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+  const digest = { sizeBytes, sha256: sha256.digest('hex') };
   compare(digest, expected, what);
   done(digest);
   if (held !== undefined) yield held;
 }
 
 /** Throws `WrongBytes` unless what was seen is what was expected. */
-export function compare(seen: Omit<Digest, 'md5'>, expected: Expected, what: string): void {
+export function compare(seen: Digest, expected: Expected, what: string): void {
   if (seen.sizeBytes !== expected.sizeBytes) {
     throw new WrongBytes(`${what} has ${seen.sizeBytes} bytes; ${expected.sizeBytes} are recorded`);
   }
@@ -59,12 +62,10 @@ export function compare(seen: Omit<Digest, 'md5'>, expected: Expected, what: str
 /** Reads a body to its end and returns its digest. */
 export async function digestOf(body: Body): Promise<Digest> {
   const sha256 = createHash('sha256');
-  const md5 = createHash('md5');
   let sizeBytes = 0;
   for await (const chunk of body) {
     sizeBytes += chunk.length;
     sha256.update(chunk);
-    md5.update(chunk);
   }
-  return { sizeBytes, sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+  return { sizeBytes, sha256: sha256.digest('hex') };
 }

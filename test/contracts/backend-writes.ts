@@ -57,9 +57,12 @@ export function writesContract(on: Access): void {
       expect(await on.backend.head('k')).toBeNull();
     });
 
-    it.each([0, 20, 2 * mib])('that is the one of the %i bytes is accepted', async (size) => {
+    it.each([0, 20, 2 * mib])('that is the one of the %i bytes is accepted and attested', async (size) => {
       const bytes = someBytes(size);
-      await on.put('k', bytes, { sha256: createHash('sha256').update(bytes).digest('hex') });
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      expect(on.backend.checksSha256).toBe(true);
+      expect(await on.put('k', bytes, { sha256 })).toMatchObject({ sha256 });
+      expect(await on.put('k', bytes)).not.toHaveProperty('sha256');
       expect((await on.read('k')).equals(bytes)).toBe(true);
     });
   });

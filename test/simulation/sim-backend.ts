@@ -139,6 +139,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
 
   return {
     name,
+    checksSha256: memory.checksSha256 === true,
 
     async put(request, signal) {
       const { storageKey } = request;
@@ -167,7 +168,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
             observer.bytesHarmed(name, storageKey, isUnseen);
           }
           observer.bytesWritten(name, storageKey, actor, isLate);
-          return isUnseen ? { etag: `"${createHash('md5').update(bytes).digest('hex')}"` } : answer;
+          if (!isUnseen) return answer;
+          const etag = `"${createHash('md5').update(bytes).digest('hex')}"`;
+          return { etag, ...(memory.checksSha256 && request.sha256 !== undefined && { sha256: request.sha256 }) };
         }),
       );
     },

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import type { BackendError, ObjectHeaders, PutRequest } from '../backend.ts';
+import type { BackendError, ObjectHeaders, PutRequest, PutResult } from '../backend.ts';
+import { attestedSha256 } from './attested.ts';
 import type { CallOptions, S3Connection } from './connection.ts';
 import { backendError, toBackendError } from './errors.ts';
 import { openSource, readSmall, sourceFailed, type UploadSource } from './upload-source.ts';
@@ -9,11 +10,7 @@ import { openSource, readSmall, sourceFailed, type UploadSource } from './upload
 const bufferedBytes = 256 * 1024;
 
 /** Writes one object; conditions are sent where the backend is known to heed them. */
-export async function putObject(
-  s3: S3Connection,
-  request: PutRequest,
-  signal?: AbortSignal,
-): Promise<{ etag: string }> {
+export async function putObject(s3: S3Connection, request: PutRequest, signal?: AbortSignal): Promise<PutResult> {
   const { storageKey, headers, metadata, tags, ifAbsent, ifMatch } = request;
   const heedsConditions = s3.capabilities.conditionalPut === true;
   const input = {
@@ -28,7 +25,8 @@ export async function putObject(
   const answer = await sendBody(s3, 'write', request, signal, (body, sending) =>
     client.send(new PutObjectCommand({ ...input, ...body }), sending),
   );
-  return { etag: etagOf(s3, 'write', storageKey, answer) };
+  const sha256 = s3.capabilities.checksumSha256 === true ? attestedSha256(answer) : undefined;
+  return { etag: etagOf(s3, 'write', storageKey, answer), ...(sha256 === undefined ? {} : { sha256 }) };
 }
 
 /** What answers without an ETag is not S3, but something in between: nothing is known of the bytes. */

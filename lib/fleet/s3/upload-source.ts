@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -42,7 +42,7 @@ export async function readSmall(
   } catch (error) {
     throw backendError('body', attempted, sourceFailed(error), error);
   }
-  if (request.sha256 !== undefined && createHash('sha256').update(bytes).digest('hex') !== request.sha256) {
+  if (request.sha256 !== undefined && hash('sha256', bytes) !== request.sha256) {
     throw backendError('bad-digest', attempted, `its bytes are not those of SHA-256 ${request.sha256}`);
   }
   return bytes;

@@ -52,7 +52,9 @@ export function openPayload(request: S3Request, auth: Authentication, options: P
   const expected = options.ignoreChecksums ? undefined : expectedChecksum(headers, framing.hasTrailer);
   const md5 = createHash('md5');
   const running = expected ? createChecksum(expected.algorithm) : undefined;
-  const sha256 = framing.sha256 === undefined ? undefined : createHash('sha256');
+  // One hash serves for both, where the checksum is a SHA-256 too.
+  const isShared = framing.sha256 !== undefined && expected?.algorithm === 'SHA256';
+  const sha256 = framing.sha256 === undefined || isShared ? undefined : createHash('sha256');
   const keepFraming = options.keepFraming === true && framing.isChunked;
   const decoder =
     framing.isChunked && !keepFraming
@@ -82,10 +84,12 @@ export function openPayload(request: S3Request, auth: Authentication, options: P
       return;
     }
     if (sizeBytes !== undefined && received < sizeBytes) throw new S3Error('IncompleteBody');
-    if (sha256 && sha256.digest('hex') !== framing.sha256) throw new S3Error('XAmzContentSHA256Mismatch');
+    const actual = running?.digest();
+    const content = isShared ? actual : sha256?.digest();
+    if (content && content.toString('hex') !== framing.sha256) throw new S3Error('XAmzContentSHA256Mismatch');
     const md5Digest = md5.digest();
     if (contentMd5 && !options.ignoreChecksums && !contentMd5.equals(md5Digest)) throw new S3Error('BadDigest');
-    done = { md5: md5Digest, checksum: expected && running && finishChecksum(expected, running, decoder?.trailers) };
+    done = { md5: md5Digest, checksum: expected && actual && finishChecksum(expected, actual, decoder?.trailers) };
   }
 
   return {
@@ -211,10 +215,10 @@ function algorithmOf(header: string | undefined): ChecksumAlgorithm | undefined 
 
 function finishChecksum(
   expected: ExpectedChecksum,
-  running: RunningChecksum,
+  digest: Buffer,
   trailers: ReadonlyMap<string, string> | undefined,
 ): StoredChecksum {
-  const actual = running.digest().toString('base64');
+  const actual = digest.toString('base64');
   const given = expected.digest?.toString('base64') ?? trailers?.get(checksumHeader(expected.algorithm));
   if (given === undefined) throw new S3Error('MalformedTrailerError');
   if (given !== actual) {

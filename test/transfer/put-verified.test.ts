@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import type { Backend, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
+import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { putVerified } from '../../lib/transfer/put-verified.ts';
+import { createManualClock } from '../support/fleet.ts';
+
+const bytes = Buffer.from('what was sent');
+const others = Buffer.from('what was kept');
+const hex = (algorithm: string, of: Uint8Array) => createHash(algorithm).update(of).digest('hex');
+const sha256 = hex('sha256', bytes);
+const md5 = `"${hex('md5', bytes)}"`;
+
+/** A target that stores these bytes instead of those it was sent, and answers as it likes. */
+function target(stored: Uint8Array, answer: PutResult, can: Capabilities = {}) {
+  const memory = createMemoryBackend({ name: 'to', clock: createManualClock(), capabilities: can });
+  let reads = 0;
+  const backend: Backend = {
+    ...memory,
+    async put(request: PutRequest) {
+      expect(await collect(request.body)).toEqual(bytes);
+      memory.putNow(request.storageKey, stored);
+      return answer;
+    },
+    get(...args) {
+      reads += 1;
+      return memory.get(...args);
+    },
+  };
+  return { backend, reads: () => reads };
+}
+
+async function store(to: Backend, known: string | undefined): Promise<string> {
+  const expected = { sizeBytes: bytes.length, ...(known === undefined ? {} : { sha256: known }) };
+  const mark = { fleetId: 'f', generation: 'g' };
+  return (await putVerified(to, { storageKey: 'k', body: bodyOf(bytes), expected, what: 'It', mark })).outcome;
+}
+
+const checks = { checksumSha256: true };
+const nothing = { checksumSha256: false };
+
+test.each([
+  ['an attested SHA-256 proves what was stored', checks, { etag: '"x"', sha256 }, sha256, 0],
+  ['an ETag that is the MD5 proves it, where the SHA-256 is not known', checks, { etag: md5 }, undefined, 0],
+  ['an ETag that is the MD5 proves it, where no SHA-256 is checked', nothing, { etag: md5 }, sha256, 0],
+  ['no answer but these is taken for a proof: the bytes are read back', nothing, { etag: '"x"' }, sha256, 1],
+  ['what was to be attested and was not is read back', checks, { etag: md5 }, sha256, 1],
+])('%s', async (_, can, answer, known, reads) => {
+  const to = target(bytes, answer, can);
+  expect(await store(to.backend, known)).toBe('stored');
+  expect(to.reads()).toBe(reads);
+});
+
+test.each([
+  ['attests nothing', checks, { etag: '"x"' }, sha256],
+  ['attests the SHA-256 of what it stored', checks, { etag: '"x"', sha256: hex('sha256', others) }, sha256],
+  ['answers with the MD5 of what it stored', nothing, { etag: `"${hex('md5', others)}"` }, sha256],
+  ['answers so, and the SHA-256 is not known', checks, { etag: `"${hex('md5', others)}"` }, undefined],
+])('a target that stores other bytes and %s is found out', async (_, can, answer, known) => {
+  expect(await store(target(others, answer, can).backend, known)).toBe('wrong');
+});
