@@ -99,7 +99,7 @@ export const furtherMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'client/get.ts',
-        find: 'whole: await collect(verifying(found.body, object, what, () => {}))',
+        find: 'whole: await collect(verifying(found.body, object, what))',
         replace: 'whole: await collect(found.body)',
       },
     ],

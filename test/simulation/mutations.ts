@@ -172,7 +172,7 @@ const rulesLeftOut: readonly Mutation[] = [
     edits: [
       {
         file: 'workers/due-items.ts',
-        find: 'return { items, cursor: asked[n + 1] ?? circle[i + width] };',
+        find: 'return { items, cursor: asked[n + 1] ?? circle[i + width] ?? circle[0] };',
         replace: 'return { items, cursor: lanes[0] };',
       },
     ],

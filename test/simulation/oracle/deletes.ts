@@ -63,7 +63,9 @@ export function createDeletesCheck(
         refuse(actor, backend, storageKey, 'deletes what is not queued');
       if (item?.state === 'intent' || item?.state === 'transfer')
         refuse(actor, backend, storageKey, `deletes bytes of ${item.state === 'intent' ? 'an intent' : 'a transfer'}`);
-      if (world.now < (dueOf.get(id) ?? 0) - skewMs) refuse(actor, backend, storageKey, 'deletes before it is due');
+      // An item that came back was due, and may be claimed, while a record still named its bytes.
+      if (!sight.revived.has(id) && world.now < (dueOf.get(id) ?? 0) - skewMs)
+        refuse(actor, backend, storageKey, 'deletes before it is due');
     },
     queueChanged(before, id, after) {
       if (after === null) {

@@ -133,7 +133,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (after === null) queue.delete(id);
     else queue.set(id, after);
     deletes.queueChanged(before, id, after);
-    if (before === null && after !== null) draining.named(after.backend, id);
+    // A sweep may still find there what nothing named.
+    if (before === null && after !== null && after.reason !== 'orphan') draining.named(after.backend, id);
   }
 
   function check(): Violation | null {
