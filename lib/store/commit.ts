@@ -129,6 +129,12 @@ async function commitGroup(deps: CommitDeps, group: Pending[], deadline: number,
     const isConflict = answer.refusals.every((refusal) => refusal === null || refusal.cause === 'conflict');
     attempt = isConflict ? attempt + 1 : 0;
     live = settleRefused(deps, live, tagged, answer.refusals, outcomes);
+    // What was learnt of orphans moves further ledger rows: what fitted into one transaction may need two now.
+    const groups = pack(live);
+    if (groups.length > 1) {
+      for (const smaller of groups) await commitGroup(deps, smaller, deadline, outcomes);
+      return;
+    }
   }
 }
 
