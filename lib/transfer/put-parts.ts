@@ -1,7 +1,7 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
 import { type Backend, BackendError, type CompletedPart } from '../fleet/backend.ts';
-import { persistently } from './big/persistently.ts';
+import { persistently, unsent } from './big/persistently.ts';
 import { markFor, markName } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
 import type { StoreRequest } from './put-verified.ts';
@@ -73,7 +73,7 @@ async function sendAll(
   const send = (partNumber: number, bytes: Buffer) => {
     const part = { storageKey, uploadId, partNumber, sizeBytes: bytes.length };
     const upload = () => to.uploadPart({ ...part, body: bodyOf(bytes) }, either);
-    const sending = persistently(clock, either, upload).then(
+    const sending = persistently(clock, either, unsent, upload).then(
       ({ etag }) => {
         parts[partNumber - 1] = { partNumber, etag, sizeBytes: bytes.length };
         isProven &&= etag.replaceAll('"', '') === digestNow('md5', bytes);

@@ -1,4 +1,5 @@
 import { areNeighbours } from '../config/fleet-file.ts';
+import type { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
 import type { Budget, Spend } from './budget.ts';
@@ -44,6 +45,11 @@ export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy
     turn.tick.deps.log.warn('Storage did not copy by itself: streamed', fields);
   }
   return { ...(await streamed(turn, plan)), strays };
+}
+
+/** Whether a target may be asked to take the next object: one that throttles is asked less, by its connection, not given up. */
+export function mayTakeOthers({ kind }: BackendError): boolean {
+  return kind === 'too-large' || kind === 'throttled';
 }
 
 /** What a copy spends at both ends: its bytes only if they pass here, for else nobody meters them. */

@@ -8,7 +8,7 @@ import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
-import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
+import { type CopyTurn, makeCopy, mayTakeOthers, spendOf } from './make-copy.ts';
 import { isUneven, movablePlacements, planMoves } from './rebalancing.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import type { Round, Tick, Worker } from './tick.ts';
@@ -165,7 +165,7 @@ function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcom
     attempt.strays.push({ object, backend: to, copyId, reason: 'stored-wrong' });
     fail(turn, attempt, 'target-wrong', outcome.detail);
   } else if (outcome.outcome === 'target-failed') {
-    if (outcome.error.kind !== 'too-large') turn.usable.delete(to);
+    if (!mayTakeOthers(outcome.error)) turn.usable.delete(to);
     fail(turn, attempt, `target-${outcome.error.kind}`, outcome.error.message);
   } else if (outcome.outcome === 'source-failed') {
     if (isOutage(outcome.error)) turn.usable.delete(from);

@@ -2,7 +2,6 @@ import { type Admission, createAdmission } from '../base/admission.ts';
 import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
-import { isOutage } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
@@ -12,7 +11,7 @@ import type { CopyOutcome } from '../transfer/copy.ts';
 import { noteLag, noteWaiting } from './ages.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
-import { type CopyTurn, makeCopy, spendOf } from './make-copy.ts';
+import { type CopyTurn, makeCopy, mayTakeOthers, spendOf } from './make-copy.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import { examine, readableCopies } from './suspects.ts';
@@ -307,7 +306,7 @@ function judge(
       });
       return 'next-source';
     case 'target-failed':
-      if (isOutage(outcome.error) || outcome.error.kind !== 'too-large') turn.failedTargets.add(target);
+      if (!mayTakeOthers(outcome.error)) turn.failedTargets.add(target);
       end(attempt, 'failed', `target-${outcome.error.kind}`);
       turn.tick.deps.log.warn('Target of a copy failed', { ...fields, message: outcome.error.message });
       return 'next-target';

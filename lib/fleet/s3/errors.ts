@@ -98,6 +98,22 @@ export function kindOfCode(code: string): BackendErrorKind {
   );
 }
 
+/** Whether an answer of 4xx or 5xx asks for fewer requests, told before the SDK has looked at it. */
+export function isSlowDown(answer: {
+  readonly statusCode: number;
+  readonly reason?: string;
+  readonly body?: Uint8Array;
+}) {
+  if (kindByStatus[answer.statusCode] === 'throttled' || isSlowDownReason(answer.reason)) return true;
+  const [, code] = /<Code>(\w+)<\/Code>/.exec(Buffer.from(answer.body ?? []).toString()) ?? [];
+  return code !== undefined && kindByCode[code] === 'throttled';
+}
+
+/** The answer to a HEAD has no body to name its code. */
+function isSlowDownReason(reason = ''): boolean {
+  return /^slow ?down/i.test(reason);
+}
+
 interface Seen {
   readonly name: string;
   readonly code: string | undefined;
@@ -136,8 +152,7 @@ function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
   if (seen.name === 'MissingCredentialsError') return 'missing-credentials';
   if (seen.name === 'URIError') return 'rejected'; // a key with half a surrogate pair has no UTF-8
   if (seen.status === undefined) return kindWithoutAnswer(seen, signal);
-  // The answer to a HEAD has no body to name its code.
-  if (seen.status === 503 && /^slow ?down/i.test(seen.reason)) return 'throttled';
+  if (seen.status === 503 && isSlowDownReason(seen.reason)) return 'throttled';
   const kind = kindByCode[seen.name] ?? kindByStatus[seen.status] ?? kindOfClass(seen.status);
   return kind === 'not-found' && seen.headers['x-amz-delete-marker'] === 'true' ? 'delete-marker' : kind;
 }

@@ -40,7 +40,8 @@ export function multipart(s3: S3Connection): Multipart {
       const { storageKey, uploadId, partNumber } = request;
       const input = { ...at(storageKey), UploadId: uploadId, PartNumber: partNumber };
       const answer = await sendBody(s3, `write part ${partNumber} of`, request, signal, (body, sending) =>
-        s3.retrying.send(new UploadPartCommand({ ...input, ...body }), sending),
+        // Most are streamed, so that those who send parts try again, all alike.
+        s3.once.send(new UploadPartCommand({ ...input, ...body }), sending),
       );
       return { etag: etagOf(s3, `write part ${partNumber} of`, storageKey, answer) };
     },

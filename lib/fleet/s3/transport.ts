@@ -5,6 +5,8 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { collect } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { hasArrived, watchedBody } from './answer-body.ts';
+import { isSlowDown } from './errors.ts';
+import { createPace } from './pace.ts';
 
 export interface S3Timeouts {
   /** Until a connection stands. */
@@ -61,15 +63,18 @@ export function createTransport({ clock, timeouts, maxSockets, onRequest }: Tran
     socketTimeout: 0,
   });
   const turns = createTurns(maxSockets);
+  const pace = createPace(clock);
 
   const handle: Handle = async (request, options) => {
     const isStreamed = request.body instanceof Readable;
+    await pace.turn(options?.abortSignal as AbortSignal | undefined);
     if (!isStreamed) await turns.take();
     try {
       onRequest?.(request.query['x-id']?.toString() ?? request.method, Number(request.headers['content-length'] ?? 0));
       const { response } = await node.handle(request, options);
       const isObject = request.method === 'GET' && request.query['x-id'] === 'GetObject' && response.statusCode < 300;
       if (!isObject) response.body = await readWhole(response.body, clock, timeouts.stallMs);
+      if (response.statusCode >= 400 && isSlowDown(response)) pace.slowDown();
       return { response };
     } finally {
       if (!isStreamed) turns.giveBack();

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { S3Error } from './errors.ts';
-import type { Feature, RequestFaults } from './faults.ts';
+import type { FaultOf, Feature, RequestFaults } from './faults.ts';
 import { errorReply, type Reply } from './reply.ts';
 import type { S3Request } from './s3-request.ts';
 
@@ -26,7 +26,7 @@ export async function strikeOnEntry(input: EntryFaultsInput): Promise<'go-on' | 
     signal.addEventListener('abort', () => aborted.resolve('cut'), { once: true });
     if ((await Promise.race([hang.cleared, aborted.promise])) === 'cut') return 'cut';
   }
-  if (faults.take('throttle')) throw new S3Error('SlowDown');
+  if (faults.take('throttle', (effect) => isTooFast(effect, clock.now()))) throw new S3Error('SlowDown');
   const error = faults.take('error')?.effect;
   if (error) {
     const { status, code, message = code } = error;
@@ -39,6 +39,18 @@ export async function strikeOnEntry(input: EntryFaultsInput): Promise<'go-on' | 
   );
   if (rejects) throw new S3Error('NotImplemented');
   return 'go-on';
+}
+
+/** Requests that met a rule, in the second of the latest. */
+const metBy = new WeakMap<FaultOf<'throttle'>, { readonly second: number; readonly requests: number }>();
+
+function isTooFast(effect: FaultOf<'throttle'>, now: number): boolean {
+  if (effect.perSecond === undefined) return true;
+  const second = Math.floor(now / 1000);
+  const met = metBy.get(effect);
+  const requests = met?.second === second ? met.requests + 1 : 1;
+  metBy.set(effect, { second, requests });
+  return requests > effect.perSecond;
 }
 
 /** Makes an authenticated request look as if it had not asked for what a fault ignores; true when checksums are to be ignored. */

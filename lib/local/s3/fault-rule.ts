@@ -19,7 +19,7 @@ const ANSWERS = [undefined, 'not-implemented', 'silently-ignore'];
 const FIELDS: Record<FaultKind, Record<string, FieldType>> = {
   refuse: {},
   delay: { ms: 'number' },
-  throttle: {},
+  throttle: { perSecond: 'number?' },
   error: { status: 'number', code: 'string', message: 'string?' },
   truncate: { afterBytes: 'number' },
   corrupt: { atByte: 'number?', bytes: 'number?' },

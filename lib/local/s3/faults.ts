@@ -5,8 +5,8 @@ export type FaultEffect =
   /** Cuts the connection before anything is done; without `match` even before a request is sent. */
   | { kind: 'refuse' }
   | { kind: 'delay'; ms: number }
-  /** 503 SlowDown. */
-  | { kind: 'throttle' }
+  /** 503 SlowDown; with `perSecond`, only to what exceeds that many requests within a second of the clock. */
+  | { kind: 'throttle'; perSecond?: number }
   /** Any status, also 200: S3 answers so when a copy or a completion fails late. */
   | { kind: 'error'; status: number; code: string; message?: string }
   /** Announces the full length, sends this much, cuts the connection. */

@@ -3,7 +3,7 @@ import { bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import { persistently } from './persistently.ts';
+import { persistently, unsent } from './persistently.ts';
 import type { RunningHash } from './running-hash.ts';
 import type { Ends } from './saved-pass.ts';
 
@@ -93,7 +93,7 @@ async function writePart(
 ): Promise<void> {
   if (write === undefined) return;
   const part = { partNumber, sizeBytes: bytes.length, md5: () => digestNow('md5', bytes) };
-  await persistently(clock, signal, () => write({ ...part, body: bodyOf(bytes) }, signal));
+  await persistently(clock, signal, unsent, () => write({ ...part, body: bodyOf(bytes) }, signal));
 }
 
 interface Progress {

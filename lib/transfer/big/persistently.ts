@@ -4,11 +4,19 @@ import { BackendError, type BackendErrorKind } from '../../fleet/backend.ts';
 const attempts = 3;
 const firstWaitMs = 500;
 
-/** What a moment later may go well. A timeout has been waited for long enough. */
-const passing: ReadonlySet<BackendErrorKind> = new Set(['unavailable', 'truncated', 'throttled', 'bad-digest']);
+/** Failures of a write that a moment later may go well: the SDK sends no streamed body again. A timeout has been waited for. */
+export const unsent: ReadonlySet<BackendErrorKind> = new Set(['unavailable', 'throttled', 'bad-digest']);
 
-/** Does something again that failed in passing: a few times, with growing pauses. For what the SDK cannot send again. */
-export async function persistently<T>(clock: Clock, signal: AbortSignal, step: () => Promise<T>): Promise<T> {
+/** Failures of a read in its midst: whatever comes before, the SDK has tried again already. */
+export const brokenOff: ReadonlySet<BackendErrorKind> = new Set(['truncated']);
+
+/** Does something again that failed in passing: a few times, with growing pauses. Only for what the SDK does not try again. */
+export async function persistently<T>(
+  clock: Clock,
+  signal: AbortSignal,
+  passing: ReadonlySet<BackendErrorKind>,
+  step: () => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await step();

@@ -3,7 +3,7 @@ import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
 import { type BigCopy, TakenError } from './big-copy.ts';
 import { runPass } from './pass.ts';
-import { persistently } from './persistently.ts';
+import { brokenOff, persistently } from './persistently.ts';
 import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts';
 import { createSaver } from './saver.ts';
 import { runStreamPass } from './stream-pass.ts';
@@ -53,7 +53,7 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: Ends, sign
   };
   const { open, write, source } = ends;
   const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
-    persistently(clock, cancel, async () => fill(into, await open(range, true, cancel), source));
+    persistently(clock, cancel, brokenOff, async () => fill(into, await open(range, true, cancel), source));
   const run = buffers.holds(partSizeBytes)
     ? runPass({ ...common, width, buffers, read, ...(write && { write }) }, signal)
     : runStreamPass({ ...common, open, ...(write && { write }) }, signal);
