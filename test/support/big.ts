@@ -73,6 +73,11 @@ await main(process.argv.slice(1));`;
 export async function killTick(lab: Lab, run: TickRun): Promise<void> {
   run.child.kill('SIGKILL');
   await run.ended;
+  await makeDue(lab);
+}
+
+/** Lets leases, claims and waits of the replicator run out at once. */
+export async function makeDue(lab: Lab): Promise<void> {
   await expireLeases(lab, 'replicator');
   for (const item of await transfersOf(lab)) {
     const expect = { state: 'transfer', dueAt: item.dueAt } as const;

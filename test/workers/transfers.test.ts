@@ -89,8 +89,12 @@ test('a copy that spans ticks goes on where it was left and reads no part twice'
   expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b', attempts: 0 }]);
   expect(fleet.queue()[0]!.transfer!.partsDone).toBeGreaterThan(0);
   expect((await fleet.recount()).differences).toEqual([]);
-  const second = await fleet.tick('replicator', deadline());
-  expect(second).toMatchObject({ outcome: 'success', succeeded: 1, planned: 2 });
+  let last = first;
+  for (let ticks = 1; last.succeeded === 0 && ticks < 5; ticks += 1) {
+    last = await fleet.tick('replicator', deadline());
+    expect(last).toMatchObject({ outcome: 'success', failed: 0 });
+  }
+  expect(last).toMatchObject({ succeeded: 1 });
   expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
   expect(new Set(ranges).size).toBe(ranges.length);
   expect(fleet.queue()).toEqual([]);

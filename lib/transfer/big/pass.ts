@@ -29,7 +29,10 @@ export interface Pass {
 
 /**
  * Runs a pass until its end, or until no further part may be begun. Returns the parts done, with nothing in flight. The
- * first part goes alone and shows how long one takes; then more at a time, up to `width`. Throws the first error.
+ * first part goes alone and shows how long one takes; then more at a time, up to `width`. Parts that share a link take the
+ * longer the more they are, and what a deadline cuts short is read again: so a part is expected to take its share of what
+ * the slowest lately took, times all that it shares with. None is begun further than `width` beyond those that all before
+ * it are done of: a crash costs no more. Throws the first error.
  */
 export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> {
   const { clock, sizeBytes, partSizeBytes } = pass;
@@ -40,12 +43,14 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
   const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
   let width = 1;
-  let slowestMs = 0;
+  /** What a part takes for each of those that were on their way with it. */
+  let shareMs = 0;
   const start = (part: number) => {
     const startedAt = clock.now();
+    const together = running.size + 1;
     const run = onePart(pass, part, progress, either).then(
       () => {
-        slowestMs = Math.max(clock.now() - startedAt, slowestMs * 0.9);
+        shareMs = Math.max((clock.now() - startedAt) / together, shareMs * 0.9);
         width = Math.min(pass.width, width * 2);
       },
       (error: unknown) => {
@@ -58,8 +63,8 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
     running.add(tracked);
   };
   for (let part = pass.partsDone + 1; part <= last && errors.length === 0; ) {
-    if (running.size >= width) await Promise.race(running);
-    else if (pass.mayBegin(slowestMs * 1.5, part === pass.partsDone + 1)) start(part++);
+    if (running.size >= width || part > progress.partsDone() + pass.width) await Promise.race(running);
+    else if (pass.mayBegin(shareMs * (running.size + 1) * 1.5, part === pass.partsDone + 1)) start(part++);
     else break;
   }
   await Promise.all(running);
