@@ -47,8 +47,9 @@ const attempts = 5;
  */
 export async function drain(deps: DrainDeps, name: string): Promise<Drained> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const view = await readFleet(deps.store, deps.clock.now());
+    // Not before: whoever read the fleet until now does not know, and may be under way for as long as a tick can.
     const now = deps.clock.now();
-    const view = await readFleet(deps.store, now);
     const there = view.drain(name);
     if (there !== undefined) return { outcome: 'draining', since: there.since };
     if (!view.config?.file.backends.some((backend) => backend.name === name)) return { outcome: 'not-configured' };

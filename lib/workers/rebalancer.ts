@@ -54,6 +54,7 @@ async function begin(tick: Tick): Promise<Round> {
     pending: await pendingTransfers(tick),
     again: [],
     onLook: new Set(),
+    tried: new Set(),
     seen: new Set(),
   };
   return () => moveBatch(turn);

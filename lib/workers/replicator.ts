@@ -53,7 +53,8 @@ interface Turn extends TransferTurn, CopyTurn {
   readonly admission: Admission;
   /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
   readonly planned: Map<string, number>;
-  readonly seen: Set<string>;
+  /** The rev at which each object was met. */
+  readonly seen: Map<string, number>;
   readonly committer: Committer;
 }
 
@@ -71,9 +72,10 @@ async function begin(tick: Tick): Promise<Round> {
     declined: new Set(),
     again: [],
     onLook: new Set(),
+    tried: new Set(),
     pending: await pendingTransfers(tick),
     planned: new Map(),
-    seen: new Set(),
+    seen: new Map(),
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
   return () => replicateRound(turn);
@@ -105,16 +107,18 @@ async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
   const { next, begun } = await replicateBatch(turn);
   const now = tick.now();
   const until = next === 'more' ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
-  await carryOnDue(turn, begun, until);
-  return turn.again.length > 0 ? 'more' : next;
+  const left = await carryOnDue(turn, begun, until);
+  return turn.again.length > 0 || left === 'more' ? 'more' : next;
 }
 
 async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begun: QueueItem[] }> {
   const { tick } = turn;
   const labels = underReplicated(tick).map((p) => p.label);
   const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
+  // What was given a copy may be met once more, under its new label; others may stand behind it.
+  const isNews = found.objects.some(({ key, rev }) => turn.seen.get(key) !== rev);
   const unseen = found.objects.filter((object) => !turn.seen.has(object.key));
-  for (const { key } of unseen) turn.seen.add(key);
+  for (const { key, rev } of found.objects) turn.seen.set(key, rev);
   const fresh = [...turn.again.splice(0), ...unseen];
   turn.planned.clear();
   const attempts: Attempt[] = [];
@@ -132,7 +136,7 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   for (const { verdict, reason, begun } of attempts) if (begun.length === 0) count(tick.tally, verdict, reason);
   tick.figures.admissionRejections = turn.admission.rejections;
   if (!tick.dryRun) tick.cursor = found.cursor;
-  const next = found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
+  const next = found.cursor === undefined || !isNews ? 'done' : 'more';
   return { next, begun: attempts.flatMap(({ begun }) => begun) };
 }
 

@@ -1,11 +1,12 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import type { Entry, ObjectRecord } from '../../lib/store/model.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
 import type { Faults } from './faults.ts';
 import { type Plan, workingPart } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { factorOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
+import { createWaitingCheck, type Work } from './oracle/waiting.ts';
 import type { Random } from './random.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
@@ -28,6 +29,8 @@ export interface Calm {
   end(): Promise<number>;
 }
 
+/** Two clocks may be this far apart. */
+const skewMs = 10_000;
 const minute = 60_000;
 const hour = 60 * minute;
 
@@ -96,10 +99,60 @@ export function createCalm(deps: CalmDeps): Calm {
     if (random.chance(0.7)) await tick('replicator');
   }
 
-  async function tick(worker: WorkerName): Promise<RunningTick> {
+  /** In some histories a quick tick takes no more than this many rounds; 0: as many as it needs. */
+  const quickRounds = random.chance(0.15) ? 2 : 0;
+  const waiting = createWaitingCheck();
+
+  /** Ticks of a worker until nothing that it could settle is due: as many as it takes to come round, and no more. */
+  async function attend(worker: WorkerName): Promise<RunningTick> {
+    for (;;) {
+      const before = workOf(worker);
+      const running = await tick(worker, quick.includes(worker) ? quickRounds : 0);
+      // Somebody who died has the lease, or time has come for another turn.
+      if (running.report!.outcome === 'busy') return running;
+      const after = workOf(worker);
+      waiting.ticked(before, after);
+      if (after.due.size === 0) return running;
+    }
+  }
+
+  /** What a worker could settle now. Queues of a backend whose breaker is open are parked. */
+  function workOf(worker: WorkerName): Work {
+    const param = (name: string, otherwise: number) => Number(plan.env[name] ?? otherwise);
+    const dark = new Set(surroundings.unhealthyBackends());
+    const state = ({ 'cleanup-queue': 'cleanup', 'pending-reaper': 'intent', replicator: 'transfer' } as const)[
+      worker as string
+    ];
+    const queued = [...oracle.queue.values()].filter((item) => item.state === state);
+    const due = new Map<string, Entry | QueueItem>();
+    for (const item of queued)
+      if (item.dueAt <= world.now - skewMs && !dark.has(item.backend) && !isHidden(oracle.objects.get(item.key)))
+        due.set(item.id, item);
+    const prefix = worker.replaceAll('-', '_').toUpperCase();
+    const objects = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
+    if (dark.size === 0) for (const entry of objects) if (isWorkFor(worker, entry)) due.set(entry.key, entry);
+    const crowd = queued.length + objects.length;
+    return { worker, due, crowd, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds: quickRounds };
+  }
+
+  /** Whether a worker has what it needs to give an object copies, or to take some away. */
+  function isWorkFor(worker: WorkerName, entry: ObjectRecord): boolean {
+    const lacking = lackingCopies(entry);
+    const isMoving = [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
+    const isWhole = oracle.goodCopies(entry).length === Object.keys(entry.copies).length;
+    const isKnown = surroundings.fileInForce().policies[entry.policy] !== undefined;
+    if (entry.isDamaged || entry.sha256 === undefined || !isWhole || isHidden(entry) || !isKnown || isMoving)
+      return false;
+    if (worker === 'replicator') return lacking > 0;
+    const isPlain = Object.values(entry.copies).includes('');
+    return worker === 'over-replication-cleaner' && lacking < 0 && !isPlain && surroundings.drains().size === 0;
+  }
+
+  async function tick(worker: WorkerName, rounds = 0): Promise<RunningTick> {
+    const part = worker === 'reconciler' ? {} : workingPart;
     const running = actors.startTick(
       worker,
-      { ...(worker === 'reconciler' ? {} : workingPart), scheduledTime: new Date(world.now).toISOString() },
+      { ...part, rounds, scheduledTime: new Date(world.now).toISOString() },
       900_000,
     );
     await settle();
@@ -125,13 +178,15 @@ export function createCalm(deps: CalmDeps): Calm {
         keyIn(storageKey),
       );
     }
+    // Indexes catch up.
+    await idle(plan.maxLagMs);
     let left: string[] = [];
     // The first run of the reconciler may only finish the pass that an earlier one began.
     let sweeps = 0;
     for (const { ms, workers } of rounds) {
       await idle(ms);
       for (const worker of random.shuffled(workers)) {
-        const { report } = await tick(worker);
+        const { report } = await attend(worker);
         if (worker !== 'reconciler') continue;
         sweeps += 1;
         if (report!.figures.passComplete !== 1)

@@ -130,4 +130,30 @@ export const turnsMutations: readonly Mutation[] = [
       { file: 'workers/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' },
     ],
   },
+  {
+    name: 'the replicator begins at the same place every round',
+    edits: [{ file: 'workers/replicator.ts', find: 'if (!tick.dryRun) tick.cursor = found.cursor;', replace: '' }],
+  },
+  {
+    name: 'a tick plays one round, whatever is left',
+    edits: [
+      { file: 'workers/tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },
+    ],
+  },
+  {
+    name: 'a tick ends behind the last lane, whatever it holds',
+    edits: [
+      { file: 'workers/due-items.ts', find: '?? circle[i + width] ?? circle[0]', replace: '?? circle[i + width]' },
+    ],
+  },
+  {
+    name: 'what a tick cannot copy hides what stands behind it',
+    edits: [
+      {
+        file: 'workers/find-work.ts',
+        find: 'circle = [...labels.slice(start), ...labels.slice(0, start)',
+        replace: 'circle = [...labels.slice(start)',
+      },
+    ],
+  },
 ];

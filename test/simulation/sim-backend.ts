@@ -28,6 +28,12 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
   const fail = (kind: BackendErrorKind, cause?: unknown) =>
     new BackendError(kind, name, `Backend "${name}" answers ${kind}`, cause);
 
+  /** A request begins to leave the process. */
+  function leaves(operation: string): void {
+    noteRequest(operation, 0);
+    observer.requestSent(actor, name, operation);
+  }
+
   function ask<T>(
     kind: Kind,
     operation: string,
@@ -37,10 +43,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     fate: () => Fate = () => faults.backendFate(name, kind),
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(fail('cancelled', signal.reason));
-    if (!isContinued(operation)) {
-      noteRequest(operation, 0);
-      observer.requestSent(actor, name, operation);
-    }
+    if (!isContinued(operation)) leaves(operation);
     const counter = `${name} ${operation}`;
     actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
     return world.ask<T>(actor, {
@@ -293,10 +296,13 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         }),
       ),
     async uploadPart(request, signal) {
+      const operation = `part-${request.partNumber}`;
+      if (signal?.aborted) throw fail('cancelled', signal.reason);
+      leaves(operation);
       const bytes = await sent(request.body, signal);
       return ask(
         'write',
-        `part-${request.partNumber}`,
+        operation,
         request.storageKey,
         signal,
         needBucket(() => {
@@ -348,9 +354,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
   };
 }
 
-/** Whether a step belongs to a request that is under way: the next bytes of a body, or the end of a PUT. */
+/** Whether a step belongs to a request that is under way: the next bytes of a body, or the end of one that was sent. */
 function isContinued(operation: string): boolean {
-  return operation === 'chunk' || operation === 'PUT';
+  return operation === 'chunk' || operation === 'PUT' || operation.startsWith('part-');
 }
 
 /** The same bytes with one bit turned: at rest an even one and in transit an odd one, so that no two faults undo each other. */

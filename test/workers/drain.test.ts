@@ -70,6 +70,15 @@ test('draining twice keeps the beginning, and undrain lets the backend take part
   expect(await drain(fleet.deps, 'nowhere')).toEqual({ outcome: 'not-configured' });
 });
 
+test('a drain begins when it is written down, however long the fleet took to read', async () => {
+  const fleet = await filled();
+  fleet.after = ({ port, method }) => {
+    if (port === 'store' && method === 'control') fleet.clock.advance(600_000);
+  };
+  const before = fleet.clock.now();
+  expect(await drain(fleet.deps, 'a')).toEqual({ outcome: 'draining', since: before + 600_000 });
+});
+
 test('two drains at once agree on one beginning', async () => {
   const fleet = await filled();
   const both = await Promise.all([drain(fleet.deps, 'a'), drain(fleet.deps, 'a')]);

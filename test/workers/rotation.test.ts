@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { sliceOf, slices, slicesOfPart, storageKey } from '../../lib/store/keys.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
@@ -258,4 +259,23 @@ test('N4: every recorded copy is looked for in exactly one stretch of a listing,
       },
     ),
   );
+});
+
+test('§5: what a tick has just copied, and meets again under its new label, hides nothing behind it', async () => {
+  const fleet = await createTestFleet({
+    // The third has no room, so that two copies leave an object under-replicated.
+    backends: ['a', 'b', { name: 'c', quotaBytes: 1 }],
+    policies: { default: { factor: 3 } },
+    env: { REPLICATOR_BATCH_SIZE: '1' },
+  });
+  const [first, second] = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => sliceOf(key) === slices[0]);
+  await fleet.client.put(first!, 'on a');
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'put') throw new BackendError('unavailable', 'a', 'no');
+  };
+  await fleet.client.put(second!, 'on b');
+  fleet.before = undefined;
+  await fleet.tick('replicator');
+  expect(Object.keys(fleet.object(first!).copies).sort()).toEqual(['a', 'b']);
+  expect(Object.keys(fleet.object(second!).copies).sort()).toEqual(['a', 'b']);
 });

@@ -406,6 +406,24 @@ test('a big object is moved by the rebalancer in parts, over several ticks, and 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('a tick goes on with every due transfer, whatever its batch', async () => {
+  const fleet = await createFleet({
+    backends: ['a', 'b', 'c', 'd'],
+    policies: { default: { factor: 4 } },
+    env: { REPLICATOR_BATCH_SIZE: '1' },
+  });
+  await fleet.client.put('k', patterned(6 * mib));
+  fleet.before = ({ method }) => {
+    if (method === 'uploadPart') throw new BackendError('too-large', 'b', 'no');
+  };
+  await fleet.tick('replicator');
+  expect(fleet.queue().map(({ state }) => state)).toEqual(['transfer', 'transfer', 'transfer']);
+  fleet.before = undefined;
+  fleet.clock.advance(24 * 3_600_000);
+  expect(await fleet.tick('replicator')).toMatchObject({ reasons: { transferred: 3 } });
+  expect(fleet.queue()).toEqual([]);
+});
+
 test('a copy in parts stops when the breaker of its target opens, and goes on once it is closed', async () => {
   const fleet = await createFleet({ backends: [slow, 'b'], env: { REPLICATOR_CONCURRENCY: '1' } });
   const bytes = patterned(37 * mib);

@@ -25,6 +25,10 @@ export interface TransferTurn {
   readonly pending: Map<string, QueueItem[]>;
   /** Objects whose target failed: another may take them, still in this tick. */
   readonly again: ObjectRecord[];
+  /** What was carried on in this tick. */
+  readonly tried: Set<string>;
+  /** Where the next search begins. */
+  lane?: string | undefined;
   /** Called, one per transfer at work, when the fleet was read again. */
   readonly onLook: Set<() => void>;
 }
@@ -40,16 +44,24 @@ export async function hasDueTransfers(tick: Tick): Promise<boolean> {
   return (await findDue(tick, 'transfer', undefined, 1)).items.length > 0;
 }
 
-/** Goes on with due transfers, those first that have waited longest, until none is left or the moment has come. */
-export async function carryOnDue(turn: TransferTurn, begun: readonly QueueItem[], until: number): Promise<void> {
-  const { tick } = turn;
+/** Goes on with a batch of due transfers, those first that have waited longest, until the moment has come. */
+export async function carryOnDue(
+  turn: TransferTurn,
+  begun: readonly QueueItem[],
+  until: number,
+): Promise<'more' | 'done'> {
+  const { tick, tried } = turn;
   const lanes = openLanes(tick, 'transfer');
   // Not always the same lanes first: what stands behind many others has its turn too.
-  const lane = lanes[Math.floor(tick.deps.ids.random() * lanes.length)];
-  const due = await findDue(tick, 'transfer', lane, tick.tuning.batchSize);
+  turn.lane ??= lanes[Math.floor(tick.deps.ids.random() * lanes.length)];
+  const due = await findDue(tick, 'transfer', turn.lane, tick.tuning.batchSize);
+  turn.lane = due.cursor;
+  const isNews = due.items.some(({ id }) => !tried.has(id));
   const all = new Map([...due.items, ...begun].map((item) => [item.id, item]));
   const items = [...all.values()].sort((a, b) => a.dueAt - b.dueAt);
+  for (const { id } of items) tried.add(id);
   await carryOn(turn, items, until);
+  return due.cursor !== undefined && isNews ? 'more' : 'done';
 }
 
 /** Goes on with these transfers, a few at a time. */
