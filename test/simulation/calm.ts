@@ -47,9 +47,10 @@ const quickRound = (ms: number): Round => ({ ms, workers: quick });
 const wholeRound = (ms: number): Round => ({ ms, workers: presentWorkers });
 
 /**
- * The ticks in which a fleet must have mended itself: breakers are open for up to 6¼ min, claims and graces last 5 min, an
- * hour is given to bytes that may still arrive, a day to a lap of the scrubber and the longest backoff, a week to what was
- * dismissed. Each is followed by quick rounds for what it led to.
+ * The waits in which a fleet must have mended itself, as `docs/reliability.md` derives them: breakers are open for up to 6¼ min,
+ * claims and graces last 5 min, and three of those outlive the lease of a tick that died; an hour is given to bytes that may
+ * still arrive, twice where one leads to another; a day to a lap of the scrubber, to each of two sweeps and to the longest
+ * backoff; a week to what was dismissed. After each wait a worker has the ticks that `ticksToComeRound` allows it.
  */
 const rounds: readonly Round[] = [
   ...[0, 7, 7, 7].map((n) => quickRound(n * minute)),
@@ -180,6 +181,13 @@ export function createCalm(deps: CalmDeps): Calm {
     }
     // Indexes catch up.
     await idle(plan.maxLagMs);
+    const unnamed = (await oracle.openUploads()).find(({ isExplained }) => !isExplained);
+    if (unnamed !== undefined)
+      throw new Violation(
+        '6 convergence',
+        `Nothing names the upload of ${unnamed.place}, although nothing went wrong`,
+        keyIn(unnamed.place),
+      );
     let left: string[] = [];
     // The first run of the reconciler may only finish the pass that an earlier one began.
     let sweeps = 0;
@@ -208,7 +216,7 @@ export function createCalm(deps: CalmDeps): Calm {
       throw new Violation('6 convergence', `Versions of ${place} are left, and nothing names them`, keyIn(place));
     const [upload] = await oracle.openUploads();
     if (upload !== undefined)
-      throw new Violation('6 convergence', `An upload of ${upload} is left open`, keyIn(upload));
+      throw new Violation('6 convergence', `An upload of ${upload.place} is left open`, keyIn(upload.place));
     await readAll();
     await checkIdleTicks();
     if (faults.isOn('backend lost') && random.chance(0.3)) await checkLoss(random.pick(plan.file.backends).name);

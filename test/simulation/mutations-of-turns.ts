@@ -156,4 +156,14 @@ export const turnsMutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'an upload in parts that a worker gives up is left open, and its key forgotten',
+    edits: [
+      {
+        file: 'workers/cleanup-queue.ts',
+        find: 'if (mayHaveParts) await',
+        replace: 'if (mayHaveParts && intent !== undefined) await',
+      },
+    ],
+  },
 ];

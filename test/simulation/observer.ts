@@ -2,10 +2,15 @@ import type { Entry, QueueItem } from '../../lib/store/model.ts';
 import type { Actor } from './operation.ts';
 import type { BreakersCheck } from './oracle/breakers.ts';
 import type { LeasesCheck } from './oracle/leases.ts';
+import type { UploadsCheck } from './oracle/uploads.ts';
 import type { UsageCheck } from './oracle/usage.ts';
 
 /** What the simulated ports tell the oracle, at the moment it happens. */
-export interface Observer extends LeasesCheck, BreakersCheck, Omit<UsageCheck, 'requestSent'> {
+export interface Observer
+  extends LeasesCheck,
+    BreakersCheck,
+    Pick<UploadsCheck, 'uploadOpened'>,
+    Omit<UsageCheck, 'requestSent'> {
   /** What the Objects table now holds under a key. */
   objectChanged(key: string, entry: Entry | null): void;
   /** What the Queue table now holds under an id. */
@@ -14,8 +19,6 @@ export interface Observer extends LeasesCheck, BreakersCheck, Omit<UsageCheck, '
   bytesWritten(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   /** A fault changed or removed bytes, or stored others than were sent; `isUnseen` when no ETag could tell the writer. */
   bytesHarmed(backend: string, storageKey: string, isUnseen?: boolean): void;
-  /** A multipart upload was begun; `isLate` when nobody waits for it any more. */
-  uploadOpened(backend: string, storageKey: string, isLate: boolean): void;
   deleteAsked(actor: Actor, backend: string, storageKey: string): void;
   /** The delete takes effect now. */
   deleteHappens(actor: Actor, backend: string, storageKey: string): void;

@@ -290,9 +290,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         'create-upload',
         request.storageKey,
         signal,
-        needBucket(() => {
-          observer.uploadOpened(name, request.storageKey, world.current?.isDetached ?? true);
-          return memory.createUpload(request);
+        needBucket(async () => {
+          const isLate = world.current?.isDetached ?? true;
+          const begun = await memory.createUpload(request);
+          observer.uploadOpened(actor, name, request.storageKey, begun.uploadId, isLate);
+          return begun;
         }),
       ),
     async uploadPart(request, signal) {

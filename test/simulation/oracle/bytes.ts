@@ -11,6 +11,8 @@ export interface Stray {
   readonly storageKey: string;
   /** The writer failed, was killed, or its request took effect when nobody waited any more. */
   readonly isExplained: boolean;
+  /** The writer is at work: it may be about to name them. */
+  readonly isInHand: boolean;
   /** A sweep leaves it to people: their metadata may be what was lost. */
   readonly isForPeople: boolean;
 }
@@ -171,7 +173,8 @@ export function createBytesCheck(sight: Sight): BytesCheck {
           if (namedBy(sight, backend, storageKey) !== undefined) continue;
           const writer = writers.get(place);
           const isExplained = writer !== undefined && (writer.isLate || writer.by.hadFault);
-          found.push({ backend, storageKey, isExplained, isForPeople: isForPeople(backend, storageKey) });
+          const isInHand = writer?.by.state === 'running' || writer?.by.state === 'frozen';
+          found.push({ backend, storageKey, isExplained, isInHand, isForPeople: isForPeople(backend, storageKey) });
         }
       }
       return found;

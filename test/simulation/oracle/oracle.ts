@@ -14,7 +14,8 @@ import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
-import { placeOf, type Sight } from './sight.ts';
+import type { Sight } from './sight.ts';
+import { createUploadsCheck, type OpenUpload } from './uploads.ts';
 import { createUsageCheck } from './usage.ts';
 import { Violation } from './violation.ts';
 
@@ -61,8 +62,7 @@ export interface Oracle extends Observer {
   strays(): Stray[];
   /** Places of ours where a bucket keeps older versions although nothing names them. */
   versionsLeft(): string[];
-  /** Storage keys under which a multipart upload is open; one that began late is nobody's fault. */
-  openUploads(): Promise<string[]>;
+  openUploads(): Promise<OpenUpload[]>;
 }
 
 /**
@@ -75,7 +75,6 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const files: FleetFile[] = [];
   const violations: Violation[] = [];
   const dirty = new Set<string>();
-  const uploads: { readonly backend: string; readonly storageKey: string; readonly isLate: boolean }[] = [];
   let isLedgerDirty = true;
   const report = (violation: Violation) => void violations.push(violation);
   const calls = createCallsCheck(() => world.step, report);
@@ -89,6 +88,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
   const breakers = createBreakersCheck(report);
+  const uploads = createUploadsCheck(sight);
   const usage = createUsageCheck(world, files, report);
 
   function objectChanged(key: string, after: Entry | null): void {
@@ -170,6 +170,11 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (misspent !== null) report(new Violation('usage', misspent));
     if (held.objects.size !== objects.size || held.queue.size !== queue.size)
       report(new Violation('simulator', 'The oracle has lost sight of the tables'));
+    for (const { backend, storageKey, isExplained, isInHand } of bytes.strays())
+      if (!isExplained && !isInHand)
+        report(
+          new Violation('named bytes', `Nothing names "${storageKey}" on ${backend}, although nothing went wrong`),
+        );
     for (const key of objects.keys()) dirty.add(key);
     bytes.checkStrangers();
     return check();
@@ -191,17 +196,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     hiddenCopies: bytes.hiddenCopies,
     strays: bytes.strays,
     versionsLeft: bytes.versionsLeft,
-    async openUploads() {
-      const open = new Set<string>();
-      for (const { backend, storageKey, isLate } of uploads) {
-        if (isLate || open.has(placeOf(backend, storageKey))) continue;
-        const ids = await backends.get(backend)!.openUploads(storageKey);
-        if (ids.length > 0) open.add(placeOf(backend, storageKey));
-      }
-      for (const { backend, storageKey, isLate } of uploads) if (isLate) open.delete(placeOf(backend, storageKey));
-      return [...open];
-    },
-
+    ...uploads,
     ...leases,
     ...breakers,
     ...usage,
@@ -231,7 +226,6 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
       dirty.add(keyWithin(storageKey) ?? storageKey);
     },
     bytesHarmed: (backend, storageKey, isUnseen = false) => bytes.harmed(backend, storageKey, isUnseen),
-    uploadOpened: (backend, storageKey, isLate) => void uploads.push({ backend, storageKey, isLate }),
     deleteAsked: deletes.asked,
     deleteHappens(actor, backend, storageKey) {
       deletes.happens(actor, backend, storageKey);
