@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Body, bodyOf, collect } from '../base/bytes.ts';
 import { BackendError, type GetResult, type ObjectHeaders } from '../fleet/backend.ts';
 import { sourceOrder } from '../fleet/routing.ts';
@@ -5,7 +6,7 @@ import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { decrypted, isEncrypted, KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
-import { verifying, WrongBytes } from '../transfer/verify.ts';
+import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
 import { readEntry } from './put.ts';
@@ -149,14 +150,25 @@ async function openOn(
   const backend = await context.backend(fleet, name);
   const copyId = object.copies[name]!;
   const etag = copyId === '' ? object.plainEtags?.[name] : undefined;
-  const found = await backend.get(storageKey(object.key, copyId), {
-    ...(etag === undefined ? {} : { ifMatch: etag }),
-    ...(offset === 0 ? {} : { range: [offset, object.sizeBytes - 1] as const }),
-  });
+  const open = () =>
+    backend.get(storageKey(object.key, copyId), {
+      ...(etag === undefined ? {} : { ifMatch: etag }),
+      ...(offset === 0 ? {} : { range: [offset, object.sizeBytes - 1] as const }),
+    });
+  const found = await open();
   const opened = { object, backend: name, found };
   if (offset > 0 || object.sizeBytes > wholeBytes) return opened;
   const what = `The copy of "${object.key}" on "${name}"`;
-  return { ...opened, whole: await collect(verifying(found.body, object, what)) };
+  const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
+  let digest: Digest | undefined;
+  const keep = (seen: Digest) => {
+    digest = seen;
+  };
+  const whole = await collect(verifying(found.body, object, what, keep, md5));
+  // A file that was adopted and not hashed yet: nothing else could show that this read was wrong.
+  if (md5 !== undefined && !(await isProven(open, found.etag, md5, digest!)))
+    throw new WrongBytes(`${what} was read twice, and differs`);
+  return { ...opened, whole };
 }
 
 /** Streams a big object, changing over to another copy of the same generation at the byte where one failed. */

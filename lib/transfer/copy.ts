@@ -1,15 +1,17 @@
+import { createHash } from 'node:crypto';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { putVerified } from './put-verified.ts';
-import { WrongBytes } from './verify.ts';
+import { hashing, isProven, WrongBytes } from './verify.ts';
 
 /**
  * What became of one transfer:
  * `copied` the target holds the recorded bytes under the new copy id, verified · `source-missing` NoSuchKey ·
  * `source-wrong` read in full, and not what is recorded · `source-changed` a plain file with another ETag ·
- * `source-failed` unreadable now · `target-failed` the target's error · `target-wrong` it stores other bytes: they are
- * there, unrecorded, and want to be condemned.
+ * `source-failed` unreadable now · `source-unproven` its hash was not known, and no second read gave the same · `target-failed`
+ * the target's error · `target-wrong` it stores other bytes than it was sent. After `source-unproven` and `target-wrong`
+ * there are bytes at the target, unrecorded, that want to be condemned.
  */
 export type CopyOutcome =
   | { readonly outcome: 'copied'; readonly sha256: string }
@@ -17,6 +19,7 @@ export type CopyOutcome =
   | { readonly outcome: 'source-wrong'; readonly detail: string }
   | { readonly outcome: 'source-changed' }
   | { readonly outcome: 'source-failed'; readonly error: BackendError }
+  | { readonly outcome: 'source-unproven'; readonly detail: string }
   | { readonly outcome: 'target-failed'; readonly error: BackendError }
   | { readonly outcome: 'target-wrong'; readonly detail: string };
 
@@ -41,7 +44,8 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
   const ifMatch = sourceId === '' ? object.plainEtags?.[from.name] : undefined;
   const target = storageKey(object.key, copyId);
   try {
-    const source = await from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
+    const open = () => from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
+    const source = await open();
     const what = `The copy of "${object.key}" on "${from.name}"`;
     if (source.sizeBytes !== object.sizeBytes) {
       await source.body[Symbol.asyncIterator]().return?.();
@@ -51,11 +55,12 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       };
     }
     const tags = request.preservesTags ? await from.tags(storageKey(object.key, sourceId), signal) : {};
+    const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
     const stored = await putVerified(
       to,
       {
         storageKey: target,
-        body: source.body,
+        body: md5 === undefined ? source.body : hashing(source.body, md5),
         expected: object,
         what,
         headers: source.headers,
@@ -66,10 +71,19 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       signal,
     );
     if (stored.outcome === 'wrong') return { outcome: 'target-wrong', detail: stored.detail };
-    return { outcome: 'copied', sha256: stored.digest.sha256 };
+    const { digest } = stored;
+    if (md5 !== undefined && !(await isProven(open, source.etag, md5, digest).catch(unread)))
+      return { outcome: 'source-unproven', detail: `${what} was not read twice with the same bytes` };
+    return { outcome: 'copied', sha256: digest.sha256 };
   } catch (error) {
     return explain(error, from.name);
   }
+}
+
+/** Without its second reading a copy proves nothing; it stands there all the same. */
+function unread(error: unknown): false {
+  if (error instanceof BackendError) return false;
+  throw error;
 }
 
 /** Whose fault an error of a copy was. */

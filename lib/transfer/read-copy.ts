@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type Digest, digestOf } from './verify.ts';
+import { type Digest, digestOf, isProven } from './verify.ts';
 
 /**
  * What one full read of a recorded copy showed: `good` as recorded (with its digest) · `missing` the backend says NoSuchKey
@@ -22,7 +23,8 @@ export interface ReadOptions {
 }
 
 /**
- * Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain).
+ * Reads one copy in full and compares it with the record. An unhashed object compares by size (and ETag, if plain); where
+ * the ETag is not the MD5 of what was read, it is read once more, and two reads that differ are unreadable.
  * With `trustsAttestation` a full-object SHA-256 that the backend attests stands for the read, if it is the one recorded.
  */
 export async function readCopy(
@@ -42,17 +44,22 @@ export async function readCopy(
         return { outcome: 'good', digest: { sizeBytes: object.sizeBytes, sha256: object.sha256 } };
       }
     }
-    const found = await backend.get(
-      storageKey(object.key, copyId),
-      { ...(etag === undefined ? {} : { ifMatch: etag }), lends: options.alongside === undefined },
-      signal,
-    );
-    const digest = await digestOf(options.alongside === undefined ? found.body : options.alongside(found.body));
+    const lends = options.alongside === undefined;
+    const key = storageKey(object.key, copyId);
+    const open = () => backend.get(key, { ...(etag === undefined ? {} : { ifMatch: etag }), lends }, signal);
+    const found = await open();
+    const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
+    const body = options.alongside === undefined ? found.body : options.alongside(found.body);
+    const digest = await digestOf(body, md5);
     if (digest.sizeBytes !== object.sizeBytes) {
       return { outcome: 'wrong', detail: `${digest.sizeBytes} bytes instead of ${object.sizeBytes}` };
     }
     if (object.sha256 !== undefined && digest.sha256 !== object.sha256) {
       return { outcome: 'wrong', detail: `SHA-256 ${digest.sha256} instead of ${object.sha256}` };
+    }
+    if (md5 !== undefined && !(await isProven(open, found.etag, md5, digest))) {
+      const error = `Two reads of ${JSON.stringify(key)} on "${backend.name}" differ`;
+      return { outcome: 'unreadable', error: new BackendError('bad-digest', backend.name, error) };
     }
     return { outcome: 'good', digest };
   } catch (error) {

@@ -59,13 +59,42 @@ export function compare(seen: Digest, expected: Expected, what: string): void {
   }
 }
 
-/** Reads a body to its end and returns its digest. */
-export async function digestOf(body: Body): Promise<Digest> {
+/** Reads a body to its end and returns its digest; feeds another hash `beside`, if one is given. */
+export async function digestOf(body: Body, beside?: Hash): Promise<Digest> {
   const sha256 = createHash('sha256');
   let sizeBytes = 0;
   for await (const chunk of body) {
     sizeBytes += chunk.length;
     sha256.update(chunk);
+    beside?.update(chunk);
   }
   return { sizeBytes, sha256: sha256.digest('hex') };
+}
+
+/** Passes a body on, and feeds a hash of it. */
+export async function* hashing(body: Body, hash: Hash): Body {
+  for await (const chunk of body) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+/** Opens the same bytes anew at each call. */
+export type Opening = () => Promise<{ readonly etag: string; readonly body: Body }>;
+
+/**
+ * The digest of bytes whose hash is recorded nowhere. Nothing would ever show that a single read was wrong, so it counts
+ * when the ETag is the MD5 of what was read, or when a second read gives the same; null when two reads differ.
+ */
+export async function learnDigest(open: Opening): Promise<Digest | null> {
+  const md5 = createHash('md5');
+  const { etag, body } = await open();
+  const digest = await digestOf(body, md5);
+  return (await isProven(open, etag, md5, digest)) ? digest : null;
+}
+
+/** Whether what was read once under an ETag is what is there: by its MD5, or by a second read. */
+export async function isProven(open: Opening, etag: string, md5: Hash, { sha256 }: Digest): Promise<boolean> {
+  if (etag.replaceAll('"', '') === md5.digest('hex')) return true;
+  return (await digestOf((await open()).body)).sha256 === sha256;
 }

@@ -1,7 +1,7 @@
 import { policyOf } from '../config/fleet-file.ts';
-import { type Backend, BackendError } from '../fleet/backend.ts';
+import { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { digestOf } from '../transfer/verify.ts';
+import { learnDigest } from '../transfer/verify.ts';
 import { brakeAllows, brakeCount } from './brake.ts';
 import type { Tick } from './tick.ts';
 
@@ -24,10 +24,10 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     const before = await backend.head(key, tick.signal);
     if (before === null) return 'gone';
     if (before.etag === object.plainEtags?.[name]) return 'unchanged';
-    const { sha256, sizeBytes } = await readExactly(backend, key, before.etag, tick.signal);
+    const digest = await learnDigest(() => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal));
     const after = await backend.head(key, tick.signal);
-    if (after?.etag !== before.etag) return 'unreadable';
-    seen = { etag: before.etag, sizeBytes, sha256 };
+    if (digest === null || after?.etag !== before.etag) return 'unreadable';
+    seen = { etag: before.etag, ...digest };
   } catch (error) {
     if (error instanceof BackendError) return 'unreadable';
     throw error;
@@ -65,8 +65,4 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
   if (outcome?.outcome !== 'committed') return 'lost';
   tick.audit('Adopted file was overwritten by its owner', { key, backend: name, generation: after.generation });
   return 'overwritten';
-}
-
-async function readExactly(backend: Backend, key: string, etag: string, signal: AbortSignal) {
-  return digestOf((await backend.get(key, { ifMatch: etag, lends: true }, signal)).body);
 }

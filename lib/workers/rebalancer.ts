@@ -161,10 +161,11 @@ function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcom
   const { object, from, to } = attempt;
   if (outcome.outcome === 'copied') {
     attempt.made = { copyId, sha256: outcome.sha256 };
-  } else if (outcome.outcome === 'target-wrong') {
-    turn.usable.delete(to);
-    attempt.strays.push({ object, backend: to, copyId, reason: 'stored-wrong' });
-    fail(turn, attempt, 'target-wrong', outcome.detail);
+  } else if (outcome.outcome === 'target-wrong' || outcome.outcome === 'source-unproven') {
+    if (outcome.outcome === 'target-wrong') turn.usable.delete(to);
+    const reason = outcome.outcome === 'target-wrong' ? 'stored-wrong' : 'unproven';
+    attempt.strays.push({ object, backend: to, copyId, reason });
+    fail(turn, attempt, outcome.outcome, outcome.detail);
   } else if (outcome.outcome === 'target-failed') {
     if (!mayTakeOthers(outcome.error)) turn.usable.delete(to);
     fail(turn, attempt, `target-${outcome.error.kind}`, outcome.error.message);

@@ -165,7 +165,10 @@ async function comparePage(pass: Pass, page: ListPage, after: string | undefined
   await settleMissing(pass, recorded, new Set(items.map((item) => item.storageKey)));
 }
 
-/** Entries for the listed keys themselves and for the objects their names speak of; records already read are not read again. */
+/**
+ * Entries for the listed keys themselves, unless a known record names them, and for the objects their names speak of; records
+ * already read are not read again.
+ */
 async function entriesFor(
   pass: Pass,
   storageKeys: readonly string[],
@@ -174,8 +177,9 @@ async function entriesFor(
   const wanted = new Set<string>();
   for (const storage of storageKeys) {
     const name = parseStorageKey(storage);
-    if (name !== null && known.has(name.key)) continue;
-    if (name !== null) wanted.add(name.key);
+    const owner = name === null ? undefined : known.get(name.key);
+    if (owner !== undefined && owner.copies[pass.backend.name] === name!.copyId) continue;
+    if (name !== null && owner === undefined) wanted.add(name.key);
     if (!known.has(storage) && storage.isWellFormed() && Buffer.byteLength(storage) <= 1024) wanted.add(storage);
   }
   const entries = new Map<string, Entry>(known);

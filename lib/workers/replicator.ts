@@ -309,6 +309,10 @@ function judge(
         reason: outcome.outcome === 'source-failed' ? outcome.error.kind : 'changed',
       });
       return 'next-source';
+    case 'source-unproven':
+      attempt.strays.push({ backend: target, copyId, reason: 'unproven' });
+      turn.tick.deps.log.warn(outcome.detail, fields);
+      return 'next-source';
     case 'target-failed':
       if (!mayTakeOthers(outcome.error)) turn.failedTargets.add(target);
       end(attempt, 'failed', `target-${outcome.error.kind}`);

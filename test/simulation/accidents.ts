@@ -26,13 +26,15 @@ const mostHarms = 3;
 export function createAccidents({ world, faults, plan, oracle, actors, surroundings, random }: ChaosDeps): Accidents {
   let harms = 0;
 
-  function someCopy(minGood: number): { backend: string; storageKey: string } | null {
+  /** A copy of an object that has so many good ones. Files of strangers change by their own hands. */
+  function someCopy(minGood: number, isOurs = false): { backend: string; storageKey: string } | null {
     const all = [...oracle.objects.values()]
       .filter((entry) => entry.kind === 'object')
       .filter((entry) => oracle.goodCopies(entry).length >= minGood);
     if (all.length === 0) return null;
     const { key, copies } = random.pick(all);
     const backend = random.pick(Object.keys(copies));
+    if (isOurs && copies[backend] === '') return null;
     return { backend, storageKey: storageKeyOf(key, copies[backend]!) };
   }
 
@@ -63,7 +65,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
     harm() {
       const fault: Fault = random.pick(['bytes vanished', 'bytes rotted', 'delete marker left']);
       // Seldom the last good copy.
-      const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2) : null;
+      const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2, true) : null;
       const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);
       const there = copy === null ? undefined : bucket?.peek(copy.storageKey);
       if (copy === null || bucket === undefined || there === undefined) return;
@@ -99,7 +101,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
     },
     restore() {
       const fault = 'old queue item restored';
-      const copy = faults.isOn(fault) ? someCopy(1) : null;
+      const copy = faults.isOn(fault) ? someCopy(1, true) : null;
       if (copy === null) return;
       const { backend, storageKey } = copy;
       const id = `${backend}/${storageKey}`;

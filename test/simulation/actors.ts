@@ -308,7 +308,10 @@ export function createActors(deps: ActorsDeps): Actors {
       const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
       operate('apply', (shared) => apply({ ...shared, probe }, file));
     },
-    drain: (backend) => operate(`drain ${backend}`, (shared) => drain(shared, backend)),
+    drain(backend) {
+      oracle.drainAsked(backend);
+      operate(`drain ${backend}`, (shared) => drain(shared, backend));
+    },
     undrain: (backend) => operate(`undrain ${backend}`, (shared) => undrain(shared, backend)),
     askDrain: (backend) =>
       operate(`ask for the drain of ${backend}`, async (shared) => {

@@ -8,6 +8,7 @@ import { factorOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck, type Work } from './oracle/waiting.ts';
 import type { Random } from './random.ts';
+import type { Strangers } from './strangers.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -18,6 +19,7 @@ export interface CalmDeps {
   readonly oracle: Oracle;
   readonly actors: Actors;
   readonly surroundings: Surroundings;
+  readonly strangers: Strangers;
   readonly random: Random;
   readonly step: () => Promise<boolean>;
 }
@@ -60,7 +62,7 @@ const rounds: readonly Round[] = [
 
 /** The time before and after the faults. */
 export function createCalm(deps: CalmDeps): Calm {
-  const { world, faults, plan, oracle, actors, surroundings, random, step } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, strangers, random, step } = deps;
 
   /** Until every process has ended or waits for nothing. */
   async function settle(): Promise<void> {
@@ -81,13 +83,7 @@ export function createCalm(deps: CalmDeps): Calm {
   }
 
   async function begin(): Promise<void> {
-    for (const [name, bucket] of surroundings.backends) {
-      bucket.putNow('holiday.jpg', Buffer.from(name));
-      oracle.stranger(name, 'holiday.jpg');
-      const likeOurs = `${plan.keys[0]}!01BX5ZZKBKACTAV9WEVGEMMVRZ`;
-      bucket.putNow(likeOurs, Buffer.from('a person made this'));
-      oracle.stranger(name, likeOurs);
-    }
+    strangers.settleIn();
     actors.apply(plan.file);
     await settle();
     const client = actors.startClient();
@@ -97,6 +93,10 @@ export function createCalm(deps: CalmDeps): Calm {
       if (random.chance(0.3)) await settle();
     }
     await settle();
+    if (plan.adopted.length > 0 && random.chance(0.8)) {
+      await idle(2 * hour);
+      await tick('reconciler');
+    }
     if (random.chance(0.7)) await tick('replicator');
   }
 
@@ -240,11 +240,13 @@ export function createCalm(deps: CalmDeps): Calm {
   /** Invariant 6, in sentences. */
   function leftToDo(): string[] {
     const left: string[] = [];
-    for (const { id, key, state, attempts, lastError } of oracle.queue.values()) {
+    for (const { id, key, state, attempts, reason, lastError } of oracle.queue.values()) {
       // Given up after ten refused attempts: an operator's business.
       if (state === 'dead' && attempts >= 10) continue;
       // A source under a delete marker is neither there nor lost: a person's business too.
       if (state === 'transfer' && isHidden(oracle.objects.get(key))) continue;
+      // Its owner overwrote a file, and it was gone before it could be copied: what it replaced is all that remains.
+      if (reason === 'overwritten' && isWaitedFor(oracle.objects.get(key))) continue;
       left.push(`${id} is still queued (${state}, ${attempts} attempts, ${lastError ?? 'no error'})`);
     }
     for (const entry of oracle.objects.values()) {
@@ -258,12 +260,17 @@ export function createCalm(deps: CalmDeps): Calm {
       if (lacking > 0) left.push(`"${entry.key}" lacks ${lacking} copies`);
       if (lacking < 0) left.push(`"${entry.key}" has ${-lacking} copies too many`);
     }
+    if (plan.adopted.length > 0) left.push(...oracle.unsettledFiles());
     for (const name of surroundings.unhealthyBackends()) left.push(`The breaker of ${name} is open`);
     return left;
   }
 
   function isHidden(entry: Entry | undefined): boolean {
     return entry?.kind === 'object' && oracle.hiddenCopies(entry).length > 0;
+  }
+
+  function isWaitedFor(entry: Entry | undefined): boolean {
+    return entry?.kind === 'object' && (entry.isDamaged || !isAtFactor(entry));
   }
 
   /**
@@ -284,14 +291,16 @@ export function createCalm(deps: CalmDeps): Calm {
     );
     const factor = factorOf(file, entry.key);
     if (counted.length < factor) return Math.min(factor - counted.length, able.length);
-    return factor - copies.length;
+    // A file that we did not write stays where it is, unless its backend drains.
+    const surplus = copies.filter((name) => entry.copies[name] !== '' || draining.has(name));
+    return -Math.min(copies.length - factor, surplus.length);
   }
 
   /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
   async function readAll(): Promise<void> {
     const before = actors.failures.length;
     const client = actors.startClient();
-    for (const key of plan.keys) if (isReadable(key)) actors.get(client, key);
+    for (const key of new Set([...plan.keys, ...oracle.objects.keys()])) if (isReadable(key)) actors.get(client, key);
     await settle();
     const failure = actors.failures[before];
     if (failure !== undefined)
@@ -368,7 +377,7 @@ export function createCalm(deps: CalmDeps): Calm {
   }
 
   function keyIn(text: string): string | undefined {
-    return plan.keys.find((key) => text.includes(key));
+    return [...plan.strangerKeys, ...plan.keys].find((key) => text.includes(key));
   }
 
   return { begin, end };

@@ -6,6 +6,7 @@ import type { Faults } from './faults.ts';
 import { changedFile, type Plan, workingPart } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
+import type { Strangers } from './strangers.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -16,6 +17,7 @@ export interface ChaosDeps {
   readonly oracle: Oracle;
   readonly actors: Actors;
   readonly surroundings: Surroundings;
+  readonly strangers: Strangers;
   readonly random: Random;
 }
 
@@ -48,6 +50,7 @@ const eventWeights = {
   freeze: 4,
   restore: 1,
   sweep: 1,
+  stranger: 20,
 };
 
 /** Histories that dwell on one kind of trouble, so that what needs several coincidences is met. */
@@ -79,10 +82,11 @@ export interface Chaos {
 }
 
 export function createChaos(deps: ChaosDeps): Chaos {
-  const { world, faults, plan, actors, surroundings, random } = deps;
+  const { world, faults, plan, actors, surroundings, strangers, random } = deps;
   const accidents = createAccidents(deps);
   let isTrapSet = false;
-  const hotKeys = random.shuffled(plan.keys).slice(0, 3);
+  const keys = plan.adopted.length > 0 ? [...plan.keys, ...plan.strangerKeys.slice(0, 4)] : plan.keys;
+  const hotKeys = random.shuffled(keys).slice(0, 3);
 
   const calls = {
     put: (process: ClientProcess, key: string) =>
@@ -114,18 +118,20 @@ export function createChaos(deps: ChaosDeps): Chaos {
       begin('replicator');
       isTrapSet = true;
     },
+    stranger: () => strangers.act(),
     ...accidents,
   };
   const mood =
     moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: faults.isOn('tick killed') ? 3 : 0 })];
   const weights = varied({ ...eventWeights, ...mood.events }, random);
-  const ticksOf = varied({ ...workerWeights, ...mood.workers }, random);
+  const imports = plan.adopted.length > 0 ? { reconciler: 20 } : {};
+  const ticksOf = varied({ ...workerWeights, ...mood.workers, ...imports }, random);
 
   function call(): void {
     const process = someClient();
     if (process.busy.size >= 3) return;
     // A few keys are hot: most trouble comes from two hands on one object.
-    const key = random.pick(random.chance(0.5) ? hotKeys : plan.keys);
+    const key = random.pick(random.chance(0.5) ? hotKeys : keys);
     if (!process.busy.has(key)) calls[random.weighted(callWeights)](process, key);
   }
 

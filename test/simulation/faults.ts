@@ -62,6 +62,10 @@ export const allFaults = [
   'empty listing',
   'versions kept',
   'delete marker left',
+  'buckets adopted',
+  'stranger wrote',
+  'stranger overwrote',
+  'stranger deleted',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

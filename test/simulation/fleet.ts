@@ -37,6 +37,10 @@ for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parame
 export interface Plan {
   readonly file: FleetFile;
   readonly keys: readonly string[];
+  /** Buckets in which strangers keep files of their own, to be adopted. */
+  readonly adopted: readonly string[];
+  /** Keys of theirs beside those of the plan. */
+  readonly strangerKeys: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** How late indexes may be, in milliseconds. */
   readonly maxLagMs: number;
@@ -61,10 +65,21 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
     faults.count('tight quota');
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
   });
+  const keys = random.shuffled(keyPool).slice(0, objects);
+  const adopted = faults.isOn('buckets adopted') && random.chance(0.5) ? adoptedOf(random, file, faults) : [];
   return {
     file,
-    keys: random.shuffled(keyPool).slice(0, objects),
+    keys,
+    adopted,
+    strangerKeys: [
+      ...inSlices(1, (i) => `holiday${i}.jpg`),
+      // Looks like a storage key of ours.
+      ...inSlices(1, (i) => `${keys[0]}!01BX5ZZKBKACTAV9WEVGEMMV${String(i).padStart(2, '0')}`),
+      ...(adopted.length === 0 ? [] : inSlices(2, (i) => `album/${i} é.jpg`)),
+      ...(adopted.length === 0 ? [] : inSlices(1, (i) => `${i}/${'long'.repeat(250)}`)),
+    ],
     env: {
+      RECONCILER_IMPORT: String(adopted.length > 0),
       LEDGER_STRIPES: String(random.between(1, 3)),
       REPLICATOR_BATCH_SIZE: String(random.pick([1, 3, 50])),
       REPLICATOR_CONCURRENCY: String(random.pick([1, 2, 5])),
@@ -88,11 +103,21 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
   };
 }
 
-/** Some buckets keep versions: a DELETE that names none leaves the bytes there, under a delete marker. */
+function adoptedOf(random: Random, file: FleetFile, faults: Faults): string[] {
+  faults.count('buckets adopted');
+  const names = random.shuffled(file.backends.map(({ name }) => name));
+  return names.slice(0, random.between(1, names.length));
+}
+
+/**
+ * Some buckets keep versions: a DELETE that names none leaves the bytes there, under a delete marker. Some know no
+ * conditional DELETE.
+ */
 function capabilitiesOf(random: Random, faults: Faults): Capabilities {
-  if (!faults.isOn('versions kept') || !random.chance(0.4)) return {};
+  const conditionalDelete = random.chance(0.8);
+  if (!faults.isOn('versions kept') || !random.chance(0.4)) return { conditionalDelete };
   faults.count('versions kept');
-  return { keepsVersions: true };
+  return { conditionalDelete, keepsVersions: true };
 }
 
 /** In some histories most objects are written and copied in parts. */

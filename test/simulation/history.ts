@@ -11,6 +11,7 @@ import { createLaggingIndexes } from './lagging-indexes.ts';
 import { createOracle, type Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
+import { createStrangers } from './strangers.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
 
@@ -95,7 +96,8 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     return did || !world.isIdle();
   }
 
-  const chaos = createChaos({ world, faults, plan, oracle, actors, surroundings, random: stream('chaos') });
+  const strangers = createStrangers({ world, faults, plan, oracle, backends, random: stream('strangers') });
+  const chaos = createChaos({ world, faults, plan, oracle, actors, surroundings, strangers, random: stream('chaos') });
   const calm = createCalm({
     world,
     faults,
@@ -103,6 +105,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     oracle,
     actors,
     surroundings,
+    strangers,
     random: stream('calm'),
     step: () => step(true),
   });

@@ -19,7 +19,7 @@ export interface Observer
   bytesWritten(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   /** A fault changed or removed bytes, or stored others than were sent; `isUnseen` when no ETag could tell the writer. */
   bytesHarmed(backend: string, storageKey: string, isUnseen?: boolean): void;
-  deleteAsked(actor: Actor, backend: string, storageKey: string): void;
+  deleteAsked(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
   /** The delete takes effect now. */
-  deleteHappens(actor: Actor, backend: string, storageKey: string): void;
+  deleteHappens(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
 }

@@ -195,7 +195,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           const all = memory.peek(storageKey)!.bytes;
           const range = options?.range;
           const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
-          return { description, bytes: readNow(storageKey, bytes) };
+          // A stranger's big file is read once, part by part, and nothing could show that a part was misread.
+          const isTaken = range !== undefined && description.metadata.holdfast === undefined;
+          return { description, bytes: isTaken ? bytes : readNow(storageKey, bytes) };
         }),
       );
       return { ...found.description, body: chunks(storageKey, found.bytes, signal) };
@@ -246,7 +248,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       }),
 
     delete(requests, signal) {
-      for (const { storageKey } of requests) observer.deleteAsked(actor, name, storageKey);
+      for (const { storageKey, ifMatch } of requests) observer.deleteAsked(actor, name, storageKey, ifMatch);
       const subject = requests.map(({ storageKey }) => storageKey).join(' ');
       return ask(
         'delete',
@@ -258,7 +260,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           for (const request of requests) {
             const refusal = refusedDelete();
             if (refusal === null) {
-              observer.deleteHappens(actor, name, request.storageKey);
+              observer.deleteHappens(actor, name, request.storageKey, request.ifMatch);
               outcomes.push(...(await memory.delete([request])));
             } else {
               actor.hadFault = true;

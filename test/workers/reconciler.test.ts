@@ -320,6 +320,17 @@ test('a file that a second backend holds too joins when its bytes are equal, and
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('a file whose name looks like a copy of a recorded object joins like any other', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+  await fleet.client.put('k', 'ours');
+  await fleet.settle(['replicator']);
+  const likeOurs = 'k!01BX5ZZKBKACTAV9WEVGEMMVRZ';
+  for (const name of ['a', 'b']) fleet.backends[name]!.putNow(likeOurs, Buffer.from('theirs'));
+  fleet.clock.advance(2 * hourMs);
+  expect((await fleet.tick('reconciler')).reasons).toMatchObject({ imported: 1, joined: 1 });
+  expect(fleet.object(likeOurs).copies).toEqual({ a: '', b: '' });
+});
+
 test('what a person deleted through the library is not imported again while its delete is queued, nor from the file left behind', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('file', Buffer.from('adopted'));

@@ -2,7 +2,7 @@ import { policyOf } from '../../config/fleet-file.ts';
 import type { StoredObject } from '../../fleet/backend.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
-import { digestOf } from '../../transfer/verify.ts';
+import { learnDigest } from '../../transfer/verify.ts';
 import { found, type Pass } from './pass.ts';
 
 /** Bytes of ours, by their mark, and the entry their object has now. */
@@ -30,8 +30,9 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   const refusal = pass.budget.refuses(backend.name, { requests: 1, egressBytes: it.stored.sizeBytes });
   if (refusal !== null) return found(pass, 'deferred', refusal, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
-  const { body } = await backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal);
-  const { sha256, sizeBytes } = await digestOf(body);
+  const digest = await learnDigest(() => backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal));
+  if (digest === null) return found(pass, 'failed', 'unreadable', storage);
+  const { sha256, sizeBytes } = digest;
   if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))
     return found(pass, 'skipped', 'conflict', storage);
   const [outcome] = await tick.commit([isSame ? joining(pass, it, entry) : making(pass, it, sha256)]);

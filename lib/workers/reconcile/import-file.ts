@@ -3,7 +3,7 @@ import { BackendError, type StoredObject } from '../../fleet/backend.ts';
 import { queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { readCopy } from '../../transfer/read-copy.ts';
-import { digestOf } from '../../transfer/verify.ts';
+import { learnDigest } from '../../transfer/verify.ts';
 import { isUsable } from '../health.ts';
 import { readableCopies } from '../suspects.ts';
 import { found, type Pass } from './pass.ts';
@@ -25,6 +25,8 @@ export async function importFile(pass: Pass, stored: StoredObject, key: string, 
   if (entry?.plainEtags?.[backend.name] === stored.etag) return found(pass, 'skipped', 'left-behind', key);
   const id = queueId(backend.name, key, stored.etag);
   if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', key);
+  // Whoever empties a backend does not fill it: its copies would leave again, and this one is not ours.
+  if (tick.standing(backend.name).isDraining) return found(pass, 'skipped', 'draining', key);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', key);
   if (entry?.kind === 'object') return join(pass, stored, entry);
   const after: ObjectRecord = {
@@ -45,7 +47,7 @@ export async function importFile(pass: Pass, stored: StoredObject, key: string, 
   return found(pass, 'succeeded', 'imported', key);
 }
 
-/** Both sides are read once; equal bytes join, others are a conflict, remembered by their ETag so as not to be read again. */
+/** Both sides are read; equal bytes join, others are a conflict, remembered by their ETag so as not to be read again. */
 async function join(pass: Pass, stored: StoredObject, entry: ObjectRecord): Promise<void> {
   const { tick, backend } = pass;
   const { key } = entry;
@@ -54,8 +56,9 @@ async function join(pass: Pass, stored: StoredObject, entry: ObjectRecord): Prom
   if (refusal !== null) return found(pass, 'deferred', refusal, key);
   const known = entry.sha256 ?? (await hashOf(pass, entry));
   if (known === null) return found(pass, 'skipped', 'unreadable', key);
-  const { body } = await backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal);
-  const { sha256 } = await digestOf(body);
+  const digest = await learnDigest(() => backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal));
+  if (digest === null) return found(pass, 'failed', 'unreadable', key);
+  const { sha256 } = digest;
   const plainEtags = { ...entry.plainEtags, [backend.name]: stored.etag };
   const isEqual = sha256 === known;
   const after: ObjectRecord = isEqual

@@ -1,6 +1,7 @@
 import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
+import type { PlainCheck } from './plain.ts';
 import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
@@ -31,20 +32,16 @@ export interface BytesCheck {
   hiddenCopies(entry: ObjectRecord): string[];
   /** Bytes of ours of which a bucket keeps older versions although nothing names them. */
   versionsLeft(): string[];
-  addStranger(backend: string, storageKey: string): void;
-  isStranger(backend: string, storageKey: string): boolean;
-  checkStrangers(): void;
   strays(): Stray[];
 }
 
-export function createBytesCheck(sight: Sight): BytesCheck {
+export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
   const { world, faults, backends, report } = sight;
   /** When a fault last changed bytes. */
   const harmedAt = new Map<string, number>();
   /** Bytes that were stored other than sent, under an ETag that does not tell. */
   const unseen = new Set<string>();
   const writers = new Map<string, { readonly by: Actor; readonly isLate: boolean; readonly step: number }>();
-  const strangers = new Map<string, MemoryObject>();
 
   function bytesOf(record: ObjectRecord, name: string): MemoryObject | undefined {
     return backends.get(name)?.contents().get(storageKeyOf(record.key, record.copies[name]!));
@@ -52,6 +49,7 @@ export function createBytesCheck(sight: Sight): BytesCheck {
 
   function isAsRecorded(record: ObjectRecord, name: string): boolean {
     const bytes = bytesOf(record, name);
+    if (record.copies[name] === '' && bytes?.etag !== record.plainEtags?.[name]) return false;
     const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;
     return bytes?.sizeBytes === record.sizeBytes && (sha256 === undefined || hashOf(bytes) === sha256);
   }
@@ -59,7 +57,8 @@ export function createBytesCheck(sight: Sight): BytesCheck {
   /** Bytes are verified before they are recorded, and their queue item ends in the same transaction. */
   function copiesAdded(before: Entry | null, after: ObjectRecord): void {
     for (const [name, copyId] of Object.entries(after.copies)) {
-      if (before?.kind === 'object' && before.copies[name] === copyId) continue;
+      // What may be recorded of a file that we did not write is a rule of its own.
+      if (copyId === '' || (before?.kind === 'object' && before.copies[name] === copyId)) continue;
       const storage = storageKeyOf(after.key, copyId);
       const place = placeOf(name, storage);
       const isHarmedSince = (harmedAt.get(place) ?? -1) > (writers.get(place)?.step ?? Number.POSITIVE_INFINITY);
@@ -115,7 +114,7 @@ export function createBytesCheck(sight: Sight): BytesCheck {
       // A request that was sent twice may land twice, with the same bytes: invariant 1 looks at those.
       if (!isLate && namedBy(sight, backend, storageKey) !== undefined)
         report(new Violation('written once', `${by.name} writes over the recorded "${storageKey}" on ${backend}`));
-      if (strangers.has(place))
+      if (plain.isStrangers(place))
         report(new Violation('written once', `${by.name} writes over a stranger's "${storageKey}" on ${backend}`));
     },
     harmed(backend, storageKey, isUnseen) {
@@ -136,6 +135,7 @@ export function createBytesCheck(sight: Sight): BytesCheck {
         if (sight.queue.has(place) && !sight.revived.has(place))
           report(new Violation('named once', `${place} is recorded and still queued`, key));
         if (harmedAt.has(place) || isAsRecorded(entry, name)) continue;
+        if (copyId === '' && plain.isChanged(entry, name)) continue;
         const state = bytesOf(entry, name) === undefined ? 'is not there' : 'is other than recorded';
         report(new Violation('1 recorded copies', `The recorded copy "${storage}" on ${name} ${state}`, key));
       }
@@ -150,26 +150,16 @@ export function createBytesCheck(sight: Sight): BytesCheck {
     versionsLeft: () =>
       [...writers.keys()].filter((place) => {
         const [backend, storageKey] = partsOf(place);
+        if (storageKey.startsWith('.holdfast/')) return false;
         if (backends.get(backend)!.olderVersions(storageKey).length === 0) return false;
         return !sight.queue.has(place) && namedBy(sight, backend, storageKey) === undefined;
       }),
-    addStranger(backend, storageKey) {
-      strangers.set(placeOf(backend, storageKey), backends.get(backend)!.contents().get(storageKey)!);
-    },
-    isStranger: (backend, storageKey) => strangers.has(placeOf(backend, storageKey)),
-    checkStrangers() {
-      for (const [place, object] of strangers) {
-        const [backend, storageKey] = partsOf(place);
-        if (backends.get(backend)!.contents().get(storageKey) !== object)
-          report(new Violation('3 deletes', `The bytes "${place}", which we did not write, were touched`));
-      }
-    },
     strays() {
       const found: Stray[] = [];
       for (const [backend, bucket] of backends) {
         for (const storageKey of bucket.contents().keys()) {
           const place = placeOf(backend, storageKey);
-          if (storageKey.startsWith('.holdfast/') || strangers.has(place) || sight.queue.has(place)) continue;
+          if (storageKey.startsWith('.holdfast/') || plain.isStrangers(place) || sight.queue.has(place)) continue;
           if (namedBy(sight, backend, storageKey) !== undefined) continue;
           const writer = writers.get(place);
           const isExplained = writer !== undefined && (writer.isLate || writer.by.hadFault);

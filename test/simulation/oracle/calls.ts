@@ -1,5 +1,6 @@
 import type { Entry } from '../../../lib/store/model.ts';
 import type { Actor, Operation } from '../operation.ts';
+import type { Content } from './plain.ts';
 import { Violation } from './violation.ts';
 
 /** A call of the library by a simulated application. */
@@ -21,6 +22,8 @@ interface Era {
   readonly generation: string | null;
   readonly isObject: boolean;
   readonly call: ClientCall | undefined;
+  /** What the generation holds. */
+  readonly content: Content | undefined;
   readonly fromStep: number;
   toStep: number;
 }
@@ -47,8 +50,16 @@ export interface CallsCheck {
   /** One summary of a listing: it stood at some moment since the listing began. */
   listed(call: ClientCall, key: string, result: ReadResult): void;
   listingEnded(call: ClientCall): void;
-  /** The generation of a key changed. */
-  generationChanged(key: string, before: Entry | null, after: Entry | null, operation: Operation | null): void;
+  /** The generation of a key changed; `file` is what a stranger keeps there, if that is what made it. */
+  generationChanged(
+    key: string,
+    before: Entry | null,
+    after: Entry | null,
+    operation: Operation | null,
+    file?: Content,
+  ): void;
+  /** The delete that an operation carries out for a key. */
+  deleteBehind(key: string, operation: Operation): ClientCall | undefined;
   /** The put that made the content an entry describes. */
   putOf(entry: Entry): ClientCall | undefined;
 }
@@ -63,7 +74,14 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     const known = eras.get(key);
     if (known !== undefined) return known;
     const first: Era[] = [
-      { generation: null, isObject: false, call: undefined, fromStep: 0, toStep: Number.POSITIVE_INFINITY },
+      {
+        generation: null,
+        isObject: false,
+        call: undefined,
+        content: undefined,
+        fromStep: 0,
+        toStep: Number.POSITIVE_INFINITY,
+      },
     ];
     eras.set(key, first);
     return first;
@@ -90,6 +108,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     before: Entry | null,
     after: Entry | null,
     operation: Operation | null,
+    file?: Content,
   ): void {
     const all = erasOf(key);
     const now = step();
@@ -107,8 +126,15 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
           : operation
             ? deleteBehind(key, operation)
             : undefined;
-    all.push({ generation, isObject: after?.kind === 'object', call, fromStep: now, toStep: Number.POSITIVE_INFINITY });
-    if (after === null) return;
+    all.push({
+      generation,
+      isObject: after?.kind === 'object',
+      call,
+      content: call?.kind === 'put' ? { sizeBytes: call.sizeBytes!, sha256: call.sha256! } : file,
+      fromStep: now,
+      toStep: Number.POSITIVE_INFINITY,
+    });
+    if (after === null || (call === undefined && file !== undefined)) return;
     const what = after.kind === 'object' ? 'put' : 'delete';
     if (call === undefined) {
       wrong(key, `Nobody asked for the ${what} that made generation ${generation} of "${key}"`);
@@ -141,9 +167,9 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       wrong(key, `A ${call.kind} of "${key}" gave generation ${result.generation}, not current during the call`);
       return;
     }
-    const { sha256, sizeBytes } = era.call ?? {};
+    const { sha256, sizeBytes } = era.content ?? {};
     if (sizeBytes !== result.sizeBytes || (result.sha256 !== undefined && sha256 !== result.sha256))
-      wrong(key, `A ${call.kind} of "${key}" gave other content than generation ${result.generation} was put with`);
+      wrong(key, `A ${call.kind} of "${key}" gave other content than generation ${result.generation} has`);
   }
 
   return {
@@ -186,6 +212,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     listed: (call, key, result) => check(call, key, result, step()),
     listingEnded: (call) => end(call, 'acked'),
     generationChanged,
+    deleteBehind,
     putOf,
   };
 }

@@ -1,5 +1,6 @@
-import type { QueueItem } from '../../../lib/store/model.ts';
+import type { Entry, QueueItem } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
+import type { PlainCheck } from './plain.ts';
 import { keyWithin } from './reading.ts';
 import { namedBy, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
@@ -8,24 +9,23 @@ import { Violation } from './violation.ts';
 export interface DeletesCheck {
   queueChanged(before: QueueItem | null, id: string, after: QueueItem | null): void;
   /** A delete request is sent. */
-  asked(actor: Actor, backend: string, storageKey: string): void;
+  asked(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
   /** It takes effect, perhaps much later. */
-  happens(actor: Actor, backend: string, storageKey: string): void;
+  happens(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
+  recordChanged(before: Entry | null): void;
 }
 
 const graceMs = 300_000;
 /** Two clocks may be this far apart. */
 const skewMs = 10_000;
 
-export function createDeletesCheck(
-  sight: Sight,
-  isStranger: (backend: string, key: string) => boolean,
-  minAgeMs: number,
-): DeletesCheck {
+export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: number): DeletesCheck {
   const { world, queue, report } = sight;
   const endedAt = new Map<string, number>();
   /** When an item was due before anyone claimed it. */
   const dueOf = new Map<string, number>();
+  /** When a record that had enough copies was last changed. */
+  const enoughAt = new Map<string, number>();
 
   function refuse(actor: Actor, backend: string, storageKey: string, what: string): void {
     report(
@@ -37,10 +37,22 @@ export function createDeletesCheck(
     );
   }
 
-  function happens(actor: Actor, backend: string, storageKey: string): void {
-    if (namedBy(sight, backend, storageKey) !== undefined)
-      refuse(actor, backend, storageKey, 'deletes what a record names');
-    if (isStranger(backend, storageKey)) refuse(actor, backend, storageKey, 'deletes what we did not write');
+  function happens(actor: Actor, backend: string, storageKey: string, ifMatch?: string): void {
+    const named = namedBy(sight, backend, storageKey);
+    // On condition of another ETag than the recorded one it would leave the recorded file alone.
+    const isSpared = ifMatch !== undefined && named?.plainEtags?.[backend] !== ifMatch;
+    if (named !== undefined && !isSpared) refuse(actor, backend, storageKey, 'deletes what a record names');
+    const place = placeOf(backend, storageKey);
+    if (!plain.isStrangers(place)) return;
+    const reason = plain.whyNotDeleted(place, ifMatch);
+    if (reason !== null) refuse(actor, backend, storageKey, reason);
+  }
+
+  /** What an owner overwrote stays readable until the new content is at its factor: N6. */
+  function isWanted({ key, reason }: QueueItem, since: number): boolean {
+    const entry = sight.objects.get(key);
+    if (reason !== 'overwritten' || entry?.kind !== 'object') return false;
+    return Object.keys(entry.copies).length < sight.lowestFactor(key) && (enoughAt.get(key) ?? -1) < since;
   }
 
   /** N2: what was written a moment ago is about to be recorded. */
@@ -52,10 +64,14 @@ export function createDeletesCheck(
   }
 
   return {
-    happens,
-    asked(actor, backend, storageKey) {
-      happens(actor, backend, storageKey);
-      const id = placeOf(backend, storageKey);
+    happens(actor, backend, storageKey, ifMatch) {
+      happens(actor, backend, storageKey, ifMatch);
+      if (plain.isStrangers(placeOf(backend, storageKey))) plain.deleted(placeOf(backend, storageKey), ifMatch);
+    },
+    asked(actor, backend, storageKey, ifMatch) {
+      happens(actor, backend, storageKey, ifMatch);
+      const place = placeOf(backend, storageKey);
+      const id = ifMatch === undefined ? place : `${place}/${ifMatch}`;
       const item = queue.get(id);
       if (actor.role !== 'cleanup-queue') refuse(actor, backend, storageKey, 'deletes, and only one hand may');
       // Another tick may have ended the item since this one claimed it.
@@ -66,6 +82,12 @@ export function createDeletesCheck(
       // An item that came back was due, and may be claimed, while a record still named its bytes.
       if (!sight.revived.has(id) && world.now < (dueOf.get(id) ?? 0) - skewMs)
         refuse(actor, backend, storageKey, 'deletes before it is due');
+      if (item !== undefined && isWanted(item, actor.startedStep))
+        refuse(actor, backend, storageKey, 'deletes what was overwritten before the new content is at its factor');
+    },
+    recordChanged(before) {
+      if (before?.kind === 'object' && Object.keys(before.copies).length >= sight.lowestFactor(before.key))
+        enoughAt.set(before.key, world.step);
     },
     queueChanged(before, id, after) {
       if (after === null) {

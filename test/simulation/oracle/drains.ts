@@ -1,8 +1,17 @@
+import type { Actor } from '../operation.ts';
 import type { Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
 /** What an operator was told of a drain: once it is done nothing names the backend, and nothing will while it lasts. */
 export interface DrainsCheck {
+  tickBegan(actor: Actor): void;
+  /** Somebody asks for a drain. */
+  asked(backend: string): void;
+  /** Whether the tick at work may have read that a backend drains: it does, it did when the tick began, or was to since. */
+  mayBeSeen(backend: string): boolean;
+  /** Whether it must have read so: the drain is older than the tick. */
+  isSeen(backend: string): boolean;
+  isNow(backend: string): boolean;
   /** Somebody was told that the drain which began at `since` is done. */
   told(backend: string, since: number): void;
   /** Bytes on a backend are named in this step that were not before. */
@@ -14,8 +23,23 @@ const longestTickMs = 900_000;
 
 export function createDrainsCheck(sight: Sight, drains: () => ReadonlyMap<string, number>): DrainsCheck {
   const toldOf = new Map<string, number>();
+  const beganWith = new WeakMap<Actor, ReadonlySet<string>>();
+  const askedAt = new Map<string, number>();
 
   return {
+    tickBegan: (actor) => void beganWith.set(actor, new Set(drains().keys())),
+    asked: (backend) => void askedAt.set(backend, sight.world.step),
+    isSeen(backend) {
+      const actor = sight.world.current?.actor;
+      return drains().has(backend) && actor !== undefined && beganWith.get(actor)?.has(backend) === true;
+    },
+    isNow: (backend) => drains().has(backend),
+    mayBeSeen(backend) {
+      const actor = sight.world.current?.actor;
+      if (actor === undefined) return false;
+      const isNews = (askedAt.get(backend) ?? -1) >= actor.startedStep;
+      return isNews || drains().has(backend) || beganWith.get(actor)?.has(backend) === true;
+    },
     told(backend, since) {
       // The answer may be late: another drain may have begun since.
       if (drains().get(backend) !== since) return;

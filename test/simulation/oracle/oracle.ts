@@ -12,6 +12,7 @@ import { createDeletesCheck } from './deletes.ts';
 import { createDrainsCheck } from './drains.ts';
 import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
+import { createPlainCheck } from './plain.ts';
 import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
 import type { Sight } from './sight.ts';
@@ -44,10 +45,14 @@ export interface Oracle extends Observer {
   usedBytes(backend: string): number;
   /** A fleet file that may be in force from now on. */
   fleetApplied(file: FleetFile): void;
-  /** Bytes that somebody else keeps in one of the buckets. */
-  stranger(backend: string, storageKey: string): void;
+  /** Somebody else wrote, or removed, a file in one of the buckets. */
+  strangerActed(backend: string, key: string): void;
+  /** With imports on: files that are neither recorded nor remembered, in sentences. */
+  unsettledFiles(): string[];
   /** An operator put an old item back into the queue: its bytes may be recorded. */
   restored(id: string): void;
+  /** An operator asks for a drain. */
+  drainAsked(backend: string): void;
   /** An operator was told that a drain is done. */
   drained(backend: string, since: number): void;
   report(violation: Violation): void;
@@ -82,9 +87,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const revived = new Set<string>();
   const sight: Sight = { world, faults, backends, objects, queue, revived, calls, lowestFactor, report };
   const ledger = createLedgerCheck();
-  const bytes = createBytesCheck(sight);
-  const deletes = createDeletesCheck(sight, bytes.isStranger, minAgeMs);
   const draining = createDrainsCheck(sight, drains);
+  const plain = createPlainCheck(sight, draining);
+  const bytes = createBytesCheck(sight, plain);
+  const deletes = createDeletesCheck(sight, plain, minAgeMs);
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
   const breakers = createBreakersCheck(report);
@@ -101,7 +107,11 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (after === null) objects.delete(key);
     else objects.set(key, after);
     if (before !== null && after !== null && before.generation === after.generation) sameGeneration(before, after);
-    else calls.generationChanged(key, before, after, world.current);
+    else
+      calls.generationChanged(key, before, after, world.current, after === null ? undefined : plain.contentOf(after));
+    const isDelete = after?.kind === 'tombstone' && world.current !== null;
+    plain.recordChanged(before, after, isDelete && calls.deleteBehind(key, world.current) !== undefined);
+    deletes.recordChanged(before);
     bytes.recordChanged(before, after);
     if (after?.kind !== 'object') return;
     const had = before?.kind === 'object' ? before.copies : {};
@@ -133,11 +143,14 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (after === null) queue.delete(id);
     else queue.set(id, after);
     deletes.queueChanged(before, id, after);
+    if (before !== null || after === null) return;
     // A sweep may still find there what nothing named.
-    if (before === null && after !== null && after.reason !== 'orphan') draining.named(after.backend, id);
+    if (after.reason !== 'orphan') draining.named(after.backend, id);
+    plain.itemAdded(after);
   }
 
   function check(): Violation | null {
+    plain.check();
     if (dirty.size > 0) {
       for (const key of dirty) bytes.check(key);
       dirty.clear();
@@ -176,7 +189,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
           new Violation('named bytes', `Nothing names "${storageKey}" on ${backend}, although nothing went wrong`),
         );
     for (const key of objects.keys()) dirty.add(key);
-    bytes.checkStrangers();
+    plain.checkAll();
     return check();
   }
 
@@ -186,8 +199,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     queue,
     usedBytes: ledger.usedBytes,
     fleetApplied: (file) => void files.push(file),
-    stranger: bytes.addStranger,
+    strangerActed: plain.strangerActed,
+    unsettledFiles: plain.unsettled,
     restored: (id) => void revived.add(id),
+    drainAsked: draining.asked,
     drained: draining.told,
     report,
     check,
@@ -203,6 +218,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     requestSent(by, backend, operation) {
       breakers.requestSent(by, backend, operation);
       usage.requestSent(by, backend);
+    },
+    tickBegan(actor, endsAt) {
+      leases.tickBegan(actor, endsAt);
+      draining.tickBegan(actor);
     },
     objectChanged,
     queueChanged,
@@ -227,8 +246,8 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     },
     bytesHarmed: (backend, storageKey, isUnseen = false) => bytes.harmed(backend, storageKey, isUnseen),
     deleteAsked: deletes.asked,
-    deleteHappens(actor, backend, storageKey) {
-      deletes.happens(actor, backend, storageKey);
+    deleteHappens(actor, backend, storageKey, ifMatch) {
+      deletes.happens(actor, backend, storageKey, ifMatch);
       dirty.add(keyWithin(storageKey) ?? storageKey);
     },
   };

@@ -1,0 +1,161 @@
+import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
+import type { DrainsCheck } from './drains.ts';
+import { hashOf } from './reading.ts';
+import { partsOf, placeOf, type Sight } from './sight.ts';
+import { Violation } from './violation.ts';
+
+/** The content of a file that we did not write. */
+export interface Content {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** Files that strangers keep under plain keys: what of them may be recorded, and when one may be removed (idea 4, N3, N5, N6, Q3). */
+export interface PlainCheck {
+  /** A stranger wrote the file that is there now, or removed it. */
+  strangerActed(backend: string, key: string): void;
+  /** Whether a stranger ever kept a file at a place. */
+  isStrangers(place: string): boolean;
+  /** The file at the key of an entry, if what made its generation was an import or a stranger's overwrite. */
+  contentOf(entry: Entry): Content | undefined;
+  recordChanged(before: Entry | null, after: Entry | null, isAskedDelete: boolean): void;
+  itemAdded(item: QueueItem): void;
+  /** Whether the recorded file of a plain copy is not the one that is there: its owner acted since. */
+  isChanged(record: ObjectRecord, backend: string): boolean;
+  /** Why this delete of a stranger's file may not be; null when it may. */
+  whyNotDeleted(place: string, ifMatch: string | undefined): string | null;
+  /** A delete of ours takes effect. */
+  deleted(place: string, ifMatch: string | undefined): void;
+  /** What was queued in this step, somebody asked for. */
+  check(): void;
+  /** Every file is as strangers, and deletes that people asked for, left it. */
+  checkAll(): void;
+  /** At rest with imports on: files that are neither recorded nor remembered, queued or impossible to import. */
+  unsettled(): string[];
+}
+
+const longestKey = 997;
+
+export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck {
+  const { world, backends, objects, queue } = sight;
+  /** Everything that strangers ever left at a place, by ETag. */
+  const versions = new Map<string, Map<string, MemoryObject>>();
+  /** What must be there now. */
+  const left = new Map<string, MemoryObject | undefined>();
+  /** Ids of queue items that a person's delete or a drain may make. */
+  const asked = new Set<string>();
+  let added: QueueItem[] = [];
+
+  const report = (invariant: string, message: string, key: string) =>
+    sight.report(new Violation(invariant, message, key));
+  const versionAt = (backend: string, key: string, etag: string | undefined) =>
+    etag === undefined ? undefined : versions.get(placeOf(backend, key))?.get(etag);
+  const plainOf = (entry: Entry | null) =>
+    entry?.kind === 'object' ? Object.keys(entry.copies).filter((name) => entry.copies[name] === '') : [];
+
+  /** Bytes are named by their ETag: they were there, they are what is recorded, and nobody had asked to delete them. */
+  function recorded(before: Entry | null, after: ObjectRecord, name: string): void {
+    const { key, sizeBytes, sha256 } = after;
+    const etag = after.plainEtags?.[name];
+    const had = before?.kind === 'object' && before.copies[name] === '' ? before.plainEtags?.[name] : undefined;
+    const where = `The file "${key}" on ${name}`;
+    const version = versionAt(name, key, etag);
+    if (version === undefined) {
+      report('plain files', `${where} is recorded under ETag ${etag}, which nobody left there`, key);
+      return;
+    }
+    if (version.sizeBytes !== sizeBytes || (sha256 !== undefined && hashOf(version) !== sha256))
+      report('plain files', `${where} is recorded with other content than it had under ETag ${etag}`, key);
+    if (had === etag) return;
+    const isJoining = before?.kind !== 'object' || before.copies[name] === undefined;
+    if (isJoining && drains.isSeen(name)) report('plain files', `${where} is recorded while ${name} drains`, key);
+    if (version.metadata.holdfast !== undefined) report('plain files', `${where} has a mark, and is recorded`, key);
+    if (queue.has(`${name}/${key}/${etag}`))
+      report('plain files', `${where} is recorded while its delete is queued`, key);
+    if (before?.kind === 'tombstone' && before.plainEtags?.[name] === etag)
+      report('plain files', `${where}, which a delete left there, is recorded again`, key);
+  }
+
+  /** Only an import makes a generation of nothing, and only of what a record names does an overwrite make another. */
+  function checkOrigin(before: Entry | null, after: ObjectRecord): void {
+    const [name] = plainOf(after);
+    if (name === undefined || before?.kind !== 'object') return;
+    if (before.copies[name] !== '' || before.plainEtags?.[name] === after.plainEtags?.[name])
+      report(
+        'plain files',
+        `"${after.key}" gave way to the file on ${name}, which its owner did not overwrite`,
+        after.key,
+      );
+  }
+
+  return {
+    strangerActed(backend, key) {
+      const place = placeOf(backend, key);
+      const there = backends.get(backend)!.peek(key);
+      left.set(place, there);
+      const known = versions.get(place) ?? new Map<string, MemoryObject>();
+      versions.set(place, known);
+      if (there !== undefined) known.set(there.etag, there);
+    },
+    isStrangers: (place) => versions.has(place),
+    contentOf(entry) {
+      if (entry.kind !== 'object') return undefined;
+      const [name] = plainOf(entry);
+      const version = name === undefined ? undefined : versionAt(name, entry.key, entry.plainEtags?.[name]);
+      return version === undefined ? undefined : { sizeBytes: version.sizeBytes, sha256: hashOf(version) };
+    },
+    recordChanged(before, after, isAskedDelete) {
+      const had = plainOf(before);
+      const has = plainOf(after);
+      if (had.length === 0 && has.length === 0) return;
+      for (const name of has) recorded(before, after as ObjectRecord, name);
+      if (after?.kind === 'object' && before?.generation !== after.generation && !sight.calls.putOf(after))
+        checkOrigin(before, after);
+      const isCleaner = world.current?.actor.role === 'over-replication-cleaner';
+      for (const name of had.filter((backend) => !has.includes(backend))) {
+        const id = `${name}/${before!.key}/${before!.plainEtags?.[name]}`;
+        if (isAskedDelete || (isCleaner && drains.mayBeSeen(name))) asked.add(id);
+      }
+    },
+    itemAdded(item) {
+      if (item.storageKey === item.key || versions.has(placeOf(item.backend, item.storageKey))) added.push(item);
+    },
+    isChanged: ({ key, plainEtags }, backend) => left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend],
+    whyNotDeleted(place, ifMatch) {
+      if (ifMatch === undefined) return 'deletes a file that we did not write, whatever it is now';
+      return asked.has(`${place}/${ifMatch}`) ? null : 'deletes a file that nobody asked to delete';
+    },
+    deleted(place, ifMatch) {
+      const [backend] = partsOf(place);
+      const isAble = backends.get(backend)!.capabilities.conditionalDelete;
+      if (isAble && ifMatch !== undefined && left.get(place)?.etag === ifMatch) left.set(place, undefined);
+    },
+    check() {
+      if (added.length === 0) return;
+      for (const { id, key } of added)
+        if (!asked.has(id)) report('3 deletes', `The file ${id}, which we did not write, is queued unasked`, key);
+      added = [];
+    },
+    checkAll() {
+      for (const [place, object] of left) {
+        const [backend, key] = partsOf(place);
+        if (backends.get(backend)!.peek(key) !== object)
+          report('3 deletes', `The file "${place}", which we did not write, was touched`, key);
+      }
+    },
+    unsettled: () =>
+      [...left].flatMap(([place, file]) => {
+        const [backend, key] = partsOf(place);
+        if (file === undefined || file.metadata.holdfast !== undefined || Buffer.byteLength(key) > longestKey)
+          return [];
+        const entry = objects.get(key);
+        if (entry?.plainEtags?.[backend] === file.etag || queue.has(`${place}/${file.etag}`)) return [];
+        // Reported on every pass: the object has a copy of its own there, or cannot be compared with the file.
+        if (entry?.kind === 'object' && (entry.copies[backend] ?? '') !== '') return [];
+        if (entry?.kind === 'object' && entry.isDamaged) return [];
+        if (drains.isNow(backend)) return [];
+        return [`The file "${key}" on ${backend} is neither recorded nor remembered`];
+      }),
+  };
+}
