@@ -455,6 +455,26 @@ test('a copy in parts stops when the breaker of its target opens, and goes on on
   expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), b: digest(bytes) });
 });
 
+test('a copy in parts is not begun on a target whose breaker opened while others were on their way', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  for (const key of ['k1', 'k2', 'k3', 'k4']) await fleet.client.put(key, patterned(6 * mib));
+  const begun: string[] = [];
+  let isOpen = false;
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'b' && method === 'createUpload') begun.push((args[0] as { storageKey: string }).storageKey);
+  };
+  fleet.after = ({ port, method }) => {
+    if (isOpen || port !== 'b' || method !== 'uploadPart') return;
+    isOpen = true;
+    const openedAt = fleet.clock.now();
+    const data = { failures: 5, openedAt, probeAfter: openedAt + 300_000 };
+    fleet.store.apply([{ kind: 'row', put: { pk: 'fleet', sk: 'breaker/b', version: 1, data }, expect: 'absent' }]);
+    fleet.clock.advance(16_000);
+  };
+  expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'target-unusable': 2 });
+  expect(begun).toHaveLength(2);
+});
+
 test('a put that dies in the middle of its parts leaves no upload open', async () => {
   const fleet = await createFleet();
   const begun = watchUploads(fleet);
