@@ -98,6 +98,8 @@ interface Attempt {
   readonly begun: QueueItem[];
   readonly strays: Omit<Stray, 'object'>[];
   readonly suspects: string[];
+  /** It has another turn in this tick, and is counted then. */
+  isPutOff?: true;
 }
 
 /** Small copies and big ones share a tick: while there are more small ones, the big ones have as long as these had. */
@@ -133,7 +135,8 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   for (const { object, suspects } of attempts) {
     for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
   }
-  for (const { verdict, reason, begun } of attempts) if (begun.length === 0) count(tick.tally, verdict, reason);
+  for (const { verdict, reason, begun, isPutOff } of attempts)
+    if (begun.length === 0 && isPutOff === undefined) count(tick.tally, verdict, reason);
   tick.figures.admissionRejections = turn.admission.rejections;
   if (!tick.dryRun) tick.cursor = found.cursor;
   const next = found.cursor === undefined || !isNews ? 'done' : 'more';
@@ -151,6 +154,7 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   needed -= comingCopies(turn, object);
   if (needed <= 0) return end(attempt, 'skipped', 'transfer-pending');
   const { targets, deferral } = targetsFor(turn, object);
+  if (targets.length === 0 && deferral === null && isCrowdedOut(turn, object)) return putOff(turn, attempt);
   if (targets.length === 0)
     return deferral === null ? end(attempt, 'skipped', 'no-target') : end(attempt, 'deferred', deferral);
   end(attempt, 'skipped', 'no-target');
@@ -168,6 +172,20 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   if (Object.keys(attempt.made).length === 0) return;
   attempt.verdict = 'succeeded';
   delete attempt.reason;
+}
+
+/** Whether only copies that others are about to make take the room for one of this object: some of them may fail. */
+function isCrowdedOut(turn: Turn, object: ObjectRecord): boolean {
+  return turn.tick
+    .standings()
+    .filter((standing) => isTarget(turn, standing, object))
+    .some(({ config }) => hasRoom({ ...turn, planned: new Map() }, config!, object.sizeBytes));
+}
+
+/** Until the others of its round have ended: the first of a round is never put off, so there are fewer each time. */
+function putOff(turn: Turn, attempt: Attempt): void {
+  turn.again.push(attempt.object);
+  attempt.isPutOff = true;
 }
 
 /** Big copies under way that may be counted on: one whose target failed may not. */

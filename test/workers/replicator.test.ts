@@ -178,6 +178,22 @@ test('the only copy, wrong: the object is damaged, its bytes are kept, and it is
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('an object whose source cannot be read takes the last room from no other', async () => {
+  const fleet = await createTestFleet({ backends: ['a', { name: 'b', quotaBytes: 100 }] });
+  for (const key of ['k1', 'k2', 'k3']) await fleet.client.put(key, 'x'.repeat(60));
+  const { get } = fleet.backends.a!;
+  fleet.backends.a!.get = async (key, ...rest) => {
+    if (!key.startsWith('k3')) throw new BackendError('delete-marker', 'a', 'It has a delete marker');
+    return get(key, ...rest);
+  };
+  for (let tick = 0; tick < 2; tick += 1) {
+    const report = await fleet.tick('replicator');
+    expect(report.planned).toBe(report.succeeded + report.failed + report.skipped + report.deferred);
+    expect(Object.keys(fleet.object('k3').copies)).toEqual(['a', 'b']);
+  }
+  expect(fleet.keysOn('b')).toHaveLength(1);
+});
+
 test.each(['no-bucket', 'denied', 'delete-marker', 'timeout', 'truncated'] as const)(
   'a source that answers %s is never dismissed',
   async (kind) => {

@@ -119,7 +119,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       wrong(key, `Generation ${generation} of "${key}" came back after it was replaced`);
     if (after === null && before?.kind !== 'tombstone') wrong(key, `The record of "${key}" vanished`);
     const call =
-      after === null
+      after === null || file !== undefined
         ? undefined
         : after.kind === 'object'
           ? putOf(after)
@@ -134,7 +134,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       fromStep: now,
       toStep: Number.POSITIVE_INFINITY,
     });
-    if (after === null || (call === undefined && file !== undefined)) return;
+    if (after === null || file !== undefined) return;
     const what = after.kind === 'object' ? 'put' : 'delete';
     if (call === undefined) {
       wrong(key, `Nobody asked for the ${what} that made generation ${generation} of "${key}"`);

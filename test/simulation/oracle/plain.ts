@@ -54,6 +54,9 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   const plainOf = (entry: Entry | null) =>
     entry?.kind === 'object' ? Object.keys(entry.copies).filter((name) => entry.copies[name] === '') : [];
 
+  const isChanged = ({ key, plainEtags }: ObjectRecord, backend: string) =>
+    left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend];
+
   /** Bytes are named by their ETag: they were there, they are what is recorded, and nobody had asked to delete them. */
   function recorded(before: Entry | null, after: ObjectRecord, name: string): void {
     const { key, sizeBytes, sha256 } = after;
@@ -70,7 +73,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     if (had === etag) return;
     const isJoining = before?.kind !== 'object' || before.copies[name] === undefined;
     if (isJoining && drains.isSeen(name)) report('plain files', `${where} is recorded while ${name} drains`, key);
-    if (version.metadata.holdfast !== undefined) report('plain files', `${where} has a mark, and is recorded`, key);
+    if (isJoining && version.metadata.holdfast !== undefined)
+      report('plain files', `${where} has a mark, and is recorded`, key);
     if (queue.has(`${name}/${key}/${etag}`))
       report('plain files', `${where} is recorded while its delete is queued`, key);
     if (before?.kind === 'tombstone' && before.plainEtags?.[name] === etag)
@@ -110,8 +114,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       const has = plainOf(after);
       if (had.length === 0 && has.length === 0) return;
       for (const name of has) recorded(before, after as ObjectRecord, name);
-      if (after?.kind === 'object' && before?.generation !== after.generation && !sight.calls.putOf(after))
-        checkOrigin(before, after);
+      if (after?.kind === 'object' && before?.generation !== after.generation) checkOrigin(before, after);
       const isCleaner = world.current?.actor.role === 'over-replication-cleaner';
       for (const name of had.filter((backend) => !has.includes(backend))) {
         const id = `${name}/${before!.key}/${before!.plainEtags?.[name]}`;
@@ -121,7 +124,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     itemAdded(item) {
       if (item.storageKey === item.key || versions.has(placeOf(item.backend, item.storageKey))) added.push(item);
     },
-    isChanged: ({ key, plainEtags }, backend) => left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend],
+    isChanged,
     whyNotDeleted(place, ifMatch) {
       if (ifMatch === undefined) return 'deletes a file that we did not write, whatever it is now';
       return asked.has(`${place}/${ifMatch}`) ? null : 'deletes a file that nobody asked to delete';
@@ -153,7 +156,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
         if (entry?.plainEtags?.[backend] === file.etag || queue.has(`${place}/${file.etag}`)) return [];
         // Reported on every pass: the object has a copy of its own there, or cannot be compared with the file.
         if (entry?.kind === 'object' && (entry.copies[backend] ?? '') !== '') return [];
-        if (entry?.kind === 'object' && entry.isDamaged) return [];
+        if (entry?.kind === 'object' && entry.sha256 === undefined && plainOf(entry).every((b) => isChanged(entry, b)))
+          return [];
         if (drains.isNow(backend)) return [];
         return [`The file "${key}" on ${backend} is neither recorded nor remembered`];
       }),
