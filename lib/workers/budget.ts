@@ -1,5 +1,6 @@
 import { monthOf } from '../base/clock.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
+import type { ObjectRecord } from '../store/model.ts';
 import type { Usage } from '../store/port.ts';
 import type { Tick } from './tick.ts';
 
@@ -8,6 +9,12 @@ export interface Spend {
   readonly requests?: number;
   readonly egressBytes?: number;
   readonly ingressBytes?: number;
+}
+
+/** What a full read of a copy may spend: one whose hash is not known may have to be read twice. */
+export function readingOf({ sizeBytes, sha256 }: Pick<ObjectRecord, 'sizeBytes' | 'sha256'>): Spend {
+  const times = sha256 === undefined ? 2 : 1;
+  return { requests: times, egressBytes: times * sizeBytes };
 }
 
 /** The monthly usage limits of a fleet, as this tick may still spend them. */

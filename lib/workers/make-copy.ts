@@ -2,7 +2,7 @@ import { areNeighbours } from '../config/fleet-file.ts';
 import type { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
-import type { Budget, Spend } from './budget.ts';
+import { type Budget, readingOf, type Spend } from './budget.ts';
 import type { Stray } from './strays.ts';
 import type { Tick } from './tick.ts';
 import { isBig } from './transfers/begin.ts';
@@ -58,8 +58,8 @@ export function spendOf(turn: CopyTurn, plan: CopyPlan): { reading: Spend; writi
   return bytesOf(plan.object);
 }
 
-function bytesOf({ sizeBytes }: ObjectRecord): { reading: Spend; writing: Spend } {
-  return { reading: { requests: 1, egressBytes: sizeBytes }, writing: { requests: 1, ingressBytes: sizeBytes } };
+function bytesOf(object: ObjectRecord): { reading: Spend; writing: Spend } {
+  return { reading: readingOf(object), writing: { requests: 1, ingressBytes: object.sizeBytes } };
 }
 
 /** Whether the storage is to make this copy by itself. */

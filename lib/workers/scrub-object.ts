@@ -2,7 +2,7 @@ import { tee } from '../base/tee.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { isEncrypted, type Keyring, plaintextVerifies } from '../transfer/keyring.ts';
 import { type CopyReading, readCopy } from '../transfer/read-copy.ts';
-import type { Budget } from './budget.ts';
+import { type Budget, readingOf } from './budget.ts';
 import { isUsable } from './health.ts';
 import { settlePlainChange } from './plain-change.ts';
 import { examine } from './suspects.ts';
@@ -40,7 +40,7 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
       continue;
     }
     // Reserved in the same breath: others ask meanwhile.
-    const spend = { requests: 1, egressBytes: object.sizeBytes };
+    const spend = readingOf(current);
     const refusal = budget.refuses(backend, spend);
     if (refusal !== null) {
       say(refusal);

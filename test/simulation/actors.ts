@@ -132,6 +132,7 @@ export function createActors(deps: ActorsDeps): Actors {
       (report) => {
         ticks.delete(tick);
         tick.report = report;
+        if (report.figures.passComplete === 1) oracle.passEnded(actor);
         const { planned, succeeded, failed, skipped, deferred } = report;
         world.trace(
           () => `${actor.name} ends: ${report.outcome} ${JSON.stringify(report.reasons)} ${report.message ?? ''}`,

@@ -1,5 +1,6 @@
 import { furtherMutations } from './mutations-further.ts';
 import { readersMutations } from './mutations-of-a-reader.ts';
+import { strangersMutations } from './mutations-of-strangers.ts';
 import { turnsMutations } from './mutations-of-turns.ts';
 
 /** One piece of the code under test, replaced as it is loaded. */
@@ -297,4 +298,5 @@ export const mutations: readonly Mutation[] = [
   ...readersMutations,
   ...turnsMutations,
   ...furtherMutations,
+  ...strangersMutations,
 ];

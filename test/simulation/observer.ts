@@ -19,6 +19,8 @@ export interface Observer
   bytesWritten(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   /** A fault changed or removed bytes, or stored others than were sent; `isUnseen` when no ETag could tell the writer. */
   bytesHarmed(backend: string, storageKey: string, isUnseen?: boolean): void;
+  /** A page of a listing was asked for: whether it came. */
+  listed(by: Actor, backend: string, isAnswered: boolean): void;
   deleteAsked(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
   /** The delete takes effect now. */
   deleteHappens(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;

@@ -272,19 +272,20 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       );
     },
 
-    list: (options, signal) =>
-      ask(
-        'read',
-        'LIST',
-        options.prefix ?? '',
-        signal,
-        needBucket(async () => {
-          const page = listedBadly({ world, faults, random, memory }, options);
-          if (page === null) return memory.list(options);
-          actor.hadFault = true;
-          return page;
-        }),
-      ),
+    list(options, signal) {
+      const effect = needBucket(async () => {
+        const page = listedBadly({ world, faults, random, memory }, options);
+        if (page === null) return memory.list(options);
+        actor.hadFault = true;
+        return page;
+      });
+      const answer = ask('read', 'LIST', options.prefix ?? '', signal, effect);
+      answer.then(
+        () => observer.listed(actor, name, true),
+        () => observer.listed(actor, name, false),
+      );
+      return answer;
+    },
 
     createUpload: (request, signal) =>
       ask(

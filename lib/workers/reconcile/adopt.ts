@@ -3,6 +3,7 @@ import type { StoredObject } from '../../fleet/backend.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { learnDigest } from '../../transfer/verify.ts';
+import { readingOf } from '../budget.ts';
 import { found, type Pass } from './pass.ts';
 
 /** Bytes of ours, by their mark, and the entry their object has now. */
@@ -27,10 +28,13 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   if (entry !== null && entry.generation > it.generation) return found(pass, 'skipped', 'older-than-record', storage);
   const isSame = entry?.generation === it.generation;
   if (isSame && entry.copies[backend.name] !== undefined) return found(pass, 'skipped', 'second-copy', storage);
-  const refusal = pass.budget.refuses(backend.name, { requests: 1, egressBytes: it.stored.sizeBytes });
+  const spend = readingOf({ sizeBytes: it.stored.sizeBytes });
+  const refusal = pass.budget.refuses(backend.name, spend);
   if (refusal !== null) return found(pass, 'deferred', refusal, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
-  const digest = await learnDigest(() => backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal));
+  const giveBack = pass.budget.reserve(backend.name, spend);
+  const open = () => backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal);
+  const digest = await learnDigest(open).finally(giveBack);
   if (digest === null) return found(pass, 'failed', 'unreadable', storage);
   const { sha256, sizeBytes } = digest;
   if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))

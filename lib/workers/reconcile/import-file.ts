@@ -4,6 +4,7 @@ import { queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { readCopy } from '../../transfer/read-copy.ts';
 import { learnDigest } from '../../transfer/verify.ts';
+import { readingOf } from '../budget.ts';
 import { isUsable } from '../health.ts';
 import { readableCopies } from '../suspects.ts';
 import { found, type Pass } from './pass.ts';
@@ -52,11 +53,14 @@ async function join(pass: Pass, stored: StoredObject, entry: ObjectRecord): Prom
   const { tick, backend } = pass;
   const { key } = entry;
   if (entry.copies[backend.name] !== undefined) return found(pass, 'skipped', 'left-behind', key);
-  const refusal = pass.budget.refuses(backend.name, { requests: 1, egressBytes: stored.sizeBytes });
-  if (refusal !== null) return found(pass, 'deferred', refusal, key);
   const known = entry.sha256 ?? (await hashOf(pass, entry));
   if (known === null) return found(pass, 'skipped', 'unreadable', key);
-  const digest = await learnDigest(() => backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal));
+  const spend = readingOf({ sizeBytes: stored.sizeBytes });
+  const refusal = pass.budget.refuses(backend.name, spend);
+  if (refusal !== null) return found(pass, 'deferred', refusal, key);
+  const giveBack = pass.budget.reserve(backend.name, spend);
+  const open = () => backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal);
+  const digest = await learnDigest(open).finally(giveBack);
   if (digest === null) return found(pass, 'failed', 'unreadable', key);
   const { sha256 } = digest;
   const plainEtags = { ...entry.plainEtags, [backend.name]: stored.etag };
@@ -75,12 +79,15 @@ async function hashOf(pass: Pass, entry: ObjectRecord): Promise<string | null> {
   const { tick } = pass;
   for (const name of readableCopies(tick, entry)) {
     if (!(await isUsable(tick, name))) continue;
-    if (pass.budget.refuses(name, { requests: 1, egressBytes: entry.sizeBytes }) !== null) continue;
+    if (pass.budget.refuses(name, readingOf(entry)) !== null) continue;
+    const giveBack = pass.budget.reserve(name, readingOf(entry));
     try {
       const reading = await readCopy(await tick.backend(name), entry, tick.signal);
       if (reading.outcome === 'good') return reading.digest.sha256;
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
+    } finally {
+      giveBack();
     }
   }
   return null;

@@ -12,6 +12,7 @@ import { createDeletesCheck } from './deletes.ts';
 import { createDrainsCheck } from './drains.ts';
 import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
+import { createListingsCheck, type ListingsCheck } from './listings.ts';
 import { createPlainCheck } from './plain.ts';
 import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
@@ -37,7 +38,7 @@ export interface OracleDeps {
   readonly minAgeMs: number;
 }
 
-export interface Oracle extends Observer {
+export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'> {
   readonly calls: CallsCheck;
   /** The mirror of the tables. */
   readonly objects: ReadonlyMap<string, Entry>;
@@ -95,6 +96,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const leases = createLeasesCheck(world, report);
   const breakers = createBreakersCheck(report);
   const uploads = createUploadsCheck(sight);
+  const listings = createListingsCheck(report);
   const usage = createUsageCheck(world, files, report);
 
   function objectChanged(key: string, after: Entry | null): void {
@@ -214,6 +216,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     ...uploads,
     ...leases,
     ...breakers,
+    ...listings,
     ...usage,
     requestSent(by, backend, operation) {
       breakers.requestSent(by, backend, operation);
