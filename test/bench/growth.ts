@@ -1,61 +1,118 @@
+import { BatchWriteItemCommand } from '@aws-sdk/client-dynamodb';
+import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { createClient } from '../../lib/client/client.ts';
-import type { HoldfastProcess } from '../../lib/process/process.ts';
-import { commit } from '../../lib/store/commit.ts';
+import type { ClientDeps } from '../../lib/client/context.ts';
+import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
+import type { Backend } from '../../lib/fleet/backend.ts';
+import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { startDynamo } from '../../lib/local/dynamodb.ts';
+import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
+import { createDynamoClient } from '../../lib/store/dynamodb/client.ts';
+import { entryToItem } from '../../lib/store/dynamodb/items.ts';
+import { newLedgerDelta } from '../../lib/store/ledger.ts';
+import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { runTick, type TickReport } from '../../lib/workers/tick.ts';
+import { apply } from '../../lib/workers/apply.ts';
+import { runTick, type TickDeps, type TickReport } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
-/** Records at their factor, whose bytes nobody has: idle ticks and new objects must not mind how many there are. */
-export async function measureGrowth(
-  wired: HoldfastProcess,
-  totals: readonly number[],
-  say: (line: string) => void,
-): Promise<void> {
-  const probe = watched(wired.store);
-  const deps = { ...wired, store: probe.store };
-  let there = 0;
-  for (const total of totals) {
-    await fill(wired, there, total);
-    there = total;
-    const tick = (): Promise<TickReport> => runTick(deps, workers.replicator!, { deadline: Date.now() + 600_000 });
-    await tick();
-    probe.reset();
-    const idle: number[] = [];
-    for (let i = 0; i < 5; i += 1) {
-      const startedAt = performance.now();
-      const report = await tick();
-      if (report.outcome !== 'empty') throw new Error(JSON.stringify(report));
-      idle.push(performance.now() - startedAt);
-    }
-    const idleCalls = probe.told(5);
-    const client = createClient(wired);
-    for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${i}`, new Uint8Array(100));
-    await client.close();
-    probe.reset();
-    const startedAt = performance.now();
-    const report = await tick();
-    const ms = performance.now() - startedAt;
-    say(
-      `${total} objects: an idle tick ${idle.sort((a, b) => a - b)[2]!.toFixed(1)} ms and ${idleCalls}; ` +
-        `${report.succeeded} new copies ${ms.toFixed(0)} ms, ${(probe.units() / report.succeeded).toFixed(2)} write units each, ${probe.told(1)}`,
+/**
+ * What metadata costs as a fleet grows: records at their factor, whose bytes nobody has, in a DynamoDB in memory, for on a
+ * disk it syncs each write; and a few new objects. Backends are in memory too: their requests cost elsewhere.
+ */
+export async function measureGrowth(totals: readonly number[], say: (line: string) => void): Promise<void> {
+  const dynamo = await startDynamo();
+  const access = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'x', AWS_SECRET_ACCESS_KEY: 'x' };
+  const env = { AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint, ...access };
+  const wired = createProcess({ env });
+  try {
+    await wired.createTables();
+    const probe = watched(wired.store);
+    const backends = new Map<string, Backend>(
+      names.map((name) => [name, createMemoryBackend({ name, clock: wired.clock })]),
     );
+    const openBackend: HoldfastProcess['openBackend'] = async ({ name }) => backends.get(name)!;
+    const deps = { ...wired, store: probe.store, openBackend, probe: async () => ({}) };
+    const at = (name: string) => ({ name, endpoint: `https://${name}.example.com`, bucket: name, credentials: 'role' });
+    await apply(deps, parseFleetFile({ backends: names.map(at), policies: { default: { factor: 2 } } }));
+    let there = 0;
+    for (const total of totals) {
+      const filledAt = performance.now();
+      await fill(wired, env, there, total);
+      const fillS = (performance.now() - filledAt) / 1000;
+      there = total;
+      say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, probe, total)}`);
+    }
+  } finally {
+    await wired.close();
+    await dynamo.close();
   }
 }
 
-async function fill(wired: HoldfastProcess, from: number, to: number): Promise<void> {
-  const deps = { ...wired, quotaOf: () => 0, stripes: 8 };
-  for (let at = from; at < to; at += 60) {
-    const swaps = Array.from({ length: Math.min(60, to - at) }, (_, i) => {
-      const key = `fill/${at + i}`;
-      const generation = wired.ids.ulid();
-      const copies = { 'local-1': generation, 'local-2': generation };
-      const fixed = { kind: 'object', key, generation, rev: 0, sizeBytes: 0, createdAt: 0 } as const;
-      const after = { ...fixed, sha256: '', copies, policy: 'default', isDamaged: false };
-      return { key, change: { before: null, after } };
-    });
-    const outcomes = await commit(deps, swaps, Date.now() + 60_000);
-    if (outcomes.some(({ outcome }) => outcome !== 'committed')) throw new Error('Records could not be written');
+const names = ['local-1', 'local-2', 'local-3'];
+
+async function measureAt(
+  deps: TickDeps & ClientDeps,
+  probe: ReturnType<typeof watched>,
+  total: number,
+): Promise<string> {
+  const tick = (): Promise<TickReport> => runTick(deps, workers.replicator!, { deadline: Date.now() + 600_000 });
+  await tick();
+  probe.reset();
+  const idle: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    const startedAt = performance.now();
+    const report = await tick();
+    if (report.outcome !== 'empty') throw new Error(JSON.stringify(report));
+    idle.push(performance.now() - startedAt);
   }
+  const idleCalls = probe.told(5);
+  const client = createClient(deps);
+  for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${i}`, new Uint8Array(100));
+  await client.close();
+  probe.reset();
+  const startedAt = performance.now();
+  const report = await tick();
+  const ms = performance.now() - startedAt;
+  return (
+    `an idle tick ${idle.sort((a, b) => a - b)[2]!.toFixed(1)} ms and ${idleCalls}; ` +
+    `${report.succeeded} new copies ${ms.toFixed(0)} ms, ${(probe.units() / report.succeeded).toFixed(2)} write units each, ${probe.told(1)}`
+  );
+}
+
+type DynamoEnv = Record<
+  'AWS_ENDPOINT_URL_DYNAMODB' | 'AWS_REGION' | 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY',
+  string
+>;
+
+/** Straight into the tables, with the totals that go with it: as `commit` would leave them, without its transactions. */
+async function fill(wired: HoldfastProcess, env: DynamoEnv, from: number, to: number): Promise<void> {
+  const credentials = { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY };
+  const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
+  const client = createDynamoClient({ endpoint, region: env.AWS_REGION, credentials });
+  const ledger = newLedgerDelta();
+  const batches = Array.from({ length: Math.ceil((to - from) / 25) }, (_, i) => from + i * 25);
+  await forEachConcurrently(batches, 8, async (at) => {
+    const records = Array.from({ length: Math.min(25, to - at) }, (_, i) => recordOf(wired, `fill/${at + i}`));
+    const requests = records.map((record) => ({ PutRequest: { Item: entryToItem(record) } }));
+    const batch = new BatchWriteItemCommand({ RequestItems: { [wired.tables.objects]: requests } });
+    const { UnprocessedItems } = await client.send(batch);
+    if (Object.keys(UnprocessedItems ?? {}).length > 0) throw new Error('Records were not written');
+    for (const record of records) ledger.record(record, 1);
+  });
+  client.destroy();
+  const answer = await wired.store.transact(
+    ledger.rows(0, () => 0, new Map()),
+    wired.ids.ulid(),
+  );
+  if (answer.outcome !== 'done') throw new Error('Totals were not written');
+}
+
+function recordOf({ ids }: HoldfastProcess, key: string): ObjectRecord {
+  const generation = ids.ulid();
+  const copies = { 'local-1': generation, 'local-2': generation };
+  const fixed = { kind: 'object', key, generation, rev: 1, sizeBytes: 0, createdAt: 0, sha256: '' } as const;
+  return { ...fixed, copies, policy: 'default', isDamaged: false };
 }
 
 function watched(store: Store) {

@@ -1,8 +1,9 @@
 /**
- * `npm run bench -- [--runs 5] [--sizes 4KiB,1MiB,64MiB,1GiB] [--concurrency 8] [--objects 1000,10000,100000]
- * [--fleet <file> --from <backend> --to <backend>]`: our copies against a bare SDK loop, in one run, in turn; what idle
- * ticks cost, and what metadata costs as a fleet grows. Without a fleet file, on the embedded servers, which run in a process
- * of their own and share this machine's cores. The other endpoint's buckets are written to.
+ * `npm run bench -- [--runs 5] [--sizes 4KiB,1MiB,64MiB,1GiB] [--concurrency 8] [--objects 1000,10000,100000,1000000]
+ * [--tls] [--rclone <command>] [--fleet <file> --from <backend> --to <backend>]`: our copies against a bare SDK loop and,
+ * where it is installed, `rclone copy`, in one run, in turn: time, CPU of every process, memory, and what a million would
+ * cost; then what idle ticks and metadata cost as a fleet grows. Without a fleet file, on the embedded servers, which run in
+ * processes of their own and share this machine's cores. The other endpoint's buckets are written to.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,18 +18,26 @@ import { apply } from '../../lib/workers/apply.ts';
 import { streamed } from '../support/big.ts';
 import type { BareWork, Endpoint, Measured } from './child.ts';
 import { measureGrowth } from './growth.ts';
+import { costOfMillion } from './prices.ts';
+import { childrenOf, cpuMsOf, type Watched } from './processes.ts';
+import { rcloneVersion, runRclone } from './rclone.ts';
+import { startTlsFront, type TlsFront } from './tls.ts';
 
 const { values: flags } = parseArgs({
   options: {
     runs: { type: 'string', default: '5' },
     sizes: { type: 'string', default: '4KiB,1MiB,64MiB,1GiB' },
     concurrency: { type: 'string', default: '8' },
-    objects: { type: 'string', default: '1000,10000,100000' },
+    objects: { type: 'string', default: '1000,10000,100000,1000000' },
+    tls: { type: 'boolean', default: false },
+    rclone: { type: 'string', default: 'rclone' },
     fleet: { type: 'string' },
     from: { type: 'string', default: 'local-1' },
     to: { type: 'string', default: 'local-2' },
   },
 });
+if (flags.tls && flags.fleet !== undefined)
+  throw new Error('--tls is for the embedded servers: the fleet file names its own');
 const concurrency = Number(flags.concurrency);
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const child = resolve(import.meta.dirname, 'child.ts');
@@ -42,28 +51,64 @@ const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
 const server = spawn(process.execPath, [bin, 'local', join(dir, 'stack'), '--json'], {
   stdio: ['ignore', 'pipe', 'inherit'],
 });
+let front: TlsFront | null = null;
 try {
   const stack = await firstDocument(server.stdout!);
-  const env = { ...(process.env as Record<string, string>), ...stack.env, REPLICATOR_CONCURRENCY: String(concurrency) };
-  const wired = createProcess({ env });
   const file = JSON.parse(readFileSync(flags.fleet ?? stack.fleet, 'utf8')) as FleetText;
+  if (flags.tls)
+    front = await startTlsFront(
+      file.backends.map(({ endpoint }) => endpoint),
+      dir,
+    );
+  if (flags.tls && front === null) say('There is no `openssl` to make a certificate with: plain HTTP');
+  const backends = file.backends.map((backend, i) => ({
+    ...backend,
+    endpoint: front?.endpoints[i] ?? backend.endpoint,
+  }));
+  const env: Record<string, string> = {
+    ...(process.env as Record<string, string>),
+    ...stack.env,
+    REPLICATOR_CONCURRENCY: String(concurrency),
+    ...(front && { NODE_EXTRA_CA_CERTS: front.certificatePath }),
+  };
+  const wired = createProcess({ env });
   await wired.createTables();
-  await apply(wired, parseFleetFile({ ...file, policies: { default: { factor: 2 } }, routing: 'pack' }));
+  await apply(wired, parseFleetFile({ ...file, backends, policies: { default: { factor: 2 } }, routing: 'pack' }));
+  const rclone = rcloneVersion(flags.rclone);
   say(
-    `Node ${process.version}, ${cpus().length} × ${cpus()[0]!.model}, load ${loadavg()[0]!.toFixed(1)}, concurrency ${concurrency}, ${flags.fleet ?? 'embedded servers in one other process'}`,
+    `Node ${process.version}, ${cpus().length} × ${cpus()[0]!.model}, load ${loadavg()[0]!.toFixed(1)}, concurrency ${concurrency}, ` +
+      `${flags.fleet ?? 'embedded servers'}${front ? ', TLS' : ''}, ${rclone ?? 'no rclone: not compared'}`,
   );
-  sayRclone();
-  for (const size of flags.sizes.split(',').filter(Boolean)) await benchSize(wired, env, file, size);
-  await measureGrowth(wired, flags.objects.split(',').filter(Boolean).map(Number), say);
+  const servers: Watched[] = [
+    { what: 'S3', pid: server.pid! },
+    ...childrenOf(server.pid!, 'dynoxide').map((pid) => ({ what: 'DynamoDB', pid })),
+    ...(front ? [{ what: 'TLS', pid: front.child.pid! }] : []),
+  ];
+  const trust = front === null ? {} : { certificatePath: front.certificatePath };
+  const bench: Bench = { wired, env, backends, servers, hasRclone: rclone !== null, ...trust };
+  for (const size of flags.sizes.split(',').filter(Boolean)) await benchSize(bench, size);
+  await measureGrowth(flags.objects.split(',').filter(Boolean).map(Number), say);
   await wired.close();
 } finally {
+  front?.child.kill('SIGTERM');
   server.kill('SIGTERM');
   await new Promise((gone) => server.once('exit', gone));
   rmSync(dir, { recursive: true, force: true });
 }
 
+type BackendText = Endpoint & { readonly name: string; readonly prefix?: string };
+
 interface FleetText {
-  readonly backends: readonly (Endpoint & { readonly name: string; readonly prefix?: string })[];
+  readonly backends: readonly BackendText[];
+}
+
+interface Bench {
+  readonly wired: HoldfastProcess;
+  readonly env: Record<string, string>;
+  readonly backends: readonly BackendText[];
+  readonly servers: readonly Watched[];
+  readonly hasRclone: boolean;
+  readonly certificatePath?: string;
 }
 
 async function firstDocument(output: NodeJS.ReadableStream): Promise<{ fleet: string; env: Record<string, string> }> {
@@ -77,68 +122,104 @@ async function firstDocument(output: NodeJS.ReadableStream): Promise<{ fleet: st
   throw new Error('The embedded stack did not start');
 }
 
-function sayRclone(): void {
-  const there = spawnSync('rclone', ['version']).status === 0;
-  say(there ? 'rclone is installed; it is not driven yet' : 'rclone is not installed: no comparison with it');
+/** A run with the CPU that each server used meanwhile. */
+interface Run extends Measured {
+  readonly serverCpuMs: readonly number[];
 }
 
-async function benchSize(
-  wired: HoldfastProcess,
-  env: Record<string, string>,
-  file: FleetText,
-  size: string,
-): Promise<void> {
+async function benchSize(bench: Bench, size: string): Promise<void> {
+  const { wired, env, servers } = bench;
   const sizeBytes = bytesOf(size);
   const count = howMany(sizeBytes);
-  const holdfast = createHoldfast({ env });
-  const endpoint = (name: string) => file.backends.find((backend) => backend.name === name)!;
+  const endpoint = (name: string) => bench.backends.find((backend) => backend.name === name)!;
   const [from, to] = [endpoint(flags.from), endpoint(flags.to)];
-  const [oursMs, bareMs, cpu, bareCpu, rss, bareRss, units]: number[][] = [[], [], [], [], [], [], []];
-  let calls: Readonly<Record<string, number>> | undefined;
+  const runs = new Map<string, Run[]>();
+  const watch = async (name: string, go: () => Promise<Measured> | Measured) => {
+    const before = servers.map(({ pid }) => cpuMsOf(pid));
+    const measured = await go();
+    const serverCpuMs = servers.map(({ pid }, i) => cpuMsOf(pid) - before[i]!);
+    runs.set(name, [...(runs.get(name) ?? []), { ...measured, serverCpuMs }]);
+  };
+  let [reads, writes] = [0, 0];
   for (let run = 0; run < Number(flags.runs); run += 1) {
-    const keys = Array.from({ length: count }, (_, i) => `bench/${size}/${run}/${i}`);
+    const folder = `bench/${size}/${run}`;
+    const keys = Array.from({ length: count }, (_, i) => `${folder}/${i}`);
+    const holdfast = createHoldfast({ env });
     for (const [i, key] of keys.entries()) await holdfast.put(key, streamed(sizeBytes, i % 255));
-    const entries = await wired.store.objects(keys);
-    const work: BareWork = {
-      from,
-      to,
-      concurrency,
-      keys: keys.map((key) => {
-        const entry = entries.get(key)!;
-        if (entry.kind !== 'object') throw new Error(`"${key}" is gone`);
-        const [copyId] = Object.values(entry.copies);
-        return {
-          from: `${from.prefix ?? ''}${storageKey(key, copyId!)}`,
-          to: `${to.prefix ?? ''}bare/${key}`,
-          sizeBytes,
-        };
-      }),
+    // It writes down what it spent: what is added from now on is the run's.
+    await holdfast.close();
+    writeFileSync(join(dir, 'work.json'), JSON.stringify(await bareWork(wired, from, to, keys, sizeBytes)));
+    const runOurs = async () => {
+      const before = await requestsOf(wired);
+      await watch('ours', () => runChild(['ours'], env));
+      const after = await requestsOf(wired);
+      reads += after.from - before.from;
+      writes += after.to - before.to;
     };
-    writeFileSync(join(dir, 'work.json'), JSON.stringify(work));
-    const runOurs = () => {
-      const m = runChild(['ours'], env);
-      oursMs!.push(m.ms / m.copied);
-      cpu!.push(m.cpuMs / m.copied);
-      rss!.push(m.maxRssBytes);
-      units!.push((m.writeUnits ?? 0) / m.copied);
-      calls = m.storeCalls;
-    };
-    const runBare = () => {
-      const m = runChild(['bare', join(dir, 'work.json')], env);
-      bareMs!.push(m.ms / m.copied);
-      bareCpu!.push(m.cpuMs / m.copied);
-      bareRss!.push(m.maxRssBytes);
-    };
-    // Each goes first in turn: what is in the page cache helps both alike.
-    for (const go of run % 2 === 0 ? [runOurs, runBare] : [runBare, runOurs]) go();
+    const runBare = () => watch('bare', () => runChild(['bare', join(dir, 'work.json')], env));
+    const folders = { fromFolder: `${from.prefix ?? ''}${folder}`, toFolder: `${to.prefix ?? ''}rclone/${folder}` };
+    const trust = bench.certificatePath === undefined ? {} : { certificatePath: bench.certificatePath };
+    const work = { from, to, ...folders, transfers: concurrency, objects: count, ...trust };
+    const runThat = () => watch('rclone', () => runRclone(flags.rclone, work));
+    const all = [runOurs, runBare, ...(bench.hasRclone ? [runThat] : [])];
+    // Each goes first in turn: what is in the page cache helps all alike.
+    for (let i = 0; i < all.length; i += 1) await all[(i + run) % all.length]!();
   }
-  await holdfast.close();
-  const ratio = median(bareMs!) / median(oursMs!);
+  const ours = runs.get('ours')!;
+  const msOf = (all: readonly Run[]) => median(all.map(({ ms, copied }) => ms / copied));
+  say(`${size} × ${count}:`);
+  for (const [name, all] of runs) {
+    const ratio = name === 'ours' ? '' : `; ours at ${(msOf(all) / msOf(ours)).toFixed(2)} × its rate`;
+    say(
+      `  ${name.padEnd(6)} ${describe(all, msOf(all), servers)}; ${((sizeBytes / mib / msOf(all)) * 1000).toFixed(1)} MiB/s${ratio}`,
+    );
+  }
+  const copies = ours.reduce((sum, { copied }) => sum + copied, 0);
+  const writeUnits = median(ours.map((run) => (run.writeUnits ?? 0) / run.copied));
+  const cost = costOfMillion({ reads: reads / copies, writes: writes / copies, writeUnits, ms: msOf(ours) });
   say(
-    `${size.padStart(6)} × ${count}: ours ${median(oursMs!).toFixed(2)} ms an object (CPU ${median(cpu!).toFixed(2)} ms, peak ${inMib(rss!)}), ` +
-      `bare ${median(bareMs!).toFixed(2)} ms (CPU ${median(bareCpu!).toFixed(2)} ms, peak ${inMib(bareRss!)}): ${ratio.toFixed(2)} × its rate; ` +
-      `${((sizeBytes / mib / median(oursMs!)) * 1000).toFixed(1)} MiB/s; ${median(units!).toFixed(2)} write units an object; store calls ${JSON.stringify(calls)}`,
+    `  a million at list prices ${cost}; ${writeUnits.toFixed(2)} write units an object; store calls ${JSON.stringify(ours.at(-1)!.storeCalls)}`,
   );
+}
+
+/** Time and CPU of an object, and what share of a core each process had: what is near 100 % is what holds the others up. */
+function describe(all: readonly Run[], msEach: number, servers: readonly Watched[]): string {
+  const cpuMs = median(all.map((run) => run.cpuMs / run.copied));
+  const peak = Math.round(median(all.map(({ maxRssBytes }) => maxRssBytes)) / mib);
+  const share = (cpuOf: (run: Run) => number) =>
+    `${Math.round(median(all.map((run) => (100 * cpuOf(run)) / run.ms)))} %`;
+  const shares = [
+    `itself ${share((run) => run.cpuMs)}`,
+    ...servers.map(({ what }, i) => `${what} ${share((run) => run.serverCpuMs[i]!)}`),
+  ];
+  return `${msEach.toFixed(2)} ms an object (CPU ${cpuMs.toFixed(2)} ms, peak ${peak} MiB); of a core: ${shares.join(', ')}`;
+}
+
+async function bareWork(
+  wired: HoldfastProcess,
+  from: BackendText,
+  to: BackendText,
+  keys: readonly string[],
+  sizeBytes: number,
+): Promise<BareWork> {
+  const entries = new Map<string, string>();
+  for (let at = 0; at < keys.length; at += 100) {
+    for (const [key, entry] of await wired.store.objects(keys.slice(at, at + 100))) {
+      if (entry.kind === 'object') entries.set(key, storageKey(key, Object.values(entry.copies)[0]!));
+    }
+  }
+  const work = keys.map((key) => ({
+    from: `${from.prefix ?? ''}${entries.get(key)!}`,
+    to: `${to.prefix ?? ''}bare/${key}`,
+    sizeBytes,
+  }));
+  return { from, to, concurrency, keys: work };
+}
+
+/** Requests of this month that workers and library have written down. */
+async function requestsOf(wired: HoldfastProcess): Promise<{ from: number; to: number }> {
+  const usage = await wired.store.usage(new Date().toISOString().slice(0, 7), [flags.from, flags.to]);
+  return { from: usage.get(flags.from)?.requests ?? 0, to: usage.get(flags.to)?.requests ?? 0 };
 }
 
 function runChild(args: readonly string[], env: Record<string, string>): Measured {
@@ -150,10 +231,6 @@ function runChild(args: readonly string[], env: Record<string, string>): Measure
 function median(all: readonly number[]): number {
   const sorted = [...all].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)]!;
-}
-
-function inMib(all: readonly number[]): string {
-  return `${Math.round(median(all) / mib)} MiB`;
 }
 
 function bytesOf(size: string): number {
