@@ -166,4 +166,34 @@ export const turnsMutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'the scrubber asks what is left before it waits, and spends after',
+    edits: [
+      {
+        file: 'workers/scrub-object.ts',
+        find: 'if (tick.standing(backend).config === undefined ||',
+        replace: `if (budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes }) !== null) continue;
+    if (tick.standing(backend).config === undefined ||`,
+      },
+      { file: 'workers/scrub-object.ts', find: 'if (refusal !== null) {', replace: 'if (refusal !== null && false) {' },
+    ],
+  },
+  {
+    name: 'evidence is taken whatever the month allows',
+    edits: [
+      {
+        file: 'workers/suspects.ts',
+        find: "if (budget.refuses(backend, suspicion) !== null) return 'unreadable';",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'what the replicator has just copied hides what stands behind it',
+    edits: [{ file: 'workers/replicator.ts', find: '|| !isNews', replace: '|| unseen.length === 0' }],
+  },
+  {
+    name: 'due transfers beyond a batch wait for the next tick',
+    edits: [{ file: 'workers/replicator.ts', find: "|| left === 'more'", replace: '' }],
+  },
 ];

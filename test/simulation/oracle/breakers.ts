@@ -33,6 +33,8 @@ export function createBreakersCheck(report: (violation: Violation) => void): Bre
   let spells: ReadonlyMap<string, Spell> = new Map();
   const readings = new WeakMap<Actor, ReadonlyMap<string, Spell>>();
   const probed = new WeakMap<Actor, Set<string>>();
+  /** Backends whose breakers an application has never read to be closed. */
+  const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
   const wrong = (message: string) => report(new Violation('one probe', message));
 
   function claimed(by: Actor, backend: string, before: Spell | undefined, sentAt: number): void {
@@ -58,10 +60,20 @@ export function createBreakersCheck(report: (violation: Violation) => void): Bre
       }
       spells = after;
     },
-    fleetRead: (by) => void readings.set(by, spells),
+    fleetRead(by) {
+      readings.set(by, spells);
+      const before = neverClosed.get(by) ?? new Set(spells.keys());
+      neverClosed.set(by, new Set([...before].filter((name) => spells.has(name))));
+    },
     requestSent(by, backend, operation) {
-      // An application may try a dark backend when no other holds its object; an operator looks at it.
-      if (by.role === 'client' || by.role === 'operator') return;
+      if (by.role === 'operator') return;
+      if (by.role === 'client') {
+        // It may read from a dark backend when no other holds its object, and one of its calls knows less than another.
+        const isWrite = operation === 'PUT begins' || operation === 'create-upload';
+        if (isWrite && neverClosed.get(by)?.has(backend))
+          wrong(`${by.name} puts to ${backend}, whose breaker it has never read to be closed`);
+        return;
+      }
       if (!readings.get(by)?.has(backend) || probed.get(by)?.has(backend)) return;
       wrong(`${by.name} sends ${operation} to ${backend}, whose breaker it has read to be open`);
     },
