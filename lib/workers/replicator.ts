@@ -3,6 +3,7 @@ import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { routeOrder } from '../fleet/routing.ts';
+import { type Committer, createCommitter } from '../store/committer.ts';
 import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
@@ -54,6 +55,7 @@ interface Turn extends TransferTurn, CopyTurn {
   readonly planned: Map<string, number>;
   /** The rev at which each object was met. */
   readonly seen: Map<string, number>;
+  readonly committer: Committer;
 }
 
 async function begin(tick: Tick): Promise<Round> {
@@ -74,6 +76,7 @@ async function begin(tick: Tick): Promise<Round> {
     pending: await pendingTransfers(tick),
     planned: new Map(),
     seen: new Map(),
+    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
   return () => replicateRound(turn);
 }
@@ -121,21 +124,14 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   const fresh = [...turn.again.splice(0), ...unseen];
   turn.planned.clear();
   const attempts: Attempt[] = [];
-  const ready: Attempt[] = [];
-  const recordReady = () => record(tick, ready.splice(0));
-  try {
-    await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
-      const attempt: Attempt = { object, made: {}, verdict: 'skipped', begun: [], strays: [], suspects: [] };
-      attempts.push(attempt);
-      if (tick.dryRun) attempt.reason = 'dry-run';
-      else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
-      else await replicateOne(turn, attempt);
-      ready.push(attempt);
-      if (isGroup(ready)) await recordReady();
-    });
-  } finally {
-    await recordReady();
-  }
+  await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
+    const attempt: Attempt = { object, made: {}, verdict: 'skipped', begun: [], strays: [], suspects: [] };
+    attempts.push(attempt);
+    if (tick.dryRun) attempt.reason = 'dry-run';
+    else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
+    else await replicateOne(turn, attempt);
+    await record(turn, attempt);
+  });
   for (const { object, suspects } of attempts) {
     for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
   }
@@ -349,30 +345,15 @@ function judge(
   }
 }
 
-/** Recorded together: enough that a transaction's fixed share of the cost is small, few enough for a crash to waste. */
-const groupCopies = 25;
-const groupBytes = 64 * 2 ** 20;
-
-/** Whether what is ready is worth a transaction. The end of a batch records what is left. */
-function isGroup(ready: readonly Attempt[]): boolean {
-  const made = ready.filter((attempt) => isMade(attempt));
-  return made.length >= groupCopies || made.reduce((sum, { object }) => sum + object.sizeBytes, 0) >= groupBytes;
-}
-
-function isMade({ made }: Attempt): boolean {
-  return Object.keys(made).length > 0;
-}
-
 /**
- * Records the copies of a group of objects, and condemns what could not be recorded. A crash leaves no more copies unrecorded
- * than a group and those in work.
+ * Records an object's copies, together with those of others that are ready in the same moment, and condemns what could not be
+ * recorded. Until then the object keeps its place in the pool: a crash leaves no more unrecorded objects than were in work.
  */
-async function record(tick: Tick, ready: readonly Attempt[]): Promise<void> {
-  const attempts = ready.filter((attempt) => isMade(attempt));
-  const outcomes = await tick.commit(attempts.map((attempt) => swapFor(tick, attempt)));
-  for (const [i, attempt] of attempts.entries()) {
-    const { object, made, strays } = attempt;
-    const { outcome } = outcomes[i]!;
+async function record(turn: Turn, attempt: Attempt): Promise<void> {
+  const { tick } = turn;
+  const { object, made, strays } = attempt;
+  if (Object.keys(made).length > 0) {
+    const { outcome } = await turn.committer.commit(swapFor(tick, attempt), tick.deadline.commitUntil);
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
     const isKnown = outcome === 'lost' || outcome === 'no-room';
     if (outcome !== 'committed') end(attempt, isKnown ? 'skipped' : 'failed', outcome);
@@ -383,8 +364,11 @@ async function record(tick: Tick, ready: readonly Attempt[]): Promise<void> {
       if (isKnown) strays.push({ backend, copyId, reason: outcome });
     }
   }
-  const strays = ready.flatMap(({ object, strays }) => strays.map((stray) => ({ object, ...stray })));
-  if (strays.length > 0) await condemnStrays(tick, strays);
+  if (strays.length > 0)
+    await condemnStrays(
+      tick,
+      strays.map((stray) => ({ object, ...stray })),
+    );
 }
 
 function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {

@@ -27,21 +27,6 @@ test('an idle replicator tick is one query and one HEAD per backend', async () =
   expect(calls.filter((c) => c !== 'store.identity').sort()).toEqual(['a.head', 'b.head', 'c.head', 'store.control']);
 });
 
-test('copies are recorded some twenty at a time, and a crash leaves no more unrecorded than that and those in work', async () => {
-  const fleet = await createTestFleet();
-  const keys = Array.from({ length: 60 }, (_, i) => `k${i}`);
-  for (const key of keys) await fleet.client.put(key, `content of ${key}`);
-  const unrecorded: number[] = [];
-  fleet.before = ({ port, method }) => {
-    const recorded = keys.filter((key) => fleet.object(key).copies.b !== undefined).length;
-    if (port === 'store' && method === 'transact') unrecorded.push(fleet.keysOn('b').length - recorded);
-  };
-  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 60 });
-  expect(unrecorded.length).toBeLessThanOrEqual(4);
-  expect(Math.max(...unrecorded)).toBeLessThanOrEqual(25 + 5);
-  expect((await fleet.recount()).differences).toEqual([]);
-});
-
 test('an idle tick of a queue worker is one query', async () => {
   const fleet = await createTestFleet();
   for (const worker of ['cleanup-queue', 'pending-reaper'] as const) {
