@@ -3,6 +3,7 @@ import { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { learnDigest } from '../transfer/verify.ts';
 import { brakeAllows, brakeCount } from './brake.ts';
+import { readingOf } from './budget.ts';
 import type { Tick } from './tick.ts';
 
 /** Why bytes are queued that an owner's overwrite of an adopted file has made old. */
@@ -24,7 +25,11 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     const before = await backend.head(key, tick.signal);
     if (before === null) return 'gone';
     if (before.etag === object.plainEtags?.[name]) return 'unchanged';
-    const digest = await learnDigest(() => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal));
+    const budget = await tick.budget();
+    if (budget.refuses(name, readingOf(before)) !== null) return 'unreadable';
+    const giveBack = budget.reserve(name, readingOf(before));
+    const read = () => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal);
+    const digest = await learnDigest(read).finally(giveBack);
     const after = await backend.head(key, tick.signal);
     if (digest === null || after?.etag !== before.etag) return 'unreadable';
     seen = { etag: before.etag, ...digest };
