@@ -3,6 +3,7 @@ import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 
 import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { nodeOptions } from '../lib/config/node-options.ts';
 import { type Actor, statementsFor } from './access.ts';
 import type { FleetTables } from './tables.ts';
 import type { Plan } from './validate.ts';
@@ -76,7 +77,7 @@ function environmentOf({ tuning, parameters, deployment }: Plan): Record<string,
     CONTROL_TABLE: parameters.tables.control,
     HOLDFAST_LOG: deployment.logLevel,
     HOLDFAST_STACK: deployment.stackName,
-    NODE_OPTIONS: '--enable-source-maps',
+    NODE_OPTIONS: nodeOptions,
   };
 }
 

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bundle, bundle } from '../../infra/bundle.ts';
+import { nodeOptions } from '../../lib/config/node-options.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 
 const runs = Number(process.argv[2] ?? 15);
@@ -62,7 +63,7 @@ function importMs(file: string): number {
     process.stdout.write(String(Number(process.hrtime.bigint() - t) / 1e6)); process.exit(0); });`;
   const env = {
     PATH: process.env.PATH,
-    NODE_OPTIONS: '--enable-source-maps',
+    NODE_OPTIONS: nodeOptions,
     AWS_REGION: 'us-east-1',
     AWS_ACCESS_KEY_ID: 'x',
     AWS_SECRET_ACCESS_KEY: 'x',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import { openSource } from '../../lib/fleet/s3/upload-source.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { createManualClock } from '../support/fleet.ts';
@@ -165,6 +166,24 @@ describe('S3 backend, bytes in flight', () => {
       kit.server.faults.add({ kind: 'hang' });
       const impatient = kit.connect({ timeouts: hasty });
       expect(await kindOf(put('k', someBytes(16 * mib), impatient))).toBe('timeout');
+    });
+
+    it('a big chunk goes in pieces, so that a backend which takes it slowly is not a silent one', async () => {
+      const bytes = someBytes(3 * mib + 1);
+      const clock = createManualClock();
+      const timeouts = { connectMs: 2_000, answerMs: 30_000, stallMs: 30_000 };
+      const source = openSource({ sizeBytes: bytes.length, body: bodyOf(bytes) }, { clock, timeouts, cut: () => {} });
+      const taken: Uint8Array[] = [];
+      for await (const piece of source.stream as AsyncIterable<Uint8Array>) {
+        taken.push(piece);
+        clock.advance(10_000);
+        await new Promise(setImmediate);
+      }
+      expect(Buffer.concat(taken).equals(bytes)).toBe(true);
+      expect(taken.length).toBeGreaterThan(6);
+      expect(source.silence()).toBeUndefined();
+      expect(source.isSpent()).toBe(true);
+      await source.close();
     });
 
     it('a backend that ignores Expect does not hold up a body of 2 MiB and more', async () => {

@@ -3,6 +3,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import type { Body } from '../../lib/base/bytes.ts';
+import { nodeOptions } from '../../lib/config/node-options.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { lane, slices } from '../../lib/store/keys.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
@@ -43,7 +44,7 @@ export interface TickRun {
   readonly ended: Promise<{ readonly report: Record<string, unknown>; readonly maxRssBytes: number } | null>;
 }
 
-/** Runs a replicator tick as a process of its own. */
+/** Runs a replicator tick as a process of its own, as its function would. */
 export function startTick(lab: Lab, args: readonly string[]): TickRun {
   const script = `const { main } = await import(${JSON.stringify(bin.replace('bin/holdfast.js', 'lib/cli/main.ts'))});
 process.on('exit', () => process.stderr.write('maxrss ' + process.resourceUsage().maxRSS + '\\n'));
@@ -51,7 +52,7 @@ await main(process.argv.slice(1));`;
   const child = spawn(
     process.execPath,
     ['--input-type=module', '-e', script, 'tick', 'replicator', ...args, '--json'],
-    { env: lab.env, stdio: ['ignore', 'pipe', 'pipe'] },
+    { env: { ...lab.env, NODE_OPTIONS: nodeOptions }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';
   let errors = '';

@@ -52,8 +52,11 @@ export function sourceFailed(error: unknown): string {
   return `the source of its bytes failed: ${error instanceof Error ? error.message : String(error)}`;
 }
 
+/** Most that is handed to the socket at once: a backend that takes bytes slowly is seen to take them. */
+const pieceBytes = 256 * 1024;
+
 /**
- * Streams a body of a known size. The chunk that completes it is held back until the source has ended well: a source
+ * Streams a body of a known size, whatever its chunks, in pieces. The chunk that completes it is held back until the source has ended well: a source
  * that finds out at its end that its bytes were wrong still stops the request from being stored.
  */
 export function openSource(
@@ -64,6 +67,8 @@ export function openSource(
   const over = new AbortController();
   let received = 0;
   let held: Uint8Array | undefined;
+  /** Of the chunk that is being given. */
+  let left: Uint8Array = new Uint8Array();
   let isEnded = false;
   let isLeft = false;
   let failure: SourceFailure | undefined;
@@ -72,6 +77,7 @@ export function openSource(
   let gaveBackendAt: number | undefined;
 
   const pull = async () => {
+    if (left.length > 0) return give();
     gaveBackendAt = undefined;
     askedSourceAt = clock.now();
     try {
@@ -81,9 +87,7 @@ export function openSource(
         if (step.done) {
           if (received < request.sizeBytes) throw new Error(tooShort(received, request.sizeBytes));
           isEnded = true;
-          gave(held);
-          stream.push(null);
-          return;
+          return gave(held);
         }
         received += step.value.length;
         if (received > request.sizeBytes) throw new Error(tooLong(request.sizeBytes));
@@ -96,23 +100,32 @@ export function openSource(
       cut();
     }
   };
-  const gave = (chunk: Uint8Array | undefined) => {
+  const gave = (chunk = left) => {
     askedSourceAt = undefined;
-    gaveBackendAt = clock.now();
-    if (chunk) stream.push(chunk);
+    left = chunk;
+    give();
   };
-  const stream = new Readable({ read: () => void pull(), highWaterMark: 256 * 1024 });
+  const give = () => {
+    gaveBackendAt = clock.now();
+    const piece = left.subarray(0, pieceBytes);
+    left = left.subarray(pieceBytes);
+    if (piece.length > 0) stream.push(piece);
+    if (isAllGiven()) stream.push(null);
+  };
+  const stream = new Readable({ read: () => void pull(), highWaterMark: pieceBytes });
+
+  const isAllGiven = () => isEnded && left.length === 0;
 
   /** Only the time in which the backend has bytes to take, or an answer to give, counts. */
   const watch = async () => {
     for (;;) {
-      const limitMs = isEnded ? timeouts.answerMs : timeouts.stallMs;
+      const limitMs = isAllGiven() ? timeouts.answerMs : timeouts.stallMs;
       const dueMs = gaveBackendAt === undefined ? limitMs : gaveBackendAt + limitMs - clock.now();
       if (dueMs <= 0) break;
       await clock.sleep(dueMs, over.signal);
     }
     silence = new SilenceError(
-      isEnded ? `no answer came for ${timeouts.answerMs} ms` : `it took no bytes for ${timeouts.stallMs} ms`,
+      isAllGiven() ? `no answer came for ${timeouts.answerMs} ms` : `it took no bytes for ${timeouts.stallMs} ms`,
     );
     cut();
   };

@@ -43,14 +43,21 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
   const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
   let width = 1;
-  /** What a part takes for each of those that were on their way with it. */
-  let shareMs = 0;
+  /** What a part would take alone. */
+  let aloneMs = 0;
+  /** Runs the slower the more parts are on their way. */
+  let sharedMs = 0;
+  let at = clock.now();
+  const share = () => {
+    sharedMs += (clock.now() - at) / Math.max(1, running.size);
+    at = clock.now();
+    return sharedMs;
+  };
   const start = (part: number) => {
-    const startedAt = clock.now();
-    const together = running.size + 1;
+    const startedAt = share();
     const run = onePart(pass, part, progress, either).then(
       () => {
-        shareMs = Math.max((clock.now() - startedAt) / together, shareMs * 0.9);
+        aloneMs = Math.max(share() - startedAt, aloneMs * 0.9);
         width = Math.min(pass.width, width * 2);
       },
       (error: unknown) => {
@@ -59,12 +66,15 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
         cut.abort(error);
       },
     );
-    const tracked: Promise<void> = run.finally(() => running.delete(tracked));
+    const tracked: Promise<void> = run.finally(() => {
+      share();
+      running.delete(tracked);
+    });
     running.add(tracked);
   };
   for (let part = pass.partsDone + 1; part <= last && errors.length === 0; ) {
     if (running.size >= width || part > progress.partsDone() + pass.width) await Promise.race(running);
-    else if (pass.mayBegin(shareMs * (running.size + 1) * 1.5, part === pass.partsDone + 1)) start(part++);
+    else if (pass.mayBegin(aloneMs * (running.size + 1) * 1.5, part === pass.partsDone + 1)) start(part++);
     else break;
   }
   await Promise.all(running);
