@@ -39,7 +39,7 @@ async function copyOnce(
   saved?: TransferFields,
   afterFirstPart: () => unknown = () => {},
 ): Promise<{ outcome: BigCopyOutcome; saved: TransferFields; open: number }> {
-  const timeouts = { stallMs: 300, answerMs: 2_000 };
+  const timeouts = { stallMs: 1_000, answerMs: 2_000 };
   const [from, to] = [kit.connect({ name: 'from', timeouts }), kit.connect({ name: 'to', timeouts })];
   await from.put({ storageKey: `k!${copyId}`, sizeBytes: bytes.length, body: bodyOf(bytes) });
   let progress: TransferFields = saved ?? { from: 'from', uploadId: '', partSizeBytes, partsDone: 0, hashState: '' };
