@@ -3,14 +3,22 @@ import { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { learnDigest } from '../transfer/verify.ts';
 import { brakeAllows, brakeCount } from './brake.ts';
-import { readingOf } from './budget.ts';
+import { type Budget, readingOf } from './budget.ts';
 import type { Tick } from './tick.ts';
 
 /** Why bytes are queued that an owner's overwrite of an adopted file has made old. */
 export const overwrittenReason = 'overwritten';
 
 /** `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · else why not. */
-export type PlainChange = 'renewed' | 'overwritten' | 'unchanged' | 'gone' | 'unreadable' | 'braked' | 'lost';
+export type PlainChange =
+  | 'renewed'
+  | 'overwritten'
+  | 'unchanged'
+  | 'gone'
+  | 'unreadable'
+  | 'braked'
+  | 'lost'
+  | NonNullable<ReturnType<Budget['refuses']>>;
 
 /**
  * Settles an adopted file whose ETag is another than the one recorded (N6): its owner wrote it again behind our back. The
@@ -26,10 +34,12 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     if (before === null) return 'gone';
     if (before.etag === object.plainEtags?.[name]) return 'unchanged';
     const budget = await tick.budget();
-    if (budget.refuses(name, readingOf(before)) !== null) return 'unreadable';
-    const giveBack = budget.reserve(name, readingOf(before));
-    const read = () => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal);
-    const digest = await learnDigest(read).finally(giveBack);
+    const spend = readingOf({ sizeBytes: before.sizeBytes });
+    const refusal = budget.refuses(name, spend);
+    if (refusal !== null) return refusal;
+    const giveBack = budget.reserve(name, spend);
+    const open = () => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal);
+    const digest = await learnDigest(open).finally(giveBack);
     const after = await backend.head(key, tick.signal);
     if (digest === null || after?.etag !== before.etag) return 'unreadable';
     seen = { etag: before.etag, ...digest };

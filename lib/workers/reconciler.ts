@@ -203,12 +203,9 @@ async function checkEtag(pass: Pass, object: ObjectRecord, etag: string): Promis
   const { tick, backend } = pass;
   if (object.plainEtags?.[backend.name] === etag || tick.dryRun) return;
   const change = await settlePlainChange(tick, object, backend.name);
-  found(
-    pass,
-    change === 'renewed' || change === 'overwritten' ? 'succeeded' : 'skipped',
-    `plain-${change}`,
-    object.key,
-  );
+  const isSettled = change === 'renewed' || change === 'overwritten';
+  const verdict = isSettled ? 'succeeded' : change.startsWith('over-') ? 'deferred' : 'skipped';
+  found(pass, verdict, `plain-${change}`, object.key);
 }
 
 const releaseBatch = 200;

@@ -66,6 +66,7 @@ export const allFaults = [
   'stranger wrote',
   'stranger overwrote',
   'stranger deleted',
+  'metadata restored',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

@@ -39,6 +39,8 @@ export interface Plan {
   readonly keys: readonly string[];
   /** Buckets in which strangers keep files of their own, to be adopted. */
   readonly adopted: readonly string[];
+  /** Whether its tables are put back to an earlier moment in the end. */
+  readonly isRestored: boolean;
   /** Keys of theirs beside those of the plan. */
   readonly strangerKeys: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -71,6 +73,7 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
     file,
     keys,
     adopted,
+    isRestored: faults.isOn('metadata restored') && adopted.length === 0 && random.chance(0.2),
     strangerKeys: [
       ...inSlices(1, (i) => `holiday${i}.jpg`),
       // Looks like a storage key of ours.

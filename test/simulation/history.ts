@@ -2,6 +2,7 @@ import './sync-wasm.ts';
 import './preloaded.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { MemorySnapshot } from '../../lib/store/memory/memory-tables.ts';
 import { createActors } from './actors.ts';
 import { createCalm } from './calm.ts';
 import { createChaos } from './chaos.ts';
@@ -11,6 +12,7 @@ import { createLaggingIndexes } from './lagging-indexes.ts';
 import { createOracle, type Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
+import { restore } from './restore.ts';
 import { createStrangers } from './strangers.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
@@ -115,8 +117,11 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     await calm.begin();
     faults.start();
     const last = world.step + plan.chaosSteps;
+    const restoresTo = plan.isRestored ? world.step + stream('restore').below(plan.chaosSteps) : undefined;
+    let then: MemorySnapshot | undefined;
     const events = stream('events');
     while (world.step < last) {
+      if (restoresTo !== undefined && world.step >= restoresTo) then ??= store.snapshot();
       if (events.chance(0.12)) chaos.event();
       chaos.watch();
       if (await step()) continue;
@@ -124,6 +129,19 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
       else chaos.event();
     }
     strays = await calm.end();
+    if (then !== undefined) {
+      faults.count('metadata restored');
+      const file = surroundings.fileInForce();
+      await restore({
+        startAt: world.now,
+        snapshot: then,
+        file,
+        oracle,
+        backends,
+        env: plan.env,
+        random: stream('restored'),
+      });
+    }
   } catch (error) {
     const { name, message, stack } = error as Error;
     const { invariant, key } = error instanceof Violation ? error : { invariant: `simulator: ${name}`, key: undefined };

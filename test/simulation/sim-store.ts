@@ -77,10 +77,9 @@ export function createSimStore(
       }),
     leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),
     addUsage: async (month, usage, token) => {
-      const sentAt = world.now;
       try {
         await ask('write', 'add-usage', Object.keys(usage).join(' '), () => {
-          observer.usageAdded(actor, month, usage, token, world.now - sentAt);
+          observer.usageAdded(actor, month, usage, token);
           return memory.addUsage(month, usage, token);
         });
       } catch (error) {

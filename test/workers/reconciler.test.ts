@@ -262,6 +262,28 @@ test('after the tables are lost, a take-over and an adoption bring every object 
   expect((await recount(deps, false)).differences).toEqual([]);
 });
 
+test('after older tables were restored, an adoption finds a copy that was moved away and back since', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'content');
+  const before = fleet.object('k').copies.a!;
+  // In the time that the record knows nothing of, the bytes got another storage key on the same backend.
+  const there = fleet.backends.a!.peek(`k!${before}`)!;
+  const copyId = fleet.ids.ulid();
+  const mark = markFor({ fleetId: fleetIdOf(fleet), generation: fleet.object('k').generation }, 'a', `k!${copyId}`);
+  fleet.backends.a!.putNow(`k!${copyId}`, there.bytes, { metadata: { [markName]: mark } });
+  fleet.backends.a!.deleteNow(`k!${before}`);
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('scrubber');
+  expect(fleet.object('k').isDamaged).toBe(true);
+  const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', adopt: true } });
+  expect(report.reasons).toMatchObject({ joined: 1 });
+  expect(fleet.object('k')).toMatchObject({ copies: { a: copyId }, isDamaged: false });
+  expect(await fleet.read('k')).toBe('content');
+  await fleet.settle(['cleanup-queue']);
+  expect(fleet.keysOn('a')).toEqual([`k!${copyId}`]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
 test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer', async () => {
   const fleet = await filled();
   stray(fleet, 'b', 'k3');

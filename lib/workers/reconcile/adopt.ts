@@ -1,5 +1,6 @@
 import { policyOf } from '../../config/fleet-file.ts';
 import type { StoredObject } from '../../fleet/backend.ts';
+import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { learnDigest } from '../../transfer/verify.ts';
@@ -27,7 +28,10 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   if (entry?.kind === 'tombstone') return found(pass, 'skipped', 'deleted', storage);
   if (entry !== null && entry.generation > it.generation) return found(pass, 'skipped', 'older-than-record', storage);
   const isSame = entry?.generation === it.generation;
-  if (isSame && entry.copies[backend.name] !== undefined) return found(pass, 'skipped', 'second-copy', storage);
+  const recordedId = isSame ? entry.copies[backend.name] : undefined;
+  // The record may be older than the bytes: the copy it names here was replaced by this one in the time that was lost.
+  if (recordedId !== undefined && (await backend.head(storageKey(it.key, recordedId), tick.signal)) !== null)
+    return found(pass, 'skipped', 'second-copy', storage);
   const spend = readingOf({ sizeBytes: it.stored.sizeBytes });
   const refusal = pass.budget.refuses(backend.name, spend);
   if (refusal !== null) return found(pass, 'deferred', refusal, storage);
@@ -53,8 +57,15 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
 }
 
 function joining(pass: Pass, it: Adoptee, entry: ObjectRecord): Swap {
-  const after = { ...entry, copies: { ...entry.copies, [pass.backend.name]: it.copyId } };
-  return { key: it.key, change: { before: entry, after }, ignoresRoom: true };
+  // It was read just now, and is what is recorded.
+  const after = { ...entry, isDamaged: false, copies: { ...entry.copies, [pass.backend.name]: it.copyId } };
+  return { key: it.key, change: { before: entry, after }, orphans: superseded(pass), ignoresRoom: true };
+}
+
+/** What becomes of bytes that lose their record by an adoption. */
+function superseded({ tick }: Pass): NonNullable<Swap['orphans']> {
+  const now = tick.now();
+  return { reason: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
 }
 
 function making(pass: Pass, it: Adoptee, sha256: string): Swap {
@@ -73,6 +84,5 @@ function making(pass: Pass, it: Adoptee, sha256: string): Swap {
     isDamaged: false,
     ...(it.entry?.plainEtags && { plainEtags: it.entry.plainEtags }),
   };
-  const orphans = { reason: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
-  return { key: it.key, change: { before: it.entry, after }, orphans, ignoresRoom: true };
+  return { key: it.key, change: { before: it.entry, after }, orphans: superseded(pass), ignoresRoom: true };
 }

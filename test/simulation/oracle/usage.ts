@@ -17,8 +17,8 @@ export interface UsageCheck {
   bytesMoved(by: Actor, backend: string, way: 'egressBytes' | 'ingressBytes', bytes: number): void;
   /** A process read what is spent. */
   usageRead(by: Actor, found: ReadonlyMap<string, Usage>): void;
-  /** An amount reached the table. `lateMs`: so long after it was sent. */
-  usageAdded(by: Actor, month: string, all: Readonly<Record<string, Usage>>, token: string, lateMs: number): void;
+  /** An amount reached the table. */
+  usageAdded(by: Actor, month: string, all: Readonly<Record<string, Usage>>, token: string): void;
   /** Nobody knows whether an amount reaches the table. */
   usageUnanswered(by: Actor): void;
   /** A process has nothing on its way, and says that all is written down. */
@@ -28,8 +28,8 @@ export interface UsageCheck {
 }
 
 const fields = ['requests', 'egressBytes', 'ingressBytes'] as const;
-/** A send that is on its way for longer may land when its token is forgotten. */
-const tokenSlackMs = 120_000;
+/** For so long a token that took effect takes no other. */
+const tokenLifeMs = 600_000;
 
 type Amounts = Map<string, Record<(typeof fields)[number], number>>;
 
@@ -55,7 +55,8 @@ export function createUsageCheck(
   const purses = new WeakMap<object, Purse>();
   const spendings = new WeakMap<Actor, Spending>();
   const written: Amounts = new Map();
-  const tokens = new Set<string>();
+  /** When each took effect last. */
+  const tokens = new Map<string, number>();
   const wrong = (message: string) => report(new Violation('usage', message));
 
   function purseOf(by: Actor): Purse {
@@ -108,10 +109,11 @@ export function createUsageCheck(
       const spending = spendings.get(by);
       if (spending !== undefined) spending.found ??= found;
     },
-    usageAdded(by, month, all, token, lateMs) {
-      if (tokens.has(token) && lateMs <= tokenSlackMs) return;
-      const isAgain = tokens.has(token);
-      tokens.add(token);
+    usageAdded(by, month, all, token) {
+      const before = tokens.get(token);
+      if (before !== undefined && world.now - before < tokenLifeMs) return;
+      const isAgain = before !== undefined;
+      tokens.set(token, world.now);
       const { unwritten } = purseOf(by);
       for (const [backend, amounts] of Object.entries(all)) {
         const row = `${backend}/${month}`;

@@ -1,0 +1,159 @@
+import { createHash } from 'node:crypto';
+import { collect } from '../../lib/base/bytes.ts';
+import type { Clock } from '../../lib/base/clock.ts';
+import { idsFrom } from '../../lib/base/ids.ts';
+import { silentLog } from '../../lib/base/log.ts';
+import { createClient } from '../../lib/client/client.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { Backend } from '../../lib/fleet/backend.ts';
+import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { MemorySnapshot } from '../../lib/store/memory/memory-tables.ts';
+import type { ObjectRecord } from '../../lib/store/model.ts';
+import { createUsageBook } from '../../lib/store/usage-book.ts';
+import { apply } from '../../lib/workers/apply.ts';
+import { runTick, type TickEvent } from '../../lib/workers/tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import { keyWithin, storageKeyOf } from './oracle/reading.ts';
+import { Violation } from './oracle/violation.ts';
+import type { Random } from './random.ts';
+
+export interface RestoreDeps {
+  readonly startAt: number;
+  /** The tables as they once were. */
+  readonly snapshot: MemorySnapshot;
+  readonly file: FleetFile;
+  /** Knows the tables as they are. */
+  readonly oracle: Oracle;
+  readonly backends: ReadonlyMap<string, MemoryBackend>;
+  readonly env: Readonly<Record<string, string>>;
+  readonly random: Random;
+}
+
+const hourMs = 3_600_000;
+const everyone = Object.keys(workers) as WorkerName[];
+
+/**
+ * Operators put the tables of an earlier moment in the place of those that are there, as new tables, take the buckets over and
+ * adopt what these hold. Until that is done nothing that was recorded is deleted; afterwards every object that was not deleted
+ * before the moment they went back to is there, with the content it had at the end.
+ */
+export async function restore(deps: RestoreDeps): Promise<void> {
+  const { snapshot, oracle, backends, env, random } = deps;
+  const clock = createStillClock(deps.startAt);
+  const store = createMemoryStore({ clock, from: snapshot, identity: 'restored' });
+  const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
+  const kept = new Set(
+    wanted.flatMap((e) => Object.entries(e.copies).map(([b, id]) => `${b}/${storageKeyOf(e.key, id)}`)),
+  );
+  let isTakenOver = false;
+  let isAdopted = false;
+  const shared = {
+    store,
+    clock,
+    ids: idsFrom(clock, () => random.next()),
+    log: silentLog,
+    env,
+    openBackend: async ({ name }: { readonly name: string }) => watched(backends.get(name)!),
+  };
+
+  /** What no process may do to a bucket that is not its own yet, or whose objects it does not know yet. */
+  function watched(memory: MemoryBackend): Backend {
+    const refuse = (what: string) => {
+      throw new Violation('restored metadata', `${what} on ${memory.name}`);
+    };
+    return {
+      ...memory,
+      put: (request, signal) => {
+        if (!isTakenOver && !request.storageKey.startsWith('.holdfast/')) refuse(`"${request.storageKey}" is written`);
+        return memory.put(request, signal);
+      },
+      delete: (requests, signal) => {
+        for (const { storageKey } of requests) {
+          if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
+          if (!isAdopted && kept.has(`${memory.name}/${storageKey}`))
+            refuse(`The unadopted "${storageKey}" is deleted`);
+        }
+        return memory.delete(requests, signal);
+      },
+    };
+  }
+
+  /** At the end it had a good copy; then it had not been deleted, and nothing on the buckets looks newer than it. */
+  function isExpected(entry: ObjectRecord): boolean {
+    if (entry.isDamaged || oracle.goodCopies(entry).length === 0) return false;
+    if (snapshot.objects.get(entry.key)?.kind === 'tombstone') return false;
+    const generations = [...backends.values()].flatMap((bucket) =>
+      [...bucket.contents()]
+        .filter(([storageKey]) => keyWithin(storageKey) === entry.key)
+        .map(([, { metadata }]) => metadata.holdfast?.split(' ')[1] ?? ''),
+    );
+    const then = snapshot.objects.get(entry.key)?.generation ?? '';
+    return [...generations, then].every((generation) => generation <= entry.generation);
+  }
+
+  async function tick(worker: WorkerName, event: Partial<TickEvent> = {}) {
+    clock.advance(60_000);
+    return runTick({ ...shared, unreported: createUsageBook() }, workers[worker]!, {
+      deadline: clock.now() + 900_000,
+      ...event,
+    });
+  }
+
+  for (const worker of everyone) await tick(worker);
+  isTakenOver = true;
+  const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
+  await apply({ ...shared, probe }, deps.file, { takeOver: true });
+  clock.advance(25 * hourMs);
+  for (const worker of random.shuffled(everyone)) await tick(worker);
+  for (const { name } of deps.file.backends) await adopt(name);
+  isAdopted = true;
+  for (let day = 0; day < 4; day += 1) {
+    clock.advance(25 * hourMs);
+    for (const worker of random.shuffled(everyone)) await tick(worker);
+    for (const worker of ['replicator', 'cleanup-queue', 'scrubber'] as const) await tick(worker);
+  }
+
+  const client = createClient(shared);
+  for (const { key, sha256 } of wanted) {
+    const found = await client.get(key).catch((error: Error) => error.message);
+    if (found === null || typeof found === 'string')
+      throw new Violation('restored metadata', `"${key}" cannot be read: ${found ?? 'it is not there'}`, key);
+    const bytes = await collect(found.body);
+    if (createHash('sha256').update(bytes).digest('hex') !== sha256)
+      throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
+  }
+
+  async function adopt(backend: string): Promise<void> {
+    for (let pass = 0; pass < 4; pass += 1) {
+      const { figures } = await tick('reconciler', { reconcile: { backend, adopt: true } });
+      if (figures.passComplete === 1) return;
+    }
+    throw new Violation('restored metadata', `The adoption of ${backend} does not come to its end`);
+  }
+}
+
+/** A clock that only `advance` moves, short waits aside. */
+function createStillClock(startAt: number): Clock & { advance(ms: number): void } {
+  let now = startAt;
+  let sleepers: { readonly at: number; readonly wake: () => void }[] = [];
+  const advance = (ms: number) => {
+    now += ms;
+    const due = sleepers.filter(({ at }) => at <= now);
+    sleepers = sleepers.filter(({ at }) => at > now);
+    for (const { wake } of due) wake();
+  };
+  return {
+    now: () => now,
+    advance,
+    async sleep(ms, signal) {
+      if (ms <= 10_000) return advance(ms);
+      return new Promise((resolve, reject) => {
+        sleepers.push({ at: now + ms, wake: resolve });
+        signal?.addEventListener('abort', () => reject(signal.reason));
+      });
+    },
+  };
+}
