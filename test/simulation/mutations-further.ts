@@ -99,8 +99,8 @@ export const furtherMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'client/get.ts',
-        find: 'whole: await collect(verifying(found.body, object, what))',
-        replace: 'whole: await collect(found.body)',
+        find: 'collect(verifying(found.body, object, what, keep, md5))',
+        replace: 'collect(md5 === undefined ? found.body : verifying(found.body, object, what, keep, md5))',
       },
     ],
   },
