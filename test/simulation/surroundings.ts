@@ -16,7 +16,8 @@ export interface Surroundings {
 }
 
 export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<string, MemoryBackend>): Surroundings {
-  const row = (sk: string) => store.snapshot().rows.find((r) => r.pk === 'fleet' && r.sk === sk);
+  const row = (sk: string) => store.rowAt('fleet', sk);
+  const names = [...backends.keys()];
   return {
     store,
     backends,
@@ -33,13 +34,13 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
       ]);
     },
     drains: () => {
-      const rows = store.snapshot().rows.filter((r) => r.pk === 'fleet' && r.sk.startsWith('drain/'));
-      return new Map(rows.map((r) => [r.sk.slice('drain/'.length), r.data.since as number]));
+      const found = new Map<string, number>();
+      for (const name of names) {
+        const drain = row(`drain/${name}`);
+        if (drain !== undefined) found.set(name, drain.data.since as number);
+      }
+      return found;
     },
-    unhealthyBackends: () =>
-      store
-        .snapshot()
-        .rows.filter((r) => r.sk.startsWith('breaker/') && r.data.openedAt !== undefined)
-        .map((r) => r.sk.slice('breaker/'.length)),
+    unhealthyBackends: () => names.filter((name) => row(`breaker/${name}`)?.data.openedAt !== undefined),
   };
 }

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareUtf8 } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
-import type { Entry, Lease, QueueItem } from '../model.ts';
+import type { ControlRow, Entry, Lease, QueueItem } from '../model.ts';
 import { type Change, type Store, StoreError, type TransactAnswer, type Usage } from '../port.ts';
 import { frozenCopy } from './frozen.ts';
 import type { MemoryIndexes } from './indexes.ts';
@@ -25,6 +25,7 @@ export interface MemoryStore extends Store {
   allObjects(): IterableIterator<Entry>;
   allQueueItems(): IterableIterator<QueueItem>;
   allCounters(): readonly Counter[];
+  rowAt(pk: string, sk: string): ControlRow | undefined;
   /** Removes the tombstones whose time is up, as DynamoDB's TTL does some day; their number. */
   expire(): number;
 }
@@ -91,6 +92,7 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     allObjects: () => objects.values(),
     allQueueItems: () => queue.values(),
     allCounters: tables.counters,
+    rowAt: tables.rowAt,
     expire,
 
     identity: async () => deps.identity ?? 'memory',

@@ -44,6 +44,7 @@ export interface MemoryTables {
   removeObject(key: string): void;
   control(pk: string): ControlPartition;
   counters(): Counter[];
+  rowAt(pk: string, sk: string): ControlRow | undefined;
   snapshot(): MemorySnapshot;
 }
 
@@ -150,7 +151,10 @@ export function createMemoryTables(
   }
 
   function counters(): Counter[] {
-    return [...partitions.keys()].flatMap((pk) => control(pk).counters.map((counter) => ({ pk, ...counter })));
+    const all: Counter[] = [];
+    for (const [pk, { cells }] of partitions)
+      for (const [sk, { count }] of cells) if (count !== undefined) all.push({ pk, sk, count });
+    return all;
   }
 
   for (const entry of from?.objects.values() ?? []) putObject(entry);
@@ -172,6 +176,7 @@ export function createMemoryTables(
     },
     control,
     counters,
+    rowAt: (pk, sk) => cellAt(pk, sk)?.row,
     snapshot: () => ({
       objects: new Map(objects),
       queue: new Map(queue),
