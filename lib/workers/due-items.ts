@@ -2,6 +2,7 @@ import { allEnded } from '../base/pool.ts';
 import { lane } from '../store/keys.ts';
 import type { QueueItem, QueueState } from '../store/model.ts';
 import { noteOverdue } from './ages.ts';
+import { onlyReports } from './reconcile/report-only.ts';
 import type { Tick } from './tick.ts';
 
 /** Due items found, and the lane at which the next search begins; undefined when these are all that were due. */
@@ -12,12 +13,14 @@ export interface DueItems {
 
 /**
  * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
- * are parked: they wait, unchanged.
+ * are parked: they wait, unchanged. So do deletions on a bucket that was taken over and not adopted yet: restored tables may
+ * queue what was recorded in the time that they know nothing of.
  */
 export function openLanes(tick: Tick, state: QueueState): string[] {
   const lanes: string[] = [];
   for (const { name, isReachable } of tick.standings()) {
     if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
+    if (state === 'cleanup' && onlyReports(tick, name)) continue;
     for (const slice of tick.slices) lanes.push(lane(state, name, slice));
   }
   return lanes.sort();

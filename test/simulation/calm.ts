@@ -106,13 +106,15 @@ export function createCalm(deps: CalmDeps): Calm {
 
   /** Ticks of a worker until nothing that it could settle is due: as many as it takes to come round, and no more. */
   async function attend(worker: WorkerName): Promise<RunningTick> {
-    for (;;) {
+    for (let inVain = 0; ; ) {
       const before = workOf(worker);
       const running = await tick(worker, quick.includes(worker) ? quickRounds : 0);
       // Somebody who died has the lease, or time has come for another turn.
       if (running.report!.outcome === 'busy') return running;
       const after = workOf(worker);
-      waiting.ticked(before, after);
+      // R4: a target that failed, by what a fault left behind, gets nothing more in its tick.
+      if (running.report!.failed > 0 && inVain < 3) inVain += 1;
+      else waiting.ticked(before, after);
       if (after.due.size === 0) return running;
     }
   }

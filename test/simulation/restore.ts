@@ -16,7 +16,7 @@ import { apply } from '../../lib/workers/apply.ts';
 import { runTick, type TickEvent } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Oracle } from './oracle/oracle.ts';
-import { keyWithin, storageKeyOf } from './oracle/reading.ts';
+import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
 
@@ -37,17 +37,16 @@ const everyone = Object.keys(workers) as WorkerName[];
 
 /**
  * Operators put the tables of an earlier moment in the place of those that are there, as new tables, take the buckets over and
- * adopt what these hold. Until that is done nothing that was recorded is deleted; afterwards every object that was not deleted
+ * adopt what these hold. Until that is done nothing is deleted; afterwards every object that was not deleted
  * before the moment they went back to is there, with the content it had at the end.
  */
 export async function restore(deps: RestoreDeps): Promise<void> {
   const { snapshot, oracle, backends, env, random } = deps;
   const clock = createStillClock(deps.startAt);
-  const store = createMemoryStore({ clock, from: snapshot, identity: 'restored' });
+  // Whatever was paused then, the operators want to run now.
+  const rows = snapshot.rows.filter(({ sk }) => sk !== 'settings');
+  const store = createMemoryStore({ clock, from: { ...snapshot, rows }, identity: 'restored' });
   const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
-  const kept = new Set(
-    wanted.flatMap((e) => Object.entries(e.copies).map(([b, id]) => `${b}/${storageKeyOf(e.key, id)}`)),
-  );
   let isTakenOver = false;
   let isAdopted = false;
   const shared = {
@@ -73,8 +72,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       delete: (requests, signal) => {
         for (const { storageKey } of requests) {
           if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
-          if (!isAdopted && kept.has(`${memory.name}/${storageKey}`))
-            refuse(`The unadopted "${storageKey}" is deleted`);
+          if (!isAdopted && !storageKey.startsWith('.holdfast/'))
+            refuse(`"${storageKey}" is deleted before the adoption was complete`);
         }
         return memory.delete(requests, signal);
       },

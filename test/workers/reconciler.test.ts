@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { commit } from '../../lib/store/commit.ts';
 import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { QueueItem } from '../../lib/store/model.ts';
+import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { runTick } from '../../lib/workers/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
@@ -282,6 +287,57 @@ test('after older tables were restored, an adoption finds a copy that was moved 
   await fleet.settle(['cleanup-queue']);
   expect(fleet.keysOn('a')).toEqual([`k!${copyId}`]);
   expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('after a take-over nothing is deleted before the adoption, which finds a put that older tables still queue', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'old');
+  const seen = fleet.object('k');
+  // The tables were saved while two puts were under way, of which the other came first: by them this one came too late.
+  const before = fleet.store.snapshot();
+  await fleet.client.put('k', 'new');
+  const { generation, copies, sizeBytes, sha256 } = fleet.object('k');
+  const storage = `k!${copies.a}`;
+  const now = fleet.clock.now();
+  const intent: QueueItem = {
+    id: `a/${storage}`,
+    state: 'intent',
+    backend: 'a',
+    storageKey: storage,
+    key: 'k',
+    generation,
+    sizeBytes,
+    createdAt: now,
+    dueAt: now,
+    reason: 'put',
+    attempts: 0,
+    intent: { sha256: sha256! },
+  };
+  const store = createMemoryStore({ clock: fleet.clock, from: before, identity: 'restored' });
+  await commit({ ...fleet.deps, store, stripes: 1, quotaOf: () => 0 }, [{ key: 'k', names: [intent] }], now + 60_000);
+  expect(store.snapshot().objects.get('k')).toEqual(seen);
+  const deps = { ...fleet.deps, store };
+  const { apply } = await import('../../lib/workers/apply.ts');
+  const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
+  await apply({ ...deps, probe: async () => fleet.backends.a!.capabilities }, file, { takeOver: true });
+  const tick = (name: WorkerName, event = {}) =>
+    runTick({ ...deps, unreported: createUsageBook() }, workers[name]!, {
+      deadline: fleet.clock.now() + 300_000,
+      ...event,
+    });
+  fleet.clock.advance(2 * hourMs);
+  expect((await tick('pending-reaper')).reasons).toEqual({ superseded: 1 });
+  fleet.clock.advance(2 * hourMs);
+  await tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toContain(storage);
+  expect((await tick('reconciler', { reconcile: { backend: 'a', adopt: true } })).reasons).toMatchObject({
+    adopted: 1,
+  });
+  expect(store.snapshot().objects.get('k')).toMatchObject({ generation, copies, sha256 });
+  fleet.clock.advance(2 * hourMs);
+  await tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toEqual([storage]);
+  expect([...store.allQueueItems()]).toEqual([]);
 });
 
 test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer', async () => {

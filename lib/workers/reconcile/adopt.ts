@@ -1,7 +1,7 @@
 import { policyOf } from '../../config/fleet-file.ts';
 import type { StoredObject } from '../../fleet/backend.ts';
 import { storageKey } from '../../store/keys.ts';
-import type { Entry, ObjectRecord } from '../../store/model.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { learnDigest } from '../../transfer/verify.ts';
 import { readingOf } from '../budget.ts';
@@ -15,6 +15,8 @@ export interface Adoptee {
   readonly stored: StoredObject;
   readonly generation: string;
   readonly entry: Entry | null;
+  /** The write that made them, as far as restored tables know it. */
+  readonly queued?: QueueItem;
 }
 
 /**
@@ -43,7 +45,10 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   const { sha256, sizeBytes } = digest;
   if (isSame && (entry.sha256 !== sha256 || entry.sizeBytes !== sizeBytes))
     return found(pass, 'skipped', 'conflict', storage);
-  const [outcome] = await tick.commit([isSame ? joining(pass, it, entry) : making(pass, it, sha256)]);
+  const ends =
+    it.queued === undefined ? [] : [{ item: it.queued, expect: { state: it.queued.state, dueAt: it.queued.dueAt } }];
+  const swap = isSame ? joining(pass, it, entry) : making(pass, it, sha256);
+  const [outcome] = await tick.commit([{ ...swap, ends }]);
   // Another copy of this object was adopted in the same moment: judge by what is there now.
   if (outcome?.outcome === 'lost') return adopt(pass, { ...it, entry: outcome.seen });
   if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `adopt-${outcome?.outcome}`, storage);

@@ -36,11 +36,12 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
   const name = parseStorageKey(storage);
   if (name === null) return found(pass, 'skipped', 'odd-name', storage);
   const id = queueId(backend.name, storage);
-  if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', storage);
+  const queued = (await tick.deps.store.queueItems([id])).get(id);
+  if (queued !== undefined && !mayBeRecorded(pass, queued)) return found(pass, 'skipped', 'queued', storage);
   const entry = (await tick.deps.store.objects([name.key])).get(name.key) ?? null;
   if (entry?.kind === 'object' && entry.copies[backend.name] === name.copyId)
     return found(pass, 'skipped', 'recorded-meanwhile', storage);
-  if (pass.adopts) return adopt(pass, { ...name, storage, stored, generation, entry });
+  if (pass.adopts) return adopt(pass, { ...name, storage, stored, generation, entry, ...(queued && { queued }) });
   const reason = await whyKept(pass, entry, generation);
   if (reason !== null) return found(pass, 'skipped', reason, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
@@ -69,6 +70,13 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
     outcome === 'queued' ? 'orphan' : `orphan-${outcome}`,
     storage,
   );
+}
+
+/** A write under way when restored tables were saved: it may have been recorded in the time that they know nothing of. */
+function mayBeRecorded(pass: Pass, { intent, transfer, state, claimedBy }: QueueItem): boolean {
+  const isWrite = intent !== undefined || transfer !== undefined;
+  const mayBeDeleted = state === 'cleanup' && claimedBy !== undefined;
+  return pass.adopts && onlyReports(pass.tick, pass.backend.name) && isWrite && !mayBeDeleted;
 }
 
 /** N2: null when the bytes may go; else why they are only reported: the metadata may be what was lost. */

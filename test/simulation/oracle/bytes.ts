@@ -151,7 +151,10 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       [...writers.keys()].filter((place) => {
         const [backend, storageKey] = partsOf(place);
         if (storageKey.startsWith('.holdfast/')) return false;
-        if (backends.get(backend)!.olderVersions(storageKey).length === 0) return false;
+        const bucket = backends.get(backend)!;
+        if (bucket.olderVersions(storageKey).length === 0) return false;
+        // Reported with the version that a listing shows.
+        if (bucket.contents().has(storageKey) && isForPeople(backend, storageKey)) return false;
         return !sight.queue.has(place) && namedBy(sight, backend, storageKey) === undefined;
       }),
     strays() {

@@ -23,10 +23,11 @@ export interface WaitingCheck {
 
 /**
  * Each round takes a batch from where the last one stopped, and goes round: so `crowd / (batch × rounds)` ticks see everything
- * once, and one without a limit of rounds sees it by itself. A round may end where the circle does, which costs one more.
+ * once, and one without a limit of rounds sees it by itself. What got copies stands under another placement then, where it may
+ * be met once more. A round may end where the circle does, which costs one more.
  */
 export function ticksToComeRound({ crowd, batchSize, rounds }: Omit<Work, 'worker' | 'due'>): number {
-  return rounds === 0 ? 1 : Math.ceil(crowd / (batchSize * rounds)) + 1;
+  return rounds === 0 ? 1 : Math.ceil((2 * crowd) / (batchSize * rounds)) + 1;
 }
 
 export function createWaitingCheck(): WaitingCheck {
