@@ -142,9 +142,8 @@ export function createCalm(deps: CalmDeps): Calm {
   function isWorkFor(worker: WorkerName, entry: ObjectRecord): boolean {
     const lacking = lackingCopies(entry);
     const isMoving = [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
-    const isWhole = oracle.goodCopies(entry).length === Object.keys(entry.copies).length;
     const isKnown = surroundings.fileInForce().policies[entry.policy] !== undefined;
-    if (entry.isDamaged || entry.sha256 === undefined || !isWhole || isHidden(entry) || !isKnown || isMoving)
+    if (entry.isDamaged || entry.sha256 === undefined || !isWhole(entry) || isHidden(entry) || !isKnown || isMoving)
       return false;
     if (worker === 'replicator') return lacking > 0;
     const isPlain = Object.values(entry.copies).includes('');
@@ -320,7 +319,7 @@ export function createCalm(deps: CalmDeps): Calm {
   async function checkIdleTicks(): Promise<void> {
     for (const worker of quick) await tick(worker);
     const isRested =
-      [...oracle.objects.values()].every((e) => e.kind !== 'object' || (isAtFactor(e) && !isHidden(e))) &&
+      [...oracle.objects.values()].every((e) => e.kind !== 'object' || (isAtFactor(e) && isWhole(e) && !isHidden(e))) &&
       oracle.queue.size === 0;
     if (!isRested) return;
     for (const worker of quick) {
@@ -357,6 +356,10 @@ export function createCalm(deps: CalmDeps): Calm {
         );
     }
     faults.lose(null);
+  }
+
+  function isWhole(entry: ObjectRecord): boolean {
+    return oracle.goodCopies(entry).length === Object.keys(entry.copies).length;
   }
 
   function isAtFactor(entry: ObjectRecord): boolean {
