@@ -29,19 +29,13 @@ interface Spell {
   readonly probe?: { readonly by: Actor; readonly until: number };
 }
 
-/** What a worker read of the breakers, and before that. */
-interface Reading {
-  readonly open: ReadonlyMap<string, Spell>;
-  readonly step: number;
-  readonly before?: ReadonlyMap<string, Spell>;
-}
-
 /** What a worker has begun for one item goes on while it reads for another; it takes no more steps than this. */
 const underWaySteps = 60;
 
 export function createBreakersCheck(step: () => number, report: (violation: Violation) => void): BreakersCheck {
   let spells: ReadonlyMap<string, Spell> = new Map();
-  const readings = new WeakMap<Actor, Reading>();
+  /** By process: the open breakers that it has read of, and the step in which it learned of each. */
+  const known = new WeakMap<Actor, ReadonlyMap<string, number>>();
   const probed = new WeakMap<Actor, Set<string>>();
   /** Backends whose breakers an application has never read to be closed. */
   const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
@@ -71,8 +65,9 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
       spells = after;
     },
     fleetRead(by) {
-      const last = readings.get(by);
-      readings.set(by, { open: spells, step: step(), ...(last && { before: last.open }) });
+      const last = known.get(by);
+      const learned = last === undefined ? Number.NEGATIVE_INFINITY : step();
+      known.set(by, new Map([...spells.keys()].map((name) => [name, last?.get(name) ?? learned])));
       const before = neverClosed.get(by) ?? new Set(spells.keys());
       neverClosed.set(by, new Set([...before].filter((name) => spells.has(name))));
     },
@@ -85,10 +80,8 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
           wrong(`${by.name} puts to ${backend}, whose breaker it has never read to be closed`);
         return;
       }
-      const reading = readings.get(by);
-      if (!reading?.open.has(backend) || probed.get(by)?.has(backend)) return;
-      const isUnderWay = reading.before?.has(backend) === false && step() - reading.step <= underWaySteps;
-      if (isUnderWay) return;
+      const learned = known.get(by)?.get(backend);
+      if (learned === undefined || step() - learned <= underWaySteps || probed.get(by)?.has(backend)) return;
       wrong(`${by.name} sends ${operation} to ${backend}, whose breaker it has read to be open`);
     },
   };
