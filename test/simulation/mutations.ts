@@ -81,8 +81,7 @@ const rulesLeftOut: readonly Mutation[] = [
       {
         file: 'workers/reconciler.ts',
         find: "    return 'stopped';\n  }\n  return page.next;",
-        replace:
-          '    await settleMissing(pass, await recordedBetween(pass, after, undefined), new Set());\n    return undefined;\n  }\n  return page.next;',
+        replace: '    return undefined;\n  }\n  return page.next;',
       },
     ],
   },

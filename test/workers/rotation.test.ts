@@ -96,7 +96,14 @@ test('R1: where nothing changes, a lap meets every object once', async () => {
 function tickOver(store: MemoryStore, mine: readonly string[], time: { now: number }): Tick {
   const standings = () => ['a', 'b'].map((name) => ({ name, isReachable: true }));
   const queue = () => ({ objects: 1, bytes: 0 });
-  const tick = { deps: { store }, slices: mine, figures: {}, standings, view: { queue }, now: () => time.now };
+  const tick = {
+    deps: { store },
+    slices: mine,
+    figures: {},
+    standings,
+    view: { queue, row: () => undefined },
+    now: () => time.now,
+  };
   return tick as unknown as Tick;
 }
 
