@@ -33,21 +33,6 @@ export const strangersMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'what a person deleted is imported while its delete is queued',
-    edits: [
-      {
-        file: 'workers/reconcile/import-file.ts',
-        find: "if (entry?.plainEtags?.[backend.name] === stored.etag) return found(pass, 'skipped', 'left-behind', key);",
-        replace: '',
-      },
-      {
-        file: 'workers/reconcile/import-file.ts',
-        find: "if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', key);",
-        replace: '',
-      },
-    ],
-  },
-  {
     name: 'what a delete left behind is imported again',
     edits: [
       {

@@ -131,10 +131,6 @@ export const turnsMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'the replicator begins at the same place every round',
-    edits: [{ file: 'workers/replicator.ts', find: 'if (!tick.dryRun) tick.cursor = found.cursor;', replace: '' }],
-  },
-  {
     name: 'a tick plays one round, whatever is left',
     edits: [
       { file: 'workers/tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },

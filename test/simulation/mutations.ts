@@ -118,6 +118,12 @@ const rulesLeftOut: readonly Mutation[] = [
   {
     name: 'import while a delete is queued',
     edits: [
+      // Before it stands what the record remembers of the file.
+      {
+        file: 'workers/reconcile/import-file.ts',
+        find: "if (entry?.plainEtags?.[backend.name] === stored.etag) return found(pass, 'skipped', 'left-behind', key);",
+        replace: '',
+      },
       {
         file: 'workers/reconcile/import-file.ts',
         find: "if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', key);",
@@ -169,13 +175,7 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'cursor not rotated',
-    edits: [
-      {
-        file: 'workers/due-items.ts',
-        find: 'return { items, cursor: asked[n + 1] ?? circle[i + width] ?? circle[0] };',
-        replace: 'return { items, cursor: lanes[0] };',
-      },
-    ],
+    edits: [{ file: 'workers/replicator.ts', find: 'if (!tick.dryRun) tick.cursor = found.cursor;', replace: '' }],
   },
   {
     name: 'reaper promotes over a delete',
