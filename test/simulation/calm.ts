@@ -339,10 +339,19 @@ export function createCalm(deps: CalmDeps): Calm {
    * ten minutes later its copies do not count; probes, one in each of the ticks that follow, change nothing about that.
    */
   async function checkLoss(name: string): Promise<void> {
+    // C1: a copy that cannot be reached is no reason to take one off a backend that drains.
+    const other = plan.file.backends.find((backend) => backend.name !== name)!.name;
+    const drains = surroundings.drains().size === 0 && random.chance(0.5);
+    if (drains) {
+      faults.count('backend drained');
+      actors.drain(other);
+    }
+    await settle();
     faults.lose(name);
     for (const ms of [1, 1, 1, 1, 1, 6.5, 6.5, 6.5].map((n) => n * minute)) {
       await idle(ms);
       await tick('replicator');
+      if (drains) await tick('over-replication-cleaner');
     }
     for (const entry of oracle.objects.values()) {
       if (entry.kind !== 'object' || entry.isDamaged || isHidden(entry)) continue;
