@@ -87,7 +87,8 @@ test('however fast the link and short the time, what was begun has ended before 
       expect(partsDone).toBe(begun.length);
       expect(partsDone).toBeGreaterThanOrEqual(2);
     }),
-    { numRuns: 40 },
+    // Parts that end all at once leave the link to the next alone, which the pauses then rule.
+    { numRuns: 40, examples: [[{ rate: 16.181684494319164, latencyMs: 294, parts: 12.144894216887025 }]] },
   );
 });
 

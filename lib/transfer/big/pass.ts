@@ -18,7 +18,7 @@ export interface Pass {
   readonly width: number;
   readonly hash: RunningHash;
   readonly buffers: PartBuffers;
-  /** Whether another part may be begun that is expected to take this long; `isFirst`: none was done or is on its way. */
+  /** Whether another part may be begun that is expected to take this long; `isFirst`: none was done yet, so nobody knows. */
   mayBegin(expectedMs: number, isFirst: boolean): boolean;
   /** Fills the buffer with a range. */
   read(range: readonly [number, number], into: Buffer, signal: AbortSignal): Promise<void>;
@@ -31,8 +31,9 @@ export interface Pass {
  * Runs a pass until its end, or until no further part may be begun. Returns the parts done, with nothing in flight. The
  * first part goes alone and shows how long one takes; then more at a time, up to `width`. Parts that share a link take the
  * longer the more they are, and what a deadline cuts short is read again: so a part is expected to take its share of what
- * the slowest lately took, times all that it shares with. None is begun further than `width` beyond those that all before
- * it are done of: a crash costs no more. Throws the first error.
+ * the slowest lately took, times all that it shares with, and no less than the quickest ever took: what passes before the
+ * first byte is not shared. None is begun further than `width` beyond those that all before it are done of: a crash costs no
+ * more. Throws the first error.
  */
 export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> {
   const { clock, sizeBytes, partSizeBytes } = pass;
@@ -43,8 +44,9 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
   const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
   let width = 1;
-  /** What a part would take alone. */
+  /** What a part would take alone, if all of its time were shared. */
   let aloneMs = 0;
+  let quickestMs = Number.POSITIVE_INFINITY;
   /** Runs the slower the more parts are on their way. */
   let sharedMs = 0;
   let at = clock.now();
@@ -53,11 +55,14 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
     at = clock.now();
     return sharedMs;
   };
+  const expectedMs = () => Math.max(aloneMs * (running.size + 1), quickestMs) * 1.5;
   const start = (part: number) => {
-    const startedAt = share();
+    const startedAt = clock.now();
+    const sharedBefore = share();
     const run = onePart(pass, part, progress, either).then(
       () => {
-        aloneMs = Math.max(share() - startedAt, aloneMs * 0.9);
+        aloneMs = Math.max(share() - sharedBefore, aloneMs * 0.9);
+        quickestMs = Math.min(quickestMs, clock.now() - startedAt);
         width = Math.min(pass.width, width * 2);
       },
       (error: unknown) => {
@@ -74,7 +79,7 @@ export async function runPass(pass: Pass, signal: AbortSignal): Promise<number> 
   };
   for (let part = pass.partsDone + 1; part <= last && errors.length === 0; ) {
     if (running.size >= width || part > progress.partsDone() + pass.width) await Promise.race(running);
-    else if (pass.mayBegin(aloneMs * (running.size + 1) * 1.5, part === pass.partsDone + 1)) start(part++);
+    else if (pass.mayBegin(expectedMs(), part === pass.partsDone + 1)) start(part++);
     else break;
   }
   await Promise.all(running);
