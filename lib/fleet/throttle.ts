@@ -11,17 +11,24 @@ export interface Rates {
 /** Chunks are no larger than this, so that a limit is kept within a second, not only over minutes. */
 const chunkBytes = 64 * 1024;
 
+/** What one may ask of a backend, looked up anew for each request, so that a change is felt at once. */
+export interface Rules {
+  rates(): Rates;
+  /** False while its breaker keeps this process away. */
+  mayAsk(): boolean;
+}
+
 /**
- * The same backend, asked no faster than its rates allow: requests, and bytes in both directions together. The rates are
- * looked up anew for each, so that a change of the fleet file is felt at once. A body that waits for its turn is not a
- * silent backend, and not a silent source.
+ * The same backend, asked no faster than its rates allow: requests, and bytes in both directions together. A body that waits
+ * for its turn is not a silent backend, and not a silent source. What may not be asked is not sent: it ends as `cancelled`.
  */
-export function throttled(backend: Backend, clock: Clock, ratesNow: () => Rates): Backend {
+export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend {
   const { name } = backend;
   const requests = createBucket(clock);
   const bytes = createBucket(clock);
   const turn = async <T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
-    await wait(requests.take(1, ratesNow().requestsPerSecond), signal);
+    await wait(requests.take(1, rules.rates().requestsPerSecond), signal);
+    if (!rules.mayAsk()) throw new BackendError('cancelled', name, `Did not ask "${name}": its breaker is open`);
     return request();
   };
   const wait = async (ms: number, signal?: AbortSignal): Promise<void> => {
@@ -36,13 +43,14 @@ export function throttled(backend: Backend, clock: Clock, ratesNow: () => Rates)
     for await (const chunk of body) {
       for (let at = 0; at < chunk.length; at += chunkBytes) {
         const piece = chunk.subarray(at, at + chunkBytes);
-        await wait(bytes.take(piece.length, ratesNow().bytesPerSecond), signal);
+        await wait(bytes.take(piece.length, rules.rates().bytesPerSecond), signal);
         yield piece;
       }
     }
   }
   /** What is not limited is not touched. */
-  const pace = (body: Body, signal?: AbortSignal): Body => (ratesNow().bytesPerSecond > 0 ? paced(body, signal) : body);
+  const pace = (body: Body, signal?: AbortSignal): Body =>
+    rules.rates().bytesPerSecond > 0 ? paced(body, signal) : body;
   const pacedRequest = <T extends Pick<PutRequest, 'body'>>(request: T, signal?: AbortSignal): T => ({
     ...request,
     body: pace(request.body, signal),

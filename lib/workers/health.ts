@@ -6,7 +6,8 @@ import type { Tick } from './tick.ts';
 
 /**
  * Whether a backend answers and is ours: at most one HEAD of its owner object per tick. What it shows goes to the breaker
- * at tick end. A backend with an open breaker is asked only as the one probe. Unconfigured backends are never asked.
+ * at tick end. A backend with an open breaker is asked only as the one probe, and by nobody else. Unconfigured backends are
+ * never asked.
  */
 export async function isUsable(tick: Tick, name: string): Promise<boolean> {
   if (!(await mayAsk(tick, name))) return false;
@@ -39,5 +40,6 @@ async function mayAsk(tick: Tick, name: string): Promise<boolean> {
   const state = row?.data as BreakerState | undefined;
   if (state === undefined || !mayProbe(state, tick.now())) return false;
   const answer = await writeBreaker(tick, name, row, claimProbe(state, tick.now()));
+  if (answer.outcome === 'done') tick.probes.add(name);
   return answer.outcome === 'done';
 }

@@ -110,6 +110,8 @@ export interface Tick {
   cursor: string | undefined;
   /** The fleet's state; read again before each round. */
   view: FleetView;
+  /** Backends with an open breaker to which this tick is the one probe. */
+  readonly probes: Set<string>;
   /** Null until the lease is held. */
   lease: Lease | null;
   now(): number;
@@ -294,7 +296,12 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     const config = fileNow().backends.find((b) => b.name === name);
     if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
     const opened = await deps.openBackend(config, tick.view.probe(name) as Capabilities, use);
-    return meter.watch(throttled(opened, deps.clock, () => ratesOf(name)));
+    const rules = {
+      rates: () => ratesOf(name),
+      // What was begun before others found it dark sends nothing more.
+      mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),
+    };
+    return meter.watch(throttled(opened, deps.clock, rules));
   };
   const tick: Tick = {
     deps,
@@ -312,6 +319,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     reconcile: event.reconcile,
     meter,
     cursor: undefined,
+    probes: new Set(),
     lease: null,
     now: () => deps.clock.now(),
     outOfTime: () => deps.clock.now() >= parts.deadline.admitUntil,

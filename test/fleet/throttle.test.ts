@@ -16,6 +16,7 @@ function createClock(): Clock & { run<T>(work: Promise<T>): Promise<T> } {
       const done = work.finally(() => {
         isOver = true;
       });
+      done.catch(() => {});
       while (!isOver) {
         for (let i = 0; i < 20; i += 1) await Promise.resolve();
         sleepers.sort((a, b) => a.at - b.at);
@@ -31,11 +32,11 @@ function createClock(): Clock & { run<T>(work: Promise<T>): Promise<T> } {
   };
 }
 
-function open(rates: Rates) {
+function open(rates: Rates, mayAsk = () => true) {
   const clock = createClock();
   const memory = createMemoryBackend({ name: 'a', clock });
   let current = rates;
-  const backend = throttled(memory, clock, () => current);
+  const backend = throttled(memory, clock, { rates: () => current, mayAsk });
   return { clock, memory, backend, change: (to: Rates) => (current = to) };
 }
 
@@ -73,9 +74,24 @@ test('a wait that is cancelled is a cancelled request', async () => {
     now: () => 0,
     sleep: (_ms, signal) => new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason))),
   };
-  const backend = throttled(memory, clock, () => ({ bytesPerSecond: 0, requestsPerSecond: 1 }));
+  const backend = throttled(memory, clock, {
+    rates: () => ({ bytesPerSecond: 0, requestsPerSecond: 1 }),
+    mayAsk: () => true,
+  });
   const stop = new AbortController();
   const waiting = backend.head('x', stop.signal);
   stop.abort();
   await expect(waiting).rejects.toMatchObject({ kind: 'cancelled', backend: 'a' });
+});
+
+test('what may not be asked is not sent, not even after its turn was waited for', async () => {
+  let mayAsk = true;
+  const { clock, backend, memory } = open({ bytesPerSecond: 0, requestsPerSecond: 1 }, () => mayAsk);
+  await clock.run(backend.head('x'));
+  const waiting = clock.run(backend.put({ storageKey: 'x', body: bodyOf(Buffer.from('x')), sizeBytes: 1 }));
+  mayAsk = false;
+  await expect(waiting).rejects.toMatchObject({ kind: 'cancelled', backend: 'a' });
+  expect(memory.peek('x')).toBeUndefined();
+  mayAsk = true;
+  expect(await clock.run(backend.head('x'))).toBeNull();
 });

@@ -154,6 +154,28 @@ test('while a probe is out, no other process sends its backend anything', async 
   expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
 });
 
+test('what was begun before others found a backend dark sends it nothing more', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_BATCH_SIZE: '1000' } });
+  for (const key of ['k1', 'k2', 'k3']) await fleet.client.put(key, 'v');
+  await fleet.tick('replicator');
+  for (const key of fleet.keysOn('b')) fleet.backends.b!.deleteNow(key);
+  fleet.clock.advance(2 * 3_600_000);
+  const asked: string[] = [];
+  let isDark = false;
+  fleet.before = ({ port, method }) => {
+    if (port === 'b') asked.push(method);
+    // While the first is dismissed, another tick finds b dark; the brake's state, read for the second, tells of it.
+    if (port !== 'store' || method !== 'transact' || isDark) return;
+    isDark = true;
+    const openedAt = fleet.clock.now();
+    const data = { failures: 5, openedAt, probeAfter: openedAt + 300_000 };
+    const put = { pk: 'fleet', sk: 'breaker/b', version: 1, data };
+    fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
+  };
+  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { 'missing-dismissed': 2, 'list-cancelled': 1 } });
+  expect(asked).toEqual(['head', 'list', 'head', 'get', 'head', 'get']);
+});
+
 test.each(['not-found', 'throttled', 'precondition', 'too-large'] as const)(
   '%s says nothing against a backend’s health',
   async (kind) => {

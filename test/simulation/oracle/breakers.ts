@@ -29,9 +29,6 @@ interface Spell {
   readonly probe?: { readonly by: Actor; readonly until: number };
 }
 
-/** What a worker has begun for one item goes on while it reads for another; it takes no more steps than this. */
-const underWaySteps = 60;
-
 export function createBreakersCheck(step: () => number, report: (violation: Violation) => void): BreakersCheck {
   let spells: ReadonlyMap<string, Spell> = new Map();
   /** By process: the open breakers that it has read of, and the step in which it learned of each. */
@@ -81,7 +78,8 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
         return;
       }
       const learned = known.get(by)?.get(backend);
-      if (learned === undefined || step() - learned <= underWaySteps || probed.get(by)?.has(backend)) return;
+      // What it was about to send when the answer came goes out in the same step.
+      if (learned === undefined || step() === learned || probed.get(by)?.has(backend)) return;
       wrong(`${by.name} sends ${operation} to ${backend}, whose breaker it has read to be open`);
     },
   };
