@@ -1,24 +1,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
 import { type Clock, monthOf } from '../base/clock.ts';
+import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import { type Backend, BackendError, type GetResult, isOutage, type PutRequest } from './backend.ts';
 import type { Observed } from './breaker.ts';
-
-/** Spent on one backend. */
-export interface Spent {
-  readonly requests: number;
-  readonly egressBytes: number;
-  readonly ingressBytes: number;
-}
 
 /** Counts what is spent on backends and how they fare. One per tick, or per client process. */
 export interface Meter {
   /** The same backend, counted. */
   watch(backend: Backend): Backend;
   /** Spent so far on a backend and not yet taken. */
-  spent(backend: string): Spent;
+  spent(backend: string): Usage;
   /** Everything spent since the last take, by the month in which it was asked for, then by backend; starts again at zero. */
-  take(): Record<string, Record<string, Spent>>;
+  take(): Record<string, Record<string, Usage>>;
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
   /** Counts a failure found otherwise, e.g. a 403 whose owner object fails too. */
@@ -44,14 +38,12 @@ export function noteRequest(_operation: string, sentBytes: number): void {
   call.sentBytes += sentBytes;
 }
 
-const nothing: Spent = { requests: 0, egressBytes: 0, ingressBytes: 0 };
-
 export function createMeter(clock: Pick<Clock, 'now'>): Meter {
-  let spent = new Map<string, Map<string, Spent>>();
+  let spent = new Map<string, Map<string, Usage>>();
   const seen = new Map<string, Observed>();
-  const add = (name: string, more: Partial<Spent>, month = monthOf(clock.now())) => {
-    const inMonth = spent.get(month) ?? new Map<string, Spent>();
-    spent.set(month, inMonth.set(name, sum(inMonth.get(name) ?? nothing, more)));
+  const add = (name: string, more: Partial<Usage>, month = monthOf(clock.now())) => {
+    const inMonth = spent.get(month) ?? new Map<string, Usage>();
+    spent.set(month, inMonth.set(name, plusUsage(inMonth.get(name) ?? noUsage, more)));
   };
   const ok = (name: string) => seen.set(name, { failuresInARow: 0, hadSuccess: true });
   const fail = (name: string) => {
@@ -147,7 +139,7 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     },
     spent: (backend) => {
       const months = [...spent.values()].flatMap((inMonth) => inMonth.get(backend) ?? []);
-      return months.reduce<Spent>(sum, nothing);
+      return months.reduce<Usage>(plusUsage, noUsage);
     },
     take() {
       const all = [...spent].map(([month, inMonth]) => [month, Object.fromEntries(inMonth)] as const);
@@ -156,14 +148,6 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     },
     observed: (backend) => seen.get(backend),
     fail,
-  };
-}
-
-function sum(before: Spent, more: Partial<Spent>): Spent {
-  return {
-    requests: before.requests + (more.requests ?? 0),
-    egressBytes: before.egressBytes + (more.egressBytes ?? 0),
-    ingressBytes: before.ingressBytes + (more.ingressBytes ?? 0),
   };
 }
 

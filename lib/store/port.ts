@@ -1,3 +1,4 @@
+import type { Usage } from '../base/usage.ts';
 import type { ControlRow, Count, Entry, Lease, ObjectRecord, QueueItem, QueueState, Version } from './model.ts';
 
 /** What must be so for a queue item to change: every field given is compared. */
@@ -145,13 +146,6 @@ export interface Store {
   addUsage(month: string, usage: Readonly<Record<string, Usage>>, token: string): Promise<void>;
   /** Usage of the given backends in a month (`yyyy-mm`). */
   usage(month: string, backends: readonly string[]): Promise<Map<string, Usage>>;
-}
-
-/** Spent on a backend in a calendar month (UTC). */
-export interface Usage {
-  readonly requests: number;
-  readonly egressBytes: number;
-  readonly ingressBytes: number;
 }
 
 export type StoreErrorKind =

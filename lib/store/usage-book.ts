@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
-import { type Store, StoreError, type Usage } from './port.ts';
+import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
+import { type Store, StoreError } from './port.ts';
 
 /** Usage of backends by calendar month (UTC, `yyyy-mm`), then by backend. */
 export type UsageByMonth = Readonly<Record<string, Readonly<Record<string, Usage>>>>;
@@ -36,7 +37,8 @@ export function createUsageBook(): UsageBook {
   function enter(month: string, all: Readonly<Record<string, Usage>>): void {
     const backends = open.get(month) ?? new Map<string, Usage>();
     open.set(month, backends);
-    for (const [name, usage] of Object.entries(all)) backends.set(name, sum(backends.get(name), usage));
+    for (const [name, usage] of Object.entries(all))
+      backends.set(name, plusUsage(backends.get(name) ?? noUsage, usage));
   }
 
   async function drain({ store, clock, ids }: Parameters<UsageBook['flush']>[0]): Promise<void> {
@@ -66,14 +68,5 @@ export function createUsageBook(): UsageBook {
       last = run.catch(() => {});
       return run;
     },
-  };
-}
-
-function sum(before: Usage | undefined, more: Usage): Usage {
-  if (before === undefined) return more;
-  return {
-    requests: before.requests + more.requests,
-    egressBytes: before.egressBytes + more.egressBytes,
-    ingressBytes: before.ingressBytes + more.ingressBytes,
   };
 }

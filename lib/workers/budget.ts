@@ -1,15 +1,11 @@
 import { monthOf } from '../base/clock.ts';
+import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import type { Usage } from '../store/port.ts';
 import type { Tick } from './tick.ts';
 
 /** What a request or transfer would spend on one backend. */
-export interface Spend {
-  readonly requests?: number;
-  readonly egressBytes?: number;
-  readonly ingressBytes?: number;
-}
+export type Spend = Partial<Usage>;
 
 /** What a full read of a copy may spend: one whose hash is not known may have to be read twice. */
 export function readingOf({ sizeBytes, sha256 }: Pick<ObjectRecord, 'sizeBytes' | 'sha256'>): Spend {
@@ -25,29 +21,22 @@ export interface Budget {
   reserve(backend: string, spend: Spend): () => void;
 }
 
-const none: Usage = { requests: 0, egressBytes: 0, ingressBytes: 0 };
-
 /** Reads this month's usage where limits are set. Of n parallel parts each plans 1/n of what is left. */
 export async function readBudget(tick: Tick): Promise<Budget> {
   const limited = tick.config.backends.filter(hasLimits).map((b) => b.name);
   const month = monthOf(tick.now());
   const used = limited.length === 0 ? new Map<string, Usage>() : await tick.deps.store.usage(month, limited);
-  const reserved = new Map<string, Usage>();
-  const add = (backend: string, spend: Spend, sign: 1 | -1) => {
-    const r = reserved.get(backend) ?? none;
-    reserved.set(backend, {
-      requests: r.requests + sign * (spend.requests ?? 0),
-      egressBytes: r.egressBytes + sign * (spend.egressBytes ?? 0),
-      ingressBytes: r.ingressBytes + sign * (spend.ingressBytes ?? 0),
-    });
-  };
+  /** On their way, and not yet in the meter. */
+  const reserved = new Set<{ readonly backend: string; readonly spend: Spend }>();
   return {
     refuses(backend, spend) {
       const limits = tick.config.backends.find((b) => b.name === backend)?.limits;
       if (limits === undefined) return null;
-      const before = used.get(backend) ?? none;
+      const before = used.get(backend) ?? noUsage;
       const here = tick.meter.spent(backend);
-      const coming = reserved.get(backend) ?? none;
+      const coming = [...reserved]
+        .filter((one) => one.backend === backend)
+        .reduce((sum, one) => plusUsage(sum, one.spend), noUsage);
       const exceeds = (field: keyof Usage, limit: number) => {
         const wanted = spend[field] ?? 0;
         if (limit === 0 || wanted === 0) return false;
@@ -59,8 +48,9 @@ export async function readBudget(tick: Tick): Promise<Budget> {
       return null;
     },
     reserve(backend, spend) {
-      add(backend, spend, 1);
-      return () => add(backend, spend, -1);
+      const one = { backend, spend };
+      reserved.add(one);
+      return () => void reserved.delete(one);
     },
   };
 }

@@ -1,7 +1,8 @@
 import * as v from 'valibot';
+import type { Usage } from '../../base/usage.ts';
 import { laneOf, parsePlacement, placementLabel, sliceOf } from '../keys.ts';
 import { type ControlRow, type Count, type Entry, type Lease, type QueueItem, queueStates } from '../model.ts';
-import { StoreError, type Usage } from '../port.ts';
+import { StoreError } from '../port.ts';
 import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attributes.ts';
 
 /** A record or tombstone as an item of the Objects table. A tombstone is in neither index. */

@@ -1,4 +1,5 @@
-import type { Store, Usage } from '../port.ts';
+import type { Usage } from '../../base/usage.ts';
+import type { Store } from '../port.ts';
 import { StoreError } from '../port.ts';
 import { itemOf } from './attributes.ts';
 import { textOf, usageOf } from './items.ts';

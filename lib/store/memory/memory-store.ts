@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareUtf8 } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
+import { noUsage, plusUsage, type Usage } from '../../base/usage.ts';
 import type { ControlRow, Entry, Lease, QueueItem } from '../model.ts';
-import { type Change, type Store, StoreError, type TransactAnswer, type Usage } from '../port.ts';
+import { type Change, type Store, StoreError, type TransactAnswer } from '../port.ts';
 import { frozenCopy } from './frozen.ts';
 import type { MemoryIndexes } from './indexes.ts';
 import { type Counter, createMemoryTables, type MemorySnapshot } from './memory-tables.ts';
@@ -51,14 +52,9 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
 
   function addUsage(month: string, added: Readonly<Record<string, Usage>>, token: string): void {
     if (Object.keys(added).length === 0 || tokens.isResend(token, { month, added })) return;
-    for (const [backend, { requests, egressBytes, ingressBytes }] of Object.entries(added)) {
-      const before = usage.get(`${backend}/${month}`) ?? { requests: 0, egressBytes: 0, ingressBytes: 0 };
-      const after = {
-        requests: before.requests + requests,
-        egressBytes: before.egressBytes + egressBytes,
-        ingressBytes: before.ingressBytes + ingressBytes,
-      };
-      usage.set(`${backend}/${month}`, Object.freeze(after));
+    for (const [backend, more] of Object.entries(added)) {
+      const id = `${backend}/${month}`;
+      usage.set(id, Object.freeze(plusUsage(usage.get(id) ?? noUsage, more)));
     }
     tokens.remember(token, { month, added });
   }

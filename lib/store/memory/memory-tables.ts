@@ -1,6 +1,7 @@
 import { compareUtf8 } from '../../base/bytes.ts';
+import type { Usage } from '../../base/usage.ts';
 import type { ControlRow, Count, Entry, Lease, QueueItem } from '../model.ts';
-import type { Change, ControlPartition, Refusal, Usage } from '../port.ts';
+import type { Change, ControlPartition, Refusal } from '../port.ts';
 import { frozenCopy } from './frozen.ts';
 import { createMemoryIndexes, type MemoryIndexes } from './indexes.ts';
 import { createSortedList, type SortedList } from './sorted-list.ts';

@@ -1,5 +1,5 @@
+import type { Usage } from '../../../lib/base/usage.ts';
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
-import type { Usage } from '../../../lib/store/port.ts';
 import type { Actor } from '../operation.ts';
 import type { World } from '../world.ts';
 import { Violation } from './violation.ts';
