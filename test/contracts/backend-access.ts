@@ -1,5 +1,5 @@
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
-import type { Backend, CopySource, PutRequest } from '../../lib/fleet/backend.ts';
+import type { Backend, CopySource, ObjectHeaders, PutRequest } from '../../lib/fleet/backend.ts';
 
 /** Another backend at the same endpoint, and where its bytes are there. */
 export interface Neighbour {
@@ -41,6 +41,15 @@ export function accessTo(kit: () => BackendKit): Access {
     },
   };
 }
+
+/** Every header that travels along. */
+export const allHeaders: ObjectHeaders = {
+  contentType: 'text/plain; charset=utf-8',
+  cacheControl: 'max-age=60, private',
+  contentDisposition: 'attachment; filename="a b.txt"',
+  contentEncoding: 'gzip',
+  contentLanguage: 'de-CH',
+};
 
 /** Keys that something between us and the disk could trip over. */
 export const oddKeys: readonly string[] = [

@@ -1,14 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import type { BackendError } from '../../lib/fleet/backend.ts';
 import { createPace } from '../../lib/fleet/s3/pace.ts';
-import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
-import { createS3Server } from '../../lib/local/s3/server.ts';
 import { createManualClock } from '../support/fleet.ts';
-import { bucket, everything, keys } from './s3-kit.ts';
+import { startS3 } from './s3-kit.ts';
 
 test('a pace lets requests pass at will until the backend complains, and then half as many, and twice as many every ten seconds', async () => {
   const clock = createManualClock();
@@ -52,21 +47,9 @@ test.each([
   ['small', 1_000],
   ['streamed', 300_000],
 ])('a backend that throttles %s writes is asked less, by whatever it refused', async (_what, sizeBytes) => {
-  const dir = mkdtempSync(join(tmpdir(), 'holdfast-pace-'));
   const clock = createManualClock();
-  const server = await createS3Server({ dir, buckets: [bucket], credentials: [keys], clock, maxClockSkewMs: Infinity });
-  const backend = createS3Backend({
-    name: 'busy',
-    endpoint: server.endpoint,
-    region: 'us-east-1',
-    bucket,
-    prefix: '',
-    pathStyle: true,
-    credentials: keys,
-    capabilities: everything,
-    clock,
-    attempts: 1,
-  });
+  const { server, connect, close } = await startS3(clock);
+  const backend = connect({ name: 'busy', attempts: 1 });
   try {
     server.faults.add({ kind: 'throttle', perSecond: 20 });
     const kinds: string[] = [];
@@ -85,8 +68,6 @@ test.each([
     expect(refused).toBeLessThan(40);
     expect(200 / ((clock.now() - startedAt) / 1000)).toBeLessThan(30);
   } finally {
-    backend.close();
-    await server.close();
-    rmSync(dir, { recursive: true, force: true });
+    await close();
   }
 });

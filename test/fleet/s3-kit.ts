@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
-import { systemClock } from '../../lib/base/clock.ts';
+import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import type { Capabilities } from '../../lib/fleet/backend.ts';
 import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend, type S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
@@ -38,9 +38,16 @@ export interface S3Kit {
   close(): Promise<void>;
 }
 
-export async function startS3(): Promise<S3Kit> {
+/** `clock`: of the server and the backends; requests are signed by the machine's, whatever it says. */
+export async function startS3(clock: Clock = systemClock): Promise<S3Kit> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-fleet-'));
-  const server = await createS3Server({ dir, buckets: [bucket, otherBucket], credentials: [keys], clock: systemClock });
+  const server = await createS3Server({
+    dir,
+    buckets: [bucket, otherBucket],
+    credentials: [keys],
+    clock,
+    ...(clock !== systemClock && { maxClockSkewMs: Number.POSITIVE_INFINITY }),
+  });
   const open: S3Backend[] = [];
   const options: S3BackendOptions = {
     name: 'cold-1',
@@ -51,7 +58,7 @@ export async function startS3(): Promise<S3Kit> {
     pathStyle: true,
     credentials: keys,
     capabilities: everything,
-    clock: systemClock,
+    clock,
   };
   const connect = (more: Partial<S3BackendOptions> = {}): S3Backend => {
     const backend = createS3Backend({ ...options, ...more });
