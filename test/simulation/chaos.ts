@@ -4,6 +4,7 @@ import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
 import type { Faults } from './faults.ts';
 import { changedFile, type Plan, workingPart } from './fleet.ts';
+import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
 import type { Strangers } from './strangers.ts';
@@ -22,6 +23,7 @@ export interface ChaosDeps {
 }
 
 const mostTicks = 6;
+const minuteMs = 60_000;
 
 /** How often each worker is chosen: those that read everything seldom. */
 const workerWeights: Readonly<Record<WorkerName, number>> = {
@@ -50,6 +52,7 @@ const eventWeights = {
   freeze: 4,
   restore: 1,
   sweep: 1,
+  silence: 2,
   stranger: 20,
 };
 
@@ -77,14 +80,19 @@ const moods: Readonly<
 /** What happens besides the operations on their way: applications, schedules, operators and accidents. */
 export interface Chaos {
   event(): void;
-  /** Before each step: a replicator about to commit is killed, and what it left is swept before its commit arrives. */
+  /**
+   * Before each step, where a trap is set: a replicator about to commit is killed, and what it left is swept before its commit
+   * arrives; a put that has named its bytes falls silent before it sends them, and the reaper comes first.
+   */
   watch(): void;
 }
 
 export function createChaos(deps: ChaosDeps): Chaos {
-  const { world, faults, plan, actors, surroundings, strangers, random } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, strangers, random } = deps;
   const accidents = createAccidents(deps);
   let isTrapSet = false;
+  /** A put that is to fall silent, and the time when the reaper may take its intent, once it has. */
+  let silenced: { readonly actor: Actor; readonly takenAt?: number } | undefined;
   const keys = plan.adopted.length > 0 ? [...plan.keys, ...plan.strangerKeys.slice(0, 4)] : plan.keys;
   const hotKeys = random.shuffled(keys).slice(0, 3);
 
@@ -118,6 +126,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
       begin('replicator');
       isTrapSet = true;
     },
+    silence: () => silence(),
     stranger: () => strangers.act(),
     ...accidents,
   };
@@ -188,8 +197,35 @@ export function createChaos(deps: ChaosDeps): Chaos {
     actors.drain(random.pick(plan.file.backends).name);
   }
 
+  /** An object that few others write is to be overwritten. */
+  function silence(): void {
+    const written = plan.keys.filter((key) => oracle.objects.get(key)?.kind === 'object' && !hotKeys.includes(key));
+    const process = someClient();
+    if (!faults.isOn('client frozen') || written.length === 0 || process.busy.size > 0) return;
+    actors.put(process, random.pick(written));
+    silenced = { actor: process.actor };
+  }
+
+  function watchSilence(): void {
+    if (silenced === undefined) return;
+    const { actor, takenAt } = silenced;
+    if (takenAt === undefined) {
+      if (actor.state !== 'running') silenced = undefined;
+      if (actor.state !== 'running' || !world.isAboutToSend(actor)) return;
+      faults.count('client frozen');
+      world.freeze(actor, random.between(7 * minuteMs, 40 * minuteMs));
+      silenced = { actor, takenAt: world.now + 5.5 * minuteMs };
+    } else if (world.now < takenAt) {
+      world.pass(takenAt - world.now);
+    } else {
+      begin('pending-reaper');
+      silenced = undefined;
+    }
+  }
+
   return {
     watch() {
+      watchSilence();
       if (!isTrapSet || !accidents.killCommitting()) return;
       isTrapSet = false;
       begin('reconciler');

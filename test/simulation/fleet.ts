@@ -96,7 +96,7 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
       RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '0', '60', '3600']),
       RECONCILER_BATCH_SIZE: String(random.pick([5, 10, 1000])),
       BREAKER_FAILURES: String(random.pick([1, 2, 5])),
-      ...bigObjects(random),
+      ...bigObjects(random, maxObjectBytes),
       MAX_BYTES_IN_FLIGHT: String(random.pick([100, 1000, 134217728])),
     },
     maxLagMs: faults.isOn('index lag') ? random.spread(100, 60_000) : 0,
@@ -124,9 +124,10 @@ function capabilitiesOf(random: Random, faults: Faults): Capabilities {
 }
 
 /** In some histories most objects are written and copied in parts. */
-function bigObjects(random: Random): Record<string, string> {
+function bigObjects(random: Random, maxObjectBytes: number): Record<string, string> {
   if (random.chance(0.6)) return {};
-  const partBytes = random.pick([10, 30, 200]);
+  // A dozen parts show what hundreds would.
+  const partBytes = Math.max(10, Math.round(maxObjectBytes / random.pick([2, 5, 12])));
   return { MULTIPART_ABOVE_BYTES: String(random.pick([partBytes, 100])), PART_BYTES: String(partBytes) };
 }
 

@@ -32,6 +32,8 @@ export interface World {
   isCommitting(actor: Actor): boolean;
   /** The same, or bytes. */
   isWriting(actor: Actor): boolean;
+  /** Whether it has asked to send bytes, and none are on their way. */
+  isAboutToSend(actor: Actor): boolean;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;
   /** Everything that can happen now happens, in some order, as one step: for times when nothing goes wrong. */
@@ -296,6 +298,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     isIdle: () => choices().length === 0,
     isCommitting: (actor) => isAsking(actor, ['transact']),
     isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
+    isAboutToSend: (actor) => isAsking(actor, ['PUT begins']),
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
     advance,
     advanceAll,

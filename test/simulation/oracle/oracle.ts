@@ -50,6 +50,8 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'> {
   strangerActed(backend: string, key: string): void;
   /** With imports on: files that are neither recorded nor remembered, in sentences. */
   unsettledFiles(): string[];
+  /** Whether a file is still there that a delete left behind. */
+  hasForsakenFiles(): boolean;
   /** An operator put an old item back into the queue: its bytes may be recorded. */
   restored(id: string): void;
   /** An operator asks for a drain. */
@@ -203,6 +205,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     fleetApplied: (file) => void files.push(file),
     strangerActed: plain.strangerActed,
     unsettledFiles: plain.unsettled,
+    hasForsakenFiles: plain.hasForsaken,
     restored: (id) => void revived.add(id),
     drainAsked: draining.asked,
     drained: draining.told,

@@ -31,6 +31,8 @@ export interface PlainCheck {
   check(): void;
   /** Every file is as strangers, and deletes that people asked for, left it. */
   checkAll(): void;
+  /** Whether a file is still there that a delete left behind. */
+  hasForsaken(): boolean;
   /** At rest with imports on: files that are neither recorded nor remembered, queued or impossible to import. */
   unsettled(): string[];
 }
@@ -43,6 +45,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   const versions = new Map<string, Map<string, MemoryObject>>();
   /** What must be there now. */
   const left = new Map<string, MemoryObject | undefined>();
+  /** ETags that tombstones remember: of files that a delete left there, and whose owners have not acted since. */
+  const forsaken = new Map<string, string>();
   /** Ids of queue items that a person's delete or a drain may make. */
   const asked = new Set<string>();
   let added: QueueItem[] = [];
@@ -77,7 +81,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       report('plain files', `${where} has a mark, and is recorded`, key);
     if (queue.has(`${name}/${key}/${etag}`))
       report('plain files', `${where} is recorded while its delete is queued`, key);
-    if (before?.kind === 'tombstone' && before.plainEtags?.[name] === etag)
+    if (forsaken.get(placeOf(name, key)) === etag)
       report('plain files', `${where}, which a delete left there, is recorded again`, key);
   }
 
@@ -98,6 +102,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       const place = placeOf(backend, key);
       const there = backends.get(backend)!.peek(key);
       left.set(place, there);
+      forsaken.delete(place);
       const known = versions.get(place) ?? new Map<string, MemoryObject>();
       versions.set(place, known);
       if (there !== undefined) known.set(there.etag, there);
@@ -110,6 +115,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       return version === undefined ? undefined : { sizeBytes: version.sizeBytes, sha256: hashOf(version) };
     },
     recordChanged(before, after, isAskedDelete) {
+      if (after?.kind === 'tombstone')
+        for (const [name, etag] of Object.entries(after.plainEtags ?? {})) forsaken.set(placeOf(name, after.key), etag);
       const had = plainOf(before);
       const has = plainOf(after);
       if (had.length === 0 && has.length === 0) return;
@@ -147,6 +154,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
           report('3 deletes', `The file "${place}", which we did not write, was touched`, key);
       }
     },
+    hasForsaken: () => [...forsaken].some(([place, etag]) => left.get(place)?.etag === etag),
     unsettled: () =>
       [...left].flatMap(([place, file]) => {
         const [backend, key] = partsOf(place);

@@ -1,0 +1,146 @@
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
+import type { Plan } from './fleet.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import { factorOf } from './oracle/reading.ts';
+import type { Work } from './oracle/waiting.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { World } from './world.ts';
+
+export interface NeedsDeps {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly oracle: Oracle;
+  readonly surroundings: Surroundings;
+}
+
+/** What a fleet still needs done, by the fleet file in force and what is recorded, queued and there. */
+export interface Needs {
+  /** What a worker could settle now in a tick of so many rounds. */
+  workOf(worker: WorkerName, rounds: number): Work;
+  /** Invariant 6, in sentences. */
+  left(): string[];
+  lackingCopies(entry: ObjectRecord, lost?: string): number;
+  /** Whether a copy of it stands under a delete marker. */
+  isHidden(entry: Entry | undefined): boolean;
+  /** Whether every recorded copy is good. */
+  isWhole(entry: ObjectRecord): boolean;
+  isAtFactor(entry: ObjectRecord): boolean;
+  /** Whether a read of the key must succeed. */
+  isReadable(key: string): boolean;
+}
+
+/** Two clocks may be this far apart. */
+const skewMs = 10_000;
+
+export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): Needs {
+  /** What a worker could settle now. Queues of a backend whose breaker is open are parked. */
+  function workOf(worker: WorkerName, rounds: number): Work {
+    const param = (name: string, otherwise: number) => Number(plan.env[name] ?? otherwise);
+    const dark = new Set(surroundings.unhealthyBackends());
+    const state = ({ 'cleanup-queue': 'cleanup', 'pending-reaper': 'intent', replicator: 'transfer' } as const)[
+      worker as string
+    ];
+    const queued = [...oracle.queue.values()].filter((item) => item.state === state);
+    const due = new Map<string, Entry | QueueItem>();
+    for (const item of queued)
+      if (item.dueAt <= world.now - skewMs && !dark.has(item.backend) && !isHidden(oracle.objects.get(item.key)))
+        due.set(item.id, item);
+    const prefix = worker.replaceAll('-', '_').toUpperCase();
+    const objects = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
+    const movesCopies = worker === 'replicator' || worker === 'over-replication-cleaner';
+    if (movesCopies && dark.size === 0)
+      for (const entry of objects) if (isWorkFor(worker, entry)) due.set(entry.key, entry);
+    const crowd = queued.length + objects.length;
+    return { worker, due, crowd, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds };
+  }
+
+  /** Whether a worker has what it needs to give an object copies, or to take some away. */
+  function isWorkFor(worker: WorkerName, entry: ObjectRecord): boolean {
+    const lacking = lackingCopies(entry);
+    const isMoving = [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
+    const isKnown = surroundings.fileInForce().policies[entry.policy] !== undefined;
+    if (entry.isDamaged || entry.sha256 === undefined || !isWhole(entry) || isHidden(entry) || !isKnown || isMoving)
+      return false;
+    if (worker === 'replicator') return lacking > 0;
+    const isPlain = Object.values(entry.copies).includes('');
+    return worker === 'over-replication-cleaner' && lacking < 0 && !isPlain && surroundings.drains().size === 0;
+  }
+
+  /** Invariant 6, in sentences. */
+  function left(): string[] {
+    const found: string[] = [];
+    for (const { id, key, state, attempts, reason, lastError } of oracle.queue.values()) {
+      // Given up after ten refused attempts: an operator's business.
+      if (state === 'dead' && attempts >= 10) continue;
+      // A source under a delete marker is neither there nor lost: a person's business too.
+      if (state === 'transfer' && isHidden(oracle.objects.get(key))) continue;
+      // Its owner overwrote a file, and it was gone before it could be copied: what it replaced is all that remains.
+      if (reason === 'overwritten' && isWaitedFor(oracle.objects.get(key))) continue;
+      found.push(`${id} is still queued (${state}, ${attempts} attempts, ${lastError ?? 'no error'})`);
+    }
+    for (const entry of oracle.objects.values()) {
+      if (entry.kind !== 'object') continue;
+      const good = oracle.goodCopies(entry);
+      const recorded = Object.keys(entry.copies);
+      if (good.length === 0 || isHidden(entry)) continue;
+      if (entry.isDamaged)
+        found.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);
+      if (good.length < recorded.length) found.push(`"${entry.key}" is recorded where its bytes are not good`);
+      const lacking = lackingCopies(entry);
+      if (lacking > 0) found.push(`"${entry.key}" lacks ${lacking} copies`);
+      if (lacking < 0) found.push(`"${entry.key}" has ${-lacking} copies too many`);
+    }
+    if (plan.adopted.length > 0) found.push(...oracle.unsettledFiles());
+    for (const name of surroundings.unhealthyBackends()) found.push(`The breaker of ${name} is open`);
+    return found;
+  }
+
+  function isHidden(entry: Entry | undefined): boolean {
+    return entry?.kind === 'object' && oracle.hiddenCopies(entry).length > 0;
+  }
+
+  function isWaitedFor(entry: Entry | undefined): boolean {
+    return entry?.kind === 'object' && (entry.isDamaged || !isAtFactor(entry));
+  }
+
+  /**
+   * Copies that are missing and could be made (a full backend takes none), less those that are too many. Copies on a
+   * draining backend do not count, and leave once they are replaced.
+   */
+  function lackingCopies(entry: ObjectRecord, lost?: string): number {
+    const file = surroundings.fileInForce();
+    const draining = new Set([...surroundings.drains().keys(), lost]);
+    const copies = Object.keys(entry.copies);
+    const counted = copies.filter((name) => !draining.has(name));
+    const able = file.backends.filter(
+      ({ name, quotaBytes, maxObjectBytes }) =>
+        entry.copies[name] === undefined &&
+        !draining.has(name) &&
+        (maxObjectBytes === 0 || maxObjectBytes >= entry.sizeBytes) &&
+        (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
+    );
+    const factor = factorOf(file, entry.key);
+    if (counted.length < factor) return Math.min(factor - counted.length, able.length);
+    // A file that we did not write stays where it is, unless its backend drains.
+    const surplus = copies.filter((name) => entry.copies[name] !== '' || draining.has(name));
+    return -Math.min(copies.length - factor, surplus.length);
+  }
+
+  function isWhole(entry: ObjectRecord): boolean {
+    return oracle.goodCopies(entry).length === Object.keys(entry.copies).length;
+  }
+
+  function isAtFactor(entry: ObjectRecord): boolean {
+    const draining = surroundings.drains();
+    const counted = Object.keys(entry.copies).filter((name) => !draining.has(name));
+    return entry.isDamaged || counted.length >= factorOf(surroundings.fileInForce(), entry.key);
+  }
+
+  function isReadable(key: string): boolean {
+    const entry = oracle.objects.get(key);
+    return entry?.kind !== 'object' || oracle.goodCopies(entry).length > 0;
+  }
+
+  return { workOf, left, lackingCopies, isHidden, isWhole, isAtFactor, isReadable };
+}

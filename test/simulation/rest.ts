@@ -1,0 +1,105 @@
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { RunningTick } from './actors.ts';
+import type { CalmDeps } from './calm.ts';
+import type { Needs } from './needs.ts';
+import { Violation } from './oracle/violation.ts';
+
+export interface RestDeps extends CalmDeps {
+  readonly needs: Needs;
+  /** Workers whose idle ticks cost next to nothing. */
+  readonly quick: readonly WorkerName[];
+  settle(): Promise<void>;
+  idle(ms: number): Promise<void>;
+  tick(worker: WorkerName): Promise<RunningTick>;
+}
+
+/** What a fleet at rest must show when something is asked of it. Each throws the violation that it finds. */
+export interface Rest {
+  readAll(): Promise<void>;
+  checkIdleTicks(): Promise<void>;
+  checkLoss(name: string): Promise<void>;
+  checkMemory(): Promise<void>;
+}
+
+const minute = 60_000;
+const day = 24 * 60 * minute;
+
+export function createRest(deps: RestDeps): Rest {
+  const { faults, plan, oracle, actors, surroundings, random, needs, quick, settle, idle, tick } = deps;
+
+  /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
+  async function readAll(): Promise<void> {
+    const before = actors.failures.length;
+    const client = actors.startClient();
+    for (const key of new Set([...plan.keys, ...oracle.objects.keys()]))
+      if (needs.isReadable(key)) actors.get(client, key);
+    await settle();
+    const failure = actors.failures[before];
+    if (failure !== undefined)
+      throw new Violation('5 what callers were told', `Nothing goes wrong any more, and yet: ${failure}`);
+    actors.close(client);
+    await settle();
+  }
+
+  /** Invariant 7. */
+  async function checkIdleTicks(): Promise<void> {
+    for (const worker of quick) await tick(worker);
+    const isRested =
+      [...oracle.objects.values()].every(
+        (e) => e.kind !== 'object' || (needs.isAtFactor(e) && needs.isWhole(e) && !needs.isHidden(e)),
+      ) && oracle.queue.size === 0;
+    if (!isRested) return;
+    for (const worker of quick) {
+      const { calls } = (await tick(worker)).actor;
+      const heads = worker === 'replicator' ? plan.file.backends.map(({ name }) => `${name} HEAD`) : [];
+      for (const name of ['read', ...heads]) {
+        if (calls.get(name) !== 1)
+          throw new Violation('7 idle ticks', `An idle ${worker} made ${calls.get(name) ?? 0} × ${name}`);
+        calls.delete(name);
+      }
+      if (calls.size > 0) throw new Violation('7 idle ticks', `An idle ${worker} made ${[...calls].join(' and ')}`);
+    }
+  }
+
+  /**
+   * R1: a backend that stays dark counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
+   * ten minutes later its copies do not count; probes, one in each of the ticks that follow, change nothing about that.
+   */
+  async function checkLoss(name: string): Promise<void> {
+    // C1: a copy that cannot be reached is no reason to take one off a backend that drains.
+    const other = plan.file.backends.find((backend) => backend.name !== name)!.name;
+    const drains = surroundings.drains().size === 0 && random.chance(0.5);
+    if (drains) {
+      faults.count('backend drained');
+      actors.drain(other);
+    }
+    await settle();
+    faults.lose(name);
+    for (const ms of [1, 1, 1, 1, 1, 6.5, 6.5, 6.5].map((n) => n * minute)) {
+      await idle(ms);
+      await tick('replicator');
+      if (drains) await tick('over-replication-cleaner');
+    }
+    for (const entry of oracle.objects.values()) {
+      if (entry.kind !== 'object' || entry.isDamaged || needs.isHidden(entry)) continue;
+      if (oracle.goodCopies(entry).every((good) => good === name)) continue;
+      const lacking = needs.lackingCopies(entry, name);
+      if (lacking > 0)
+        throw new Violation(
+          '6 convergence',
+          `"${entry.key}" lacks ${lacking} copies although ${name} is lost`,
+          entry.key,
+        );
+    }
+    faults.lose(null);
+  }
+
+  /** A file that a delete left behind is remembered for good: a week later, when other tombstones expire, it is no new object. */
+  async function checkMemory(): Promise<void> {
+    if (!oracle.hasForsakenFiles()) return;
+    await idle(8 * day);
+    await tick('reconciler');
+  }
+
+  return { readAll, checkIdleTicks, checkLoss, checkMemory };
+}
