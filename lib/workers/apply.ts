@@ -192,7 +192,10 @@ function refuse(fileProblems: readonly string[], problems: readonly string[]): v
   if (problems.length > 0) throw new NotApplied(problems);
 }
 
-/** After a take-over the tables may know less than the bucket holds: nothing there is condemned or deleted until an adoption is complete. */
+/**
+ * After a take-over the tables may know less than the bucket holds: nothing there is condemned or deleted until an adoption
+ * is complete.
+ */
 async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
   const row = view.row(reportOnlyKey(name));
   const put = {

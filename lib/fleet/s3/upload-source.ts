@@ -56,8 +56,8 @@ export function sourceFailed(error: unknown): string {
 const pieceBytes = 256 * 1024;
 
 /**
- * Streams a body of a known size, whatever its chunks, in pieces. The chunk that completes it is held back until the source has ended well: a source
- * that finds out at its end that its bytes were wrong still stops the request from being stored.
+ * Streams a body of a known size, whatever its chunks, in pieces. The chunk that completes it is held back until the source
+ * has ended well: a source that finds out at its end that its bytes were wrong still stops the request from being stored.
  */
 export function openSource(
   request: { readonly body: Body; readonly sizeBytes: number },
