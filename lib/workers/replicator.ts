@@ -2,19 +2,19 @@ import { type Admission, createAdmission } from '../base/admission.ts';
 import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
-import { routeOrder } from '../fleet/routing.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
-import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
+import type { PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
 import { noteLag, noteWaiting } from './ages.ts';
+import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from './copy-targets.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
-import { type CopyTurn, makeCopy, mayTakeOthers, spendOf } from './make-copy.ts';
+import { makeCopy, mayTakeOthers } from './make-copy.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { condemnStrays, type Stray } from './strays.ts';
-import { examine, readableCopies } from './suspects.ts';
+import { examine } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
 import { carryOnDue, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
@@ -49,10 +49,8 @@ export function underReplicated(tick: Tick): PlacementTotal[] {
 }
 
 /** What one tick remembers between its objects. */
-interface Turn extends TransferTurn, CopyTurn {
+interface Turn extends TransferTurn, TargetsTurn {
   readonly admission: Admission;
-  /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
-  readonly planned: Map<string, number>;
   /** The rev at which each object was met. */
   readonly seen: Map<string, number>;
   readonly committer: Committer;
@@ -174,14 +172,6 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   delete attempt.reason;
 }
 
-/** Whether only copies that others are about to make take the room for one of this object: some of them may fail. */
-function isCrowdedOut(turn: Turn, object: ObjectRecord): boolean {
-  return turn.tick
-    .standings()
-    .filter((standing) => isTarget(turn, standing, object))
-    .some(({ config }) => hasRoom({ ...turn, planned: new Map() }, config!, object.sizeBytes));
-}
-
 /** Until the others of its round have ended: the first of a round is never put off, so there are fewer each time. */
 function putOff(turn: Turn, attempt: Attempt): void {
   turn.again.push(attempt.object);
@@ -222,67 +212,6 @@ async function beginCopies(turn: Turn, attempt: Attempt, targets: readonly Backe
 
 function end(attempt: Attempt, verdict: Verdict, reason: string): void {
   Object.assign(attempt, { verdict, reason });
-}
-
-function plan(turn: Turn, target: string, bytes: number): void {
-  turn.planned.set(target, (turn.planned.get(target) ?? 0) + bytes);
-}
-
-/** R2: backends that may receive a copy, in routing order; and why the others that could may not now. */
-function targetsFor(turn: Turn, object: ObjectRecord): { targets: BackendConfig[]; deferral: string | null } {
-  const { tick } = turn;
-  let deferral: string | null = null;
-  const sources = sourcesOf(turn, object);
-  const able = tick
-    .standings()
-    .filter((standing) => isTarget(turn, standing, object))
-    .map(({ config }) => config!)
-    .filter(({ name }) => {
-      const refusal = refusalOf(turn, object, sources, name);
-      deferral ??= refusal;
-      return refusal === null;
-    });
-  const ordered = routeOrder(
-    able.map((config) => ({
-      name: config.name,
-      config,
-      usedBytes: tick.view.usedBytes(config.name) + (turn.planned.get(config.name) ?? 0),
-      limitBytes: config.quotaBytes,
-    })),
-    tick.config.routing,
-  );
-  const targets = ordered.map(({ config }) => config).filter((config) => hasRoom(turn, config, object.sizeBytes));
-  return { targets, deferral };
-}
-
-/** The usage limit that keeps a target from taking an object, from the source from which that spends least. */
-function refusalOf(turn: Turn, object: ObjectRecord, sources: readonly string[], target: string) {
-  const spends = sources.map((source) => spendOf(turn, { object, source, target }).writing);
-  const least = spends.find(({ ingressBytes }) => ingressBytes === undefined);
-  return turn.budget.refuses(target, least ?? { requests: 1, ingressBytes: object.sizeBytes });
-}
-
-/** R3: copies that may be read now. */
-function sourcesOf({ tick, usable }: Turn, object: ObjectRecord): string[] {
-  return readableCopies(tick, object).filter((name) => usable.has(name));
-}
-
-function isTarget(
-  turn: Turn,
-  { name, config, isCounted, isReachable }: BackendStanding,
-  object: ObjectRecord,
-): boolean {
-  if (config === undefined || !isCounted || !isReachable || !turn.usable.has(name)) return false;
-  if (turn.failedTargets.has(name) || object.copies[name] !== undefined) return false;
-  const isComing = ({ backend, generation }: QueueItem) => backend === name && generation === object.generation;
-  if (turn.pending.get(object.key)?.some(isComing)) return false;
-  return config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes;
-}
-
-function hasRoom(turn: Turn, { name, quotaBytes }: BackendConfig, sizeBytes: number): boolean {
-  if (quotaBytes === 0) return true;
-  const used = Math.max(turn.tick.view.usedBytes(name), turn.tick.view.quotaBytesUsed(name));
-  return used + (turn.planned.get(name) ?? 0) + sizeBytes <= quotaBytes;
 }
 
 /** R3, R4: tries the sources in order into one target. True when a verified copy stands there. */
