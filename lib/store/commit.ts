@@ -194,11 +194,11 @@ function grantRoom(
   }
 }
 
-/** An orphan whose item exists already is not in the way: the next attempt rewrites that item. */
+/** An orphan whose item exists already, or has gone since, is not in the way: the next attempt rewrites that item, or makes it. */
 function learnOrphan(owner: Pending, change: Change, seen: QueueItem | null): boolean {
-  if (change.kind !== 'queue' || seen === null) return false;
-  if (!orphansOf(owner.swap).some((item) => item.id === change.put.id)) return false;
-  owner.known.set(seen.id, seen);
+  if (change.kind !== 'queue' || !orphansOf(owner.swap).some((item) => item.id === change.put.id)) return false;
+  if (seen === null) owner.known.delete(change.put.id);
+  else owner.known.set(seen.id, seen);
   return true;
 }
 

@@ -187,6 +187,29 @@ test('bytes that a record names by now are not condemned', async () => {
   expect([...store.allQueueItems()]).toEqual([]);
 });
 
+test('bytes that are queued already, and no more by the next attempt, are queued', async () => {
+  const before = await make('k');
+  const item = { ...cleanup('k', 'id-k'), id: 'a/k!id-k', backend: 'a' };
+  // As an old table that was restored would name them: commits never name recorded bytes.
+  store.apply([{ kind: 'queue', put: item, expect: 'absent' }]);
+  let sends = 0;
+  const deps = depsWith(async (changes, token) => {
+    sends += 1;
+    if (sends === 2) {
+      store.apply([{ kind: 'queue-end', id: item.id, expect: { state: 'cleanup' } }]);
+      throw new StoreError('unanswered', 'no answer');
+    }
+    return store.apply(changes, token);
+  });
+  const after = object('k', { b: 'new' });
+  const orphans = { reason: 'replaced', dueAt: clock.now() + 1_000, createdAt: clock.now() };
+  expect(await commit(deps, [{ key: 'k', change: { before, after }, orphans }], inTime())).toMatchObject([
+    { outcome: 'committed' },
+  ]);
+  expect([...store.allQueueItems()]).toMatchObject([{ id: item.id, reason: 'replaced', state: 'cleanup' }]);
+  expect(await differences()).toEqual([]);
+});
+
 test('room is granted in order, only what exceeds it has none, and an absent gate is an empty backend', async () => {
   quotas.b = 25;
   const objects = [await make('k1'), await make('k2'), await make('k3', 5), await make('k4')];
