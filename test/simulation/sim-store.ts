@@ -49,15 +49,12 @@ export function createSimStore(
     queueItems: (ids) => ask('read', 'items', ids.join(' '), () => memory.queueItems(ids)),
     control: async (pk) => {
       const all = () => memory.control(pk);
-      const first = () => {
-        observer.fleetRead(actor);
-        return all();
-      };
-      if (!faults.strikes('torn query', 8)) return ask('read', 'control', pk, first);
-      return joined(
-        await ask('read', 'control', pk, first),
-        await world.ask(actor, { port: 'store', operation: 'control, the rest', subject: pk, effect: all }),
-      );
+      const isTorn = faults.strikes('torn query', 8);
+      const first = await ask('read', 'control', pk, all);
+      const rest = { port: 'store', operation: 'control, the rest', subject: pk, effect: all } as const;
+      const read = isTorn ? joined(first, await world.ask(actor, rest)) : first;
+      observer.fleetRead(actor, openBreakers(read));
+      return read;
     },
     byPlacement: (label, after, limit) =>
       ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
@@ -93,6 +90,11 @@ export function createSimStore(
       return found;
     },
   };
+}
+
+function openBreakers({ rows }: ControlPartition): Set<string> {
+  const open = rows.filter(({ sk, data }) => sk.startsWith(breakerRow) && data.openedAt !== undefined);
+  return new Set(open.map(({ sk }) => sk.slice(breakerRow.length)));
 }
 
 /** A query is no snapshot: what others write while it is answered may be seen in its second half and not in its first. */

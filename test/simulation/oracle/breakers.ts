@@ -6,8 +6,8 @@ import { Violation } from './violation.ts';
 export interface BreakersCheck {
   /** What the table now holds of a backend's breaker. It was so when it was sent: it may land late. */
   breakerWritten(by: Actor, backend: string, state: BreakerState, sentAt: number): void;
-  /** A process read the state of the fleet, breakers included. */
-  fleetRead(by: Actor): void;
+  /** A process has read the state of the fleet, and in it that these breakers are open. */
+  fleetRead(by: Actor, open: ReadonlySet<string>): void;
   /** A request leaves a process. */
   requestSent(by: Actor, backend: string, operation: string): void;
 }
@@ -61,12 +61,12 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
       }
       spells = after;
     },
-    fleetRead(by) {
+    fleetRead(by, open) {
       const last = known.get(by);
       const learned = last === undefined ? Number.NEGATIVE_INFINITY : step();
-      known.set(by, new Map([...spells.keys()].map((name) => [name, last?.get(name) ?? learned])));
-      const before = neverClosed.get(by) ?? new Set(spells.keys());
-      neverClosed.set(by, new Set([...before].filter((name) => spells.has(name))));
+      known.set(by, new Map([...open].map((name) => [name, last?.get(name) ?? learned])));
+      const before = neverClosed.get(by) ?? open;
+      neverClosed.set(by, new Set([...before].filter((name) => open.has(name))));
     },
     requestSent(by, backend, operation) {
       if (by.role === 'operator') return;

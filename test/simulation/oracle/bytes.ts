@@ -22,6 +22,8 @@ export interface Stray {
 export interface BytesCheck {
   written(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   harmed(backend: string, storageKey: string, isUnseen: boolean): void;
+  /** A stranger wrote or removed a file. */
+  strangerActed(backend: string, key: string): void;
   /** A record changed: what it names now was verified first, and what it names no more was to spare. */
   recordChanged(before: Entry | null, after: Entry | null): void;
   /** Invariant 1, for one key; and that what was recorded in this step is named once. */
@@ -39,6 +41,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
   const { world, faults, backends, report } = sight;
   /** When a fault last changed bytes. */
   const harmedAt = new Map<string, number>();
+  /** When their owner last changed a file that we did not write. */
+  const changedAt = new Map<string, number>();
   /** Bytes that were stored other than sent, under an ETag that does not tell. */
   const unseen = new Set<string>();
   const writers = new Map<string, { readonly by: Actor; readonly isLate: boolean; readonly step: number }>();
@@ -68,7 +72,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     }
   }
 
-  /** Invariant 2. What a fault did, or hid, while the actor was at work is not its doing. */
+  /** Invariant 2. What a fault or an owner did, or a fault hid, while the actor was at work is not its doing. */
   function copiesRemoved(before: ObjectRecord, after: ObjectRecord): void {
     const removed = Object.keys(before.copies).filter((name) => after.copies[name] !== before.copies[name]);
     if (removed.length === 0) return;
@@ -82,7 +86,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       !faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
     const remains = (name: string) => {
       const place = placeOf(name, storageKeyOf(after.key, after.copies[name]!));
-      return isAsRecorded(after, name) || (harmedAt.get(place) ?? -1) >= since;
+      const lastChangedAt = Math.max(harmedAt.get(place) ?? -1, changedAt.get(place) ?? -1);
+      return isAsRecorded(after, name) || lastChangedAt >= since;
     };
     const had = Object.keys(before.copies).filter(isGood);
     const stays = Object.keys(after.copies).filter(remains);
@@ -121,6 +126,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       harmedAt.set(placeOf(backend, storageKey), world.step);
       if (isUnseen) unseen.add(placeOf(backend, storageKey));
     },
+    strangerActed: (backend, key) => void changedAt.set(placeOf(backend, key), world.step),
     recordChanged(before, after) {
       if (after?.kind !== 'object') return;
       copiesAdded(before, after);

@@ -203,7 +203,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     queue,
     usedBytes: ledger.usedBytes,
     fleetApplied: (file) => void files.push(file),
-    strangerActed: plain.strangerActed,
+    strangerActed(backend, key) {
+      plain.strangerActed(backend, key);
+      bytes.strangerActed(backend, key);
+    },
     unsettledFiles: plain.unsettled,
     hasForsakenFiles: plain.hasForsaken,
     restored: (id) => void revived.add(id),
