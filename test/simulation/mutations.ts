@@ -1,5 +1,6 @@
 import { furtherMutations } from './mutations-further.ts';
 import { readersMutations } from './mutations-of-a-reader.ts';
+import { foundMutations } from './mutations-of-defects.ts';
 import { strangersMutations } from './mutations-of-strangers.ts';
 import { turnsMutations } from './mutations-of-turns.ts';
 
@@ -298,4 +299,5 @@ export const mutations: readonly Mutation[] = [
   ...turnsMutations,
   ...furtherMutations,
   ...strangersMutations,
+  ...foundMutations,
 ];
