@@ -40,6 +40,7 @@ async function mayAsk(tick: Tick, name: string): Promise<boolean> {
   const state = row?.data as BreakerState | undefined;
   if (state === undefined || !mayProbe(state, tick.now())) return false;
   const answer = await writeBreaker(tick, name, row, claimProbe(state, tick.now()));
-  if (answer.outcome === 'done') tick.probes.add(name);
-  return answer.outcome === 'done';
+  if (answer.outcome !== 'done') return false;
+  tick.probes.add(name);
+  return true;
 }

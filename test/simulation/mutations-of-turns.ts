@@ -43,10 +43,6 @@ export const turnsMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a probe is sent whether it was claimed or not',
-    edits: [{ file: 'workers/health.ts', find: "return answer.outcome === 'done';", replace: 'return true;' }],
-  },
-  {
     name: 'a probe is sent without delay',
     edits: [
       {
@@ -63,6 +59,11 @@ export const turnsMutations: readonly Mutation[] = [
         file: 'workers/health.ts',
         find: "if (breaker === 'closed') return true;",
         replace: "if (breaker !== 'open') return true;",
+      },
+      {
+        file: 'workers/tick.ts',
+        find: "tick.standing(name).breaker === 'closed' ||",
+        replace: "tick.standing(name).breaker !== 'open' ||",
       },
     ],
   },

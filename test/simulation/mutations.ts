@@ -160,9 +160,7 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'half-open admits two probes',
-    edits: [
-      { file: 'workers/health.ts', find: "return answer.outcome === 'done';", replace: 'return answer !== undefined;' },
-    ],
+    edits: [{ file: 'workers/health.ts', find: "if (answer.outcome !== 'done') return false;", replace: '' }],
   },
   {
     name: 'usage on the wrong leg',
