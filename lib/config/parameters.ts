@@ -25,7 +25,7 @@ interface Parameter {
 const workerDefaults: Readonly<
   Record<WorkerName, { schedule: string; batch: number; concurrency: number; enabled: boolean }>
 > = {
-  replicator: { schedule: 'rate(5 minutes)', batch: 50, concurrency: 5, enabled: true },
+  replicator: { schedule: 'rate(5 minutes)', batch: 200, concurrency: 5, enabled: true },
   'over-replication-cleaner': { schedule: 'rate(5 minutes)', batch: 50, concurrency: 5, enabled: true },
   rebalancer: { schedule: 'rate(6 hours)', batch: 100, concurrency: 5, enabled: false },
   'cleanup-queue': { schedule: 'rate(1 minute)', batch: 50, concurrency: 10, enabled: true },

@@ -17,7 +17,7 @@ import { condemnStrays, type Stray } from './strays.ts';
 import { examine } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
-import { carryOnDue, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
+import { carryOnDue, hasDueTransfers, lookAgain, type TransferTurn } from './transfers/carry-on.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
@@ -127,7 +127,10 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
     attempts.push(attempt);
     if (tick.dryRun) attempt.reason = 'dry-run';
     else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
-    else await replicateOne(turn, attempt);
+    else {
+      await lookAgain(turn);
+      await replicateOne(turn, attempt);
+    }
     await record(turn, attempt);
   });
   for (const { object, suspects } of attempts) {

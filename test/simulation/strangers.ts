@@ -61,7 +61,9 @@ export function createStrangers({ world, faults, plan, oracle, backends, random 
     },
     'stranger overwrote': (): boolean => {
       if (files.length === 0) return false;
-      const { backend, key } = random.pick(files);
+      // Mostly one that we are just looking at, if there is one.
+      const seen = files.filter((file) => world.isAskedAbout(file.backend, file.key));
+      const { backend, key } = random.pick(seen.length > 0 && random.chance(0.8) ? seen : files);
       const before = backends.get(backend)!.peek(key);
       // As a sync program does: the same bytes again, in parts.
       if (before !== undefined && random.chance(0.2))

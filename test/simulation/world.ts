@@ -28,6 +28,8 @@ export interface World {
   /** Whether anything can happen at this moment. */
   isIdle(): boolean;
   pendingOf(actor: Actor): number;
+  /** Whether anybody is asking a port about just this. */
+  isAskedAbout(port: string, subject: string): boolean;
   /** Whether a transaction of it is on its way. */
   isCommitting(actor: Actor): boolean;
   /** The same, or bytes. */
@@ -300,6 +302,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
     isAboutToSend: (actor) => isAsking(actor, ['PUT begins']),
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
+    isAskedAbout: (port, subject) => operations.some((o) => o.port === port && o.subject === subject),
     advance,
     advanceAll,
     pass(ms) {

@@ -257,3 +257,19 @@ test.each(['true', 'false'])('tags travel with a copy where PRESERVE_TAGS is %s'
   const copied = fleet.backends.b!.peek(fleet.keysOn('b')[0]!)!;
   expect(copied.tags).toEqual(preserves === 'true' ? { team: 'photos' } : {});
 });
+
+test('what is changed while a batch is at work is heeded within it', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { REPLICATOR_CONCURRENCY: '1' } });
+  for (const key of ['k1', 'k2', 'k3']) await fleet.client.put(key, 'v');
+  const first = Object.keys(fleet.object('k1').copies)[0]!;
+  const puts: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (method !== 'put' || puts.push(port) > 1) return;
+    fleet.clock.advance(20_000);
+    const put = { pk: 'fleet', sk: `drain/${port}`, version: 1, data: { since: fleet.clock.now() } };
+    fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
+  };
+  await fleet.tick('replicator', { rounds: 1 });
+  const other = ['a', 'b', 'c'].find((name) => name !== first && name !== puts[0])!;
+  expect(puts).toEqual([puts[0], other, other]);
+});

@@ -31,12 +31,14 @@ export interface TransferTurn {
   lane?: string | undefined;
   /** Called, one per transfer at work, when the fleet was read again. */
   readonly onLook: Set<() => void>;
+  /** The fleet is being read again. */
+  looking?: Promise<void>;
 }
 
 /** Transfers under way at a time: more would only share what one fills. */
 const atOnce = 2;
 const hourMs = 3_600_000;
-/** A tick that works for long looks this often whether the fleet was changed. */
+/** A round that takes long looks this often whether the fleet was changed. */
 const viewLifeMs = 15_000;
 
 /** Whether a transfer waits for somebody to go on with it. */
@@ -209,12 +211,20 @@ function mayBegin(tick: Tick, until: number, expectedMs: number, isFirst: boolea
   return isFirst || now + expectedMs < tick.deadline.cancelAt;
 }
 
-async function lookAgain({ tick, onLook }: TransferTurn): Promise<void> {
-  if (tick.now() - tick.view.readAt < viewLifeMs) return;
+/** Reads the fleet again where that was long ago: for what takes long within a round. */
+export async function lookAgain(turn: TransferTurn): Promise<void> {
+  if (turn.tick.now() - turn.tick.view.readAt < viewLifeMs) return;
+  turn.looking ??= look(turn).finally(() => {
+    delete turn.looking;
+  });
+  await turn.looking;
+}
+
+async function look({ tick, onLook }: TransferTurn): Promise<void> {
   const view = await readFleet(tick.deps.store, tick.now());
   if (view.config === null) return;
   tick.view = view;
-  for (const look of onLook) look();
+  for (const told of onLook) told();
 }
 
 async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outcome: BigCopyOutcome): Promise<void> {

@@ -37,6 +37,9 @@ export interface BytesCheck {
   strays(): Stray[];
 }
 
+/** Workers that take copies out of records on evidence. */
+const judges: ReadonlySet<string> = new Set(['replicator', 'scrubber', 'reconciler']);
+
 export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
   const { world, faults, backends, report } = sight;
   /** When a fault last changed bytes. */
@@ -56,6 +59,14 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     if (record.copies[name] === '' && bytes?.etag !== record.plainEtags?.[name]) return false;
     const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;
     return bytes?.sizeBytes === record.sizeBytes && (sha256 === undefined || hashOf(bytes) === sha256);
+  }
+
+  function hiddenCopies(record: ObjectRecord): string[] {
+    return Object.keys(record.copies).filter((name) => {
+      const storage = storageKeyOf(record.key, record.copies[name]!);
+      const bucket = backends.get(name)!;
+      return bucket.peek(storage) === undefined && bucket.olderVersions(storage).length > 0;
+    });
   }
 
   /** Bytes are verified before they are recorded, and their queue item ends in the same transaction. */
@@ -89,6 +100,18 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       const lastChangedAt = Math.max(harmedAt.get(place) ?? -1, changedAt.get(place) ?? -1);
       return isAsRecorded(after, name) || lastChangedAt >= since;
     };
+    const isHiddenSince = (name: string) =>
+      hiddenCopies(before).includes(name) &&
+      (harmedAt.get(placeOf(name, storageKeyOf(before.key, before.copies[name]!))) ?? since) < since;
+    const hidden = removed.find(isHiddenSince);
+    if (hidden !== undefined && judges.has(role))
+      report(
+        new Violation(
+          '2 good copies',
+          `${role} takes the copy of "${before.key}" on ${hidden} for lost, which a delete marker hides`,
+          before.key,
+        ),
+      );
     const had = Object.keys(before.copies).filter(isGood);
     const stays = Object.keys(after.copies).filter(remains);
     const keeps = stays.filter(isReachable);
@@ -147,12 +170,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       }
     },
     goodCopies: (entry) => Object.keys(entry.copies).filter((name) => isAsRecorded(entry, name)),
-    hiddenCopies: (entry) =>
-      Object.keys(entry.copies).filter((name) => {
-        const storage = storageKeyOf(entry.key, entry.copies[name]!);
-        const bucket = backends.get(name)!;
-        return bucket.peek(storage) === undefined && bucket.olderVersions(storage).length > 0;
-      }),
+    hiddenCopies,
     versionsLeft: () =>
       [...writers.keys()].filter((place) => {
         const [backend, storageKey] = partsOf(place);

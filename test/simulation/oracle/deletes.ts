@@ -63,6 +63,13 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
       report(new Violation('3 deletes', `A sweep condemns "${storageKey}" on ${backend}, ${ageMs} ms old`, key));
   }
 
+  /** Q1: a claim holds until it runs out. */
+  function checkClaim(before: QueueItem, { id, key, claimedBy }: QueueItem): void {
+    const isTaken = before.claimedBy !== undefined && claimedBy !== undefined && claimedBy !== before.claimedBy;
+    if (!isTaken || world.now >= before.dueAt - skewMs) return;
+    report(new Violation('one claim', `${id} is claimed ${before.dueAt - world.now} ms before a claim runs out`, key));
+  }
+
   return {
     happens(actor, backend, storageKey, ifMatch) {
       happens(actor, backend, storageKey, ifMatch);
@@ -95,6 +102,7 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
         return;
       }
       if (before === null && after.reason === 'orphan') checkAge(after);
+      if (before !== null) checkClaim(before, after);
       if (after.claimedBy === undefined) dueOf.set(id, after.dueAt);
       if (before === null && after.state === 'cleanup' && after.dueAt - after.createdAt < graceMs)
         report(new Violation('grace', `${id} is queued for deletion without the grace that readers need`, after.key));
