@@ -91,10 +91,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const role = world.current?.actor.role ?? 'nobody';
     const isCleaner = role === 'over-replication-cleaner';
     const isReachable = (name: string) => !faults.isDarkSinceBefore(name, since);
-    const isGood = (name: string) =>
-      isAsRecorded(before, name) &&
-      isReachable(name) &&
-      !faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
+    const wasMisled = (name: string) => faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
+    const isGood = (name: string) => isAsRecorded(before, name) && isReachable(name) && !wasMisled(name);
     const remains = (name: string) => {
       const place = placeOf(name, storageKeyOf(after.key, after.copies[name]!));
       const lastChangedAt = Math.max(harmedAt.get(place) ?? -1, changedAt.get(place) ?? -1);
@@ -102,7 +100,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     };
     const isHiddenSince = (name: string) =>
       hiddenCopies(before).includes(name) &&
-      (harmedAt.get(placeOf(name, storageKeyOf(before.key, before.copies[name]!))) ?? since) < since;
+      (harmedAt.get(placeOf(name, storageKeyOf(before.key, before.copies[name]!))) ?? since) < since &&
+      !wasMisled(name);
     const hidden = removed.find(isHiddenSince);
     if (hidden !== undefined && judges.has(role))
       report(
