@@ -4,7 +4,8 @@ import { type BreakerState, breakerPosition } from '../base/health.ts';
 export interface Observed {
   /** Failures since the last success, or since the start when there was none. */
   readonly failuresInARow: number;
-  readonly hadSuccess: boolean;
+  /** When it last answered; undefined when it did not. */
+  readonly succeededAt?: number | undefined;
 }
 
 export interface BreakerRules {
@@ -19,7 +20,7 @@ export const probeLifeMs = 60_000;
 
 /**
  * The breaker after a tick's observations; null when nothing changes, so that a healthy tick writes nothing.
- * A success closes it; failures add up over ticks and open it. `random` is in [0, 1).
+ * A success closes it, unless it is older than what opened it; failures add up over ticks and open it. `random` is in [0, 1).
  */
 export function observe(
   state: BreakerState | undefined,
@@ -29,18 +30,19 @@ export function observe(
   random: number,
 ): BreakerState | null {
   const before = state ?? { failures: 0 };
+  const hadSuccess = seen.succeededAt !== undefined && seen.succeededAt > (before.openedAt ?? Number.NEGATIVE_INFINITY);
   if (seen.failuresInARow === 0) {
     const isClean = before.failures === 0 && before.openedAt === undefined;
-    return !seen.hadSuccess || isClean ? null : { failures: 0 };
+    return !hadSuccess || isClean ? null : { failures: 0 };
   }
-  const failures = (seen.hadSuccess ? 0 : before.failures) + seen.failuresInARow;
-  const isOpen = before.openedAt !== undefined && !seen.hadSuccess;
+  const failures = (hadSuccess ? 0 : before.failures) + seen.failuresInARow;
+  const isOpen = before.openedAt !== undefined && !hadSuccess;
   if (!isOpen && failures < rules.failures) return { failures };
   return {
     failures,
     openedAt: now,
     probeAfter: now + Math.round(rules.openMs * (1 + random / 4)),
-    unhealthySince: (seen.hadSuccess ? undefined : before.unhealthySince) ?? now,
+    unhealthySince: (hadSuccess ? undefined : before.unhealthySince) ?? now,
   };
 }
 

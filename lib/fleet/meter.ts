@@ -45,9 +45,9 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     const inMonth = spent.get(month) ?? new Map<string, Usage>();
     spent.set(month, inMonth.set(name, plusUsage(inMonth.get(name) ?? noUsage, more)));
   };
-  const ok = (name: string) => seen.set(name, { failuresInARow: 0, hadSuccess: true });
+  const ok = (name: string) => seen.set(name, { failuresInARow: 0, succeededAt: clock.now() });
   const fail = (name: string) => {
-    const before = seen.get(name) ?? { failuresInARow: 0, hadSuccess: false };
+    const before = seen.get(name) ?? { failuresInARow: 0 };
     seen.set(name, { ...before, failuresInARow: before.failuresInARow + 1 });
   };
   /** Throttling and our own cancellation say nothing about health; an answer, even a refusal, says that it lives. */

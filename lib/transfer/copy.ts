@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
@@ -48,7 +49,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     const source = await open();
     const what = `The copy of "${object.key}" on "${from.name}"`;
     if (source.sizeBytes !== object.sizeBytes) {
-      await source.body[Symbol.asyncIterator]().return?.();
+      await leave(source.body);
       return {
         outcome: 'source-wrong',
         detail: `${what} has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`,
@@ -69,7 +70,11 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         mark: { fleetId, generation: object.generation },
       },
       signal,
-    );
+    ).catch((error: unknown) => {
+      // Nobody may have begun to read it.
+      leave(source.body).catch(() => {});
+      throw error;
+    });
     if (stored.outcome === 'wrong') return { outcome: 'target-wrong', detail: stored.detail };
     const { digest } = stored;
     if (md5 !== undefined && !(await isProven(open, source.etag, md5, digest).catch(unread)))
@@ -78,6 +83,11 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
   } catch (error) {
     return explain(error, from.name);
   }
+}
+
+/** Lets go of what is not read to its end: its socket serves others. */
+async function leave(body: Body): Promise<void> {
+  await body[Symbol.asyncIterator]().return?.();
 }
 
 /** Without its second reading a copy proves nothing; it stands there all the same. */

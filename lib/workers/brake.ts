@@ -1,6 +1,6 @@
-import { readFleet } from '../store/fleet-view.ts';
 import { fleetKey } from '../store/ledger.ts';
 import type { CounterAdd } from '../store/port.ts';
+import { look } from './look.ts';
 import type { Tick } from './tick.ts';
 
 /** Copies recorded on a backend, by the ledger as this tick read it last. */
@@ -15,7 +15,7 @@ export function recordedCopies(tick: Tick, backend: string): number {
  * there, or a small number that never brakes. Such removals are rare, so the state of this very moment is read.
  */
 export async function brakeAllows(tick: Tick, backend: string, listed = 0): Promise<boolean> {
-  tick.view = await readFleet(tick.deps.store, tick.now());
+  await look(tick);
   const copies = Math.max(recordedCopies(tick, backend), listed);
   const allowed = Math.max(tick.params.brakeMinCount, Math.floor(copies * tick.params.brakeRatio));
   if (tick.view.brake(backend, dayOf(tick.now())) < allowed) return true;

@@ -26,12 +26,12 @@ export async function readBudget(tick: Tick): Promise<Budget> {
   const limited = tick.config.backends.filter(hasLimits).map((b) => b.name);
   const month = monthOf(tick.now());
   const used = limited.length === 0 ? new Map<string, Usage>() : await tick.deps.store.usage(month, limited);
-  /** On their way, and not yet in the meter. */
+  /** On their way. What of them is in the meter already counts twice until they end. */
   const reserved = new Set<{ readonly backend: string; readonly spend: Spend }>();
   return {
     refuses(backend, spend) {
       const limits = tick.config.backends.find((b) => b.name === backend)?.limits;
-      if (limits === undefined) return null;
+      if (limits === undefined || !hasLimits({ limits })) return null;
       const before = used.get(backend) ?? noUsage;
       const here = tick.meter.spent(backend);
       const coming = [...reserved]
@@ -55,6 +55,6 @@ export async function readBudget(tick: Tick): Promise<Budget> {
   };
 }
 
-function hasLimits({ limits }: BackendConfig): boolean {
+function hasLimits({ limits }: Pick<BackendConfig, 'limits'>): boolean {
   return limits.requests > 0 || limits.egressBytes > 0 || limits.ingressBytes > 0;
 }

@@ -8,7 +8,7 @@ import type { TransferTurn } from './transfers/carry-on.ts';
 
 /** What the choice of a target depends on, beside the fleet's state. */
 export interface TargetsTurn extends CopyTurn, Pick<TransferTurn, 'usable' | 'failedTargets' | 'pending'> {
-  /** Bytes planned into each backend and not yet in its ledger as this tick read it. */
+  /** Bytes that this batch puts into each backend: also those that a ledger read since may hold, which errs on the safe side. */
   readonly planned: Map<string, number>;
 }
 

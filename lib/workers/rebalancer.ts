@@ -53,7 +53,6 @@ async function begin(tick: Tick): Promise<Round> {
     declined: new Set(),
     pending: await pendingTransfers(tick),
     again: [],
-    onLook: new Set(),
     tried: new Set(),
     seen: new Set(),
   };

@@ -2,11 +2,11 @@ import { forEachConcurrently } from '../base/pool.ts';
 import { count } from '../base/tally.ts';
 import { BackendError, type ListPage } from '../fleet/backend.ts';
 import { internalPrefix } from '../fleet/owner.ts';
-import { readFleet } from '../store/fleet-view.ts';
 import { parseStorageKey } from '../store/keys.ts';
 import type { Entry, ObjectRecord } from '../store/model.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { look } from './look.ts';
 import { settlePlainChange } from './plain-change.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { recordedBetween, settleMissing } from './reconcile/missing.ts';
@@ -73,6 +73,7 @@ async function begin(tick: Tick): Promise<Round> {
       const before = tick.tally.failed + tick.tally.deferred;
       const outcome = await reconcilePage(pass, progress.after);
       if (outcome === 'stopped') return 'done';
+      if (outcome === 'dark') return 'more';
       const hasGaps = progress.hasGaps === true || tick.tally.failed + tick.tally.deferred > before;
       if (outcome === undefined && pass.adopts && !hasGaps && !tick.dryRun) await endReportOnly(tick, name);
       progress =
@@ -107,8 +108,11 @@ function advance(tick: Tick, mine: readonly string[], done: string): Progress {
   return { kind: kindOf(tick), listed: 0, ...(next === undefined ? {} : { backend: next }) };
 }
 
-/** Compares one page; returns where the next begins, undefined at the true end, `stopped` when it must be taken up again. */
-async function reconcilePage(pass: Pass, after: string | undefined): Promise<string | undefined | 'stopped'> {
+/**
+ * Compares one page; returns where the next begins, undefined at the true end, `stopped` when it must be taken up again, `dark`
+ * when others found meanwhile that the backend does not answer.
+ */
+async function reconcilePage(pass: Pass, after: string | undefined): Promise<string | undefined | 'stopped' | 'dark'> {
   const { tick, backend } = pass;
   const refusal = pass.budget.refuses(backend.name, { requests: 1 });
   if (refusal !== null) {
@@ -124,6 +128,7 @@ async function reconcilePage(pass: Pass, after: string | undefined): Promise<str
     await comparePage(pass, page, after);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
+    if (error.kind === 'cancelled' && !tick.standing(backend.name).isReachable) return 'dark';
     count(tick.tally, 'failed', `list-${error.kind}`);
     tick.deps.log.error('Reconciler stopped on a page and will take it up again', {
       alarm: true,
@@ -215,7 +220,7 @@ async function finishRun(tick: Tick): Promise<'done' | 'more'> {
   tick.figures.passComplete = 1;
   if (tick.dryRun) return 'done';
   // What this very round imported is not in the state it began with.
-  tick.view = await readFleet(tick.deps.store, tick.now());
+  await look(tick);
   const waiting = tick.view.placements.filter((p) => p.policy === importingLabel).map((p) => p.label);
   const { objects } = await findByPlacement(tick.deps.store, waiting, tick.slices, undefined, releaseBatch);
   await forEachConcurrently(objects, tick.tuning.concurrency, async (object) => void (await relabel(tick, object)));

@@ -11,13 +11,14 @@ import { noteLag, noteWaiting } from './ages.ts';
 import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from './copy-targets.ts';
 import { findByPlacement } from './find-work.ts';
 import { isUsable } from './health.ts';
+import { lookAgain } from './look.ts';
 import { makeCopy, mayTakeOthers } from './make-copy.ts';
 import { importingLabel } from './reconcile/import-file.ts';
 import { condemnStrays, type Stray } from './strays.ts';
 import { examine } from './suspects.ts';
 import type { Round, Tick, Worker } from './tick.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
-import { carryOnDue, hasDueTransfers, lookAgain, type TransferTurn } from './transfers/carry-on.ts';
+import { carryOnDue, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
@@ -32,6 +33,8 @@ export const replicator: Worker = { name: 'replicator', hasWork, begin };
 
 /** As long as big copies have at least before small ones go on. */
 const shortestTurnMs = 2_000;
+/** As long as small ones have at most before big ones do: what of a batch has not begun then is put off. */
+const longestTurnMs = 30_000;
 
 /** R6, then R1 from the ledger alone. */
 async function hasWork(tick: Tick): Promise<boolean> {
@@ -69,7 +72,6 @@ async function begin(tick: Tick): Promise<Round> {
     failedTargets: new Set(),
     declined: new Set(),
     again: [],
-    onLook: new Set(),
     tried: new Set(),
     pending: await pendingTransfers(tick),
     planned: new Map(),
@@ -106,29 +108,28 @@ async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
   const startedAt = tick.now();
   const { next, begun } = await replicateBatch(turn);
   const now = tick.now();
-  const until = next === 'more' ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
+  const isMore = next === 'more' || turn.again.length > 0;
+  const until = isMore ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
   const left = await carryOnDue(turn, begun, until);
   return turn.again.length > 0 || left === 'more' ? 'more' : next;
 }
 
 async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begun: QueueItem[] }> {
   const { tick } = turn;
-  const labels = underReplicated(tick).map((p) => p.label);
-  const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
-  // What was given a copy may be met once more, under its new label; others may stand behind it.
-  const isNews = found.objects.some(({ key, rev }) => turn.seen.get(key) !== rev);
-  const unseen = found.objects.filter((object) => !turn.seen.has(object.key));
-  for (const { key, rev } of found.objects) turn.seen.set(key, rev);
-  const fresh = [...turn.again.splice(0), ...unseen];
+  const again = turn.again.splice(0);
+  const { unseen, next } = await findUnseen(turn, tick.tuning.batchSize - again.length);
+  const fresh = [...again, ...unseen];
   turn.planned.clear();
   const attempts: Attempt[] = [];
+  const startedAt = tick.now();
   await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
     const attempt: Attempt = { object, made: {}, verdict: 'skipped', begun: [], strays: [], suspects: [] };
     attempts.push(attempt);
     if (tick.dryRun) attempt.reason = 'dry-run';
     else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
+    else if (tick.now() - startedAt >= longestTurnMs) putOff(turn, attempt);
     else {
-      await lookAgain(turn);
+      await lookAgain(tick);
       await replicateOne(turn, attempt);
     }
     await record(turn, attempt);
@@ -139,9 +140,23 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   for (const { verdict, reason, begun, isPutOff } of attempts)
     if (begun.length === 0 && isPutOff === undefined) count(tick.tally, verdict, reason);
   tick.figures.admissionRejections = turn.admission.rejections;
-  if (!tick.dryRun) tick.cursor = found.cursor;
-  const next = found.cursor === undefined || !isNews ? 'done' : 'more';
   return { next, begun: attempts.flatMap(({ begun }) => begun) };
+}
+
+/** The next objects that lack copies and were not met in this tick; `done` when nothing new stands behind them. */
+async function findUnseen(
+  { tick, seen }: Turn,
+  limit: number,
+): Promise<{ unseen: ObjectRecord[]; next: 'more' | 'done' }> {
+  if (limit <= 0) return { unseen: [], next: 'more' };
+  const labels = underReplicated(tick).map((p) => p.label);
+  const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, limit);
+  // What was given a copy may be met once more, under its new label; others may stand behind it.
+  const isNews = found.objects.some(({ key, rev }) => seen.get(key) !== rev);
+  const unseen = found.objects.filter(({ key }) => !seen.has(key));
+  for (const { key, rev } of found.objects) seen.set(key, rev);
+  if (!tick.dryRun) tick.cursor = found.cursor;
+  return { unseen, next: found.cursor === undefined || !isNews ? 'done' : 'more' };
 }
 
 /** Makes the copies one object lacks. Records nothing: `record` does. */
@@ -175,7 +190,7 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
   delete attempt.reason;
 }
 
-/** Until the others of its round have ended: the first of a round is never put off, so there are fewer each time. */
+/** To the next round: the first of a round is never put off, so there are fewer each time. */
 function putOff(turn: Turn, attempt: Attempt): void {
   turn.again.push(attempt.object);
   attempt.isPutOff = true;

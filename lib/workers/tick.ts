@@ -24,6 +24,7 @@ import type { Swap } from '../store/swap.ts';
 import type { UsageBook } from '../store/usage-book.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { type Budget, readBudget } from './budget.ts';
+import { look } from './look.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import { tidyLedger } from './tidy-ledger.ts';
 
@@ -108,8 +109,12 @@ export interface Tick {
   readonly meter: Meter;
   /** Where the last tick stopped; assign to it to move on. Saved with the lease. */
   cursor: string | undefined;
-  /** The fleet's state; read again before each round. */
+  /** The fleet's state; read again before each round, and where a round takes long. */
   view: FleetView;
+  /** When it was asked for last. */
+  lookedAt: number;
+  /** Told whenever it was read again. */
+  readonly onLook: Set<() => void>;
   /** Backends with an open breaker to which this tick is the one probe. */
   readonly probes: Set<string>;
   /** Null until the lease is held. */
@@ -237,7 +242,7 @@ async function runRounds(tick: Tick, worker: Worker, rounds: number): Promise<vo
   for (let round = 0; rounds === 0 || round < rounds; round += 1) {
     if (round > 0) {
       if (tick.outOfTime()) return;
-      tick.view = await readFleet(tick.deps.store, tick.now());
+      await look(tick);
     }
     if ((await run()) === 'done') return;
   }
@@ -319,6 +324,8 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     reconcile: event.reconcile,
     meter,
     cursor: undefined,
+    lookedAt: parts.view.readAt,
+    onLook: new Set(),
     probes: new Set(),
     lease: null,
     now: () => deps.clock.now(),

@@ -47,7 +47,7 @@ export const readersMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'fleet/breaker.ts',
-        find: 'unhealthySince: (seen.hadSuccess ? undefined : before.unhealthySince) ?? now,',
+        find: 'unhealthySince: (hadSuccess ? undefined : before.unhealthySince) ?? now,',
         replace: 'unhealthySince: now,',
       },
     ],

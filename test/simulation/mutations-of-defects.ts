@@ -71,4 +71,14 @@ export const foundMutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'an answer closes a breaker that was opened after it',
+    edits: [
+      {
+        file: 'fleet/breaker.ts',
+        find: ' && seen.succeededAt > (before.openedAt ?? Number.NEGATIVE_INFINITY)',
+        replace: '',
+      },
+    ],
+  },
 ];

@@ -46,7 +46,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     if (!isContinued(operation)) leaves(operation);
     const counter = `${name} ${operation}`;
     actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
-    return world.ask<T>(actor, {
+    const answer = world.ask<T>(actor, {
       port: name,
       operation,
       subject: storageKey,
@@ -55,6 +55,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       fate: stalling(fate),
       effect,
     });
+    const ended = () => observer.requestEnded(actor, name);
+    answer.then(ended, ended);
+    return answer;
   }
 
   /** An answer that does not come ends as a timeout; what was asked may have happened all the same. */

@@ -34,7 +34,7 @@ export interface World {
   isCommitting(actor: Actor): boolean;
   /** The same, or bytes. */
   isWriting(actor: Actor): boolean;
-  /** Whether it has asked to send bytes, and none are on their way. */
+  /** Whether it is about to send the bytes of an object. */
   isAboutToSend(actor: Actor): boolean;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;

@@ -172,8 +172,11 @@ test('what was begun before others found a backend dark sends it nothing more', 
     const put = { pk: 'fleet', sk: 'breaker/b', version: 1, data };
     fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
   };
-  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { 'missing-dismissed': 2, 'list-cancelled': 1 } });
+  expect(await fleet.tick('reconciler')).toMatchObject({ failed: 0, reasons: { 'missing-dismissed': 2, parked: 1 } });
   expect(asked).toEqual(['head', 'list', 'head', 'get', 'head', 'get']);
+  // What it saw of b is older than what opened the breaker.
+  const breaker = (await fleet.store.control('fleet')).rows.find((row) => row.sk === 'breaker/b');
+  expect(breaker).toMatchObject({ version: 1, data: { failures: 5 } });
 });
 
 test.each(['not-found', 'throttled', 'precondition', 'too-large'] as const)(

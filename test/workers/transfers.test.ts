@@ -502,3 +502,20 @@ test('a crash at any point of a copy in parts loses nothing, and the fleet conve
   });
   expect(calls).toBeGreaterThan(15);
 }, 300_000);
+
+test('a long batch of small objects leaves a big one its time', async () => {
+  const fleet = await createFleet({ env: { REPLICATOR_CONCURRENCY: '1' } });
+  await fleet.client.put('big', patterned(big));
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'uploadPart') throw new BackendError('throttled', 'b', 'slow down');
+  };
+  await fleet.tick('replicator');
+  expect(digests(fleet, 'big').b).toBeUndefined();
+  for (let i = 0; i < 40; i += 1) await fleet.client.put(`small${i}`, 'v');
+  fleet.clock.advance(120_000);
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'put') fleet.clock.advance(10_000);
+  };
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 270_000 });
+  expect(digests(fleet, 'big').b).toBe(digest(patterned(big)));
+});

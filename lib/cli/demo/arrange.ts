@@ -26,7 +26,6 @@ const tuning: Env = {
   SCRUBBER_BATCH_SIZE: '1000',
   SCRUBBER_CONCURRENCY: '16',
   REPLICATOR_CONCURRENCY: '16',
-  REPLICATOR_BATCH_SIZE: '100',
 };
 
 /** What reading costs makes their order: the cheapest copy is read first. */

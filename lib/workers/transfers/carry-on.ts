@@ -1,12 +1,12 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, note } from '../../base/tally.ts';
 import { BackendError, isOutage } from '../../fleet/backend.ts';
-import { readFleet } from '../../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
 import type { BigCopy, BigCopyOutcome } from '../../transfer/big/big-copy.ts';
 import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
 import type { Budget } from '../budget.ts';
 import { findDue, openLanes } from '../due-items.ts';
+import { lookAgain } from '../look.ts';
 import { examine, readableCopies } from '../suspects.ts';
 import type { Tick } from '../tick.ts';
 import { claim, type Hold, save } from './hold.ts';
@@ -29,17 +29,11 @@ export interface TransferTurn {
   readonly tried: Set<string>;
   /** Where the next search begins. */
   lane?: string | undefined;
-  /** Called, one per transfer at work, when the fleet was read again. */
-  readonly onLook: Set<() => void>;
-  /** The fleet is being read again. */
-  looking?: Promise<void>;
 }
 
 /** Transfers under way at a time: more would only share what one fills. */
 const atOnce = 2;
 const hourMs = 3_600_000;
-/** A round that takes long looks this often whether the fleet was changed. */
-const viewLifeMs = 15_000;
 
 /** Whether a transfer waits for somebody to go on with it. */
 export async function hasDueTransfers(tick: Tick): Promise<boolean> {
@@ -143,7 +137,7 @@ async function runOnce(
   const stopIfDark = () => {
     if ([item.backend, source ?? item.backend].some((name) => !tick.standing(name).isReachable)) stop.abort();
   };
-  turn.onLook.add(stopIfDark);
+  tick.onLook.add(stopIfDark);
   stopIfDark();
   try {
     const [from, to] = await Promise.all([source === null ? null : tick.backend(source), tick.backend(item.backend)]);
@@ -163,7 +157,7 @@ async function runOnce(
       mayBegin: (expectedMs, isFirst) =>
         mayBegin(tick, endsInThisTurn ? Number.POSITIVE_INFINITY : until, expectedMs, isFirst),
       save: async (progress) => {
-        await lookAgain(turn);
+        await lookAgain(tick);
         return save(tick, hold, progress);
       },
     };
@@ -176,7 +170,7 @@ async function runOnce(
     if (!(error instanceof BackendError)) throw error;
     return error.backend === source ? { outcome: 'source-failed', error } : { outcome: 'target-failed', error };
   } finally {
-    turn.onLook.delete(stopIfDark);
+    tick.onLook.delete(stopIfDark);
     for (const back of giveBack) back();
   }
 }
@@ -211,27 +205,13 @@ function mayBegin(tick: Tick, until: number, expectedMs: number, isFirst: boolea
   return isFirst || now + expectedMs < tick.deadline.cancelAt;
 }
 
-/** Reads the fleet again where that was long ago: for what takes long within a round. */
-export async function lookAgain(turn: TransferTurn): Promise<void> {
-  if (turn.tick.now() - turn.tick.view.readAt < viewLifeMs) return;
-  turn.looking ??= look(turn).finally(() => {
-    delete turn.looking;
-  });
-  await turn.looking;
-}
-
-async function look({ tick, onLook }: TransferTurn): Promise<void> {
-  const view = await readFleet(tick.deps.store, tick.now());
-  if (view.config === null) return;
-  tick.view = view;
-  for (const told of onLook) told();
-}
-
 async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outcome: BigCopyOutcome): Promise<void> {
   const { tick } = turn;
   const { uploadId, partsDone, sha256 } = hold.item.transfer!;
   /** A hash that was not kept makes what was sent useless. */
   const isUseless = uploadId !== '' && partsDone === 0 && sha256 === undefined;
+  // Not sent: others had found the backend dark.
+  if ('error' in outcome && outcome.error.kind === 'cancelled') return pause(tick, hold, 'transfer-continues');
   switch (outcome.outcome) {
     case 'stored':
       return recordTransfer(tick, hold, outcome.sha256);
@@ -254,7 +234,7 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       return failStoredWrong(tick, hold, object, outcome.detail);
     case 'target-failed': {
       const { kind, message } = outcome.error;
-      const isRefusal = !isOutage(outcome.error) && kind !== 'throttled' && kind !== 'cancelled';
+      const isRefusal = !isOutage(outcome.error) && kind !== 'throttled';
       if (kind !== 'throttled') failedTarget(turn, hold, object);
       return failTransfer(tick, hold, {
         leg: 'target',

@@ -10,6 +10,8 @@ export interface BreakersCheck {
   fleetRead(by: Actor, open: ReadonlySet<string>): void;
   /** A request leaves a process. */
   requestSent(by: Actor, backend: string, operation: string): void;
+  /** It has ended, one way or the other. */
+  requestEnded(by: Actor, backend: string): void;
 }
 
 /** What BREAKER_OPEN_SECONDS and the life of a probe are in every history. */
@@ -29,11 +31,16 @@ interface Spell {
   readonly probe?: { readonly by: Actor; readonly until: number };
 }
 
-export function createBreakersCheck(step: () => number, report: (violation: Violation) => void): BreakersCheck {
+export function createBreakersCheck(
+  { now, step }: { readonly now: () => number; readonly step: () => number },
+  report: (violation: Violation) => void,
+): BreakersCheck {
   let spells: ReadonlyMap<string, Spell> = new Map();
   /** By process: the open breakers that it has read of, and the step in which it learned of each. */
   const known = new WeakMap<Actor, ReadonlyMap<string, number>>();
   const probed = new WeakMap<Actor, Set<string>>();
+  /** By process and backend: when a request last ended. */
+  const heardAt = new WeakMap<Actor, Map<string, number>>();
   /** Backends whose breakers an application has never read to be closed. */
   const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
   const wrong = (message: string) => report(new Violation('one probe', message));
@@ -53,6 +60,9 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
       const after = new Map(spells);
       const isClaim = probeExpiresAt !== undefined && probeExpiresAt !== before?.probeExpiresAt;
       if (isClaim) claimed(by, backend, before, sentAt);
+      const isClosed = before !== undefined && openedAt === undefined;
+      if (isClosed && (heardAt.get(by)?.get(backend) ?? Number.NEGATIVE_INFINITY) < before.since - skewMs)
+        wrong(`${by.name} closes the breaker of ${backend}, of which it has heard nothing since it was opened`);
       if (openedAt === undefined) after.delete(backend);
       else {
         const since = openedAt === before?.openedAt ? before.since : sentAt;
@@ -67,6 +77,9 @@ export function createBreakersCheck(step: () => number, report: (violation: Viol
       known.set(by, new Map([...open].map((name) => [name, last?.get(name) ?? learned])));
       const before = neverClosed.get(by) ?? open;
       neverClosed.set(by, new Set([...before].filter((name) => open.has(name))));
+    },
+    requestEnded(by, backend) {
+      heardAt.set(by, (heardAt.get(by) ?? new Map<string, number>()).set(backend, now()));
     },
     requestSent(by, backend, operation) {
       if (by.role === 'operator') return;

@@ -103,7 +103,9 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       (harmedAt.get(placeOf(name, storageKeyOf(before.key, before.copies[name]!))) ?? since) < since &&
       !wasMisled(name);
     const hidden = removed.find(isHiddenSince);
-    if (hidden !== undefined && judges.has(role))
+    // One who makes a copy in its place moves it.
+    const isMoved = Object.keys(after.copies).some((name) => before.copies[name] === undefined);
+    if (hidden !== undefined && !isMoved && judges.has(role))
       report(
         new Violation(
           '2 good copies',

@@ -96,7 +96,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const deletes = createDeletesCheck(sight, plain, minAgeMs);
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
-  const breakers = createBreakersCheck(() => world.step, report);
+  const breakers = createBreakersCheck({ now: () => world.now, step: () => world.step }, report);
   const uploads = createUploadsCheck(sight);
   const listings = createListingsCheck(report);
   const usage = createUsageCheck(world, files, report);

@@ -1,0 +1,28 @@
+import { readFleet } from '../store/fleet-view.ts';
+import { StoreError } from '../store/port.ts';
+import type { Tick } from './tick.ts';
+
+/** What takes long within a round looks this often whether the fleet was changed. */
+const viewLifeMs = 15_000;
+
+/** Reads the fleet again, for all that is at work in this tick. Throws `StoreError`. */
+export async function look(tick: Tick): Promise<void> {
+  tick.lookedAt = tick.now();
+  const view = await readFleet(tick.deps.store, tick.lookedAt);
+  if (view.config === null || view.readAt < tick.view.readAt) return;
+  tick.view = view;
+  for (const tell of tick.onLook) tell();
+}
+
+/** The same where that was long ago. What the store cannot say now it is asked the next time. */
+export async function lookAgain(tick: Tick): Promise<void> {
+  if (tick.now() - tick.lookedAt < viewLifeMs) return;
+  try {
+    await look(tick);
+  } catch (error) {
+    if (!(error instanceof StoreError) || !passing.has(error.kind)) throw error;
+    tick.deps.log.warn('The fleet could not be read again', { kind: error.kind });
+  }
+}
+
+const passing: ReadonlySet<StoreError['kind']> = new Set(['throttled', 'unreachable', 'unanswered']);
