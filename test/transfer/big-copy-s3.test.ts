@@ -64,6 +64,7 @@ async function copyOnce(
     width: 4,
     buffers: createPartBuffers(createAdmission(64 * mib), 64 * mib),
     mayBegin: () => true,
+    reserveReadBack: () => null,
     save: async (next: TransferFields) => {
       progress = next;
       return 'saved' as const;

@@ -243,9 +243,8 @@ test('a target that stores other bytes is found out, nothing is recorded, and th
   expect(fleet.queue()).toEqual([]);
 });
 
-test('a target whose ETags prove nothing is read back before the copy is recorded', async () => {
-  const fleet = await createFleet({ backends: ['a', 'b'] });
-  await fleet.client.put('k', patterned(big));
+/** ETags of backend b are not of the bytes that it was sent. */
+function provesNothing(fleet: TestFleet): void {
   const { b } = fleet.backends;
   const { uploadPart, listParts, completeUpload } = b!;
   const odd = (etag: string) => `"x${etag.slice(1)}`;
@@ -257,6 +256,12 @@ test('a target whose ETags prove nothing is read back before the copy is recorde
     completeUpload: (request: Parameters<typeof completeUpload>[0]) =>
       completeUpload({ ...request, parts: request.parts.map((part) => ({ ...part, etag: even(part.etag) })) }),
   });
+}
+
+test('a target whose ETags prove nothing is read back before the copy is recorded', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', patterned(big));
+  provesNothing(fleet);
   const read: string[] = [];
   fleet.before = ({ port, method, args }) => {
     if (port === 'b' && method === 'get') read.push(String((args[1] as { range?: number[] }).range));
@@ -264,6 +269,23 @@ test('a target whose ETags prove nothing is read back before the copy is recorde
   expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 1 });
   expect(read).toHaveLength(3);
   expect(digests(fleet, 'k')).toEqual({ a: digest(patterned(big)), b: digest(patterned(big)) });
+});
+
+test('a target is read back only as far as its usage limit allows', async () => {
+  const limits = { requests: 0, egressBytes: big - 1, ingressBytes: 0 };
+  const fleet = await createFleet({ backends: ['a', { name: 'b', limits }] });
+  await fleet.client.put('k', patterned(big));
+  provesNothing(fleet);
+  const read: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'get') read.push(method);
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 0, reasons: { 'over-egress': 1 } });
+  expect(read).toEqual([]);
+  await fleet.apply({ backends: ['a', 'b'] });
+  fleet.clock.advance(3_600_000);
+  expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 1 });
+  expect(digests(fleet, 'k').b).toBe(digest(patterned(big)));
 });
 
 test.each(['overwritten', 'deleted', 'deleted and put again'])(

@@ -18,6 +18,7 @@ export type BigCopyOutcome =
   | Exclude<CopyOutcome, { outcome: 'copied' }>
   | { readonly outcome: 'stored'; readonly sha256: string }
   | { readonly outcome: 'unfinished' }
+  | { readonly outcome: 'over-limit'; readonly reason: string }
   | { readonly outcome: 'taken' }
   | { readonly outcome: 'upload-gone' }
   | { readonly outcome: 'wrong-digest'; readonly detail: string };
@@ -42,6 +43,8 @@ export interface BigCopy {
   readonly width: number;
   readonly buffers: PartBuffers;
   readonly mayBegin: Pass['mayBegin'];
+  /** Sets so many bytes aside for reading them back from the target; else says which usage limit does not allow it. */
+  readonly reserveReadBack: (bytes: number) => string | null;
   readonly save: (progress: TransferFields) => Promise<SaveOutcome>;
 }
 

@@ -48,6 +48,10 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
 async function readBack(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome | null> {
   const { to, storageKey } = job;
   let hash = await hashOf(job);
+  const { partsDone, partSizeBytes } = job.progress;
+  const behindBytes = hash === null ? 0 : partsDone * partSizeBytes;
+  const refusal = job.reserveReadBack(Math.max(0, job.object.sizeBytes - behindBytes));
+  if (refusal !== null) return { outcome: 'over-limit', reason: refusal };
   if (hash === null) {
     await keep(job, { partsDone: 0, hashState: '' });
     hash = await hashOf(job);

@@ -156,6 +156,12 @@ async function runOnce(
       buffers: turn.buffers,
       mayBegin: (expectedMs, isFirst) =>
         mayBegin(tick, endsInThisTurn ? Number.POSITIVE_INFINITY : until, expectedMs, isFirst),
+      reserveReadBack: (bytes) => {
+        const spend = { requests: 1, egressBytes: bytes };
+        const refusal = budget.refuses(item.backend, spend);
+        if (refusal === null) giveBack.push(budget.reserve(item.backend, spend));
+        return refusal;
+      },
       save: async (progress) => {
         await lookAgain(tick);
         return save(tick, hold, progress);
@@ -217,6 +223,8 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       return recordTransfer(tick, hold, outcome.sha256);
     case 'unfinished':
       return pause(tick, hold, 'transfer-continues');
+    case 'over-limit':
+      return pause(tick, hold, outcome.reason, hourMs);
     case 'taken':
       return count(tick.tally, 'skipped', 'claimed-elsewhere');
     case 'upload-gone':
