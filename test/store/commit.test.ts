@@ -187,6 +187,18 @@ test('bytes that a record names by now are not condemned', async () => {
   expect([...store.allQueueItems()]).toEqual([]);
 });
 
+test('a commit that was frozen in its pause until its time was over sends nothing more', async () => {
+  const before = await make('k');
+  let sends = 0;
+  const deps = depsWith(async () => {
+    sends += 1;
+    throw new StoreError('unanswered', 'no answer');
+  });
+  const freezing = { ...deps, clock: { ...clock, sleep: async () => clock.advance(600_000) } };
+  expect(await commit(freezing, [addCopy(before)], inTime())).toEqual([{ outcome: 'undecided' }]);
+  expect(sends).toBe(1);
+});
+
 test('bytes that are queued already, and no more by the next attempt, are queued', async () => {
   const before = await make('k');
   const item = { ...cleanup('k', 'id-k'), id: 'a/k!id-k', backend: 'a' };
