@@ -1,7 +1,7 @@
 import { systemClock } from '../lib/base/clock.ts';
 import { parseFleetText } from '../lib/config/parse-fleet-file.ts';
 import { createProcess } from '../lib/process/process.ts';
-import { apply } from '../lib/workers/apply.ts';
+import { apply } from '../lib/operations/apply.ts';
 import type { LambdaContext } from './handler.ts';
 import { lambdaLog } from './log.ts';
 

@@ -2,8 +2,8 @@ import { systemClock } from '../lib/base/clock.ts';
 import type { Parameters } from '../lib/config/parameters.ts';
 import { createProcess } from '../lib/process/process.ts';
 import type { FleetView } from '../lib/store/fleet-view.ts';
-import { type Gauges, gaugesOf } from '../lib/workers/metrics.ts';
-import { runTick, type TickReport, type Worker } from '../lib/workers/tick.ts';
+import { type Gauges, gaugesOf } from '../lib/tick/metrics.ts';
+import { runTick, type TickReport, type Worker } from '../lib/tick/tick.ts';
 import { lambdaLog } from './log.ts';
 import { metricLines } from './publish.ts';
 

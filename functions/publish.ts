@@ -1,5 +1,5 @@
 import { backendDimension, fleetDimension, metricNamespace } from '../lib/base/metric-names.ts';
-import type { Gauges } from '../lib/workers/metrics.ts';
+import type { Gauges } from '../lib/tick/metrics.ts';
 
 /**
  * What a tick publishes as lines of CloudWatch's embedded metric format: one for the fleet, one per backend. CloudWatch

@@ -1,4 +1,4 @@
-import { scrubber } from '../lib/workers/scrubber.ts';
+import { scrubber } from '../lib/workers/scrubber/scrubber.ts';
 import { createHandler } from './handler.ts';
 
 export const handler = createHandler(scrubber);

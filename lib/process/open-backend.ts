@@ -62,7 +62,7 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
           deleteCredentials: await credentials.resolve(config, config.deleteCredentials),
         }),
       };
-      const { probeBackend } = await import('../fleet/probe.ts');
+      const { probeBackend } = await import('../fleet/find-capabilities.ts');
       return probeBackend(options, { ids });
     },
     async close() {

@@ -1,7 +1,7 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
 import { type Backend, BackendError, type CompletedPart } from '../fleet/backend.ts';
-import { persistently, unsent } from './big/persistently.ts';
+import { persistently, unsent } from './retry-transient.ts';
 import { markFor, markName } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
 import type { StoreRequest } from './put-verified.ts';

@@ -7,11 +7,11 @@ import { StoreError } from '../store/port.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
 import { abortUploads } from '../transfer/big/uploads.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import { cleanupBackoffMs } from './backoff.ts';
-import { findDue } from './due-items.ts';
-import { isUsable } from './health.ts';
-import { overwrittenReason } from './plain-change.ts';
-import type { Round, Tick, Worker } from './tick.ts';
+import { cleanupBackoffMs } from '../plans/backoff.ts';
+import { findDue } from '../tick/due-items.ts';
+import { isUsable } from '../tick/health.ts';
+import { overwrittenReason } from '../steps/plain-change.ts';
+import type { Round, Tick, Worker } from '../tick/tick.ts';
 
 /**
  * The cleanup queue is the only hand that deletes bytes (Q1–Q5).

@@ -5,14 +5,14 @@ import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import type { Budget } from './budget.ts';
-import { findByPlacement } from './find-work.ts';
-import { isUsable } from './health.ts';
-import { importingLabel } from './reconcile/import-file.ts';
-import { scoreCopy } from './score-copy.ts';
-import { relabel } from './scrubber.ts';
-import { surplusOf } from './surplus.ts';
-import type { Round, Tick, Worker } from './tick.ts';
+import type { Budget } from '../tick/budget.ts';
+import { findByPlacement } from '../tick/find-work.ts';
+import { isUsable } from '../tick/health.ts';
+import { importingLabel } from './reconciler/import-file.ts';
+import { scoreCopy } from '../plans/score-copy.ts';
+import { relabel } from './scrubber/scrubber.ts';
+import { surplusOf } from '../plans/surplus.ts';
+import type { Round, Tick, Worker } from '../tick/tick.ts';
 
 /**
  * The over-replication cleaner takes surplus copies out of the records (C1–C3); the cleanup queue deletes their bytes.

@@ -5,10 +5,10 @@ import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import type { Budget } from './budget.ts';
-import { findDue } from './due-items.ts';
-import { isUsable } from './health.ts';
-import type { Round, Tick, Worker } from './tick.ts';
+import type { Budget } from '../tick/budget.ts';
+import { findDue } from '../tick/due-items.ts';
+import { isUsable } from '../tick/health.ts';
+import type { Round, Tick, Worker } from '../tick/tick.ts';
 
 /**
  * The pending reaper settles puts whose writer has fallen silent (P1–P3): bytes that arrived whole, over an object that

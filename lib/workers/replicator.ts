@@ -7,18 +7,18 @@ import type { PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
-import { noteLag, noteWaiting } from './ages.ts';
-import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from './copy-targets.ts';
-import { findByPlacement } from './find-work.ts';
-import { isUsable } from './health.ts';
-import { lookAgain } from './look.ts';
-import { makeCopy, mayTakeOthers } from './make-copy.ts';
-import { importingLabel } from './reconcile/import-file.ts';
-import { condemnStrays, type Stray } from './strays.ts';
-import { examine } from './suspects.ts';
-import type { Round, Tick, Worker } from './tick.ts';
-import { beginTransfer, isBig, notePending, pendingTransfers } from './transfers/begin.ts';
-import { carryOnDue, hasDueTransfers, type TransferTurn } from './transfers/carry-on.ts';
+import { noteLag, noteWaiting } from '../tick/ages.ts';
+import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from '../steps/copy-targets.ts';
+import { findByPlacement } from '../tick/find-work.ts';
+import { isUsable } from '../tick/health.ts';
+import { lookAgain } from '../tick/refresh.ts';
+import { makeCopy, mayTakeOthers } from '../steps/make-copy.ts';
+import { importingLabel } from './reconciler/import-file.ts';
+import { condemnStrays, type Stray } from '../steps/enqueue-orphans.ts';
+import { examine } from '../steps/examine-copy.ts';
+import type { Round, Tick, Worker } from '../tick/tick.ts';
+import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/transfers/begin.ts';
+import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).

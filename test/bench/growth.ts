@@ -4,7 +4,7 @@ import { createClient } from '../../lib/client/client.ts';
 import type { ClientDeps } from '../../lib/client/context.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { createDynamoClient } from '../../lib/store/dynamodb/client.ts';
@@ -12,8 +12,8 @@ import { entryToItem } from '../../lib/store/dynamodb/items.ts';
 import { newLedgerDelta } from '../../lib/store/ledger.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { apply } from '../../lib/workers/apply.ts';
-import { runTick, type TickDeps, type TickReport } from '../../lib/workers/tick.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { runTick, type TickDeps, type TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 /**

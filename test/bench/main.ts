@@ -14,7 +14,7 @@ import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { storageKey } from '../../lib/store/keys.ts';
-import { apply } from '../../lib/workers/apply.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { streamed } from '../support/big.ts';
 import type { BareWork, Endpoint, Measured } from './child.ts';
 import { measureGrowth } from './growth.ts';

@@ -6,12 +6,12 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createClient } from '../../lib/client/client.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { apply } from '../../lib/workers/apply.ts';
-import { runTick } from '../../lib/workers/tick.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { runTick } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 const objects = Number(process.argv[2] ?? 1000);

@@ -8,10 +8,10 @@ import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
-import { apply } from '../../lib/workers/apply.ts';
-import { recount } from '../../lib/workers/recount.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { recount } from '../../lib/operations/recount.ts';
 import { replicator } from '../../lib/workers/replicator.ts';
-import { runTick } from '../../lib/workers/tick.ts';
+import { runTick } from '../../lib/tick/tick.ts';
 import { seeded } from '../support/fleet.ts';
 import { type LocalStack, startLocalStack } from './local-stack.ts';
 

@@ -1,5 +1,5 @@
 import { systemClock } from '../../lib/base/clock.ts';
-import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { backendContract } from './backend.ts';
 
 backendContract('memory backend', async () => {

@@ -1,5 +1,5 @@
 import { systemClock } from '../../lib/base/clock.ts';
-import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { storeContract } from './store.ts';
 
 storeContract('memory', async () => ({

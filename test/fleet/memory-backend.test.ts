@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bodyOf, compareUtf8 } from '../../lib/base/bytes.ts';
 import type { Clock } from '../../lib/base/clock.ts';
-import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { kindOf } from '../contracts/backend-bytes.ts';
 
 const stopped: Clock = { now: () => 1_700_000_000_000, sleep: async () => {} };

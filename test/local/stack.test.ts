@@ -7,7 +7,7 @@ import { collect } from '../../lib/base/bytes.ts';
 import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
 import { createProcess } from '../../lib/process/process.ts';
-import { apply } from '../../lib/workers/apply.ts';
+import { apply } from '../../lib/operations/apply.ts';
 
 let dir: string;
 let stacks: Stack[];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { exceedsThreshold } from '../../lib/workers/exceeds-threshold.ts';
+import { exceedsThreshold } from '../../lib/plans/exceeds-threshold.ts';
 
 const stats = {
   a: { usedBytes: 60, limitBytes: 100 },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { Move, PlanBackend, PlanInput, PlanObject } from '../../lib/workers/plan-draft.ts';
+import type { Move, PlanBackend, PlanInput, PlanObject } from '../../lib/plans/plan-draft.ts';
 
 const names = ['a', 'b', 'c', 'd', 'e'];
 

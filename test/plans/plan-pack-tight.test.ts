@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { planPackTight } from '../../lib/workers/plan-pack-tight.ts';
+import { planPackTight } from '../../lib/plans/plan-pack-tight.ts';
 import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
 test('pack fills the fullest destination first, from the emptiest source upwards', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { planSpreadEven } from '../../lib/workers/plan-spread-even.ts';
+import { planSpreadEven } from '../../lib/plans/plan-spread-even.ts';
 import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
 test('spread moves from the most over to the most under, and passes over what would overshoot', () => {

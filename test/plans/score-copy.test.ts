@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type CopyStanding, scoreCopy } from '../../lib/workers/score-copy.ts';
-import { surplusOf, type WeighedCopy } from '../../lib/workers/surplus.ts';
+import { type CopyStanding, scoreCopy } from '../../lib/plans/score-copy.ts';
+import { surplusOf, type WeighedCopy } from '../../lib/plans/surplus.ts';
 
 const healthy: CopyStanding = {
   configured: true,

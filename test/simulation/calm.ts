@@ -8,7 +8,7 @@ import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
 import type { Random } from './random.ts';
 import { createRest } from './rest.ts';
-import type { Strangers } from './strangers.ts';
+import type { Strangers } from './external-clients.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 

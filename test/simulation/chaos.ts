@@ -7,7 +7,7 @@ import { changedFile, type Plan, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
-import type { Strangers } from './strangers.ts';
+import type { Strangers } from './external-clients.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 

@@ -1,8 +1,8 @@
 import './sync-wasm.ts';
 import './preloaded.ts';
-import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
-import type { MemorySnapshot } from '../../lib/store/memory/memory-tables.ts';
+import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
+import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
 import { createActors } from './actors.ts';
 import { createCalm } from './calm.ts';
 import { createChaos } from './chaos.ts';
@@ -13,7 +13,7 @@ import { createOracle, type Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
 import { restore } from './restore.ts';
-import { createStrangers } from './strangers.ts';
+import { createStrangers } from './external-clients.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
 

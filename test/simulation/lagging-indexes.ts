@@ -1,4 +1,4 @@
-import { createMemoryIndexes, type MemoryIndexes } from '../../lib/store/memory/indexes.ts';
+import { createMemoryIndexes, type MemoryIndexes } from '../../lib/testing/store/indexes.ts';
 
 /**
  * Indexes that learn of a change some time after the table: reads are as stale as DynamoDB's can be. Changes of one item

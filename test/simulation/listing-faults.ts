@@ -1,5 +1,5 @@
 import { BackendError, type ListPage } from '../../lib/fleet/backend.ts';
-import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { Faults } from './faults.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';

@@ -10,7 +10,7 @@ export const furtherMutations: readonly Mutation[] = [
         find: 'if (!isUnanswered) return isConflictOnly',
         replace: 'if (!isConflictOnly || !isUnanswered) return isConflictOnly',
       },
-      { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
+      { file: 'store/enqueue-deletes.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
     ],
   },
   {
@@ -22,7 +22,7 @@ export const furtherMutations: readonly Mutation[] = [
         replace: `if (error.kind === 'unanswered')
         return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
       },
-      { file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
+      { file: 'store/enqueue-deletes.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' },
     ],
   },
   {
@@ -54,7 +54,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'a copy is dismissed without another that verifies',
     edits: [
       {
-        file: 'transfer/dismiss.ts',
+        file: 'transfer/quarantine.ts',
         find: "if (proof === 'none') return markDamaged(deps, object, name, evidence);",
         replace: '',
       },
@@ -64,7 +64,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'a suspicion is enough to dismiss a copy',
     edits: [
       {
-        file: 'transfer/dismiss.ts',
+        file: 'transfer/quarantine.ts',
         find: "if (evidence !== 'missing' && evidence !== 'wrong') return evidence;",
         replace: '',
       },
@@ -138,7 +138,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'bytes that could not be recorded are not condemned',
     edits: [
       {
-        file: 'workers/strays.ts',
+        file: 'steps/enqueue-orphans.ts',
         find: 'const outcomes = await condemn(tick.commitDeps(), all, tick.deadline.commitUntil);',
         replace: 'const outcomes = all.map(() => "undecided");',
       },
@@ -186,13 +186,13 @@ export const furtherMutations: readonly Mutation[] = [
   },
   {
     name: 'a tick returns while reads are in flight',
-    edits: [{ file: 'workers/due-items.ts', find: 'await allEnded(', replace: 'await Promise.all(' }],
+    edits: [{ file: 'tick/due-items.ts', find: 'await allEnded(', replace: 'await Promise.all(' }],
   },
   {
     name: 'the scrubber asks for copies that have left the record',
     edits: [
       {
-        file: 'workers/scrub-object.ts',
+        file: 'workers/scrubber/scrub-object.ts',
         find: 'if (current.copies[backend] !== copyId) {',
         replace: 'if (current.copies[backend] !== copyId && false) {',
       },
@@ -202,7 +202,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'an idle tick takes the lease',
     edits: [
       {
-        file: 'workers/tick.ts',
+        file: 'tick/tick.ts',
         find: "if (!(await worker.hasWork(tick))) return 'empty';",
         replace: 'await worker.hasWork(tick);',
       },

@@ -25,7 +25,7 @@ export const foundMutations: readonly Mutation[] = [
     name: 'what was begun on a backend goes on, although it is known to be dark',
     edits: [
       {
-        file: 'workers/tick.ts',
+        file: 'tick/tick.ts',
         find: "mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),",
         replace: 'mayAsk: () => true,',
       },
@@ -35,7 +35,7 @@ export const foundMutations: readonly Mutation[] = [
     name: 'a bucket that was taken over is cleaned up before it is adopted',
     edits: [
       {
-        file: 'workers/due-items.ts',
+        file: 'tick/due-items.ts',
         find: "if (state === 'cleanup' && onlyReports(tick, name)) continue;",
         replace: '',
       },
@@ -45,7 +45,7 @@ export const foundMutations: readonly Mutation[] = [
     name: 'adoption leaves what the restored queue takes for a write under way',
     edits: [
       {
-        file: 'workers/reconcile/unnamed.ts',
+        file: 'workers/reconciler/unnamed.ts',
         find: 'if (queued !== undefined && !mayBeRecorded(pass, queued))',
         replace: 'if (queued !== undefined)',
       },
@@ -55,7 +55,7 @@ export const foundMutations: readonly Mutation[] = [
     name: 'adoption keeps a recorded copy that is not there',
     edits: [
       {
-        file: 'workers/reconcile/adopt.ts',
+        file: 'workers/reconciler/recover-copy.ts',
         find: ' && (await backend.head(storageKey(it.key, recordedId), tick.signal)) !== null',
         replace: '',
       },

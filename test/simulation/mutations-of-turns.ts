@@ -6,7 +6,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a lease is taken while another holds it',
     edits: [
       {
-        file: 'store/memory/memory-store.ts',
+        file: 'testing/store/memory-store.ts',
         find: 'if (before && before.expiresAt > now && before.holder !== holder) return null;',
         replace: '',
       },
@@ -16,7 +16,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a lease is written under an older epoch',
     edits: [
       {
-        file: 'store/memory/memory-store.ts',
+        file: 'testing/store/memory-store.ts',
         find: 'if (before?.epoch !== lease.epoch || before.holder !== lease.holder) return false;',
         replace: '',
       },
@@ -26,7 +26,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a lease ends before its tick',
     edits: [
       {
-        file: 'workers/tick.ts',
+        file: 'tick/tick.ts',
         find: 'const expiresAt = tick.deadline.at + 5_000;',
         replace: 'const expiresAt = tick.now() + 5_000;',
       },
@@ -56,12 +56,12 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a half-open breaker lets everyone through',
     edits: [
       {
-        file: 'workers/health.ts',
+        file: 'tick/health.ts',
         find: "if (breaker === 'closed') return true;",
         replace: "if (breaker !== 'open') return true;",
       },
       {
-        file: 'workers/tick.ts',
+        file: 'tick/tick.ts',
         find: "tick.standing(name).breaker === 'closed' ||",
         replace: "tick.standing(name).breaker !== 'open' ||",
       },
@@ -99,7 +99,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'an idle tick forgets what it spent',
     edits: [
       {
-        file: 'workers/report.ts',
+        file: 'tick/report.ts',
         find: 'unreported.enter(tick.meter.take());',
         replace: 'if (tick.lease !== null) unreported.enter(tick.meter.take());',
       },
@@ -119,7 +119,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a tick looks only at what was spent before it',
     edits: [
       {
-        file: 'workers/budget.ts',
+        file: 'tick/budget.ts',
         find: 'return here[field] + coming[field] + wanted >',
         replace: 'return wanted >',
       },
@@ -128,26 +128,26 @@ export const turnsMutations: readonly Mutation[] = [
   {
     name: 'each part plans the whole of a limit',
     edits: [
-      { file: 'workers/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' },
+      { file: 'tick/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' },
     ],
   },
   {
     name: 'a tick plays one round, whatever is left',
     edits: [
-      { file: 'workers/tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },
+      { file: 'tick/tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },
     ],
   },
   {
     name: 'a tick ends behind the last lane, whatever it holds',
     edits: [
-      { file: 'workers/due-items.ts', find: '?? circle[i + width] ?? circle[0]', replace: '?? circle[i + width]' },
+      { file: 'tick/due-items.ts', find: '?? circle[i + width] ?? circle[0]', replace: '?? circle[i + width]' },
     ],
   },
   {
     name: 'what a tick cannot copy hides what stands behind it',
     edits: [
       {
-        file: 'workers/find-work.ts',
+        file: 'tick/find-work.ts',
         find: 'circle = [...labels.slice(start), ...labels.slice(0, start)',
         replace: 'circle = [...labels.slice(start)',
       },
@@ -167,19 +167,19 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'the scrubber asks what is left before it waits, and spends after',
     edits: [
       {
-        file: 'workers/scrub-object.ts',
+        file: 'workers/scrubber/scrub-object.ts',
         find: 'if (tick.standing(backend).config === undefined ||',
         replace: `if (budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes }) !== null) continue;
     if (tick.standing(backend).config === undefined ||`,
       },
-      { file: 'workers/scrub-object.ts', find: 'if (refusal !== null) {', replace: 'if (refusal !== null && false) {' },
+      { file: 'workers/scrubber/scrub-object.ts', find: 'if (refusal !== null) {', replace: 'if (refusal !== null && false) {' },
     ],
   },
   {
     name: 'evidence is taken whatever the month allows',
     edits: [
       {
-        file: 'workers/suspects.ts',
+        file: 'steps/examine-copy.ts',
         find: "if (budget.refuses(backend, suspicion) !== null) return 'unreadable';",
         replace: '',
       },

@@ -1,7 +1,7 @@
 import { furtherMutations } from './mutations-further.ts';
 import { readersMutations } from './mutations-of-a-reader.ts';
 import { foundMutations } from './mutations-of-defects.ts';
-import { strangersMutations } from './mutations-of-strangers.ts';
+import { strangersMutations } from './mutations-of-external-clients.ts';
 import { turnsMutations } from './mutations-of-turns.ts';
 
 /** One piece of the code under test, replaced as it is loaded. */
@@ -34,7 +34,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'no rev condition',
     edits: [
       {
-        file: 'store/memory/memory-tables.ts',
+        file: 'testing/store/memory-tables.ts',
         find: "meets(seen, change.expect, ['generation', 'rev'])",
         replace: "meets(seen, change.expect, ['generation'])",
       },
@@ -42,7 +42,7 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'sweep without moving rev',
-    edits: [{ file: 'store/condemn.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' }],
+    edits: [{ file: 'store/enqueue-deletes.ts', find: 'all.map(movingRev)', replace: 'all.map(queueOnly)' }],
   },
   {
     name: 'orphan queued in a second transaction',
@@ -80,7 +80,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'listing error taken for the end',
     edits: [
       {
-        file: 'workers/reconciler.ts',
+        file: 'workers/reconciler/reconciler.ts',
         find: "    return 'stopped';\n  }\n  return page.next;",
         replace: '    return undefined;\n  }\n  return page.next;',
       },
@@ -110,7 +110,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'lease without epoch',
     edits: [
       {
-        file: 'store/memory/memory-store.ts',
+        file: 'testing/store/memory-store.ts',
         find: 'if (before?.epoch !== lease.epoch || before.holder !== lease.holder) return false;',
         replace: 'if (before === undefined) return false;',
       },
@@ -121,12 +121,12 @@ const rulesLeftOut: readonly Mutation[] = [
     edits: [
       // Before it stands what the record remembers of the file.
       {
-        file: 'workers/reconcile/import-file.ts',
+        file: 'workers/reconciler/import-file.ts',
         find: "if (entry?.plainEtags?.[backend.name] === stored.etag) return found(pass, 'skipped', 'left-behind', key);",
         replace: '',
       },
       {
-        file: 'workers/reconcile/import-file.ts',
+        file: 'workers/reconciler/import-file.ts',
         find: "if ((await tick.deps.store.queueItems([id])).has(id)) return found(pass, 'skipped', 'queued', key);",
         replace: '',
       },
@@ -148,7 +148,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'last copy dismissed',
     edits: [
       {
-        file: 'transfer/dismiss.ts',
+        file: 'transfer/quarantine.ts',
         find: "if (others.length === 0) return 'none';",
         replace: "if (others.length === 0) return 'found';",
       },
@@ -156,11 +156,11 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'dismissal on one bad read',
-    edits: [{ file: 'transfer/dismiss.ts', find: 'read < 2', replace: 'read < 0' }],
+    edits: [{ file: 'transfer/quarantine.ts', find: 'read < 2', replace: 'read < 0' }],
   },
   {
     name: 'half-open admits two probes',
-    edits: [{ file: 'workers/health.ts', find: "if (answer.outcome !== 'done') return false;", replace: '' }],
+    edits: [{ file: 'tick/health.ts', find: "if (answer.outcome !== 'done') return false;", replace: '' }],
   },
   {
     name: 'usage on the wrong leg',
@@ -227,12 +227,12 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'drain completes on one read',
     edits: [
       {
-        file: 'workers/drain.ts',
+        file: 'operations/drain.ts',
         find: 'const again = await readFleet(deps.store, deps.clock.now());',
         replace: 'const again = view;',
       },
       {
-        file: 'workers/drain.ts',
+        file: 'operations/drain.ts',
         find: 'if (view.readAt < settledAt) return',
         replace: 'if (view.readAt < since) return',
       },
@@ -252,7 +252,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'sweep without min age',
     edits: [
       {
-        file: 'workers/reconciler.ts',
+        file: 'workers/reconciler/reconciler.ts',
         find: 'else if (tick.now() - listed.lastModified >= tick.params.reconcilerMinAgeMs)',
         replace: 'else',
       },
@@ -282,7 +282,7 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'a copy by the storage that is not as recorded is left lying',
     edits: [
       {
-        file: 'workers/make-copy.ts',
+        file: 'steps/make-copy.ts',
         find: "if (made.outcome.outcome === 'unattested')",
         replace: 'if (false as boolean)',
       },

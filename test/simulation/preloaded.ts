@@ -1,7 +1,7 @@
 /** Loaded on first use by the code under test: from the disk, which is no part of a history. */
 await import('../../lib/transfer/big/big-copy.ts');
 await import('../../lib/transfer/copy-within.ts');
-await import('../../lib/transfer/dismiss.ts');
+await import('../../lib/transfer/quarantine.ts');
 await import('hash-wasm');
 
 export {};

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
-import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { noteRequest } from '../../lib/fleet/meter.ts';
 import type { Faults } from './faults.ts';
 import { listedBadly } from './listing-faults.ts';

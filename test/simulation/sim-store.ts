@@ -1,5 +1,5 @@
 import type { BreakerState } from '../../lib/base/health.ts';
-import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Lease } from '../../lib/store/model.ts';
 import type { Change, ControlPartition, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
 import type { Faults } from './faults.ts';

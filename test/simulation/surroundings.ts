@@ -1,6 +1,6 @@
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
-import type { MemoryBackend } from '../../lib/fleet/memory-backend.ts';
-import type { MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 
 /** What stands outside of every simulated process: tables, buckets, and hands that need no process. */
 export interface Surroundings {

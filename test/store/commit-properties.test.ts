@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { type CommitDeps, commit } from '../../lib/store/commit.ts';
 import { queueId, storageKey } from '../../lib/store/keys.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem, QueueState } from '../../lib/store/model.ts';
 import { type Change, type Store, StoreError } from '../../lib/store/port.ts';
 import type { Swap } from '../../lib/store/swap.ts';

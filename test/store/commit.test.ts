@@ -2,11 +2,11 @@ import { beforeEach, expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { type CommitDeps, commit } from '../../lib/store/commit.ts';
 import { createCommitter } from '../../lib/store/committer.ts';
-import { condemn } from '../../lib/store/condemn.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { condemn } from '../../lib/store/enqueue-deletes.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import { type Change, type Store, StoreError } from '../../lib/store/port.ts';
-import { recount } from '../../lib/workers/recount.ts';
+import { recount } from '../../lib/operations/recount.ts';
 import { createManualClock, createTestFleet, type ManualClock, seeded } from '../support/fleet.ts';
 
 let clock: ManualClock;
@@ -294,7 +294,7 @@ test.each(['lost before the effect', 'lost after the effect', 'late, after the d
       }
       throw new StoreError('unanswered', how);
     };
-    const { runTick } = await import('../../lib/workers/tick.ts');
+    const { runTick } = await import('../../lib/tick/tick.ts');
     const { replicator } = await import('../../lib/workers/replicator.ts');
     const deps = { ...fleet.deps, ids: idsFrom(fleet.clock, seeded(99)), store: { ...fleet.store, transact } };
     await runTick(deps, replicator, { deadline: fleet.clock.now() + 300_000 });

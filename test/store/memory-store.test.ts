@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { sliceOf } from '../../lib/store/keys.ts';
-import { createMemoryIndexes, type MemoryIndexes } from '../../lib/store/memory/indexes.ts';
-import { createMemoryStore, type MemoryStoreDeps } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryIndexes, type MemoryIndexes } from '../../lib/testing/store/indexes.ts';
+import { createMemoryStore, type MemoryStoreDeps } from '../../lib/testing/store/memory-store.ts';
 import type { Change } from '../../lib/store/port.ts';
 import { given, item, newToken, objectAt, putItem, putObject, record, tombstone } from '../contracts/store-fixtures.ts';
 

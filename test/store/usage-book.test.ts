@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
-import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { type Store, StoreError, type StoreErrorKind } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createManualClock } from '../support/fleet.ts';

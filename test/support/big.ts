@@ -7,7 +7,7 @@ import { nodeOptions } from '../../lib/config/node-options.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { lane, slices } from '../../lib/store/keys.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
-import { apply } from '../../lib/workers/apply.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { expireLeases, type Lab } from './lab.ts';
 
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');

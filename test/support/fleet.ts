@@ -8,16 +8,16 @@ import type { ClientDeps } from '../../lib/client/context.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend, type MemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { createKeyring } from '../../lib/process/keyring.ts';
 import { storageKey } from '../../lib/store/keys.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { apply } from '../../lib/workers/apply.ts';
-import { type Recounted, recount } from '../../lib/workers/recount.ts';
-import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/workers/tick.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { type Recounted, recount } from '../../lib/operations/recount.ts';
+import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 /** A call of a port, before it has its effect. Throwing refuses it; awaiting holds it up; `after` sees its result. */

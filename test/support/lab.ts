@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createHoldfast, type Holdfast } from '../../lib/index.ts';
 import { type Stack, startStack } from '../../lib/local/stack.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
-import { apply } from '../../lib/workers/apply.ts';
+import { apply } from '../../lib/operations/apply.ts';
 
 /** A running embedded stack with its tables and fleet, a library, and plain S3 clients to check with. */
 export interface Lab {

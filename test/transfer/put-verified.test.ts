@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import type { Backend, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend } from '../../lib/fleet/memory-backend.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { putVerified } from '../../lib/transfer/put-verified.ts';
 import { createManualClock } from '../support/fleet.ts';
 

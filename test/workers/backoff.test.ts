@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { cleanupBackoffMs } from '../../lib/workers/backoff.ts';
+import { cleanupBackoffMs } from '../../lib/plans/backoff.ts';
 
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;

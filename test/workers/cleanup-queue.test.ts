@@ -123,7 +123,7 @@ test('ten real failures make an item dead, still charged, and a requeue works', 
   ]);
   expect((await fleet.recount()).differences).toEqual([]);
   fleet.backends.a!.delete = real;
-  const { requeueDead } = await import('../../lib/workers/requeue.ts');
+  const { requeueDead } = await import('../../lib/operations/requeue.ts');
   expect(await requeueDead(fleet.deps)).toBe(1);
   await fleet.tick('cleanup-queue');
   expect(fleet.queue()).toEqual([]);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import { drain } from '../../lib/workers/drain.ts';
+import { drain } from '../../lib/operations/drain.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
 import type { TestFleet } from '../support/fleet.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { drain, drainStatus, undrain } from '../../lib/workers/drain.ts';
-import { forget } from '../../lib/workers/forget.ts';
+import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { forget } from '../../lib/operations/forget.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 import { justBefore, watchWrites } from '../support/watch.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { overReplicationCleaner } from '../../lib/workers/over-replication-cleaner.ts';
-import { runTick } from '../../lib/workers/tick.ts';
+import { runTick } from '../../lib/tick/tick.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 import { justBefore, watchWrites } from '../support/watch.ts';
 

@@ -3,11 +3,11 @@ import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { commit } from '../../lib/store/commit.ts';
-import { createMemoryStore } from '../../lib/store/memory/memory-store.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import { runTick } from '../../lib/workers/tick.ts';
+import { runTick } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -237,7 +237,7 @@ test('after the tables are lost, a take-over and an adoption bring every object 
   fleet.clock.advance(2 * hourMs);
   const empty = createMemoryStore({ clock: fleet.clock, identity: 'new tables' });
   const deps = { ...fleet.deps, store: empty };
-  const { apply } = await import('../../lib/workers/apply.ts');
+  const { apply } = await import('../../lib/operations/apply.ts');
   const { parseFleetFile } = await import('../../lib/config/parse-fleet-file.ts');
   const file = parseFleetFile({
     backends: ['a', 'b'].map((name) => ({
@@ -263,7 +263,7 @@ test('after the tables are lost, a take-over and an adoption bring every object 
     const found = await client.get(`k${i}`);
     expect((await collect(found!.body)).toString()).toBe(i === 1 ? 'newest' : `v${i}`);
   }
-  const { recount } = await import('../../lib/workers/recount.ts');
+  const { recount } = await import('../../lib/operations/recount.ts');
   expect((await recount(deps, false)).differences).toEqual([]);
 });
 
@@ -317,7 +317,7 @@ test('after a take-over nothing is deleted before the adoption, which finds a pu
   await commit({ ...fleet.deps, store, stripes: 1, quotaOf: () => 0 }, [{ key: 'k', names: [intent] }], now + 60_000);
   expect(store.snapshot().objects.get('k')).toEqual(seen);
   const deps = { ...fleet.deps, store };
-  const { apply } = await import('../../lib/workers/apply.ts');
+  const { apply } = await import('../../lib/operations/apply.ts');
   const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
   await apply({ ...deps, probe: async () => fleet.backends.a!.capabilities }, file, { takeOver: true });
   const tick = (name: WorkerName, event = {}) =>

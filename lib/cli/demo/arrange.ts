@@ -5,7 +5,7 @@ import type { Log } from '../../base/log.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { createJsonLog } from '../../process/json-log.ts';
 import { createProcess, type Env, type HoldfastProcess } from '../../process/process.ts';
-import { apply } from '../../workers/apply.ts';
+import { apply } from '../../operations/apply.ts';
 import type { Bucket } from './verify.ts';
 import { createWork, type Work } from './work.ts';
 

@@ -6,7 +6,7 @@ import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
 import { leftOut, sourceFiles } from './files.ts';
-import { lookAround } from './look-around.ts';
+import { lookAround } from './keep-running.ts';
 import { startProgress } from './progress.ts';
 import { describe, problemsOf } from './report.ts';
 import { run } from './run.ts';

@@ -1,6 +1,6 @@
 import { createClient } from '../../client/client.ts';
 import type { WorkerName } from '../../config/parameters.ts';
-import { recount } from '../../workers/recount.ts';
+import { recount } from '../../operations/recount.ts';
 import { type Arranged, factor } from './arrange.ts';
 import type { SourceFile } from './files.ts';
 import { type LoadProgress, planLoad, runLoad } from './load.ts';

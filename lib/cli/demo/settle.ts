@@ -3,7 +3,7 @@ import type { HoldfastProcess } from '../../process/process.ts';
 import { type FleetView, readFleet, standingOf } from '../../store/fleet-view.ts';
 import { lane, slices } from '../../store/keys.ts';
 import { type QueueItem, queueStates } from '../../store/model.ts';
-import { type FleetSummary, summarize } from '../../workers/fleet-summary.ts';
+import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 
 const pollMs = 200;
 /** Nothing has moved for this long: it never will. */

@@ -1,6 +1,6 @@
 import type { LogFields } from '../../base/log.ts';
 import type { WorkerName } from '../../config/parameters.ts';
-import type { TickReport } from '../../workers/tick.ts';
+import type { TickReport } from '../../tick/tick.ts';
 import { plural } from '../format.ts';
 
 /** What the workers have done so far: from their audit lines and the reports of their ticks. */

@@ -1,5 +1,5 @@
-import { type DrainStatus, drain, drainStatus, undrain } from '../../workers/drain.ts';
-import { type Forgotten, forget } from '../../workers/forget.ts';
+import { type DrainStatus, drain, drainStatus, undrain } from '../../operations/drain.ts';
+import { type Forgotten, forget } from '../../operations/forget.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, moment, plural, shown, table } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';

@@ -1,7 +1,7 @@
-import { type DoctorDeps, doctor } from '../../workers/doctor.ts';
-import { reconciler } from '../../workers/reconciler.ts';
-import { scrubKey } from '../../workers/scrub-key.ts';
-import { runTick, type TickReport } from '../../workers/tick.ts';
+import { type DoctorDeps, doctor } from '../../operations/doctor.ts';
+import { reconciler } from '../../workers/reconciler/reconciler.ts';
+import { scrubKey } from '../../workers/scrubber/scrub-key.ts';
+import { runTick, type TickReport } from '../../tick/tick.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { plural, shown, table } from '../format.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';

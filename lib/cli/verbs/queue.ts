@@ -1,7 +1,7 @@
 import { commit } from '../../store/commit.ts';
 import { lane, slices } from '../../store/keys.ts';
 import { type QueueItem, type QueueState, queueStates } from '../../store/model.ts';
-import { requeueDead } from '../../workers/requeue.ts';
+import { requeueDead } from '../../operations/requeue.ts';
 import { bytes, moment, plural, shown, table } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';

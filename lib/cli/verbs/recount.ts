@@ -1,4 +1,4 @@
-import { recount } from '../../workers/recount.ts';
+import { recount } from '../../operations/recount.ts';
 import { bytes, plural, table } from '../format.ts';
 import type { VerbGroup } from '../session.ts';
 

@@ -1,5 +1,5 @@
 import type { Capabilities } from '../../fleet/backend.ts';
-import { type Applied, apply } from '../../workers/apply.ts';
+import { type Applied, apply } from '../../operations/apply.ts';
 import { readFleetFile } from '../fleet-source.ts';
 import { plural, table } from '../format.ts';
 import type { Result, Session, VerbGroup } from '../session.ts';

@@ -1,7 +1,7 @@
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
-import { type FleetSummary, summarize } from '../../workers/fleet-summary.ts';
+import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 import { bytes, moment, plural, table } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 

@@ -3,7 +3,7 @@ import { bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import { persistently, unsent } from './persistently.ts';
+import { persistently, unsent } from '../retry-transient.ts';
 import type { RunningHash } from './running-hash.ts';
 import type { Ends } from './saved-pass.ts';
 

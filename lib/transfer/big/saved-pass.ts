@@ -3,7 +3,7 @@ import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
 import { type BigCopy, TakenError } from './big-copy.ts';
 import { runPass } from './pass.ts';
-import { brokenOff, persistently } from './persistently.ts';
+import { brokenOff, persistently } from '../retry-transient.ts';
 import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts';
 import { createSaver } from './saver.ts';
 import { runStreamPass } from './stream-pass.ts';

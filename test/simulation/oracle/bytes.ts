@@ -1,4 +1,4 @@
-import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
 import type { PlainCheck } from './plain.ts';

@@ -1,6 +1,6 @@
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
-import type { MemoryBackend } from '../../../lib/fleet/memory-backend.ts';
-import type { MemorySnapshot } from '../../../lib/store/memory/memory-tables.ts';
+import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
+import type { MemorySnapshot } from '../../../lib/testing/store/memory-tables.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { Faults } from '../faults.ts';
 import type { Observer } from '../observer.ts';

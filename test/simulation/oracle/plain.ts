@@ -1,4 +1,4 @@
-import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { DrainsCheck } from './drains.ts';
 import { hashOf } from './reading.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
-import type { MemoryObject } from '../../../lib/fleet/memory-backend.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { ObjectRecord } from '../../../lib/store/model.ts';
 
 // The oracle's own reading of keys, labels, policies and bytes: it shares no code with lib/, only types.

@@ -1,4 +1,4 @@
-import type { MemoryBackend } from '../../../lib/fleet/memory-backend.ts';
+import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, QueueItem } from '../../../lib/store/model.ts';
 import type { Faults } from '../faults.ts';
 import type { World } from '../world.ts';

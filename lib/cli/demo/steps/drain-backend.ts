@@ -1,4 +1,4 @@
-import { drain, drainStatus, undrain } from '../../../workers/drain.ts';
+import { drain, drainStatus, undrain } from '../../../operations/drain.ts';
 import type { Stage, Step } from '../stage.ts';
 import { type Bucket, listAll, plainClient } from '../verify.ts';
 import { copies } from '../work.ts';

@@ -1,5 +1,5 @@
 import { utilisation } from '../../../fleet/routing.ts';
-import { apply } from '../../../workers/apply.ts';
+import { apply } from '../../../operations/apply.ts';
 import { bytes } from '../../format.ts';
 import type { Stage, Step } from '../stage.ts';
 import { copies } from '../work.ts';

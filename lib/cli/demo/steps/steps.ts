@@ -1,8 +1,8 @@
 import type { Step } from '../stage.ts';
-import { adoptFile } from './adopt-file.ts';
+import { adoptFile } from './import-file.ts';
 import { comeBack } from './come-back.ts';
 import { drainBackend } from './drain-backend.ts';
-import { goDark } from './go-dark.ts';
+import { goDark } from './lose-backend.ts';
 import { openBreaker } from './open-breaker.ts';
 import { rebalance } from './rebalance.ts';
 import { removeSurplus } from './remove-surplus.ts';

@@ -1,0 +1,110 @@
+import { areNeighbours } from '../config/fleet-file.ts';
+import type { BackendError } from '../fleet/backend.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import { type Budget, readingOf, type Spend } from '../tick/budget.ts';
+import type { Stray } from './enqueue-orphans.ts';
+import type { Tick } from '../tick/tick.ts';
+import { isBig } from './transfers/begin.ts';
+
+/** What copies of one tick share. */
+export interface CopyTurn {
+  readonly tick: Tick;
+  readonly budget: Budget;
+  /** Pairs of backends whose storage would not copy by itself when it was asked in this tick. */
+  readonly declined: Set<string>;
+}
+
+/** A small object's copy to make: it is on the one backend, and not on the other. */
+export interface CopyPlan {
+  readonly object: ObjectRecord;
+  readonly source: string;
+  readonly target: string;
+}
+
+/** What became of it. `over-limit`: a usage limit of this month stands in the way of either leg. */
+export interface MadeCopy {
+  readonly copyId: string;
+  readonly outcome: CopyOutcome | { readonly outcome: 'over-limit'; readonly reason: string };
+  /** Bytes that were written on the way, and are not this copy. */
+  readonly strays: readonly Omit<Stray, 'object'>[];
+}
+
+/** Makes one copy at a fresh storage key: by the storage itself where it can and proves it, else streamed. Records nothing. */
+export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy> {
+  const strays: MadeCopy['strays'][number][] = [];
+  if (isWithin(turn, plan)) {
+    const made = await within(turn, plan);
+    if (made.outcome.outcome !== 'declined' && made.outcome.outcome !== 'unattested')
+      return { copyId: made.copyId, outcome: made.outcome, strays };
+    const { source, target } = plan;
+    turn.declined.add(pairOf(plan));
+    if (made.outcome.outcome === 'unattested')
+      strays.push({ backend: target, copyId: made.copyId, reason: 'unattested' });
+    const fields = { key: plan.object.key, source, target, message: made.outcome.detail };
+    turn.tick.deps.log.warn('Storage did not copy by itself: streamed', fields);
+  }
+  return { ...(await streamed(turn, plan)), strays };
+}
+
+/** Whether a target may be asked to take the next object: one that throttles is asked less, by its connection, not given up. */
+export function mayTakeOthers({ kind }: BackendError): boolean {
+  return kind === 'too-large' || kind === 'throttled';
+}
+
+/** What a copy spends at both ends: its bytes only if they pass here, for else nobody meters them. */
+export function spendOf(turn: CopyTurn, plan: CopyPlan): { reading: Spend; writing: Spend } {
+  if (isWithin(turn, plan)) return { reading: { requests: 1 }, writing: { requests: 1 } };
+  return bytesOf(plan.object);
+}
+
+function bytesOf(object: ObjectRecord): { reading: Spend; writing: Spend } {
+  return { reading: readingOf(object), writing: { requests: 1, ingressBytes: object.sizeBytes } };
+}
+
+/** Whether the storage is to make this copy by itself. */
+function isWithin({ tick, declined }: CopyTurn, plan: CopyPlan): boolean {
+  const { object, source, target } = plan;
+  if (tick.view.probe(target).attestsCopies !== true || declined.has(pairOf(plan))) return false;
+  // Nothing attests the SHA-256 of a whole that is copied in parts; and what has no hash cannot be attested.
+  if (object.sha256 === undefined || isBig(tick, object)) return false;
+  const [from, to] = [source, target].map((name) => tick.standing(name).config);
+  return from !== undefined && to !== undefined && areNeighbours(from, to);
+}
+
+function pairOf({ source, target }: CopyPlan): string {
+  return `${source} ${target}`;
+}
+
+function within(turn: CopyTurn, plan: CopyPlan) {
+  const { bucket, prefix } = turn.tick.standing(plan.source).config!;
+  return spending(turn, plan, spendOf(turn, plan), async (request) => {
+    // Most fleets never need it: a cold start does not load it.
+    const { copyWithin } = await import('../transfer/copy-within.ts');
+    return copyWithin({ ...request, place: { bucket, prefix } }, turn.tick.signal);
+  });
+}
+
+function streamed(turn: CopyTurn, plan: CopyPlan) {
+  return spending(turn, plan, bytesOf(plan.object), (request) => copy(request, turn.tick.signal));
+}
+
+/** Runs a copy within the usage limits, by what others have on their way too. */
+async function spending<T>(
+  { tick, budget }: CopyTurn,
+  { object, source, target }: CopyPlan,
+  { reading, writing }: { reading: Spend; writing: Spend },
+  run: (request: Parameters<typeof copy>[0]) => Promise<T>,
+): Promise<{ copyId: string; outcome: T | { outcome: 'over-limit'; reason: string } }> {
+  const copyId = tick.deps.ids.ulid();
+  const refusal = budget.refuses(source, reading) ?? budget.refuses(target, writing);
+  if (refusal !== null) return { copyId, outcome: { outcome: 'over-limit', reason: refusal } };
+  const giveBack = [budget.reserve(source, reading), budget.reserve(target, writing)];
+  try {
+    const [from, to] = await Promise.all([tick.backend(source), tick.backend(target)]);
+    const { fleetId, params } = tick;
+    return { copyId, outcome: await run({ object, from, to, copyId, fleetId, preservesTags: params.preservesTags }) };
+  } finally {
+    for (const back of giveBack) back();
+  }
+}

@@ -1,0 +1,57 @@
+import { allEnded } from '../base/pool.ts';
+import { lane } from '../store/keys.ts';
+import type { QueueItem, QueueState } from '../store/model.ts';
+import { noteOverdue } from './ages.ts';
+import { onlyReports } from './report-only.ts';
+import type { Tick } from './tick.ts';
+
+/** Due items found, and the lane at which the next search begins; undefined when these are all that were due. */
+export interface DueItems {
+  readonly items: readonly QueueItem[];
+  readonly cursor: string | undefined;
+}
+
+/**
+ * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
+ * are parked: they wait, unchanged. So do deletions on a bucket that was taken over and not adopted yet: restored tables may
+ * queue what was recorded in the time that they know nothing of.
+ */
+export function openLanes(tick: Tick, state: QueueState): string[] {
+  const lanes: string[] = [];
+  for (const { name, isReachable } of tick.standings()) {
+    if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
+    if (state === 'cleanup' && onlyReports(tick, name)) continue;
+    for (const slice of tick.slices) lanes.push(lane(state, name, slice));
+  }
+  return lanes.sort();
+}
+
+/** How many lanes are asked at once. */
+const width = 16;
+
+/** Collects up to `limit` due items, starting at the cursor's lane and going round, oldest first within each lane. */
+export async function findDue(
+  tick: Tick,
+  state: QueueState,
+  cursor: string | undefined,
+  limit: number,
+): Promise<DueItems> {
+  const lanes = openLanes(tick, state);
+  const start = Math.max(
+    0,
+    lanes.findIndex((name) => name >= (cursor ?? '')),
+  );
+  const circle = [...lanes.slice(start), ...lanes.slice(0, start)];
+  const items: QueueItem[] = [];
+  for (let i = 0; i < circle.length; i += width) {
+    const asked = circle.slice(i, i + width);
+    const pages = await allEnded(asked.map((name) => tick.deps.store.due(name, tick.now(), limit)));
+    for (const [n, page] of pages.entries()) {
+      noteOverdue(tick, page.items);
+      items.push(...page.items.filter((item) => item.state === state).slice(0, limit - items.length));
+      // Round again behind the last lane: it may hold more than was asked of it.
+      if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] ?? circle[0] };
+    }
+  }
+  return { items, cursor: undefined };
+}

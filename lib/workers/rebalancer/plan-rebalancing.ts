@@ -1,0 +1,117 @@
+import { policyOf } from '../../config/fleet-file.ts';
+import type { PlacedCopy } from '../../store/keys.ts';
+import type { ObjectRecord } from '../../store/model.ts';
+import { exceedsThreshold } from '../../plans/exceeds-threshold.ts';
+import type { PlanBackend, PlanInput, PlanObject } from '../../plans/plan-draft.ts';
+import { planPackTight } from '../../plans/plan-pack-tight.ts';
+import { planSpreadEven } from '../../plans/plan-spread-even.ts';
+import type { Tick } from '../../tick/tick.ts';
+
+/** A move with the object it is for, as the plan saw it. */
+export interface PlannedMove {
+  readonly object: ObjectRecord;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** B1, over the limited backends that take part: one that is drained or dark is nothing to even out with. */
+export function isUneven(tick: Tick): boolean {
+  const uses = usesOf(tick);
+  const order = uses.filter(({ draining, reachable }) => reachable && !draining).map(({ name }) => name);
+  const stats = Object.fromEntries(uses.map((use) => [use.name, use]));
+  return exceedsThreshold(stats, order, tick.params.rebalancerThreshold);
+}
+
+/**
+ * Ledger placements that a move may start from: at their factor, every copy counted, and with a copy on a backend from
+ * which the strategy moves to one that is not in the placement.
+ */
+export function movablePlacements(tick: Tick): string[] {
+  const uses = usesOf(tick);
+  const leadsAway = directionOf(tick, uses);
+  const isMovable = ({ policy, isDamaged, copies }: (typeof tick.view.placements)[number]) => {
+    const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
+    if (isDamaged || rule === undefined || !isSettled(tick, copies, rule.factor)) return false;
+    const sources = uses.filter(({ name }) => copies.some((copy) => copy.backend === name && !copy.isPlain));
+    const others = uses.filter(({ name }) => !copies.some((copy) => copy.backend === name));
+    return sources.some((from) => others.some((to) => leadsAway(from, to)));
+  };
+  return tick.view.placements.filter(isMovable).map(({ label }) => label);
+}
+
+/** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are dark. */
+export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: ReadonlySet<string>): PlannedMove[] {
+  const backends = usesOf(tick).map((use) => ({ ...use, reachable: use.reachable && usable.has(use.name) }));
+  const byKey = new Map(found.filter((object) => mayMove(tick, object)).map((object) => [object.key, object]));
+  const objects: Record<string, PlanObject[]> = {};
+  for (const { name } of backends) {
+    const held = [...byKey.values()].filter(({ copies }) => Object.hasOwn(copies, name) && copies[name] !== '');
+    objects[name] = held.map((object) => planObject(tick, object));
+  }
+  const isPacking = tick.params.rebalancerStrategy === 'pack';
+  const input: PlanInput = {
+    backends: backends.map((backend) => shareOf(backends, backend, tick.of, isPacking)),
+    objects,
+    batchSize: tick.tuning.batchSize,
+  };
+  const moves = isPacking ? planPackTight(input) : planSpreadEven(input);
+  return moves.map(({ key, from, to }) => ({ object: byKey.get(key)!, from, to }));
+}
+
+/** The limited backends of the fleet, as plans see them. */
+function usesOf(tick: Tick): PlanBackend[] {
+  return tick.standings().flatMap(({ name, config, isCounted, isReachable }): PlanBackend[] => {
+    const limitBytes = config?.quotaBytes ?? 0;
+    if (limitBytes === 0) return [];
+    const { view } = tick;
+    const queuedBytes = view.queue('cleanup', name).bytes + view.queue('dead', name).bytes;
+    const usedBytes = view.usedBytes(name) - queuedBytes;
+    const orphanBytes = Math.max(view.usedBytes(name), view.quotaBytesUsed(name)) - usedBytes;
+    return [{ name, usedBytes, orphanBytes, limitBytes, draining: !isCounted, reachable: isReachable }];
+  });
+}
+
+/** Whether the strategy would move anything from one backend to another, as they stand. */
+function directionOf(tick: Tick, uses: readonly PlanBackend[]): (from: PlanBackend, to: PlanBackend) => boolean {
+  const ratio = ({ usedBytes, limitBytes }: PlanBackend) => usedBytes / limitBytes;
+  const isPacking = tick.params.rebalancerStrategy === 'pack';
+  const target = targetOf(uses);
+  return (from, to) => {
+    if (!from.reachable || !to.reachable || to.draining) return false;
+    if (to.limitBytes - to.usedBytes - to.orphanBytes <= 0) return false;
+    return isPacking ? ratio(from) < ratio(to) : ratio(from) > target && ratio(to) < target;
+  };
+}
+
+function targetOf(uses: readonly PlanBackend[]): number {
+  const sum = (of: (use: PlanBackend) => number) => uses.reduce((total, use) => total + of(use), 0);
+  return sum(({ usedBytes }) => usedBytes) / sum(({ limitBytes }) => limitBytes);
+}
+
+/** Neither more nor fewer copies than asked for, all counted: nothing for the cleaner or the replicator to do. */
+function isSettled(tick: Tick, copies: readonly PlacedCopy[], factor: number): boolean {
+  return copies.length === factor && copies.every(({ backend }) => tick.standing(backend).isCounted);
+}
+
+function mayMove(tick: Tick, object: ObjectRecord): boolean {
+  const { name, factor } = policyOf(tick.config, object.key);
+  const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
+  return object.policy === name && !object.isDamaged && isSettled(tick, copies, factor);
+}
+
+function planObject(tick: Tick, { key, sizeBytes, copies }: ObjectRecord): PlanObject {
+  const tooSmall = tick.config.backends.filter(
+    ({ maxObjectBytes }) => maxObjectBytes > 0 && maxObjectBytes < sizeBytes,
+  );
+  return { key, sizeBytes, backends: [...Object.keys(copies), ...tooSmall.map(({ name }) => name)] };
+}
+
+/** What one of n parallel parts may plan with: a share of the distance to the target, and of the free room. */
+function shareOf(all: readonly PlanBackend[], backend: PlanBackend, n: number, isPacking: boolean): PlanBackend {
+  if (n === 1) return backend;
+  const { usedBytes, orphanBytes, limitBytes } = backend;
+  const aimBytes = isPacking ? usedBytes : targetOf(all) * limitBytes;
+  const shownBytes = aimBytes + (usedBytes - aimBytes) / n;
+  const freeBytes = (limitBytes - usedBytes - orphanBytes) / n;
+  return { ...backend, usedBytes: shownBytes, orphanBytes: Math.max(0, limitBytes - shownBytes - freeBytes) };
+}

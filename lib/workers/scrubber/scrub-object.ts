@@ -1,0 +1,125 @@
+import { tee } from '../../base/tee.ts';
+import type { ObjectRecord } from '../../store/model.ts';
+import { isEncrypted, type Keyring, plaintextVerifies } from '../../transfer/keyring.ts';
+import { type CopyReading, readCopy } from '../../transfer/read-copy.ts';
+import { type Budget, readingOf } from '../../tick/budget.ts';
+import { isUsable } from '../../tick/health.ts';
+import { settlePlainChange } from '../../steps/plain-change.ts';
+import { examine } from '../../steps/examine-copy.ts';
+import type { Tick } from '../../tick/tick.ts';
+
+/** What was found of one copy. */
+export interface CopyVerdict {
+  readonly backend: string;
+  readonly copyId: string;
+  /**
+   * `good` · `backfilled` good, and its hash was recorded · `parked` not reachable now · an `over-…` usage limit ·
+   * `unreadable` nothing can be said · what `dismiss` or the owner's overwrite led to.
+   */
+  readonly verdict: string;
+  readonly detail?: string;
+}
+
+/**
+ * Reads every copy of an object and compares it with the record. Bytes that differ or are missing go to `dismiss`; a hash
+ * not known yet is recorded on the same generation; an object thought damaged is lifted when a copy verifies.
+ */
+export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budget): Promise<CopyVerdict[]> {
+  const verdicts: CopyVerdict[] = [];
+  let current = object;
+  for (const [backend, copyId] of Object.entries(object.copies).sort()) {
+    const say = (verdict: string, detail?: string) =>
+      verdicts.push({ backend, copyId, verdict, ...(detail === undefined ? {} : { detail }) });
+    // The record was read again since: another hand took this copy away, or put another in its place.
+    if (current.copies[backend] !== copyId) {
+      say('lost');
+      continue;
+    }
+    if (tick.standing(backend).config === undefined || !(await isUsable(tick, backend))) {
+      say('parked');
+      continue;
+    }
+    // Reserved in the same breath: others ask meanwhile.
+    const spend = readingOf(current);
+    const refusal = budget.refuses(backend, spend);
+    if (refusal !== null) {
+      say(refusal);
+      continue;
+    }
+    const giveBack = budget.reserve(backend, spend);
+    const reading = await verify(tick, current, backend).finally(giveBack);
+    if (reading.outcome === 'good') {
+      const isNews = current.sha256 === undefined || current.isDamaged;
+      const noted = isNews ? await noteGood(tick, current, reading.digest.sha256) : current;
+      const verdict = isNews && noted !== null ? 'backfilled' : 'good';
+      if (reading.plaintext === undefined) say(verdict);
+      else say(reading.plaintext.split(':')[0]!, reading.plaintext);
+      if (noted === null) break;
+      current = noted;
+    } else if (reading.outcome === 'changed') {
+      say(await settlePlainChange(tick, current, backend));
+      break;
+    } else if (reading.outcome === 'unreadable') {
+      say('unreadable', reading.error.message);
+    } else {
+      say(await examine(tick, object.key, backend), reading.outcome === 'wrong' ? reading.detail : 'missing');
+      const entry = (await tick.deps.store.objects([object.key])).get(object.key);
+      if (entry?.kind !== 'object' || entry.generation !== object.generation) break;
+      current = entry;
+    }
+  }
+  return verdicts;
+}
+
+/**
+ * S3: where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared
+ * too, in the same read; what goes wrong there is said, and is never evidence against the stored bytes.
+ */
+async function verify(
+  tick: Tick,
+  object: ObjectRecord,
+  backend: string,
+): Promise<CopyReading & { readonly plaintext?: string }> {
+  const handle = await tick.backend(backend);
+  const keyring = isEncrypted(object) ? await keyringOf(tick) : null;
+  if (keyring === null || !isEncrypted(object)) {
+    return readCopy(handle, object, tick.signal, { trustsAttestation: tick.params.scrubAttests });
+  }
+  let plaintext: Promise<string | undefined> = Promise.resolve(undefined);
+  const reading = await readCopy(handle, object, tick.signal, {
+    alongside(body) {
+      const { main, side } = tee(body);
+      plaintext = plaintextVerifies(keyring, object, side).then(
+        (isRight) => (isRight ? undefined : 'plaintext-differs'),
+        (error: Error) => `plaintext-unreadable: ${error.message}`,
+      );
+      return main;
+    },
+  });
+  const said = await plaintext;
+  return reading.outcome === 'good' && said !== undefined ? { ...reading, plaintext: said } : reading;
+}
+
+/** Null when the fleet has none, this worker must not have it, or it cannot be had now. */
+async function keyringOf(tick: Tick): Promise<Keyring | null> {
+  const { encryption } = tick.config;
+  if (encryption === undefined || tick.deps.openKeyring === undefined) return null;
+  try {
+    return await tick.deps.openKeyring(encryption);
+  } catch (error) {
+    tick.deps.log.warn('The keyring cannot be had: plaintext is not verified', { message: (error as Error).message });
+    return null;
+  }
+}
+
+/** Records a hash, or lifts damage; null when the object changed meanwhile. */
+async function noteGood(tick: Tick, object: ObjectRecord, sha256: string): Promise<ObjectRecord | null> {
+  const after: ObjectRecord = { ...object, sha256, isDamaged: false };
+  const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after } }]);
+  if (outcome?.outcome !== 'committed' || outcome.entry?.kind !== 'object') return null;
+  tick.audit(object.isDamaged ? 'Damage lifted: a copy verifies' : 'Hash recorded', {
+    key: object.key,
+    reason: 'scrub',
+  });
+  return outcome.entry;
+}

@@ -1,0 +1,100 @@
+import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../lib/base/clock.ts';
+import { createIds } from '../../lib/base/ids.ts';
+import { probeBackend } from '../../lib/fleet/find-capabilities.ts';
+import { connectS3 } from '../../lib/fleet/s3/connection.ts';
+import { kindOf } from '../contracts/backend-bytes.ts';
+import { bucket, everything, type S3Kit, startS3 } from './s3-kit.ts';
+
+describe('probe', () => {
+  let kit: S3Kit;
+  beforeAll(async () => {
+    kit = await startS3();
+  });
+  beforeEach(() => kit.reset());
+  afterAll(() => kit.close());
+
+  const probe = (more: object = {}) =>
+    probeBackend({ ...kit.options, prefix: 'our own+/', ...more }, { ids: createIds(systemClock) });
+  const left = async () => (await kit.connect().list({})).items;
+
+  it('finds what a bucket can do, and leaves nothing behind', async () => {
+    expect(await probe()).toEqual(everything);
+    expect(await left()).toEqual([]);
+  });
+
+  it.each([
+    ['conditional-put', { conditionalPut: false }],
+    ['conditional-delete', { conditionalDelete: false }],
+    ['checksum', { checksumSha256: false, attestsCopies: false }],
+  ] as const)(
+    'takes %s for missing where it is refused, and where it is silently ignored',
+    async (feature, missing) => {
+      for (const answer of ['not-implemented', 'silently-ignore'] as const) {
+        kit.server.faults.add({ id: 'missing', kind: 'reject-feature', feature, answer });
+        expect(await probe()).toEqual({ ...everything, ...missing });
+        expect(await left()).toEqual([]);
+      }
+    },
+  );
+
+  it.each([
+    ['DeleteObjects', 'bulkDelete'],
+    ['part-copy', 'partCopy'],
+    ['CopyObject', 'attestsCopies'],
+    ['multipart', 'partCopy'],
+  ] as const)('takes %s for missing where it is refused', async (feature, capability) => {
+    kit.server.faults.add({ kind: 'reject-feature', feature });
+    expect(await probe()).toEqual({ ...everything, [capability]: false });
+    expect(await left()).toEqual([]);
+  });
+
+  it('finds that user metadata is dropped', async () => {
+    kit.server.faults.add({ kind: 'drop-metadata' });
+    expect(await probe()).toEqual({ ...everything, keepsMetadata: false, attestsCopies: false });
+  });
+
+  it('finds that versions are kept, and leaves none of them', async () => {
+    const versioned = await startS3();
+    try {
+      const s3 = connectS3({ ...versioned.options, capabilities: {} });
+      const VersioningConfiguration = { Status: 'Enabled' as const };
+      await s3.once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
+      s3.close();
+      expect(await probeBackend(versioned.options, { ids: createIds(systemClock) })).toEqual({
+        ...everything,
+        keepsVersions: true,
+      });
+      expect(await versioned.versions()).toEqual([]);
+    } finally {
+      await versioned.close();
+    }
+  });
+
+  it('throws on a backend that gives back other bytes than it was sent', async () => {
+    kit.server.faults.add({ kind: 'corrupt', match: { operation: 'GetObject' } });
+    await expect(probe()).rejects.toThrow('Backend "cold-1" stores other bytes than it was sent');
+    expect(await left()).toEqual([]);
+  });
+
+  it('throws what keeps it from asking, instead of calling it a missing feature', async () => {
+    kit.server.faults.add({ kind: 'throttle', match: { operation: 'DeleteObjects' } });
+    expect(await kindOf(probe({ attempts: 1 }))).toBe('throttled');
+    kit.server.faults.clear();
+    kit.server.faults.add({
+      kind: 'error',
+      status: 500,
+      code: 'InternalError',
+      match: { operation: 'UploadPartCopy' },
+    });
+    expect(await kindOf(probe({ attempts: 1 }))).toBe('unavailable');
+    expect(await kindOf(probe({ bucket: 'missing-bucket' }))).toBe('no-bucket');
+    expect(await kindOf(probe({ credentials: { accessKeyId: 'NOBODY', secretAccessKey: 'x' } }))).toBe('credentials');
+  });
+
+  it('deletes with the credentials for deleting', async () => {
+    const deleteCredentials = { accessKeyId: 'NOBODY', secretAccessKey: 'x' };
+    expect(await kindOf(probe({ deleteCredentials }))).toBe('credentials');
+  });
+});

@@ -1,0 +1,101 @@
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import type { Fault, Faults } from './faults.ts';
+import type { Plan } from './fleet.ts';
+import type { Oracle } from './oracle/oracle.ts';
+import type { Random } from './random.ts';
+import type { World } from './world.ts';
+
+export interface StrangersDeps {
+  readonly world: World;
+  readonly faults: Faults;
+  readonly plan: Plan;
+  readonly oracle: Oracle;
+  readonly backends: ReadonlyMap<string, MemoryBackend>;
+  readonly random: Random;
+}
+
+/** People and programs that keep files in our buckets and know nothing of Holdfast. */
+export interface Strangers {
+  /** What is there before the fleet is. */
+  settleIn(): void;
+  /** One of them writes, overwrites or deletes a file, in a history that has it. */
+  act(): void;
+}
+
+export function createStrangers({ world, faults, plan, oracle, backends, random }: StrangersDeps): Strangers {
+  /** Where files of theirs are now. */
+  const files: { readonly backend: string; readonly key: string }[] = [];
+  let written = 0;
+
+  const keys = [...plan.keys, ...plan.strangerKeys];
+  const isThere = (backend: string, key: string) => files.some((f) => f.backend === backend && f.key === key);
+  function content(): Buffer {
+    written += 1;
+    return Buffer.from(`theirs ${written}|`.padEnd(random.spread(12, plan.maxObjectBytes), '.'));
+  }
+
+  function write(backend: string, key: string, bytes: Uint8Array, options = {}): void {
+    if (!isThere(backend, key)) files.push({ backend, key });
+    backends.get(backend)!.putNow(key, bytes, options);
+    oracle.strangerActed(backend, key);
+  }
+
+  /** The same file on several backends, another on each, or on one alone. */
+  function keep(key: string): void {
+    const where = random.shuffled(plan.adopted).slice(0, random.between(1, 2));
+    const same = random.chance(0.5) ? content() : null;
+    for (const backend of where) write(backend, key, same ?? content());
+  }
+
+  const acts = {
+    'stranger wrote': (): boolean => {
+      const backend = random.pick(plan.adopted);
+      const key = random.pick(keys);
+      if (isThere(backend, key)) return false;
+      const ours = [...backends.get(backend)!.contents().values()].filter(({ metadata }) => metadata.holdfast);
+      // Sometimes a copy that a person made of ours, with its mark.
+      const { bytes, metadata } =
+        random.chance(0.1) && ours.length > 0 ? random.pick(ours) : { bytes: content(), metadata: {} };
+      write(backend, key, bytes, { metadata });
+      return true;
+    },
+    'stranger overwrote': (): boolean => {
+      if (files.length === 0) return false;
+      // Mostly one that we are just looking at, if there is one.
+      const seen = files.filter((file) => world.isAskedAbout(file.backend, file.key));
+      const { backend, key } = random.pick(seen.length > 0 && random.chance(0.8) ? seen : files);
+      const before = backends.get(backend)!.peek(key);
+      // As a sync program does: the same bytes again, in parts.
+      if (before !== undefined && random.chance(0.2))
+        write(backend, key, before.bytes, { metadata: before.metadata, etag: `"${world.step}-2"` });
+      else write(backend, key, content());
+      return true;
+    },
+    'stranger deleted': (): boolean => {
+      if (files.length === 0) return false;
+      const [file] = files.splice(random.below(files.length), 1);
+      backends.get(file!.backend)!.deleteNow(file!.key);
+      oracle.strangerActed(file!.backend, file!.key);
+      return true;
+    },
+  } satisfies Partial<Record<Fault, () => boolean>>;
+
+  return {
+    settleIn() {
+      const [picture, likeOurs] = plan.strangerKeys;
+      for (const name of backends.keys()) {
+        write(name, picture!, Buffer.from(name));
+        write(name, likeOurs!, Buffer.from('a person made this'));
+      }
+      if (plan.adopted.length === 0) return;
+      for (const key of [...random.shuffled(plan.keys).slice(0, random.between(2, 5)), ...plan.strangerKeys.slice(2)])
+        keep(key);
+    },
+    act() {
+      const fault = random.pick(Object.keys(acts) as (keyof typeof acts)[]);
+      if (plan.adopted.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
+      faults.count(fault);
+      world.trace(() => `accident: ${fault}`);
+    },
+  };
+}
