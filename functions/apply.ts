@@ -1,7 +1,7 @@
 import { systemClock } from '../lib/base/clock.ts';
 import { parseFleetText } from '../lib/config/parse-fleet-file.ts';
-import { createProcess } from '../lib/process/process.ts';
 import { apply } from '../lib/operations/apply.ts';
+import { createProcess } from '../lib/process/process.ts';
 import type { LambdaContext } from './handler.ts';
 import { lambdaLog } from './log.ts';
 
@@ -24,7 +24,7 @@ interface Answer {
 }
 
 const log = lambdaLog();
-const wired = createProcess({ env: process.env, log });
+const holdfastProcess = createProcess({ env: process.env, log });
 
 /** A role's policy may take some seconds until it is in force everywhere. */
 const attempts = 4;
@@ -47,7 +47,7 @@ export async function handler(event: CustomResourceEvent, context: LambdaContext
 async function applyFile({ ResourceProperties }: CustomResourceEvent, deadline: number): Promise<Answer> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const { version, fleetId } = await apply(wired, parseFleetText(ResourceProperties.fleet));
+      const { version, fleetId } = await apply(holdfastProcess, parseFleetText(ResourceProperties.fleet));
       return done({ version: String(version), fleetId });
     } catch (error) {
       if (attempt === attempts || systemClock.now() + pauseMs >= deadline) return failed((error as Error).message);

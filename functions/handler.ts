@@ -35,11 +35,11 @@ export type Handler = (event: ScheduledEvent, context: LambdaContext) => Promise
  * cost of idle ticks are carried from one to the next.
  */
 export function createHandler(worker: Worker): Handler {
-  const wired = createProcess({ env: process.env, log: lambdaLog() });
+  const holdfastProcess = createProcess({ env: process.env, log: lambdaLog() });
   return async ({ part, of, scheduledTime }, context) => {
     let gauges: ((report: TickReport) => Gauges) | undefined;
     const deps = {
-      ...wired,
+      ...holdfastProcess,
       sawFleet: (view: FleetView, params: Parameters) => {
         const { config } = view;
         if (config === null) return;

@@ -13,7 +13,7 @@ type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonl
 /** What every tick does: reads the fleet, holds its lease, reports health and usage, tidies the ledger. */
 const everyTick = ['Query', 'PutItem', 'UpdateItem', 'DeleteItem'];
 /** What a tick does that keeps within usage limits: it reads what was spent. */
-const frugalTick = ['BatchGetItem', ...everyTick];
+const leasedTick = ['BatchGetItem', ...everyTick];
 /** Every worker reads records as they are now, and changes them by `commit`. */
 const records = ['BatchGetItem', 'PutItem'];
 
@@ -28,17 +28,17 @@ interface Access {
 /** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
 export const access: Readonly<Record<Actor, Access>> = {
   replicator: {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: frugalTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
     indexes: ['by-placement', 'due'],
     bytes: 'write-parts',
   },
   'over-replication-cleaner': {
-    tables: { objects: ['PutItem'], queue: ['PutItem'], control: frugalTick },
+    tables: { objects: ['PutItem'], queue: ['PutItem'], control: leasedTick },
     indexes: ['by-placement'],
     bytes: 'read',
   },
   rebalancer: {
-    tables: { objects: ['PutItem'], queue: ['PutItem'], control: frugalTick },
+    tables: { objects: ['PutItem'], queue: ['PutItem'], control: leasedTick },
     indexes: ['by-placement'],
     bytes: 'write',
   },
@@ -48,17 +48,17 @@ export const access: Readonly<Record<Actor, Access>> = {
     bytes: 'delete',
   },
   'pending-reaper': {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: frugalTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
     indexes: ['due'],
     bytes: 'read',
   },
   scrubber: {
-    tables: { objects: records, queue: ['PutItem'], control: frugalTick },
+    tables: { objects: records, queue: ['PutItem'], control: leasedTick },
     indexes: ['by-key'],
     bytes: 'read',
   },
   reconciler: {
-    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: frugalTick },
+    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: leasedTick },
     indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
@@ -145,10 +145,10 @@ function bucketStatements(
     const byPrefix = Map.groupBy(group, ({ prefix }) => prefix + below);
     return [...byPrefix].map(([prefix, same], i) => {
       const buckets = same.map(({ bucket }) => s3Arn(scope, bucket));
-      const made = statement(`${sid}${i === 0 ? '' : i + 1}`, actions, buckets);
+      const policy = statement(`${sid}${i === 0 ? '' : i + 1}`, actions, buckets);
       // A HEAD names no prefix, and is answered 404 instead of 403 only to who may list.
-      if (prefix !== '') made.addCondition('StringLikeIfExists', { 's3:prefix': `${prefix}*` });
-      return made;
+      if (prefix !== '') policy.addCondition('StringLikeIfExists', { 's3:prefix': `${prefix}*` });
+      return policy;
     });
   };
   const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
@@ -169,13 +169,13 @@ function bucketStatements(
     statement('Abort', ['s3:AbortMultipartUpload'], at(oursToDelete)),
     ...inside('Uploads', ['s3:ListBucketMultipartUploads'], oursToDelete),
   ];
-  const probes = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
+  const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
     write: [...reads, ...writes],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
-    'own-keys': [...reads, writes[0]!, ...deletes, ...probes],
+    'own-keys': [...reads, writes[0]!, ...deletes, ...aborts],
   }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }

@@ -9,8 +9,8 @@ export const alarmNames = [
   'quota',
   'replication-lag',
   'at-risk',
-  'lap-overdue',
-  'brake',
+  'scrub-cycle-overdue',
+  'removal-limit',
   'schedule-dead-letters',
   'throttles',
 ] as const;

@@ -151,7 +151,7 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   const periodOf = (worker: string) => scheduleMs(workers.find((w) => w.worker === worker)!.tuning.schedule)! / 1000;
   // Two periods of the replicator: in each window at least one tick has told.
   const replication = Math.min(Math.max(2 * fiveMinutes, 2 * periodOf('replicator')), day);
-  const lap = Math.min(Math.max(hour, 2 * periodOf('scrubber')), day);
+  const cycle = Math.min(Math.max(hour, 2 * periodOf('scrubber')), day);
   const lag = new MathExpression({
     expression: 'MAX([FILL(lag, 0), FILL(oldest, 0)])',
     usingMetrics: {
@@ -169,7 +169,7 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   });
   const state = TreatMissingData.IGNORE;
   const event = TreatMissingData.NOT_BREACHING;
-  const lapSeconds = Math.round(parameters.scrubberLapDays * day * 1.1);
+  const cycleSeconds = Math.round(parameters.scrubberCycleDays * day * 1.1);
   return [
     { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
     {
@@ -226,16 +226,16 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
       missing: event,
     },
     {
-      name: 'lap-overdue',
-      says: `A copy has not been verified for more than ${parameters.scrubberLapDays} days and a tenth`,
-      metric: fleet('OldestUnverifiedSeconds', lap),
-      above: lapSeconds,
+      name: 'scrub-cycle-overdue',
+      says: `A copy has not been verified for more than ${parameters.scrubberCycleDays} days and a tenth`,
+      metric: fleet('OldestUnverifiedSeconds', cycle),
+      above: cycleSeconds,
       missing: event,
     },
     {
-      name: 'brake',
+      name: 'removal-limit',
       says: 'Too many copies seem missing or wrong: removals have stopped',
-      metric: fleet('Braked'),
+      metric: fleet('RemovalLimitReached'),
       above: 0,
       missing: event,
     },

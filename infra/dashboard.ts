@@ -49,7 +49,13 @@ function objectRow(stack: Stack, workers: readonly ScheduledWorker[]): IWidget[]
     }),
     new GraphWidget({
       title: 'Objects that need something',
-      left: [fleet('UnderReplicated'), fleet('AtRisk'), fleet('OverReplicated'), fleet('Damaged'), fleet('Dismissals')],
+      left: [
+        fleet('UnderReplicated'),
+        fleet('AtRisk'),
+        fleet('OverReplicated'),
+        fleet('Damaged'),
+        fleet('Quarantined'),
+      ],
       width: half,
       height,
     }),
@@ -93,7 +99,7 @@ function queueRow(fleet: string): IWidget[] {
     new GraphWidget({
       title: 'Verification',
       left: [metric('OldestUnverifiedSeconds')],
-      right: [metric('Braked')],
+      right: [metric('RemovalLimitReached')],
       width: third,
       height,
     }),

@@ -21,11 +21,11 @@ export function givenValues(
   const problems: string[] = [];
   const collect = (names: readonly string[]) => {
     const entries = names.flatMap((name): [string, string][] => {
-      const said = textOf(context[name]);
+      const inContext = textOf(context[name]);
       const set = env[name] === '' ? undefined : env[name];
-      if (said !== undefined && set !== undefined && said !== set)
-        problems.push(`${name} is "${said}" in the context and "${set}" in the environment: give it once`);
-      const value = said ?? set;
+      if (inContext !== undefined && set !== undefined && inContext !== set)
+        problems.push(`${name} is "${inContext}" in the context and "${set}" in the environment: give it once`);
+      const value = inContext ?? set;
       return value === undefined ? [] : [[name, value]];
     });
     return Object.fromEntries(entries);

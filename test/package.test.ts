@@ -54,9 +54,11 @@ async function pack(): Promise<string> {
     throw new Error(`npm pack failed:\n${error.stdout}\n${error.stderr}`);
   });
   // What the build prints comes first.
-  const [made] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [{ filename: string; files: { path: string }[] }];
-  packed = made.files.map(({ path }) => path);
-  return join(dir, made.filename);
+  const [archive] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  packed = archive.files.map(({ path }) => path);
+  return join(dir, archive.filename);
 }
 
 async function install(tarball: string): Promise<void> {
@@ -79,12 +81,12 @@ async function startStack(): Promise<void> {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   });
-  let said = '';
+  let output = '';
   for await (const chunk of stack.stdout!) {
-    said += chunk;
-    if (said.includes('\n}\n')) break;
+    output += chunk;
+    if (output.includes('\n}\n')) break;
   }
-  env = { ...(JSON.parse(said) as { env: Record<string, string> }).env, APP_KEY: rawKey };
+  env = { ...(JSON.parse(output) as { env: Record<string, string> }).env, APP_KEY: rawKey };
 }
 
 beforeAll(async () => {
@@ -187,9 +189,9 @@ export const moves: readonly { readonly key: string }[] = planPackTight({ backen
   };
   writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['typed.ts'] }));
   const tsc = join(root, 'node_modules', '.bin', 'tsc');
-  const said = await run(tsc, ['-p', '.']).then(
+  const output = await run(tsc, ['-p', '.']).then(
     () => '',
     (error: Ran) => error.stdout,
   );
-  expect(said).toBe('');
+  expect(output).toBe('');
 }, 60_000);

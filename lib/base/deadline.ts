@@ -23,10 +23,10 @@ export function deadlineAt(at: number, now: number): Deadline {
 const stopped = 'stopped';
 
 /** A signal aborted at a moment; `stop` ends the wait. */
-export function signalAt(clock: Clock, moment: number): { readonly signal: AbortSignal; stop(): void } {
+export function signalAt(clock: Clock, at: number): { readonly signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
   const timer = new AbortController();
-  clock.sleep(Math.max(0, moment - clock.now()), timer.signal).then(
+  clock.sleep(Math.max(0, at - clock.now()), timer.signal).then(
     () => controller.abort(new Error('out of time')),
     () => {},
   );

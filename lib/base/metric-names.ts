@@ -18,12 +18,12 @@ export const fleetMetrics = [
   'QueueDepth',
   'DeadLetters',
   'Damaged',
-  'Dismissals',
+  'Quarantined',
   'OldestUnverifiedSeconds',
   'ReplicationLagSeconds',
   'OldestUnderReplicatedSeconds',
   'QueueOldestSeconds',
-  'Braked',
+  'RemovalLimitReached',
 ] as const;
 export type FleetMetric = (typeof fleetMetrics)[number];
 

@@ -1,8 +1,8 @@
 import { HoldfastError } from '../client/error.ts';
 import { ConfigError } from '../config/problems.ts';
 import { BackendError } from '../fleet/backend.ts';
-import { StoreError } from '../store/port.ts';
 import { NotApplied } from '../operations/apply.ts';
+import { StoreError } from '../store/port.ts';
 
 /** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file. */
 export type ExitCode = 0 | 1 | 2;

@@ -21,12 +21,12 @@ export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-export function moment(ms: number): string {
+export function timestamp(ms: number): string {
   return new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 }
 
 /** A name as one line of text: control characters are escaped. */
-export function shown(text: string): string {
+export function escaped(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are the ones that must not reach a terminal
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

@@ -33,7 +33,7 @@ export interface Session {
 }
 
 export function createSession(env: Env, isJson: boolean): Session {
-  let wired: HoldfastProcess | undefined;
+  let holdfastProcess: HoldfastProcess | undefined;
   let client: Holdfast | undefined;
   let log: Log | undefined;
   const undos: (() => void)[] = [];
@@ -48,8 +48,8 @@ export function createSession(env: Env, isJson: boolean): Session {
       return log;
     },
     process() {
-      wired ??= createProcess({ env, log: session.log() });
-      return wired;
+      holdfastProcess ??= createProcess({ env, log: session.log() });
+      return holdfastProcess;
     },
     client() {
       client ??= createClient(session.process());
@@ -64,7 +64,7 @@ export function createSession(env: Env, isJson: boolean): Session {
       } catch (error) {
         session.log().warn('Usage could not be written', { message: (error as Error).message });
       } finally {
-        await wired?.close();
+        await holdfastProcess?.close();
       }
     },
   };

@@ -97,10 +97,10 @@ export function createContext(deps: ClientDeps): ClientContext {
       const config = fleet.file.backends.find((b) => b.name === name);
       if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
       const id = `${fleet.view.config!.version} ${name}`;
-      const there = handles.get(id);
-      if (there !== undefined) return there;
+      const existing = handles.get(id);
+      if (existing !== undefined) return existing;
       const opened = deps
-        .openBackend(config, fleet.view.probe(name) as Capabilities, 'read-write')
+        .openBackend(config, fleet.view.capabilities(name) as Capabilities, 'read-write')
         .then((b) => meter.watch(b));
       handles.set(id, opened);
       opened.catch(() => handles.delete(id));
@@ -108,8 +108,8 @@ export function createContext(deps: ClientDeps): ClientContext {
     },
     async obstacle(fleet, name) {
       const now = deps.clock.now();
-      const there = owners.get(name);
-      if (there !== undefined && now - there.at < ownerFreshMs) return there.obstacle;
+      const existing = owners.get(name);
+      if (existing !== undefined && now - existing.at < ownerFreshMs) return existing.obstacle;
       const obstacle = askOwner(context, fleet, name);
       owners.set(name, { at: now, obstacle });
       // Only a good answer is remembered.
@@ -156,12 +156,12 @@ function fleetOf(deps: ClientDeps, view: FleetView): Fleet {
 export function checkKey(file: FleetFile, key: string): void {
   const max = maxKeyBytes(file);
   const bytes = Buffer.byteLength(key);
-  const shown = key.length > 80 ? `${key.slice(0, 80)}…` : key;
+  const abbreviated = key.length > 80 ? `${key.slice(0, 80)}…` : key;
   if (key === '') throw new HoldfastError('bad-key', `A key must have 1 to ${max} bytes; this one is empty`);
   if (!key.isWellFormed())
-    throw new HoldfastError('bad-key', `The key "${shown}" is not valid Unicode: it has a lone surrogate`);
+    throw new HoldfastError('bad-key', `The key "${abbreviated}" is not valid Unicode: it has a lone surrogate`);
   if (bytes > max)
-    throw new HoldfastError('bad-key', `The key "${shown}" has ${bytes} UTF-8 bytes; at most ${max} are allowed`);
+    throw new HoldfastError('bad-key', `The key "${abbreviated}" has ${bytes} UTF-8 bytes; at most ${max} are allowed`);
   if (key.startsWith(internalPrefix))
-    throw new HoldfastError('bad-key', `The key "${shown}" begins with "${internalPrefix}", which is reserved`);
+    throw new HoldfastError('bad-key', `The key "${abbreviated}" begins with "${internalPrefix}", which is reserved`);
 }

@@ -165,7 +165,7 @@ async function openOn(
     digest = seen;
   };
   const whole = await collect(verifying(found.body, object, what, keep, md5));
-  // A file that was adopted and not hashed yet: nothing else could show that this read was wrong.
+  // A file that was imported and not hashed yet: nothing else could show that this read was wrong.
   if (md5 !== undefined && !(await isProven(open, found.etag, md5, digest!)))
     throw new WrongBytes(`${what} was read twice, and differs`);
   return { ...opened, whole };

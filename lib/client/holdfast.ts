@@ -22,15 +22,15 @@ export interface HoldfastConfig {
  * @throws ConfigError when a parameter in the environment has a bad value
  */
 export function createHoldfast(config: HoldfastConfig = {}): Holdfast {
-  const wired = createProcess({ ...config, env: config.env ?? process.env });
-  const client = createClient(wired);
+  const holdfastProcess = createProcess({ ...config, env: config.env ?? process.env });
+  const client = createClient(holdfastProcess);
   return {
     ...client,
     async close() {
       try {
         await client.close();
       } finally {
-        await wired.close();
+        await holdfastProcess.close();
       }
     },
   };

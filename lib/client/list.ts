@@ -1,5 +1,5 @@
 import { compareUtf8 } from '../base/bytes.ts';
-import { slices } from '../store/keys.ts';
+import { shards } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { ClientContext } from './context.ts';
 
@@ -10,7 +10,7 @@ const pageSize = 200;
  * within the last second may be missed or still be met; every record itself is read consistently.
  */
 export async function* list(context: ClientContext, prefix = ''): AsyncGenerator<ObjectRecord> {
-  const heads = slices.map((slice) => keysOf(context, slice, prefix));
+  const heads = shards.map((shard) => keysOf(context, shard, prefix));
   const first = await Promise.all(heads.map((keys) => keys.next()));
   const open = first.flatMap((next, i) => (next.done ? [] : [{ key: next.value, keys: heads[i]! }]));
   let page: string[] = prefix === '' ? [] : [prefix];
@@ -31,10 +31,10 @@ export async function* list(context: ClientContext, prefix = ''): AsyncGenerator
 }
 
 /** Keys after the prefix itself, which is asked for by name. */
-async function* keysOf(context: ClientContext, slice: string, prefix: string): AsyncGenerator<string> {
+async function* keysOf(context: ClientContext, shard: string, prefix: string): AsyncGenerator<string> {
   let after: string | undefined = prefix === '' ? undefined : prefix;
   do {
-    const page = await context.deps.store.byKey(slice, after, pageSize);
+    const page = await context.deps.store.byKey(shard, after, pageSize);
     for (const key of page.items) {
       // In byte order, what begins with the prefix stands together.
       if (!key.startsWith(prefix)) return;

@@ -125,7 +125,7 @@ async function writeBytes(work: Put, seen: Entry | null): Promise<QueueItem> {
       continue;
     }
     const item = intentFor(work, name, seen);
-    const named = await context.committer.commit({ key, names: [item] }, work.deadline);
+    const named = await context.committer.commit({ key, reserves: [item] }, work.deadline);
     if (named.outcome !== 'committed') {
       if (named.outcome !== 'no-room')
         throw new HoldfastError(
@@ -264,7 +264,7 @@ async function record(work: Put, item: QueueItem, seen: Entry | null): Promise<'
       {
         key,
         change: { before, after: recordFor(work, fleet, item, before) },
-        ends: [{ item, expect: { state: 'intent' } }],
+        completes: [{ item, expect: { state: 'intent' } }],
         orphans: { reason: 'replaced', dueAt: now + fleet.params.graceMs, createdAt: now },
       },
       recordBy(work),

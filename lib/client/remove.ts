@@ -8,7 +8,7 @@ const tombstoneMs = 7 * 24 * 3_600_000;
 
 /**
  * Deletes a key: it is gone when this returns, and stays gone whatever puts of before still arrive. A plain file that was
- * adopted is deleted too, if it still is the one recorded. Deleting what does not exist succeeds.
+ * imported is deleted too, if it still is the one recorded. Deleting what does not exist succeeds.
  *
  * @returns whether there was an object
  */
@@ -26,7 +26,7 @@ export async function remove(context: ClientContext, key: string): Promise<boole
         key,
         change: { before, after: tombstone(key, generation, before, now) },
         orphans: { reason: 'deleted', dueAt: now + fleet.params.graceMs, createdAt: now },
-        deletesPlain: adoptedFiles(before),
+        deletesPlain: importedFiles(before),
       },
       deadline,
     );
@@ -42,8 +42,8 @@ export async function remove(context: ClientContext, key: string): Promise<boole
   }
 }
 
-/** Backends whose adopted file goes with the object: only where its ETag is known, which it must still have then. */
-function adoptedFiles(before: Entry | null): string[] {
+/** Backends whose imported file goes with the object: only where its ETag is known, which it must still have then. */
+function importedFiles(before: Entry | null): string[] {
   const copies = Object.entries(copiesOf(before));
   return copies.flatMap(([backend, copyId]) =>
     copyId === '' && before?.plainEtags?.[backend] !== undefined ? [backend] : [],

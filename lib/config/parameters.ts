@@ -76,7 +76,7 @@ function workerParameters(worker: WorkerName): Record<string, Parameter> {
       kind: 'count',
       min: 1,
       max: 16,
-      about: `Parallel ticks of the ${worker}, over disjoint slices`,
+      about: `Parallel ticks of the ${worker}, over disjoint shards`,
     },
   };
 }
@@ -140,17 +140,17 @@ const shared: Record<string, Parameter> = {
     kind: 'flag',
     about: 'Whether the reconciler imports keys that Holdfast did not write',
   },
-  BRAKE_RATIO: {
+  REMOVAL_LIMIT_RATIO: {
     default: '0.1',
     kind: 'ratio',
-    about: "Share of a backend's copies that dismissals and sweeps may touch in a day",
+    about: "Share of a backend's copies that quarantines and sweeps may touch in a day",
   },
-  BRAKE_MIN_COUNT: {
+  REMOVAL_LIMIT_MIN_COUNT: {
     default: '20',
     kind: 'count',
     min: 0,
     max: 1_000_000,
-    about: 'Removals a day on one backend that never brake',
+    about: 'Removals a day on one backend that are always allowed',
   },
   REBALANCER_STRATEGY: { default: 'pack', kind: 'text', oneOf: ['pack', 'spread'], about: 'How the rebalancer plans' },
   REBALANCER_THRESHOLD: {
@@ -158,7 +158,7 @@ const shared: Record<string, Parameter> = {
     kind: 'ratio',
     about: 'Difference in utilisation from which the rebalancer runs',
   },
-  SCRUBBER_LAP_DAYS: {
+  SCRUBBER_CYCLE_DAYS: {
     default: '30',
     kind: 'days',
     min: 1,
@@ -237,11 +237,11 @@ export interface Parameters {
   readonly reaperMinAgeMs: number;
   readonly reconcilerMinAgeMs: number;
   readonly reconcilerImports: boolean;
-  readonly brakeRatio: number;
-  readonly brakeMinCount: number;
+  readonly removalLimitRatio: number;
+  readonly removalLimitMinCount: number;
   readonly rebalancerStrategy: 'pack' | 'spread';
   readonly rebalancerThreshold: number;
-  readonly scrubberLapDays: number;
+  readonly scrubberCycleDays: number;
   readonly scrubAttests: boolean;
   readonly drainSettleMs: number;
   readonly preservesTags: boolean;
@@ -295,11 +295,11 @@ export function parseParameters(
     reaperMinAgeMs: ms('PENDING_REAPER_MIN_AGE_SECONDS'),
     reconcilerMinAgeMs: ms('RECONCILER_MIN_AGE_SECONDS'),
     reconcilerImports: flag('RECONCILER_IMPORT'),
-    brakeRatio: number('BRAKE_RATIO'),
-    brakeMinCount: number('BRAKE_MIN_COUNT'),
+    removalLimitRatio: number('REMOVAL_LIMIT_RATIO'),
+    removalLimitMinCount: number('REMOVAL_LIMIT_MIN_COUNT'),
     rebalancerStrategy: read('REBALANCER_STRATEGY') as 'pack' | 'spread',
     rebalancerThreshold: number('REBALANCER_THRESHOLD'),
-    scrubberLapDays: number('SCRUBBER_LAP_DAYS'),
+    scrubberCycleDays: number('SCRUBBER_CYCLE_DAYS'),
     scrubAttests: flag('SCRUB_ATTEST'),
     drainSettleMs: ms('DRAIN_SETTLE_SECONDS'),
     preservesTags: flag('PRESERVE_TAGS'),

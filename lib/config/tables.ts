@@ -34,9 +34,9 @@ export interface TableDefinition {
   readonly ttlAttribute?: string;
 }
 
-/** Finds work: objects by policy, slice and set of backends. Tombstones have no `placement`, so they are not in it. */
+/** Finds work: objects by policy, shard and set of backends. Tombstones have no `placement`, so they are not in it. */
 export const byPlacementIndex = 'by-placement';
-/** Walks the keys of objects in order, slice by slice. Tombstones have no `slice`, so they are not in it. */
+/** Walks the keys of objects in order, shard by shard. Tombstones have no `shard`, so they are not in it. */
 export const byKeyIndex = 'by-key';
 /** Finds queue items that are due, lane by lane. */
 export const dueIndex = 'due';
@@ -69,7 +69,7 @@ export function tableDefinitions(names: TableNames): Readonly<Record<keyof Table
           sortKey: text('key'),
           projects: projectedOfRecord,
         },
-        { name: byKeyIndex, partitionKey: text('slice'), sortKey: text('key'), projects: 'keys' },
+        { name: byKeyIndex, partitionKey: text('shard'), sortKey: text('key'), projects: 'keys' },
       ],
       ttlAttribute: 'ttl',
     },

@@ -34,7 +34,7 @@ export interface GetOptions {
   /** Kind `precondition` when the ETag is another. */
   readonly ifMatch?: string;
   /** A chunk is done with when the next one is asked for: its memory may be freed at once. */
-  readonly lends?: boolean;
+  readonly reusesBuffers?: boolean;
 }
 
 export interface PutRequest {
@@ -105,7 +105,7 @@ export type DeleteOutcome =
   | { readonly outcome: 'changed' }
   | { readonly outcome: 'failed'; readonly error: BackendError };
 
-/** What a backend can do, found by a probe; absent means not probed: assume the least. */
+/** What a backend can do, found by trying; absent means not tried: assume the least. */
 export interface Capabilities {
   readonly conditionalPut?: boolean;
   readonly conditionalDelete?: boolean;

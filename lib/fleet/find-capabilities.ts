@@ -13,20 +13,20 @@ import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/con
 import { pathOf } from './s3/copy.ts';
 import { backendOn } from './s3-backend.ts';
 
-/** Where probes write: below the backend's prefix, one folder for each probe. */
-export const probePrefix = '.holdfast/probe/';
+/** Where the capability checks write: below the backend's prefix, one folder for each run. */
+export const capabilitiesPrefix = '.holdfast/capabilities/';
 
-/** One probe in progress. */
-interface Probe {
+/** One check in progress. */
+interface Check {
   readonly s3: S3Connection;
   readonly backend: Backend;
-  /** A key of this probe; its bytes are removed at the end. */
+  /** A key of this check; its bytes are removed at the end. */
   key(name: string): string;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Everything is tried, whatever is believed so far. */
-const boldly: Capabilities = {
+const everyCapability: Capabilities = {
   conditionalPut: true,
   conditionalDelete: true,
   checksumSha256: true,
@@ -34,37 +34,37 @@ const boldly: Capabilities = {
 };
 
 /**
- * Finds what a backend can do by doing it, with a few small objects below `.holdfast/probe/` that are gone afterwards:
+ * Finds what a backend can do by doing it, with a few small objects below `.holdfast/capabilities/` that are gone afterwards:
  * what counts is what happens, for some backends accept a condition or a checksum and ignore it. Needs the right to
  * delete. Throws a `BackendError` when the backend cannot be asked, and one of kind `rejected` when it gives back other
  * bytes than it was sent.
  */
-export async function probeBackend(
+export async function findCapabilities(
   options: Omit<S3ConnectionOptions, 'capabilities'>,
   { ids }: { readonly ids: Ids },
   signal?: AbortSignal,
 ): Promise<Capabilities> {
-  const s3 = connectS3({ ...options, capabilities: boldly });
-  const folder = `${probePrefix}${ids.ulid()}/`;
+  const s3 = connectS3({ ...options, capabilities: everyCapability });
+  const folder = `${capabilitiesPrefix}${ids.ulid()}/`;
   const written = new Set<string>();
   const key = (name: string) => {
     written.add(folder + name);
     return folder + name;
   };
-  const probe: Probe = { s3, backend: backendOn(s3), key, signal };
+  const check: Check = { s3, backend: backendOn(s3), key, signal };
   let found: Capabilities = {};
   try {
-    const keepsMetadata = await probeBytes(probe);
-    found = { keepsMetadata, keepsVersions: await probeVersions(probe) };
+    const keepsMetadata = await checkBytes(check);
+    found = { keepsMetadata, keepsVersions: await checkVersions(check) };
     found = {
       ...found,
-      conditionalPut: await probeConditionalPut(probe),
-      conditionalDelete: await probeConditionalDelete(probe),
-      checksumSha256: await probeChecksum(probe),
-      bulkDelete: await probeBulkDelete(probe),
-      listsInByteOrder: await probeOrder(probe, folder),
-      partCopy: await probePartCopy(probe),
-      attestsCopies: await probeCopy(probe),
+      conditionalPut: await checkConditionalPut(check),
+      conditionalDelete: await checkConditionalDelete(check),
+      checksumSha256: await checkChecksum(check),
+      bulkDelete: await checkBulkDelete(check),
+      listsInByteOrder: await checkOrder(check, folder),
+      partCopy: await checkPartCopy(check),
+      attestsCopies: await checkCopy(check),
     };
   } catch (error) {
     await cleanUp(options, found, written).catch(() => {}); // the first error says more
@@ -76,10 +76,10 @@ export async function probeBackend(
   return found;
 }
 
-const mark = { 'holdfast-probe': 'a mark; of = two' };
+const mark = { 'holdfast-check': 'a mark; of = two' };
 
 /** Writes as objects will be written, small and streamed, and reads back. Returns whether user metadata came back too. */
-async function probeBytes({ backend, key, signal }: Probe): Promise<boolean> {
+async function checkBytes({ backend, key, signal }: Check): Promise<boolean> {
   let keepsMetadata = true;
   for (const sizeBytes of [0, 1000, 300 * 1024]) {
     const bytes = patterned(sizeBytes);
@@ -90,14 +90,14 @@ async function probeBytes({ backend, key, signal }: Probe): Promise<boolean> {
       const { name } = backend;
       throw new BackendError('rejected', name, `Backend "${name}" stores other bytes than it was sent`);
     }
-    const said = (await backend.head(storageKey, signal))?.metadata['holdfast-probe'];
-    keepsMetadata &&= said === mark['holdfast-probe'] && stored.metadata['holdfast-probe'] === said;
+    const readBack = (await backend.head(storageKey, signal))?.metadata['holdfast-check'];
+    keepsMetadata &&= readBack === mark['holdfast-check'] && stored.metadata['holdfast-check'] === readBack;
   }
   return keepsMetadata;
 }
 
 /** Whether overwriting leaves the former bytes behind. */
-async function probeVersions({ s3, key, signal }: Probe): Promise<boolean> {
+async function checkVersions({ s3, key, signal }: Check): Promise<boolean> {
   const storageKey = key('versions');
   const at = { Bucket: s3.bucket, Key: s3.fullKey(storageKey) };
   let versionId: string | undefined;
@@ -118,7 +118,7 @@ async function probeVersions({ s3, key, signal }: Probe): Promise<boolean> {
   return count === undefined ? versionId !== undefined && versionId !== 'null' : count > 1;
 }
 
-async function probeConditionalPut({ backend, key, signal }: Probe): Promise<boolean> {
+async function checkConditionalPut({ backend, key, signal }: Check): Promise<boolean> {
   const storageKey = key('conditional-put');
   const first = await refusal(() => backend.put(small(storageKey, 'one', { ifAbsent: true }), signal));
   if (first !== undefined) return false;
@@ -127,7 +127,7 @@ async function probeConditionalPut({ backend, key, signal }: Probe): Promise<boo
   return second === 'precondition' && third === 'precondition' && (await textAt(backend, storageKey, signal)) === 'one';
 }
 
-async function probeConditionalDelete({ backend, key, signal }: Probe): Promise<boolean> {
+async function checkConditionalDelete({ backend, key, signal }: Check): Promise<boolean> {
   const storageKey = key('conditional-delete');
   const { etag } = await backend.put(small(storageKey, 'one'), signal);
   const [kept] = await backend.delete([{ storageKey, ifMatch: anotherEtag }], signal);
@@ -137,7 +137,7 @@ async function probeConditionalDelete({ backend, key, signal }: Probe): Promise<
 }
 
 /** The right digest is taken and the wrong one refused: a backend that refuses both only does not know the header. */
-async function probeChecksum({ s3, key, signal }: Probe): Promise<boolean> {
+async function checkChecksum({ s3, key, signal }: Check): Promise<boolean> {
   const storageKey = key('checksum');
   const bytes = Buffer.from('one');
   const put = (digestOf: string) => () => {
@@ -150,7 +150,7 @@ async function probeChecksum({ s3, key, signal }: Probe): Promise<boolean> {
   return (await refusal(put('one'))) === undefined && (await refusal(put('two'))) !== undefined;
 }
 
-async function probeBulkDelete({ s3, backend, key, signal }: Probe): Promise<boolean> {
+async function checkBulkDelete({ s3, backend, key, signal }: Check): Promise<boolean> {
   const storageKeys = [key('bulk one & only'), key('bulk-two')];
   for (const storageKey of storageKeys) await backend.put(small(storageKey, 'x'), signal);
   const refused = await refusal(() =>
@@ -172,7 +172,7 @@ async function probeBulkDelete({ s3, backend, key, signal }: Probe): Promise<boo
 }
 
 /** Whether listings come in the order of UTF-8 bytes and go on after a key, in pages smaller than the whole. */
-async function probeOrder({ backend, key, signal }: Probe, folder: string): Promise<boolean> {
+async function checkOrder({ backend, key, signal }: Check, folder: string): Promise<boolean> {
   const names = ['a', 'a-b', 'a/b', 'aB', 'ab', '\u00e9', '\uff5e', '\u{1f680}'];
   const wanted = names.map((name) => key(`order/${name}`)).sort(compareUtf8);
   for (const storageKey of wanted) await backend.put(small(storageKey, 'x'), signal);
@@ -189,7 +189,7 @@ async function probeOrder({ backend, key, signal }: Probe, folder: string): Prom
   return refused === undefined && JSON.stringify(seen) === JSON.stringify(wanted);
 }
 
-async function probePartCopy({ s3, backend, key, signal }: Probe): Promise<boolean> {
+async function checkPartCopy({ s3, backend, key, signal }: Check): Promise<boolean> {
   const from = key('part copy source');
   const to = key('part-copy-target');
   const at = { Bucket: s3.bucket, Key: s3.fullKey(to) };
@@ -212,10 +212,10 @@ async function probePartCopy({ s3, backend, key, signal }: Probe): Promise<boole
 }
 
 /** Of bytes that nobody said the SHA-256 of before, so that it can only be right if it was computed. */
-async function probeCopy({ s3, backend, key, signal }: Probe): Promise<boolean> {
+async function checkCopy({ s3, backend, key, signal }: Check): Promise<boolean> {
   const from = key('copy source & \u00e9');
   const to = key('copy-target');
-  await backend.put(small(from, 'copied bytes', { metadata: { 'holdfast-probe': 'of the source' } }), signal);
+  await backend.put(small(from, 'copied bytes', { metadata: { 'holdfast-check': 'of the source' } }), signal);
   const source = { backend: s3.name, bucket: s3.bucket, prefix: s3.prefix, storageKey: from };
   let attested: string | undefined;
   const refused = await refusal(async () => {
@@ -223,11 +223,11 @@ async function probeCopy({ s3, backend, key, signal }: Probe): Promise<boolean> 
     attested = sha256;
   });
   if (refused !== undefined || attested !== createHash('sha256').update('copied bytes').digest('hex')) return false;
-  const said = (await backend.head(to, signal))?.metadata['holdfast-probe'];
-  return said === mark['holdfast-probe'] && (await textAt(backend, to, signal)) === 'copied bytes';
+  const readBack = (await backend.head(to, signal))?.metadata['holdfast-check'];
+  return readBack === mark['holdfast-check'] && (await textAt(backend, to, signal)) === 'copied bytes';
 }
 
-/** Not cancelled with the probe: what it wrote goes. */
+/** Not cancelled with the check: what it wrote goes. */
 async function cleanUp(
   options: Omit<S3ConnectionOptions, 'capabilities'>,
   found: Capabilities,

@@ -26,8 +26,8 @@ export type Ownership =
 export async function readOwnership(backend: Backend, owner: Owner, signal?: AbortSignal): Promise<Ownership> {
   const found = await backend.head(ownerKey, signal);
   if (found === null) return { outcome: 'absent' };
-  const said = found.metadata['holdfast-owner'] ?? '';
-  return said === ownerText(owner) ? { outcome: 'ours' } : { outcome: 'another', owner: said };
+  const ownerMark = found.metadata['holdfast-owner'] ?? '';
+  return ownerMark === ownerText(owner) ? { outcome: 'ours' } : { outcome: 'another', owner: ownerMark };
 }
 
 /** The owner that the bucket names; null when it names none. */

@@ -85,7 +85,7 @@ async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSi
 async function getObject(
   s3: S3Connection,
   storageKey: string,
-  { range, ifMatch, lends = false }: GetOptions,
+  { range, ifMatch, reusesBuffers = false }: GetOptions,
   signal?: AbortSignal,
 ): Promise<GetResult> {
   const input = {
@@ -105,7 +105,10 @@ async function getObject(
     if (ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== ifMatch) {
       throw backendError('precondition', attempted, `its ETag is ${answer.ETag}, not ${ifMatch}`);
     }
-    return { ...stored(answer, sizeBytes), body: objectBody(s3, storageKey, answer, { lengthBytes, lends }, signal) };
+    return {
+      ...stored(answer, sizeBytes),
+      body: objectBody(s3, storageKey, answer, { lengthBytes, reusesBuffers }, signal),
+    };
   } catch (error) {
     if (answer.Body instanceof Readable) answer.Body.destroy();
     throw error;
@@ -131,7 +134,7 @@ function objectBody(
   s3: S3Connection,
   storageKey: string,
   answer: GetObjectCommandOutput,
-  { lengthBytes, lends }: { readonly lengthBytes: number; readonly lends: boolean },
+  { lengthBytes, reusesBuffers }: { readonly lengthBytes: number; readonly reusesBuffers: boolean },
   signal: AbortSignal | undefined,
 ): Body {
   const attempted = s3.attempted('read', storageKey);
@@ -151,7 +154,7 @@ function objectBody(
       const seen = toBackendError(error, attempted, signal);
       throw seen.kind === 'unavailable' ? truncated(error) : seen;
     }
-    lent = lends && !step.done ? step.value : undefined;
+    lent = reusesBuffers && !step.done ? step.value : undefined;
     received += step.done ? 0 : step.value.length;
     if (step.done && received < lengthBytes) throw truncated();
     return step;

@@ -46,9 +46,9 @@ export async function startDynamo(options: DynamoOptions = {}): Promise<LocalDyn
     }
     await stop(server, clock);
     // Between being found free and being bound, a port may be taken by someone else.
-    const isTaken = /in use/i.test(server.said());
+    const isTaken = /in use/i.test(server.output());
     if (!isTaken || options.port || attempt === portAttempts) {
-      throw new Error(`The embedded DynamoDB did not start on port ${port}: ${server.said().trim() || 'no answer'}`);
+      throw new Error(`The embedded DynamoDB did not start on port ${port}: ${server.output().trim() || 'no answer'}`);
     }
   }
 }
@@ -72,16 +72,16 @@ interface Server {
   readonly child: ChildProcess;
   readonly exited: Promise<void>;
   /** The end of what it wrote to stdout and stderr. */
-  said(): string;
+  output(): string;
 }
 
 function run(binary: string, args: readonly string[]): Server {
   // A process group of its own: Ctrl-C ends this process, which may still need the tables while it shuts down.
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   endWithProcess(child);
-  let said = '';
+  let output = '';
   const hear = (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-2_000);
+    output = (output + chunk.toString()).slice(-2_000);
   };
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', hear);
@@ -92,11 +92,11 @@ function run(binary: string, args: readonly string[]): Server {
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
     child.once('error', (error) => {
-      said += error.message;
+      output += error.message;
       resolve();
     });
   });
-  return { child, exited: exited.finally(() => forget(child)), said: () => said };
+  return { child, exited: exited.finally(() => forget(child)), output: () => output };
 }
 
 const running = new Set<ChildProcess>();
@@ -139,7 +139,7 @@ async function answers(server: Server, port: number, clock: Clock): Promise<bool
   const giveUpAt = clock.now() + startTimeoutMs;
   while (clock.now() < giveUpAt && !hasEnded(server)) {
     // Another server on that port would answer too: ours must have said that the port is its own.
-    if (server.said().includes(`listening on http://127.0.0.1:${port}`) && (await isAnswered(port))) return true;
+    if (server.output().includes(`listening on http://127.0.0.1:${port}`) && (await isAnswered(port))) return true;
     await clock.sleep(pollMs);
   }
   return false;
@@ -169,13 +169,13 @@ async function stop(server: Server, clock: Clock): Promise<void> {
 }
 
 async function freePort(): Promise<number> {
-  const probe = createServer();
+  const server = createServer();
   await new Promise<void>((resolve, reject) => {
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', resolve);
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', resolve);
   });
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
   if (address === null || typeof address === 'string') throw new Error('No free port on 127.0.0.1');
   return address.port;
 }

@@ -23,8 +23,8 @@ export interface ApplyDeps {
   readonly ids: Ids;
   readonly log: Log;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
-  /** Finds out what a backend can do, by writing and deleting small objects below `.holdfast/probe/`. */
-  probe(config: BackendConfig): Promise<Capabilities>;
+  /** Finds out what a backend can do, by writing and deleting small objects below `.holdfast/capabilities/`. */
+  findCapabilities(config: BackendConfig): Promise<Capabilities>;
 }
 
 export interface ApplyOptions {
@@ -42,12 +42,12 @@ export class NotApplied extends ConfigError {
 export interface Applied {
   readonly version: number;
   readonly fleetId: string;
-  readonly probes: Readonly<Record<string, Capabilities>>;
+  readonly capabilities: Readonly<Record<string, Capabilities>>;
 }
 
 /**
  * Puts a fleet file in force: the only way it changes. Checks every backend, claims its bucket with an owner object while
- * nothing is recorded there, probes what it can do, and writes the file as a new version, on condition of the one read.
+ * nothing is recorded there, finds what it can do, and writes the file as a new version, on condition of the one read.
  *
  * @throws ConfigError with every problem of the file; NotApplied with every problem of the backends; StoreError when the store refuses
  */
@@ -61,18 +61,18 @@ export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOpti
     found.flatMap((state) => (state.outcome === 'problem' ? [state.sentence] : [])),
   );
   const fleetId = await fleetIdOf(deps, view, file, options);
-  const probes: Record<string, Capabilities> = {};
+  const capabilities: Record<string, Capabilities> = {};
   const problems: string[] = [];
   for (const [i, config] of file.backends.entries()) {
     try {
-      probes[config.name] = await claim(deps, view, config, fleetId, found[i]!.outcome, options);
+      capabilities[config.name] = await claim(deps, view, config, fleetId, found[i]!.outcome, options);
     } catch (error) {
       problems.push(sentence(error));
     }
   }
   refuse([], problems);
-  const version = await writeConfig(deps, view, file, fleetId, probes);
-  return { version, fleetId, probes };
+  const version = await writeConfig(deps, view, file, fleetId, capabilities);
+  return { version, fleetId, capabilities };
 }
 
 /** A backend that still holds something must stay where it is, and no other may reach into it. */
@@ -102,8 +102,8 @@ function fingerprintProblems(view: FleetView, file: FleetFile): string[] {
 async function fleetIdOf(deps: ApplyDeps, view: FleetView, file: FleetFile, options: ApplyOptions): Promise<string> {
   const row = view.row('identity');
   const former = options.takeOver && view.config === null ? await formerFleetId(deps, file) : null;
-  const there = row?.data.fleetId;
-  if (typeof there === 'string' && (former === null || former === there)) return there;
+  const existing = row?.data.fleetId;
+  if (typeof existing === 'string' && (former === null || former === existing)) return existing;
   const fleetId = former ?? deps.ids.ulid();
   const put = { pk: fleetKey, sk: 'identity', version: (row?.version ?? 0) + 1, data: { fleetId } };
   const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
@@ -126,9 +126,9 @@ async function formerFleetId(deps: ApplyDeps, file: FleetFile): Promise<string |
   return [...former][0] ?? null;
 }
 
-/** `ours` · `free` to be claimed · `dark` known as ours and not answering now · `problem` why the file is refused. */
+/** `ours` · `free` to be claimed · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
 type Bucket =
-  | { readonly outcome: 'ours' | 'free' | 'dark' }
+  | { readonly outcome: 'ours' | 'free' | 'unreachable' }
   | { readonly outcome: 'problem'; readonly sentence: string };
 
 async function inspect(
@@ -159,12 +159,12 @@ async function inspect(
   } catch (error) {
     // An outage must not keep an operator from changing the rest of a fleet.
     const isKnown = JSON.stringify(view.config?.fingerprints[name]) === JSON.stringify(fingerprintOf(config));
-    if (isKnown && error instanceof BackendError && isOutage(error)) return { outcome: 'dark' };
+    if (isKnown && error instanceof BackendError && isOutage(error)) return { outcome: 'unreachable' };
     return problem(sentence(error));
   }
 }
 
-/** Writes the owner object where it is missing, and probes; the abilities known before, where nobody answers. */
+/** Writes the owner object where it is missing, and finds its capabilities; those known before, where nobody answers. */
 async function claim(
   deps: ApplyDeps,
   view: FleetView,
@@ -174,16 +174,16 @@ async function claim(
   options: ApplyOptions,
 ): Promise<Capabilities> {
   const { name } = config;
-  if (state === 'dark') {
+  if (state === 'unreachable') {
     deps.log.warn('Backend does not answer: applied with the abilities it had', { backend: name });
-    return view.probe(name) as Capabilities;
+    return view.capabilities(name) as Capabilities;
   }
   if (state === 'free') {
     if (options.takeOver) await onlyReport(deps, view, name);
     const backend = await deps.openBackend(config, {}, 'read-write');
     await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
   }
-  return deps.probe(config);
+  return deps.findCapabilities(config);
 }
 
 function refuse(fileProblems: readonly string[], problems: readonly string[]): void {
@@ -193,7 +193,7 @@ function refuse(fileProblems: readonly string[], problems: readonly string[]): v
 }
 
 /**
- * After a take-over the tables may know less than the bucket holds: nothing there is condemned or deleted until an adoption
+ * After a take-over the tables may know less than the bucket holds: nothing there is enqueued or deleted until a recovery
  * is complete.
  */
 async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
@@ -217,7 +217,7 @@ async function writeConfig(
   view: FleetView,
   file: FleetFile,
   fleetId: string,
-  probes: Readonly<Record<string, Capabilities>>,
+  capabilities: Readonly<Record<string, Capabilities>>,
 ): Promise<number> {
   const version = (view.config?.version ?? 0) + 1;
   const holding = new Set(view.namedBackends());
@@ -231,8 +231,13 @@ async function writeConfig(
     { kind: 'row', put: { pk: fleetKey, sk: 'config', version, data }, expect: view.config?.version ?? 'absent' },
     ...quotaSeeds(view, file),
     ...file.backends.map(({ name }): Change => {
-      const row = view.row(`probe/${name}`);
-      const put = { pk: fleetKey, sk: `probe/${name}`, version: (row?.version ?? 0) + 1, data: { ...probes[name] } };
+      const row = view.row(`capabilities/${name}`);
+      const put = {
+        pk: fleetKey,
+        sk: `capabilities/${name}`,
+        version: (row?.version ?? 0) + 1,
+        data: { ...capabilities[name] },
+      };
       return { kind: 'row', put, expect: row?.version ?? 'absent' };
     }),
   ];

@@ -10,7 +10,7 @@ export interface DoctorDeps {
   readonly store: Store;
   readonly clock: Clock;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
-  probe(config: BackendConfig): Promise<Capabilities>;
+  findCapabilities(config: BackendConfig): Promise<Capabilities>;
 }
 
 /** One thing looked at. */
@@ -22,7 +22,7 @@ export interface Finding {
 
 /**
  * Looks at everything that must be so for a fleet to work: tables, configuration, each backend's bucket, owner and abilities,
- * breakers, dead deletions, damaged objects. Changes nothing but the probe's own small objects.
+ * breakers, dead deletions, damaged objects. Changes nothing but the capability checks' own small objects.
  */
 export async function doctor(deps: DoctorDeps): Promise<Finding[]> {
   const view = await readFleet(deps.store, deps.clock.now());
@@ -39,13 +39,13 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
   const { name } = config;
   const say = (level: Finding['level'], sentence: string): Finding => ({ subject: name, level, sentence });
   try {
-    const backend = await deps.openBackend(config, view.probe(name) as Capabilities, 'read-write');
+    const backend = await deps.openBackend(config, view.capabilities(name) as Capabilities, 'read-write');
     const owner = { fleetId: view.config!.fleetId, backend: name, tables: await deps.store.identity() };
     const found = await readOwnership(backend, owner);
     if (found.outcome === 'another') return [say('problem', `The bucket belongs to another fleet: "${found.owner}"`)];
     if (found.outcome === 'absent')
       return [say('problem', 'The bucket has no owner object: it is missing, or another bucket')];
-    const can = await deps.probe(config);
+    const can = await deps.findCapabilities(config);
     const lacks = lacking(can);
     const findings = [say('ok', 'The bucket answers, is ours and stores what it is sent')];
     if (lacks.length > 0) findings.push(say('warning', `It cannot: ${lacks.join(', ')}`));
@@ -53,7 +53,7 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
       findings.push(
         say('warning', 'The bucket keeps versions: every version of our keys is deleted, and until then paid for'),
       );
-    if (JSON.stringify(sorted(can)) !== JSON.stringify(sorted(view.probe(name)))) {
+    if (JSON.stringify(sorted(can)) !== JSON.stringify(sorted(view.capabilities(name)))) {
       findings.push(say('warning', 'Its abilities have changed since the file was applied: run `holdfast apply`'));
     }
     if (view.breaker(name)?.openedAt !== undefined)
@@ -68,7 +68,7 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
 function lacking(can: Capabilities): string[] {
   const words: Partial<Record<keyof Capabilities, string>> = {
     conditionalPut: 'conditional PUT',
-    conditionalDelete: 'conditional DELETE (adopted files are left behind when their object is deleted)',
+    conditionalDelete: 'conditional DELETE (imported files are left behind when their object is deleted)',
     checksumSha256: 'SHA-256 checks on arrival',
     bulkDelete: 'bulk deletes',
     listsInByteOrder: 'listing in byte order (the reconciler cannot see what is missing; the scrubber does)',

@@ -50,8 +50,8 @@ export async function drain(deps: DrainDeps, name: string): Promise<Drained> {
     const view = await readFleet(deps.store, deps.clock.now());
     // Not before: whoever read the fleet until now does not know, and may be under way for as long as a tick can.
     const now = deps.clock.now();
-    const there = view.drain(name);
-    if (there !== undefined) return { outcome: 'draining', since: there.since };
+    const existing = view.drain(name);
+    if (existing !== undefined) return { outcome: 'draining', since: existing.since };
     if (!view.config?.file.backends.some((backend) => backend.name === name)) return { outcome: 'not-configured' };
     const put = { pk: fleetKey, sk: drainKey(name), version: 1, data: { since: now } };
     if (await isWritten(deps, { kind: 'row', put, expect: 'absent' })) return { outcome: 'draining', since: now };

@@ -4,13 +4,13 @@ import { policyOf } from '../config/fleet-file.ts';
 import { parseParameters } from '../config/parameters.ts';
 import { type CommitDeps, commit } from '../store/commit.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
-import { labelInSlice, lane, slices } from '../store/keys.ts';
+import { labelInShard, lane, shards } from '../store/keys.ts';
 import { fleetKey } from '../store/ledger.ts';
 import { type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
-import { type DrainDeps, drainKey } from './drain.ts';
 import { breakerKey } from '../tick/report.ts';
+import { type DrainDeps, drainKey } from './drain.ts';
 
 export interface ForgetDeps extends DrainDeps {
   readonly ids: Ids;
@@ -103,14 +103,14 @@ async function* pagesNaming(
   const { store } = deps;
   const placements = view.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   for (const { label } of placements) {
-    for (const slice of slices) {
-      const inSlice = labelInSlice(label, slice);
-      for await (const objects of pages((after) => store.byPlacement(inSlice, after, pageSize))) yield { objects };
+    for (const shard of shards) {
+      const inShard = labelInShard(label, shard);
+      for await (const objects of pages((after) => store.byPlacement(inShard, after, pageSize))) yield { objects };
     }
   }
   for (const state of queueStates) {
-    for (const slice of slices) {
-      const due = (after?: string) => store.due(lane(state, name, slice), Number.MAX_SAFE_INTEGER, pageSize, after);
+    for (const shard of shards) {
+      const due = (after?: string) => store.due(lane(state, name, shard), Number.MAX_SAFE_INTEGER, pageSize, after);
       for await (const items of pages(due)) yield { items };
     }
   }
@@ -159,7 +159,7 @@ async function removeCopies(deps: ForgetDeps, view: FleetView, name: string, obj
 }
 
 async function endItems(deps: ForgetDeps, view: FleetView, items: readonly QueueItem[]): Promise<number> {
-  const swaps = items.map((item): Swap => ({ key: item.key, ends: [{ item }] }));
+  const swaps = items.map((item): Swap => ({ key: item.key, completes: [{ item }] }));
   const outcomes = await commit(commitDeps(deps, view), swaps, deps.clock.now() + commitMs);
   const ended = items.filter((_, i) => outcomes[i]!.outcome === 'committed');
   for (const { key, backend, storageKey, state } of ended) {
@@ -183,7 +183,7 @@ function holdsOnly(view: FleetView, name: string, lastCopies: number): boolean {
 
 /** A backend of this name that is added one day begins afresh. */
 async function dropRows(deps: ForgetDeps, view: FleetView, name: string): Promise<void> {
-  for (const sk of [drainKey(name), breakerKey(name), `probe/${name}`]) {
+  for (const sk of [drainKey(name), breakerKey(name), `capabilities/${name}`]) {
     const row = view.row(sk);
     if (row !== undefined) await deps.store.write({ kind: 'row-end', pk: fleetKey, sk, expect: row.version });
   }

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
-import { lane, ledgerPlacement, slices } from '../store/keys.ts';
+import { lane, ledgerPlacement, shards } from '../store/keys.ts';
 import { fleetKey } from '../store/ledger.ts';
 import { type Count, queueStates } from '../store/model.ts';
 import type { Change, Store } from '../store/port.ts';
@@ -55,10 +55,10 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
     const count = counted.get(row) ?? nothing;
     counted.set(row, { objects: count.objects + objects, bytes: count.bytes + bytes });
   };
-  for (const slice of slices) {
+  for (const shard of shards) {
     let after: string | undefined;
     do {
-      const page = await store.byKey(slice, after, pageSize);
+      const page = await store.byKey(shard, after, pageSize);
       for (const entry of (await store.objects(page.items)).values()) {
         if (entry.kind !== 'object') continue;
         add(`placement/${ledgerPlacement(entry)}`, 1, entry.sizeBytes);
@@ -70,10 +70,10 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
   const backends = new Set([...view.namedBackends(), ...Object.keys(view.config?.fingerprints ?? {})]);
   for (const state of queueStates) {
     for (const backend of backends) {
-      for (const slice of slices) {
+      for (const shard of shards) {
         let after: string | undefined;
         do {
-          const page = await store.due(lane(state, backend, slice), Number.MAX_SAFE_INTEGER, pageSize, after);
+          const page = await store.due(lane(state, backend, shard), Number.MAX_SAFE_INTEGER, pageSize, after);
           for (const item of page.items) {
             add(`queue/${state}/${backend}`, 1, item.sizeBytes);
             add(`used/${backend}`, 0, item.sizeBytes);

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import { commit } from '../store/commit.ts';
 import { readFleet } from '../store/fleet-view.ts';
-import { lane, slices } from '../store/keys.ts';
+import { lane, shards } from '../store/keys.ts';
 import type { Store } from '../store/port.ts';
 
 /** What `requeueDead` needs. */
@@ -22,10 +22,10 @@ export async function requeueDead(deps: RequeueDeps): Promise<number> {
   let requeued = 0;
   for (const backend of view.namedBackends()) {
     if (view.queue('dead', backend).objects === 0) continue;
-    for (const slice of slices) {
+    for (const shard of shards) {
       let after: string | undefined;
       do {
-        const page = await deps.store.due(lane('dead', backend, slice), Number.MAX_SAFE_INTEGER, pageSize, after);
+        const page = await deps.store.due(lane('dead', backend, shard), Number.MAX_SAFE_INTEGER, pageSize, after);
         const moves = page.items.map((item) => ({
           key: item.key,
           moves: [{ from: { item }, to: { ...item, state: 'cleanup' as const, attempts: 0, dueAt: deps.clock.now() } }],

@@ -47,7 +47,7 @@ export interface PlanDraft {
   ratio(backend: PlanBackend): number;
   /**
    * Plans the next object that may go from one backend to another and that `fits`; false when there is none. What was
-   * passed over once for this pair is not looked at again, so room that `fits` refused must never come back.
+   * passed over once for this pair is not read again, so room that `fits` refused must never come back.
    */
   moveNext(from: PlanBackend, to: PlanBackend, fits: (sizeBytes: number) => boolean): boolean;
 }

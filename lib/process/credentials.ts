@@ -28,8 +28,8 @@ export function createCredentialResolver(deps: CredentialDeps): CredentialResolv
   const secrets = new Map<string, { at: number; keys: Promise<S3Keys> }>();
   const secretKeys = (arn: string): Promise<S3Keys> => {
     const now = deps.clock.now();
-    const there = secrets.get(arn);
-    if (there !== undefined && now - there.at < secretLifeMs) return there.keys;
+    const existing = secrets.get(arn);
+    if (existing !== undefined && now - existing.at < secretLifeMs) return existing.keys;
     const keys = deps.readSecret(arn).then((text) => ({
       ...keysOfSecret(text),
       expiration: new Date(now + secretLifeMs),

@@ -66,7 +66,7 @@ function rawKeyring(name: string, env: Readonly<Record<string, string | undefine
   const bytes = Buffer.from(text, 'base64');
   if (bytes.length !== 32)
     throw new KeyringError(`The key in ${name} has ${bytes.length} bytes; it must be 32, in base64`);
-  // The SDK wants a key in a buffer of its own, not in a slice of a shared one.
+  // The SDK wants a key in a buffer of its own, not in a part of a shared one.
   const unencryptedMasterKey = new Uint8Array(32);
   unencryptedMasterKey.set(bytes);
   return new RawAesKeyringNode({

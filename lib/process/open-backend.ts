@@ -14,7 +14,7 @@ export interface BackendOpener {
   /** Throws `BackendError` `missing-credentials` when this process has none for it. */
   open(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend>;
   /** Finds out what a backend can do. Needs the right to delete. */
-  probe(config: BackendConfig): Promise<Capabilities>;
+  findCapabilities(config: BackendConfig): Promise<Capabilities>;
   close(): Promise<void>;
 }
 
@@ -25,7 +25,7 @@ export interface OpenerDeps {
 }
 
 export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): BackendOpener {
-  const open = new Map<string, { readonly made: string; readonly backend: Promise<S3Backend> }>();
+  const open = new Map<string, { readonly fingerprint: string; readonly backend: Promise<S3Backend> }>();
   const addressOf = (config: BackendConfig) => ({
     name: config.name,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
@@ -43,18 +43,18 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
   return {
     open(config, can, use) {
       const name = `${use} ${config.name}`;
-      const made = JSON.stringify([config, can]);
-      const there = open.get(name);
-      if (there?.made === made) return there.backend;
+      const fingerprint = JSON.stringify([config, can]);
+      const existing = open.get(name);
+      if (existing?.fingerprint === fingerprint) return existing.backend;
       // A handle of an older configuration may still be in use; its idle sockets keep nothing alive.
       const backend = create(config, can, use);
-      open.set(name, { made, backend });
+      open.set(name, { fingerprint, backend });
       backend.catch(() => {
         if (open.get(name)?.backend === backend) open.delete(name);
       });
       return backend;
     },
-    async probe(config) {
+    async findCapabilities(config) {
       const options: Omit<S3ConnectionOptions, 'capabilities'> = {
         ...addressOf(config),
         credentials: await credentials.resolve(config, config.credentials),
@@ -62,8 +62,8 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
           deleteCredentials: await credentials.resolve(config, config.deleteCredentials),
         }),
       };
-      const { probeBackend } = await import('../fleet/find-capabilities.ts');
-      return probeBackend(options, { ids });
+      const { findCapabilities } = await import('../fleet/find-capabilities.ts');
+      return findCapabilities(options, { ids });
     },
     async close() {
       const handles = await Promise.allSettled([...open.values()].map(({ backend }) => backend));

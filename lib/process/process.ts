@@ -39,7 +39,7 @@ export interface HoldfastProcess {
   readonly tables: TableNames;
   readonly unreported: UsageBook;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
-  probe(config: BackendConfig): Promise<Capabilities>;
+  findCapabilities(config: BackendConfig): Promise<Capabilities>;
   openKeyring(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
   createTables(): Promise<void>;
   /** Closes every connection. */
@@ -67,7 +67,7 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     tables,
     unreported: createUsageBook(),
     openBackend: opener.open,
-    probe: opener.probe,
+    findCapabilities: opener.findCapabilities,
     // Several megabytes of code that most fleets never need.
     openKeyring: async (encryption) => (await import('./keyring.ts')).createKeyring(encryption, env),
     async createTables() {

@@ -1,10 +1,10 @@
-import { type Condemnation, condemn } from '../store/enqueue-deletes.ts';
+import { type DeleteRequest, enqueueDeletes } from '../store/enqueue-deletes.ts';
 import { queueId, storageKey } from '../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Tick } from '../tick/tick.ts';
 
 /** Bytes that a worker wrote and could not record. */
-export interface Stray {
+export interface Orphan {
   /** As the swap that should have recorded them saw it. */
   readonly object: ObjectRecord;
   readonly backend: string;
@@ -12,17 +12,17 @@ export interface Stray {
   readonly reason: string;
 }
 
-/** Queues strays for deletion, unless a record names them after all. Undecided ones are left to the sweep. */
-export async function condemnStrays(tick: Tick, strays: readonly Stray[]): Promise<void> {
-  const all = strays.map((stray): Condemnation => ({ item: itemFor(tick, stray), expected: stray.object }));
-  const outcomes = await condemn(tick.commitDeps(), all, tick.deadline.commitUntil);
+/** Queues orphans for deletion, unless a record names them after all. Undecided ones are left to the sweep. */
+export async function enqueueOrphans(tick: Tick, orphans: readonly Orphan[]): Promise<void> {
+  const all = orphans.map((orphan): DeleteRequest => ({ item: itemFor(tick, orphan), expected: orphan.object }));
+  const outcomes = await enqueueDeletes(tick.commitDeps(), all, tick.deadline.commitUntil);
   for (const [i, outcome] of outcomes.entries()) {
     const { key, backend, storageKey, reason } = all[i]!.item;
-    tick.audit('Bytes condemned', { key, backend, storageKey, reason, outcome });
+    tick.audit('Bytes enqueued for deletion', { key, backend, storageKey, reason, outcome });
   }
 }
 
-function itemFor(tick: Tick, { object, backend, copyId, reason }: Stray): QueueItem {
+function itemFor(tick: Tick, { object, backend, copyId, reason }: Orphan): QueueItem {
   const storage = storageKey(object.key, copyId);
   const now = tick.now();
   return {

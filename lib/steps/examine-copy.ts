@@ -1,8 +1,8 @@
 import { sourceOrder } from '../fleet/routing.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import type { Dismissal } from '../transfer/quarantine.ts';
-import { brakeAllows, brakeCount } from '../tick/removal-limit.ts';
+import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
+import type { QuarantineOutcome } from '../transfer/quarantine.ts';
 
 /** The copies of an object that may be read now, in the order in which they are tried (R3). */
 export function readableCopies(tick: Tick, object: ObjectRecord): string[] {
@@ -13,8 +13,8 @@ export function readableCopies(tick: Tick, object: ObjectRecord): string[] {
   return sourceOrder(sources).map(({ name }) => name);
 }
 
-/** Looks again at a copy that seemed missing or wrong, by the record as it is now, and dismisses it on evidence. */
-export async function examine(tick: Tick, key: string, backend: string): Promise<Dismissal> {
+/** Checks again a copy that seemed missing or wrong, by the record as it is now, and quarantines it on evidence. */
+export async function examine(tick: Tick, key: string, backend: string): Promise<QuarantineOutcome> {
   const entry = (await tick.deps.store.objects([key])).get(key);
   if (entry?.kind !== 'object' || entry.copies[backend] === undefined) return 'lost';
   const budget = await tick.budget();
@@ -30,15 +30,15 @@ export async function examine(tick: Tick, key: string, backend: string): Promise
     backend: (name: string) => tick.backend(name),
     ownership: (name: string) => tick.ownership(name),
     commit: tick.commit,
-    brakeAllows: (name: string) => brakeAllows(tick, name),
-    brakeCount: (name: string, sizeBytes: number) => brakeCount(tick, name, sizeBytes),
+    isWithinRemovalLimit: (name: string) => isWithinRemovalLimit(tick, name),
+    removalCount: (name: string, sizeBytes: number) => removalCount(tick, name, sizeBytes),
     audit: tick.audit,
   };
   // Rarely needed: a cold start does not load it.
-  const { dismiss } = await import('../transfer/quarantine.ts');
-  const verdict = await dismiss(deps, entry, backend, tick.signal).finally(() => {
+  const { quarantine } = await import('../transfer/quarantine.ts');
+  const verdict = await quarantine(deps, entry, backend, tick.signal).finally(() => {
     for (const back of giveBack) back();
   });
-  if (verdict === 'dismissed') tick.figures.dismissals = (tick.figures.dismissals ?? 0) + 1;
+  if (verdict === 'quarantined') tick.figures.quarantined = (tick.figures.quarantined ?? 0) + 1;
   return verdict;
 }

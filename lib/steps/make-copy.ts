@@ -1,10 +1,10 @@
 import { areNeighbours } from '../config/fleet-file.ts';
 import type { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type CopyOutcome, copy } from '../transfer/copy.ts';
 import { type Budget, readingOf, type Spend } from '../tick/budget.ts';
-import type { Stray } from './enqueue-orphans.ts';
 import type { Tick } from '../tick/tick.ts';
+import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import type { Orphan } from './enqueue-orphans.ts';
 import { isBig } from './transfers/begin.ts';
 
 /** What copies of one tick share. */
@@ -27,24 +27,24 @@ export interface MadeCopy {
   readonly copyId: string;
   readonly outcome: CopyOutcome | { readonly outcome: 'over-limit'; readonly reason: string };
   /** Bytes that were written on the way, and are not this copy. */
-  readonly strays: readonly Omit<Stray, 'object'>[];
+  readonly orphans: readonly Omit<Orphan, 'object'>[];
 }
 
 /** Makes one copy at a fresh storage key: by the storage itself where it can and proves it, else streamed. Records nothing. */
 export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy> {
-  const strays: MadeCopy['strays'][number][] = [];
+  const orphans: MadeCopy['orphans'][number][] = [];
   if (isWithin(turn, plan)) {
-    const made = await within(turn, plan);
-    if (made.outcome.outcome !== 'declined' && made.outcome.outcome !== 'unattested')
-      return { copyId: made.copyId, outcome: made.outcome, strays };
+    const attempt = await within(turn, plan);
+    if (attempt.outcome.outcome !== 'declined' && attempt.outcome.outcome !== 'unattested')
+      return { copyId: attempt.copyId, outcome: attempt.outcome, orphans };
     const { source, target } = plan;
     turn.declined.add(pairOf(plan));
-    if (made.outcome.outcome === 'unattested')
-      strays.push({ backend: target, copyId: made.copyId, reason: 'unattested' });
-    const fields = { key: plan.object.key, source, target, message: made.outcome.detail };
+    if (attempt.outcome.outcome === 'unattested')
+      orphans.push({ backend: target, copyId: attempt.copyId, reason: 'unattested' });
+    const fields = { key: plan.object.key, source, target, message: attempt.outcome.detail };
     turn.tick.deps.log.warn('Storage did not copy by itself: streamed', fields);
   }
-  return { ...(await streamed(turn, plan)), strays };
+  return { ...(await streamed(turn, plan)), orphans };
 }
 
 /** Whether a target may be asked to take the next object: one that throttles is asked less, by its connection, not given up. */
@@ -65,7 +65,7 @@ function bytesOf(object: ObjectRecord): { reading: Spend; writing: Spend } {
 /** Whether the storage is to make this copy by itself. */
 function isWithin({ tick, declined }: CopyTurn, plan: CopyPlan): boolean {
   const { object, source, target } = plan;
-  if (tick.view.probe(target).attestsCopies !== true || declined.has(pairOf(plan))) return false;
+  if (tick.view.capabilities(target).attestsCopies !== true || declined.has(pairOf(plan))) return false;
   // Nothing attests the SHA-256 of a whole that is copied in parts; and what has no hash cannot be attested.
   if (object.sha256 === undefined || isBig(tick, object)) return false;
   const [from, to] = [source, target].map((name) => tick.standing(name).config);

@@ -1,12 +1,12 @@
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { learnDigest } from '../transfer/verify.ts';
-import { brakeAllows, brakeCount } from '../tick/removal-limit.ts';
 import { type Budget, readingOf } from '../tick/budget.ts';
+import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
+import { learnDigest } from '../transfer/verify.ts';
 
-/** Why bytes are queued that an owner's overwrite of an adopted file has made old. */
+/** Why bytes are queued that an owner's overwrite of an imported file has made old. */
 export const overwrittenReason = 'overwritten';
 
 /** `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · else why not. */
@@ -16,12 +16,12 @@ export type PlainChange =
   | 'unchanged'
   | 'gone'
   | 'unreadable'
-  | 'braked'
+  | 'removal-limit'
   | 'lost'
   | NonNullable<ReturnType<Budget['refuses']>>;
 
 /**
- * Settles an adopted file whose ETag is another than the one recorded (N6): its owner wrote it again behind our back. The
+ * Settles an imported file whose ETag is another than the one recorded (N6): its owner wrote it again behind our back. The
  * file is read in full: the same hash renews the ETag; other bytes, seen with the same ETag before and after, become a new
  * generation with that copy alone. The old replicas stay readable until the new content is at its factor.
  */
@@ -38,7 +38,7 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     const refusal = budget.refuses(name, spend);
     if (refusal !== null) return refusal;
     const giveBack = budget.reserve(name, spend);
-    const open = () => backend.get(key, { ifMatch: before.etag, lends: true }, tick.signal);
+    const open = () => backend.get(key, { ifMatch: before.etag, reusesBuffers: true }, tick.signal);
     const digest = await learnDigest(open).finally(giveBack);
     const after = await backend.head(key, tick.signal);
     if (digest === null || after?.etag !== before.etag) return 'unreadable';
@@ -52,7 +52,7 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     const [outcome] = await tick.commit([{ key, change: { before: object, after: { ...object, plainEtags } } }]);
     return outcome?.outcome === 'committed' ? 'renewed' : 'lost';
   }
-  if (!(await brakeAllows(tick, name))) return 'braked';
+  if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
   const now = tick.now();
   const after: ObjectRecord = {
     kind: 'object',
@@ -73,11 +73,11 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
       change: { before: object, after },
       // The cleanup queue keeps bytes with this reason until the new content is at its factor.
       orphans: { reason: overwrittenReason, dueAt: now + tick.params.graceMs, createdAt: now },
-      counters: [brakeCount(tick, name, object.sizeBytes)],
+      counters: [removalCount(tick, name, object.sizeBytes)],
       ignoresRoom: true,
     },
   ]);
   if (outcome?.outcome !== 'committed') return 'lost';
-  tick.audit('Adopted file was overwritten by its owner', { key, backend: name, generation: after.generation });
+  tick.audit('Imported file was overwritten by its owner', { key, backend: name, generation: after.generation });
   return 'overwritten';
 }

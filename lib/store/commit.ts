@@ -96,10 +96,10 @@ function pack(pending: readonly Pending[]): Pending[][] {
 
 function touches(swap: Swap): string[] {
   const items = [
-    ...(swap.ends ?? []).map((held) => held.item),
+    ...(swap.completes ?? []).map((held) => held.item),
     ...(swap.moves ?? []).map((move) => move.from.item),
-    ...(swap.names ?? []),
-    ...(swap.condemns ?? []),
+    ...(swap.reserves ?? []),
+    ...(swap.enqueuesDeletes ?? []),
     ...orphansOf(swap),
   ];
   return [`object ${swap.key}`, ...items.map((item) => `item ${item.id}`)];
@@ -292,20 +292,20 @@ function changesOf({ swap, known }: Pending): Change[] {
     const { before } = swap.change;
     changes.push({ kind: 'object', put: afterOf(swap)!, expect: before === null ? 'absent' : versionOf(before) });
   }
-  for (const { item, expect } of swap.ends ?? []) {
+  for (const { item, expect } of swap.completes ?? []) {
     changes.push({ kind: 'queue-end', id: item.id, expect: expect ?? { state: item.state } });
   }
   for (const { from, to } of swap.moves ?? []) {
     changes.push({ kind: 'queue', put: to, expect: from.expect ?? { state: from.item.state } });
   }
-  for (const put of [...(swap.names ?? []), ...(swap.condemns ?? [])])
+  for (const put of [...(swap.reserves ?? []), ...(swap.enqueuesDeletes ?? [])])
     changes.push({ kind: 'queue', put, expect: 'absent' });
   for (const put of orphansOf(swap)) {
-    const there = known.get(put.id);
+    const existing = known.get(put.id);
     changes.push({
       kind: 'queue',
       put,
-      expect: there === undefined ? 'absent' : { state: there.state, dueAt: there.dueAt },
+      expect: existing === undefined ? 'absent' : { state: existing.state, dueAt: existing.dueAt },
     });
   }
   return changes;
@@ -320,25 +320,26 @@ function account(ledger: ReturnType<typeof newLedgerDelta>, { swap, known }: Pen
     ledger.record(swap.change.before, -1);
     ledger.record(swap.change.after, 1);
   }
-  for (const { item } of swap.ends ?? []) ledger.item(item, -1);
+  for (const { item } of swap.completes ?? []) ledger.item(item, -1);
   for (const { from, to } of swap.moves ?? []) {
     ledger.item(from.item, -1);
     ledger.item(to, 1);
   }
-  for (const item of [...(swap.names ?? []), ...(swap.condemns ?? []), ...orphansOf(swap)]) ledger.item(item, 1);
+  for (const item of [...(swap.reserves ?? []), ...(swap.enqueuesDeletes ?? []), ...orphansOf(swap)])
+    ledger.item(item, 1);
   for (const item of known.values()) ledger.item(item, -1);
 }
 
-/** The part of a swap that needs room: bytes it names for the first time, condemned ones aside. */
+/** The part of a swap that needs room: bytes it names for the first time, those enqueued for deletion aside. */
 function reservedBy(pending: Pending): ReadonlyMap<string, number> {
   const { swap } = pending;
   if (swap.ignoresRoom) return new Map();
   const delta = newLedgerDelta();
   account(delta, pending);
-  for (const item of swap.condemns ?? []) delta.item(item, -1);
+  for (const item of swap.enqueuesDeletes ?? []) delta.item(item, -1);
   const backends = new Set([
     ...Object.keys(swap.change?.after.kind === 'object' ? swap.change.after.copies : {}),
-    ...(swap.names ?? []).map((item) => item.backend),
+    ...(swap.reserves ?? []).map((item) => item.backend),
   ]);
   const needed = new Map<string, number>();
   for (const backend of backends) {

@@ -6,26 +6,26 @@ import { namesBytes, type Swap } from './swap.ts';
  * Bytes that nothing names, and the entry that the swap which should have recorded them saw; null when the object has none
  * and never had, so that nothing can be on its way.
  */
-export interface Condemnation {
+export interface DeleteRequest {
   readonly item: QueueItem;
   readonly expected: Entry | null;
   readonly counters?: Swap['counters'];
 }
 
 /** `queued` for deletion · `named` a record names them after all: left alone · `undecided` time ran out: nothing queued. */
-export type CondemnOutcome = 'queued' | 'named' | 'undecided';
+export type EnqueueOutcome = 'queued' | 'named' | 'undecided';
 
 /**
  * Queues bytes for deletion that no queue item names. In the same transaction the object's rev moves on, unless it already
  * differs from what their own swap expected: so a commit of these bytes that is still under way has lost before they are
- * condemned, whatever clocks, freezes and resends do.
+ * enqueued for deletion, whatever clocks, freezes and resends do.
  */
-export async function condemn(
+export async function enqueueDeletes(
   deps: CommitDeps,
-  all: readonly Condemnation[],
+  all: readonly DeleteRequest[],
   deadline: number,
-): Promise<CondemnOutcome[]> {
-  const results: CondemnOutcome[] = new Array(all.length);
+): Promise<EnqueueOutcome[]> {
+  const results: EnqueueOutcome[] = new Array(all.length);
   const moved = await commit(deps, all.map(movingRev), deadline);
   const left: number[] = [];
   for (const [i, outcome] of moved.entries()) {
@@ -47,7 +47,7 @@ export async function condemn(
   return results;
 }
 
-function movingRev({ item, expected, counters }: Condemnation): Swap {
+function movingRev({ item, expected, counters }: DeleteRequest): Swap {
   if (expected === null) return queueOnly({ item, expected, ...(counters && { counters }) });
   return {
     ...queueOnly({ item, expected, ...(counters && { counters }) }),
@@ -55,6 +55,6 @@ function movingRev({ item, expected, counters }: Condemnation): Swap {
   };
 }
 
-function queueOnly({ item, counters }: Condemnation): Swap {
-  return { key: item.key, condemns: [item], ...(counters && { counters }) };
+function queueOnly({ item, counters }: DeleteRequest): Swap {
+  return { key: item.key, enqueuesDeletes: [item], ...(counters && { counters }) };
 }

@@ -52,8 +52,8 @@ export interface FleetView {
   namedBackends(): readonly string[];
   breaker(backend: string): BreakerState | undefined;
   drain(backend: string): { readonly since: number } | undefined;
-  probe(backend: string): Readonly<Record<string, unknown>>;
-  brake(backend: string, day: string): number;
+  capabilities(backend: string): Readonly<Record<string, unknown>>;
+  removals(backend: string, day: string): number;
   row(sk: string): ControlRow | undefined;
 }
 
@@ -80,8 +80,8 @@ export async function readFleet(store: Store, now: number): Promise<FleetView> {
     namedBackends: () => namedBackends(totals),
     breaker: (backend) => data<BreakerState>(`breaker/${backend}`),
     drain: (backend) => data<{ since: number }>(`drain/${backend}`),
-    probe: (backend) => data<Record<string, unknown>>(`probe/${backend}`) ?? {},
-    brake: (backend, day) => plain.get(`brake/${backend}/${day}`)?.objects ?? 0,
+    capabilities: (backend) => data<Record<string, unknown>>(`capabilities/${backend}`) ?? {},
+    removals: (backend, day) => plain.get(`removals/${backend}/${day}`)?.objects ?? 0,
     row: (sk) => bySk.get(sk),
   };
 }

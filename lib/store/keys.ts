@@ -1,21 +1,21 @@
 import { hash } from 'node:crypto';
 import type { ObjectRecord, QueueItem, QueueState } from './model.ts';
 
-/** Number of slices: the unit of spreading and of parallel ticks. */
-export const sliceCount = 16;
+/** Number of shards: the unit of spreading and of parallel ticks. */
+export const shardCount = 16;
 
-/** Every slice name, `00` to `15`. */
-export const slices: readonly string[] = Array.from({ length: sliceCount }, (_, i) => String(i).padStart(2, '0'));
+/** Every shard name, `00` to `15`. */
+export const shards: readonly string[] = Array.from({ length: shardCount }, (_, i) => String(i).padStart(2, '0'));
 
-/** The slice of an object: first byte of SHA-256(UTF-8 key) & 15, as two digits. */
-export function sliceOf(key: string): string {
+/** The shard of an object: first byte of SHA-256(UTF-8 key) & 15, as two digits. */
+export function shardOf(key: string): string {
   const first = hash('sha256', key, 'buffer')[0]!;
-  return slices[first & 15]!;
+  return shards[first & 15]!;
 }
 
-/** The slices of part `part` of `of`: disjoint over the parts, together all sixteen. */
-export function slicesOfPart(part: number, of: number): readonly string[] {
-  return slices.filter((_, i) => i % of === part);
+/** The shards of part `part` of `of`: disjoint over the parts, together all sixteen. */
+export function shardsOfPart(part: number, of: number): readonly string[] {
+  return shards.filter((_, i) => i % of === part);
 }
 
 /** Where a copy's bytes are, below the backend's prefix: a fresh key per transfer, or the object's own key for a plain copy. */
@@ -38,11 +38,11 @@ export function queueId(backend: string, storage: string, plainEtag?: string): s
 
 /** The partition of the `due` index in which an item waits. */
 export function laneOf(item: Pick<QueueItem, 'state' | 'backend' | 'key'>): string {
-  return lane(item.state, item.backend, sliceOf(item.key));
+  return lane(item.state, item.backend, shardOf(item.key));
 }
 
-export function lane(state: QueueState, backend: string, slice: string): string {
-  return `${state}/${backend}/${slice}`;
+export function lane(state: QueueState, backend: string, shard: string): string {
+  return `${state}/${backend}/${shard}`;
 }
 
 /** One copy within a placement. */
@@ -72,9 +72,9 @@ function policyPart(record: Pick<ObjectRecord, 'policy' | 'isDamaged'>): string 
   return record.isDamaged ? record.policy + damagedMark : record.policy;
 }
 
-/** `<policy>/<slice>/<b1+b2>`: the partition of the `by-placement` index. */
+/** `<policy>/<shard>/<b1+b2>`: the partition of the `by-placement` index. */
 export function placementLabel(record: ObjectRecord): string {
-  return `${policyPart(record)}/${sliceOf(record.key)}/${placementSet(record.copies)}`;
+  return `${policyPart(record)}/${shardOf(record.key)}/${placementSet(record.copies)}`;
 }
 
 /** `<policy>/<b1+b2>`: the ledger's unit. */
@@ -82,10 +82,10 @@ export function ledgerPlacement(record: ObjectRecord): string {
   return `${policyPart(record)}/${placementSet(record.copies)}`;
 }
 
-/** The index partition of a ledger placement within one slice. */
-export function labelInSlice(placement: string, slice: string): string {
+/** The index partition of a ledger placement within one shard. */
+export function labelInShard(placement: string, shard: string): string {
   const at = placement.indexOf('/');
-  return `${placement.slice(0, at)}/${slice}${placement.slice(at)}`;
+  return `${placement.slice(0, at)}/${shard}${placement.slice(at)}`;
 }
 
 /** Reads `<policy>/<b1+b2>`. Throws on anything else. */

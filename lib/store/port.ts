@@ -113,10 +113,10 @@ export interface Store {
   /** Consistent; every row and counter with this partition key, in order of `sk`, paged internally. */
   control(pk: string): Promise<ControlPartition>;
 
-  /** Eventually consistent. `label` = `<policy>/<slice>/<b1+b2>`; keys after `afterKey`, in UTF-8 byte order. */
+  /** Eventually consistent. `label` = `<policy>/<shard>/<b1+b2>`; keys after `afterKey`, in UTF-8 byte order. */
   byPlacement(label: string, afterKey: string | undefined, limit: number): Promise<Page<ObjectRecord>>;
-  /** Eventually consistent. Keys of objects (not tombstones) of one slice, in UTF-8 byte order. */
-  byKey(slice: string, afterKey: string | undefined, limit: number): Promise<Page<string>>;
+  /** Eventually consistent. Keys of objects (not tombstones) of one shard, in UTF-8 byte order. */
+  byKey(shard: string, afterKey: string | undefined, limit: number): Promise<Page<string>>;
   /** Eventually consistent. Items of a lane whose `dueAt` ≤ `dueBefore`, oldest first, whole items. `next` of the page continues. */
   due(lane: string, dueBefore: number, limit: number, after?: string): Promise<Page<QueueItem>>;
 

@@ -14,20 +14,20 @@ export interface Swap {
   /** The entry as seen (null: none) and as it shall be; its rev is assigned by `commit`. Absent: only queue items change. */
   readonly change?: { readonly before: Entry | null; readonly after: Entry };
   /** Items that end: their bytes are recorded by `after`, or known to be deleted. */
-  readonly ends?: readonly HeldItem[];
+  readonly completes?: readonly HeldItem[];
   /** Items that change. */
   readonly moves?: readonly { readonly from: HeldItem; readonly to: QueueItem }[];
   /** New items for bytes about to be written (intents, transfers): charged on condition of room. */
-  readonly names?: readonly QueueItem[];
+  readonly reserves?: readonly QueueItem[];
   /** New items for bytes already there that no record names: charged unconditionally. */
-  readonly condemns?: readonly QueueItem[];
+  readonly enqueuesDeletes?: readonly QueueItem[];
   /** How bytes that lose their record by this swap are queued. Required when it removes copies that are not plain. */
   readonly orphans?: { readonly reason: string; readonly dueAt: number; readonly createdAt: number };
   /** Backends whose plain copy a person asked to delete; others stay where they are. */
   readonly deletesPlain?: readonly string[];
   /** True when new bytes are charged whatever room there is (imports). */
   readonly ignoresRoom?: boolean;
-  /** Further counters that must change in the same transaction (the brake). */
+  /** Further counters that must change in the same transaction (the removal limit). */
   readonly counters?: readonly CounterAdd[];
 }
 

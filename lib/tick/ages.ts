@@ -8,17 +8,17 @@ type Waiting = Pick<ObjectRecord, 'createdAt' | 'copies'>;
 
 /**
  * Since when an object has had too few counted copies, in milliseconds since the epoch: the latest of its write and of what
- * took its copies out of the count, a drain or a backend's ill health. A copy that was dismissed, or a factor that was
+ * took its copies out of the count, a drain or a backend's ill health. A copy that was quarantined, or a factor that was
  * raised, has left no time behind: then it is the object's own age.
  */
 export function shortSince(view: FleetView, params: Pick<Parameters, 'unhealthyAfterMs'>, object: Waiting): number {
-  const moments = Object.keys(object.copies).flatMap((name) => {
+  const times = Object.keys(object.copies).flatMap((name) => {
     const unhealthySince = view.breaker(name)?.unhealthySince;
     const uncounted = unhealthySince === undefined ? [] : [unhealthySince + params.unhealthyAfterMs];
     const drained = view.drain(name)?.since;
-    return [...uncounted, ...(drained === undefined ? [] : [drained])].filter((moment) => moment <= view.readAt);
+    return [...uncounted, ...(drained === undefined ? [] : [drained])].filter((time) => time <= view.readAt);
   });
-  return Math.max(object.createdAt, ...moments);
+  return Math.max(object.createdAt, ...times);
 }
 
 /** Notes an object that waits for copies. */

@@ -13,7 +13,7 @@ export interface DueItems {
 
 /**
  * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
- * are parked: they wait, unchanged. So do deletions on a bucket that was taken over and not adopted yet: restored tables may
+ * are parked: they wait, unchanged. So do deletions on a bucket that was taken over and not recovered yet: restored tables may
  * queue what was recorded in the time that they know nothing of.
  */
 export function openLanes(tick: Tick, state: QueueState): string[] {
@@ -21,7 +21,7 @@ export function openLanes(tick: Tick, state: QueueState): string[] {
   for (const { name, isReachable } of tick.standings()) {
     if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
     if (state === 'cleanup' && onlyReports(tick, name)) continue;
-    for (const slice of tick.slices) lanes.push(lane(state, name, slice));
+    for (const shard of tick.shards) lanes.push(lane(state, name, shard));
   }
   return lanes.sort();
 }

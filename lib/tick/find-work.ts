@@ -1,4 +1,4 @@
-import { labelInSlice } from '../store/keys.ts';
+import { labelInShard } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
 
@@ -10,17 +10,17 @@ export interface Found {
 }
 
 /**
- * Finds up to `limit` objects under the given ledger placements, slice by slice, from the cursor on and around: what
+ * Finds up to `limit` objects under the given ledger placements, shard by shard, from the cursor on and around: what
  * cannot succeed is passed and never starves what stands behind it. The cursor is `<label>\n<key>`.
  */
 export async function findByPlacement(
   store: Store,
   placements: readonly string[],
-  slices: readonly string[],
+  shards: readonly string[],
   cursor: string | undefined,
   limit: number,
 ): Promise<Found> {
-  const labels = slices.flatMap((slice) => placements.map((placement) => labelInSlice(placement, slice))).sort();
+  const labels = shards.flatMap((shard) => placements.map((placement) => labelInShard(placement, shard))).sort();
   const [atLabel, atKey] = splitCursor(cursor);
   // Start behind the cursor and come round to it again, so that keys before it in its own label have their turn too.
   const from = labels.findIndex((label) => label >= atLabel);

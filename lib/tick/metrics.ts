@@ -44,8 +44,8 @@ export function gaugesOf(
       QueueDepth: queue.intent.objects + queue.transfer.objects + queue.cleanup.objects,
       DeadLetters: queue.dead.objects,
       Damaged: damaged,
-      Dismissals: figures.dismissals ?? 0,
-      Braked: figures.braked ?? 0,
+      Quarantined: figures.quarantined ?? 0,
+      RemovalLimitReached: figures.removalLimitReached ?? 0,
       ...Object.fromEntries(ages),
     },
     backends: Object.fromEntries(

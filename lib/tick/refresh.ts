@@ -6,19 +6,19 @@ import type { Tick } from './tick.ts';
 const viewLifeMs = 15_000;
 
 /** Reads the fleet again, for all that is at work in this tick. Throws `StoreError`. */
-export async function look(tick: Tick): Promise<void> {
-  tick.lookedAt = tick.now();
-  const view = await readFleet(tick.deps.store, tick.lookedAt);
+export async function refresh(tick: Tick): Promise<void> {
+  tick.refreshedAt = tick.now();
+  const view = await readFleet(tick.deps.store, tick.refreshedAt);
   if (view.config === null || view.readAt < tick.view.readAt) return;
   tick.view = view;
-  for (const tell of tick.onLook) tell();
+  for (const tell of tick.onRefresh) tell();
 }
 
 /** The same where that was long ago. What the store cannot say now it is asked the next time. */
-export async function lookAgain(tick: Tick): Promise<void> {
-  if (tick.now() - tick.lookedAt < viewLifeMs) return;
+export async function refreshIfOld(tick: Tick): Promise<void> {
+  if (tick.now() - tick.refreshedAt < viewLifeMs) return;
   try {
-    await look(tick);
+    await refresh(tick);
   } catch (error) {
     if (!(error instanceof StoreError) || !passing.has(error.kind)) throw error;
     tick.deps.log.warn('The fleet could not be read again', { kind: error.kind });

@@ -1,6 +1,6 @@
 import { fleetKey } from '../store/ledger.ts';
 import type { CounterAdd } from '../store/port.ts';
-import { look } from './refresh.ts';
+import { refresh } from './refresh.ts';
 import type { Tick } from './tick.ts';
 
 /** Copies recorded on a backend, by the ledger as this tick read it last. */
@@ -11,22 +11,27 @@ export function recordedCopies(tick: Tick, backend: string): number {
 }
 
 /**
- * Whether one more removal on evidence is within today's brake for a backend: its share of the copies recorded or listed
- * there, or a small number that never brakes. Such removals are rare, so the state of this very moment is read.
+ * Whether one more removal on evidence is within today's removal limit for a backend: its share of the copies recorded or listed
+ * there, or a small number that is always allowed. Such removals are rare, so the state of this very moment is read.
  */
-export async function brakeAllows(tick: Tick, backend: string, listed = 0): Promise<boolean> {
-  await look(tick);
+export async function isWithinRemovalLimit(tick: Tick, backend: string, listed = 0): Promise<boolean> {
+  await refresh(tick);
   const copies = Math.max(recordedCopies(tick, backend), listed);
-  const allowed = Math.max(tick.params.brakeMinCount, Math.floor(copies * tick.params.brakeRatio));
-  if (tick.view.brake(backend, dayOf(tick.now())) < allowed) return true;
-  tick.figures.braked = (tick.figures.braked ?? 0) + 1;
-  tick.deps.log.error('Braked: too many removals on evidence today', { alarm: true, backend, allowed, copies });
+  const allowed = Math.max(tick.params.removalLimitMinCount, Math.floor(copies * tick.params.removalLimitRatio));
+  if (tick.view.removals(backend, dayOf(tick.now())) < allowed) return true;
+  tick.figures.removalLimitReached = (tick.figures.removalLimitReached ?? 0) + 1;
+  tick.deps.log.error('Removal limit reached: too many removals on evidence today', {
+    alarm: true,
+    backend,
+    allowed,
+    copies,
+  });
   return false;
 }
 
 /** Counts one removal; it goes into the removal's own transaction. */
-export function brakeCount(tick: Tick, backend: string, sizeBytes: number): CounterAdd {
-  const sk = `brake/${backend}/${dayOf(tick.now())}`;
+export function removalCount(tick: Tick, backend: string, sizeBytes: number): CounterAdd {
+  const sk = `removals/${backend}/${dayOf(tick.now())}`;
   return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } };
 }
 

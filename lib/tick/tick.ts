@@ -17,14 +17,14 @@ import { type Ownership, readOwnership } from '../fleet/owner.ts';
 import { throttled } from '../fleet/throttle.ts';
 import { type CommitDeps, commit, type Outcome } from '../store/commit.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
-import { slicesOfPart } from '../store/keys.ts';
+import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { type Store, StoreError } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
 import type { UsageBook } from '../store/usage-book.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { type Budget, readBudget } from './budget.ts';
-import { look } from './refresh.ts';
+import { refresh } from './refresh.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import { tidyLedger } from './tidy-ledger.ts';
 
@@ -66,10 +66,10 @@ export interface TickEvent {
 /** One whole pass over one backend, with what is otherwise off. */
 export interface ReconcileRequest {
   readonly backend: string;
-  /** Adopt files without a mark as objects. */
+  /** Import files without a mark as objects. */
   readonly import?: boolean;
   /** Rebuild records from marks, after the tables were lost. */
-  readonly adopt?: boolean;
+  readonly recover?: boolean;
   /** Delete bytes of ours whose object is unknown, which a sweep only reports. */
   readonly apply?: boolean;
 }
@@ -83,7 +83,7 @@ export interface TickReport extends Tally {
   readonly runId: string;
   /** Why a tick was `error`, or was dropped or paused. */
   readonly message?: string;
-  /** Figures of the worker's own, e.g. lap progress. */
+  /** Figures of the worker's own, e.g. scrub cycle progress. */
   readonly figures: Readonly<Record<string, number>>;
 }
 
@@ -101,7 +101,7 @@ export interface Tick {
   readonly signal: AbortSignal;
   readonly part: number;
   readonly of: number;
-  readonly slices: readonly string[];
+  readonly shards: readonly string[];
   readonly dryRun: boolean;
   readonly reconcile: ReconcileRequest | undefined;
   readonly tally: Tally;
@@ -112,9 +112,9 @@ export interface Tick {
   /** The fleet's state; read again before each round, and where a round takes long. */
   view: FleetView;
   /** When it was asked for last. */
-  lookedAt: number;
+  refreshedAt: number;
   /** Told whenever it was read again. */
-  readonly onLook: Set<() => void>;
+  readonly onRefresh: Set<() => void>;
   /** Backends with an open breaker to which this tick is the one probe. */
   readonly probes: Set<string>;
   /** Null until the lease is held. */
@@ -242,7 +242,7 @@ async function runRounds(tick: Tick, worker: Worker, rounds: number): Promise<vo
   for (let round = 0; rounds === 0 || round < rounds; round += 1) {
     if (round > 0) {
       if (tick.outOfTime()) return;
-      await look(tick);
+      await refresh(tick);
     }
     if ((await run()) === 'done') return;
   }
@@ -300,10 +300,10 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
   const open = async (name: string, use: 'read-write' | 'delete') => {
     const config = fileNow().backends.find((b) => b.name === name);
     if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
-    const opened = await deps.openBackend(config, tick.view.probe(name) as Capabilities, use);
+    const opened = await deps.openBackend(config, tick.view.capabilities(name) as Capabilities, use);
     const rules = {
       rates: () => ratesOf(name),
-      // What was begun before others found it dark sends nothing more.
+      // What was begun before others found it unreachable sends nothing more.
       mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),
     };
     return meter.watch(throttled(opened, deps.clock, rules));
@@ -319,13 +319,13 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     tuning: params.workers[worker],
     part,
     of,
-    slices: slicesOfPart(part, of),
+    shards: shardsOfPart(part, of),
     dryRun: event.dryRun ?? params.workers[worker].dryRun,
     reconcile: event.reconcile,
     meter,
     cursor: undefined,
-    lookedAt: parts.view.readAt,
-    onLook: new Set(),
+    refreshedAt: parts.view.readAt,
+    onRefresh: new Set(),
     probes: new Set(),
     lease: null,
     now: () => deps.clock.now(),
@@ -362,10 +362,10 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
 
 /** One answer per key for the life of a tick; a failure is not remembered. */
 function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
-  const there = known.get(key);
-  if (there !== undefined) return there;
-  const made = make();
-  known.set(key, made);
-  made.catch(() => known.delete(key));
-  return made;
+  const existing = known.get(key);
+  if (existing !== undefined) return existing;
+  const created = make();
+  known.set(key, created);
+  created.catch(() => known.delete(key));
+  return created;
 }

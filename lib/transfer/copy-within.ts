@@ -6,7 +6,7 @@ import { markFor, markName } from './mark.ts';
 
 /**
  * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
- * storage key, unrecorded, and it does not say that they are those recorded: they want to be condemned.
+ * storage key, unrecorded, and it does not say that they are those recorded: they want to be enqueued for deletion.
  */
 export type CopyWithinOutcome =
   | CopyOutcome

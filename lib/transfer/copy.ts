@@ -12,7 +12,7 @@ import { hashing, isProven, WrongBytes } from './verify.ts';
  * `source-wrong` read in full, and not what is recorded · `source-changed` a plain file with another ETag ·
  * `source-failed` unreadable now · `source-unproven` its hash was not known, and no second read gave the same · `target-failed`
  * the target's error · `target-wrong` it stores other bytes than it was sent. After `source-unproven` and `target-wrong`
- * there are bytes at the target, unrecorded, that want to be condemned.
+ * there are bytes at the target, unrecorded, that want to be enqueued for deletion.
  */
 export type CopyOutcome =
   | { readonly outcome: 'copied'; readonly sha256: string }

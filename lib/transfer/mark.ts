@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-/** User metadata that tells Holdfast's own bytes from a stranger's, and from a copy a person made of them. */
+/** User metadata that tells Holdfast's own bytes from an external client's, and from a copy a person made of them. */
 export const markName = 'holdfast';
 
 /** What a mark says, once it was found to belong to the bytes it is on. */

@@ -1,10 +1,10 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
 import { type Backend, BackendError, type CompletedPart } from '../fleet/backend.ts';
-import { persistently, unsent } from './retry-transient.ts';
 import { markFor, markName } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
 import type { StoreRequest } from './put-verified.ts';
+import { retryTransient, unsent } from './retry-transient.ts';
 import { compare } from './verify.ts';
 
 /** Parts on their way while the next one is read. */
@@ -73,7 +73,7 @@ async function sendAll(
   const send = (partNumber: number, bytes: Buffer) => {
     const part = { storageKey, uploadId, partNumber, sizeBytes: bytes.length };
     const upload = () => to.uploadPart({ ...part, body: bodyOf(bytes) }, either);
-    const sending = persistently(clock, either, unsent, upload).then(
+    const sending = retryTransient(clock, either, unsent, upload).then(
       ({ etag }) => {
         parts[partNumber - 1] = { partNumber, etag, sizeBytes: bytes.length };
         isProven &&= etag.replaceAll('"', '') === digestNow('md5', bytes);

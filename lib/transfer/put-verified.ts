@@ -63,7 +63,7 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
 }
 
 async function readBack(to: Backend, storageKey: string, sent: Digest, signal?: AbortSignal): Promise<StoreOutcome> {
-  const stored = await digestOf((await to.get(storageKey, { lends: true }, signal)).body);
+  const stored = await digestOf((await to.get(storageKey, { reusesBuffers: true }, signal)).body);
   if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
   return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };
 }

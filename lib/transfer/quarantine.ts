@@ -8,8 +8,8 @@ import type { CounterAdd } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
 import { type CopyReading, readCopy } from './read-copy.ts';
 
-/** What `dismiss` needs. */
-export interface DismissDeps {
+/** What `quarantine` needs. */
+export interface QuarantineDeps {
   readonly clock: Clock;
   /** Backends to look for another good copy on, best first. */
   readonly sources: (object: ObjectRecord) => readonly string[];
@@ -17,45 +17,45 @@ export interface DismissDeps {
   ownership(name: string): Promise<Ownership>;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   /** Whether one more removal on evidence is allowed on this backend today. */
-  brakeAllows(backend: string): Promise<boolean>;
+  isWithinRemovalLimit(backend: string): Promise<boolean>;
   /** The counter of such removals, for the same transaction. */
-  brakeCount(backend: string, sizeBytes: number): CounterAdd;
+  removalCount(backend: string, sizeBytes: number): CounterAdd;
   audit(sentence: string, fields: LogFields): void;
 }
 
 /**
- * `dismissed` the copy left the record · `damaged` no other copy verifies: kept and marked · `good` it verified after all ·
- * `unreadable` nothing can be concluded · `braked` too many removals today · `lost` the record changed meanwhile.
+ * `quarantined` the copy left the record · `damaged` no other copy verifies: kept and marked · `good` it verified after all ·
+ * `unreadable` nothing can be concluded · `removal-limit` too many removals today · `lost` the record changed meanwhile.
  */
-export type Dismissal = 'dismissed' | 'damaged' | 'good' | 'unreadable' | 'braked' | 'lost';
+export type QuarantineOutcome = 'quarantined' | 'damaged' | 'good' | 'unreadable' | 'removal-limit' | 'lost';
 
 const dayMs = 24 * 3_600_000;
-/** Dismissed bytes wait this long before they are deleted: they may be found good after all. */
-export const dismissedDueMs = 7 * dayMs;
+/** Quarantined bytes wait this long before they are deleted: they may be found good after all. */
+export const quarantineMs = 7 * dayMs;
 
 /**
  * The only way a copy is removed because it seems missing or wrong.
  *
  * The evidence is taken here and now: NoSuchKey from a backend whose owner object answers, or two full reads in a row that
  * differ from the record. Then another copy must be read in full and verify; else the object becomes `damaged` and keeps
- * what it has. Anything unreadable is never evidence. A plain copy is never dismissed for other bytes: its owner may have
+ * what it has. Anything unreadable is never evidence. A plain copy is never quarantined for other bytes: its owner may have
  * written them.
  */
-export async function dismiss(
-  deps: DismissDeps,
+export async function quarantine(
+  deps: QuarantineDeps,
   object: ObjectRecord,
   name: string,
   signal?: AbortSignal,
-): Promise<Dismissal> {
+): Promise<QuarantineOutcome> {
   const suspect = await deps.backend(name);
   const evidence = await takeEvidence(deps, suspect, object, signal);
   if (evidence !== 'missing' && evidence !== 'wrong') return evidence;
   const proof = await findGoodCopy(deps, object, name, signal);
   if (proof === 'unreadable') return 'unreadable';
   if (proof === 'none') return markDamaged(deps, object, name, evidence);
-  if (!(await deps.brakeAllows(name))) {
-    deps.audit('Dismissal braked', { key: object.key, backend: name, reason: evidence });
-    return 'braked';
+  if (!(await deps.isWithinRemovalLimit(name))) {
+    deps.audit('Quarantine held back by the removal limit', { key: object.key, backend: name, reason: evidence });
+    return 'removal-limit';
   }
   const { [name]: copyId, ...copies } = object.copies;
   const now = deps.clock.now();
@@ -63,17 +63,17 @@ export async function dismiss(
     {
       key: object.key,
       change: { before: object, after: { ...object, copies } },
-      orphans: { reason: `dismissed: ${evidence}`, dueAt: now + dismissedDueMs, createdAt: now },
-      counters: [deps.brakeCount(name, object.sizeBytes)],
+      orphans: { reason: `quarantined: ${evidence}`, dueAt: now + quarantineMs, createdAt: now },
+      counters: [deps.removalCount(name, object.sizeBytes)],
     },
   ]);
   if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
-  deps.audit('Copy dismissed', { key: object.key, backend: name, copyId, reason: evidence });
-  return 'dismissed';
+  deps.audit('Copy quarantined', { key: object.key, backend: name, copyId, reason: evidence });
+  return 'quarantined';
 }
 
 async function takeEvidence(
-  deps: DismissDeps,
+  deps: QuarantineDeps,
   suspect: Backend,
   object: ObjectRecord,
   signal?: AbortSignal,
@@ -87,7 +87,7 @@ async function takeEvidence(
   return (await ownsItself(deps, suspect.name)) ? 'wrong' : 'unreadable';
 }
 
-async function ownsItself(deps: DismissDeps, name: string): Promise<boolean> {
+async function ownsItself(deps: QuarantineDeps, name: string): Promise<boolean> {
   try {
     return (await deps.ownership(name)).outcome === 'ours';
   } catch (error) {
@@ -97,7 +97,7 @@ async function ownsItself(deps: DismissDeps, name: string): Promise<boolean> {
 }
 
 async function findGoodCopy(
-  deps: DismissDeps,
+  deps: QuarantineDeps,
   object: ObjectRecord,
   suspect: string,
   signal?: AbortSignal,
@@ -117,7 +117,12 @@ async function findGoodCopy(
   return isKnownBad ? 'none' : 'unreadable';
 }
 
-async function markDamaged(deps: DismissDeps, object: ObjectRecord, name: string, reason: string): Promise<Dismissal> {
+async function markDamaged(
+  deps: QuarantineDeps,
+  object: ObjectRecord,
+  name: string,
+  reason: string,
+): Promise<QuarantineOutcome> {
   if (object.isDamaged) return 'damaged';
   const [outcome] = await deps.commit([
     { key: object.key, change: { before: object, after: { ...object, isDamaged: true } } },

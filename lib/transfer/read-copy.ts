@@ -44,9 +44,9 @@ export async function readCopy(
         return { outcome: 'good', digest: { sizeBytes: object.sizeBytes, sha256: object.sha256 } };
       }
     }
-    const lends = options.alongside === undefined;
+    const reusesBuffers = options.alongside === undefined;
     const key = storageKey(object.key, copyId);
-    const open = () => backend.get(key, { ...(etag === undefined ? {} : { ifMatch: etag }), lends }, signal);
+    const open = () => backend.get(key, { ...(etag === undefined ? {} : { ifMatch: etag }), reusesBuffers }, signal);
     const found = await open();
     const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
     const body = options.alongside === undefined ? found.body : options.alongside(found.body);

@@ -11,7 +11,7 @@ export const unsent: ReadonlySet<BackendErrorKind> = new Set(['unavailable', 'th
 export const brokenOff: ReadonlySet<BackendErrorKind> = new Set(['truncated']);
 
 /** Does something again that failed in passing: a few times, with growing pauses. Only for what the SDK does not try again. */
-export async function persistently<T>(
+export async function retryTransient<T>(
   clock: Clock,
   signal: AbortSignal,
   passing: ReadonlySet<BackendErrorKind>,

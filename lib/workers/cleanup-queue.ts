@@ -2,23 +2,23 @@ import { forEachConcurrently } from '../base/pool.ts';
 import { count, note } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type DeleteOutcome } from '../fleet/backend.ts';
+import { cleanupBackoffMs } from '../plans/backoff.ts';
+import { overwrittenReason } from '../steps/plain-change.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
-import { abortUploads } from '../transfer/big/uploads.ts';
-import { readCopy } from '../transfer/read-copy.ts';
-import { cleanupBackoffMs } from '../plans/backoff.ts';
 import { findDue } from '../tick/due-items.ts';
 import { isUsable } from '../tick/health.ts';
-import { overwrittenReason } from '../steps/plain-change.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
+import { abortUploads } from '../transfer/big/uploads.ts';
+import { readCopy } from '../transfer/read-copy.ts';
 
 /**
  * The cleanup queue is the only hand that deletes bytes (Q1–Q5).
  *
  * It deletes what a due item names, under a claim, after a consistent read that no record names the bytes. It never deletes
  * a plain file whose ETag is another than the one recorded, nor where the backend cannot check that. Bytes that were
- * dismissed and turn out good at the end of their wait go back to the record they were taken from.
+ * quarantined and turn out good at the end of their wait go back to the record they were taken from.
  */
 export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
 
@@ -113,9 +113,9 @@ async function postpone(tick: Tick, item: QueueItem): Promise<void> {
   await settle(tick, [{ item, swap }], 'skipped', 'still-needed');
 }
 
-/** Dismissed bytes that verify now return to their object, if it is still the same content and lacks a copy there. */
+/** Quarantined bytes that verify now return to their object, if it is still the same content and lacks a copy there. */
 async function takeBack(tick: Tick, { item, isFirst }: Claim, entry: ObjectRecord): Promise<boolean> {
-  if (!isFirst || !item.reason.startsWith('dismissed') || entry.generation !== item.generation) return false;
+  if (!isFirst || !item.reason.startsWith('quarantined') || entry.generation !== item.generation) return false;
   if (entry.copies[item.backend] !== undefined || entry.sha256 === undefined) return false;
   if (!(await isUsable(tick, item.backend))) return false;
   const copyId = item.storageKey.slice(item.key.length + 1);
@@ -138,7 +138,7 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
   };
   if (tick.outOfTime()) return park('out-of-time');
   if (!(await isUsable(tick, backend))) return park('parked');
-  const canMatch = tick.view.probe(backend).conditionalDelete === true;
+  const canMatch = tick.view.capabilities(backend).conditionalDelete === true;
   const forgotten = items.filter((item) => item.storageKey === item.key && !(canMatch && item.plainEtag !== undefined));
   await settle(
     tick,
@@ -158,7 +158,7 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
     outcomes = await handle.delete(requests, tick.signal);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    // A refused batch or a dark backend says nothing about any key: attempts unchanged, the claims run out.
+    // A refused batch or an unreachable backend says nothing about any key: attempts unchanged, the claims run out.
     tick.deps.log.warn('Deletion was not answered', { backend, kind: error.kind, message: error.message });
     for (const _ of rest) count(tick.tally, 'failed', `backend-${error.kind}`);
     return;
@@ -193,7 +193,7 @@ async function abortOpenUploads(tick: Tick, items: readonly QueueItem[]): Promis
 }
 
 function ending(tick: Tick, item: QueueItem): Swap {
-  return { key: item.key, ends: [{ item, expect: { state: 'cleanup', claimedBy: tick.runId } }] };
+  return { key: item.key, completes: [{ item, expect: { state: 'cleanup', claimedBy: tick.runId } }] };
 }
 
 /** Q4, Q5: the next attempt, or `dead`; null when the answer was not about the key, which is no attempt. */

@@ -1,18 +1,18 @@
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
+import { scoreCopy } from '../plans/score-copy.ts';
+import { surplusOf } from '../plans/surplus.ts';
 import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
-import { readCopy } from '../transfer/read-copy.ts';
 import type { Budget } from '../tick/budget.ts';
 import { findByPlacement } from '../tick/find-work.ts';
 import { isUsable } from '../tick/health.ts';
-import { importingLabel } from './reconciler/import-file.ts';
-import { scoreCopy } from '../plans/score-copy.ts';
-import { relabel } from './scrubber/scrubber.ts';
-import { surplusOf } from '../plans/surplus.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
+import { readCopy } from '../transfer/read-copy.ts';
+import { importingLabel } from './reconciler/import-file.ts';
+import { relabel } from './scrubber/scrubber.ts';
 
 /**
  * The over-replication cleaner takes surplus copies out of the records (C1–C3); the cleanup queue deletes their bytes.
@@ -81,7 +81,7 @@ async function cleanBatch(turn: Turn): Promise<'more' | 'done'> {
   const found = await findByPlacement(
     tick.deps.store,
     overReplicated(tick),
-    tick.slices,
+    tick.shards,
     tick.cursor,
     tick.tuning.batchSize,
   );
@@ -157,9 +157,9 @@ async function confirm(
 }
 
 function isUsableOnce({ tick, usable }: Turn, name: string): Promise<boolean> {
-  const there = usable.get(name) ?? isUsable(tick, name);
-  usable.set(name, there);
-  return there;
+  const existing = usable.get(name) ?? isUsable(tick, name);
+  usable.set(name, existing);
+  return existing;
 }
 
 /** Takes the copies of a batch out of their records; their bytes are queued in the same transaction. */

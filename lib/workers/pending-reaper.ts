@@ -4,11 +4,11 @@ import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
-import { readCopy } from '../transfer/read-copy.ts';
 import type { Budget } from '../tick/budget.ts';
 import { findDue } from '../tick/due-items.ts';
 import { isUsable } from '../tick/health.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
+import { readCopy } from '../transfer/read-copy.ts';
 
 /**
  * The pending reaper settles puts whose writer has fallen silent (P1–P3): bytes that arrived whole, over an object that
@@ -119,7 +119,7 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
   const held = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
   const now = tick.now();
   if (namesBytes(entry, item.backend, item.storageKey))
-    return { swap: { key: item.key, ends: [held] }, reason: 'settled' };
+    return { swap: { key: item.key, completes: [held] }, reason: 'settled' };
   if (entry?.generation !== item.intent?.replaces) return toCleanup(item, 'superseded', now + tick.params.graceMs);
   if (now - item.createdAt > oldestMs) return toCleanup(item, 'too-old', now + tick.params.graceMs);
   // A slow PUT may still land.
@@ -128,7 +128,7 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
   const after = promoted(tick, item, entry);
   const orphans = { reason: 'replaced', dueAt: now + tick.params.graceMs, createdAt: now };
   return {
-    swap: { key: item.key, change: { before: entry, after }, ends: [held], orphans },
+    swap: { key: item.key, change: { before: entry, after }, completes: [held], orphans },
     reason: 'promoted',
     after,
   };

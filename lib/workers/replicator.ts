@@ -2,30 +2,30 @@ import { type Admission, createAdmission } from '../base/admission.ts';
 import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
+import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from '../steps/copy-targets.ts';
+import { enqueueOrphans, type Orphan } from '../steps/enqueue-orphans.ts';
+import { examine } from '../steps/examine-copy.ts';
+import { makeCopy, mayTakeOthers } from '../steps/make-copy.ts';
+import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/transfers/begin.ts';
+import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import type { PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
-import { createPartBuffers } from '../transfer/big/part-buffers.ts';
-import type { CopyOutcome } from '../transfer/copy.ts';
 import { noteLag, noteWaiting } from '../tick/ages.ts';
-import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from '../steps/copy-targets.ts';
 import { findByPlacement } from '../tick/find-work.ts';
 import { isUsable } from '../tick/health.ts';
-import { lookAgain } from '../tick/refresh.ts';
-import { makeCopy, mayTakeOthers } from '../steps/make-copy.ts';
-import { importingLabel } from './reconciler/import-file.ts';
-import { condemnStrays, type Stray } from '../steps/enqueue-orphans.ts';
-import { examine } from '../steps/examine-copy.ts';
+import { refreshIfOld } from '../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
-import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/transfers/begin.ts';
-import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
+import { createPartBuffers } from '../transfer/big/part-buffers.ts';
+import type { CopyOutcome } from '../transfer/copy.ts';
+import { importingLabel } from './reconciler/import-file.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).
  *
  * It writes a copy under a fresh storage key, verifies it, and only then records it, on condition that the object is still
- * what it was when it was read. What was written and could not be recorded is condemned. It removes nothing, except that a
- * source found missing or wrong goes to `dismiss`. Big objects are copied by transfers, which are named before their first
+ * what it was when it was read. What was written and could not be recorded is enqueued for deletion. It removes nothing, except that a
+ * source found missing or wrong goes to `quarantine`. Big objects are copied by transfers, which are named before their first
  * byte is written and go on over as many ticks as they take. It is also the health check: each tick asks every backend's
  * owner object.
  */
@@ -87,16 +87,16 @@ async function isUsableNow(tick: Tick, name: string): Promise<boolean> {
   return (await tick.ownership(name)).outcome === 'ours';
 }
 
-/** What one object's turn led to: copies to record, bytes to condemn, copies to look at again. */
+/** What one object's turn led to: copies to record, bytes to enqueue for deletion, copies to look at again. */
 interface Attempt {
   readonly object: ObjectRecord;
-  readonly made: Record<string, string>;
+  readonly newCopies: Record<string, string>;
   sha256?: string;
   verdict: Verdict;
   reason?: string;
   /** Big copies that were begun: they end by themselves, and are counted then. */
   readonly begun: QueueItem[];
-  readonly strays: Omit<Stray, 'object'>[];
+  readonly orphans: Omit<Orphan, 'object'>[];
   readonly suspects: string[];
   /** It has another turn in this tick, and is counted then. */
   isPutOff?: true;
@@ -123,13 +123,13 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   const attempts: Attempt[] = [];
   const startedAt = tick.now();
   await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
-    const attempt: Attempt = { object, made: {}, verdict: 'skipped', begun: [], strays: [], suspects: [] };
+    const attempt: Attempt = { object, newCopies: {}, verdict: 'skipped', begun: [], orphans: [], suspects: [] };
     attempts.push(attempt);
     if (tick.dryRun) attempt.reason = 'dry-run';
     else if (tick.outOfTime()) Object.assign(attempt, { verdict: 'deferred', reason: 'out-of-time' });
     else if (tick.now() - startedAt >= longestTurnMs) putOff(turn, attempt);
     else {
-      await lookAgain(tick);
+      await refreshIfOld(tick);
       await replicateOne(turn, attempt);
     }
     await record(turn, attempt);
@@ -150,7 +150,7 @@ async function findUnseen(
 ): Promise<{ unseen: ObjectRecord[]; next: 'more' | 'done' }> {
   if (limit <= 0) return { unseen: [], next: 'more' };
   const labels = underReplicated(tick).map((p) => p.label);
-  const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, limit);
+  const found = await findByPlacement(tick.deps.store, labels, tick.shards, tick.cursor, limit);
   // What was given a copy may be met once more, under its new label; others may stand behind it.
   const isNews = found.objects.some(({ key, rev }) => seen.get(key) !== rev);
   const unseen = found.objects.filter(({ key }) => !seen.has(key));
@@ -185,7 +185,7 @@ async function replicateOne(turn: Turn, attempt: Attempt): Promise<void> {
     else plan(turn, target.name, -object.sizeBytes);
     if (attempt.reason === 'no-source') return;
   }
-  if (Object.keys(attempt.made).length === 0) return;
+  if (Object.keys(attempt.newCopies).length === 0) return;
   attempt.verdict = 'succeeded';
   delete attempt.reason;
 }
@@ -239,8 +239,8 @@ async function copyTo(turn: Turn, attempt: Attempt, target: string): Promise<boo
   let deferral: string | null = null;
   for (const source of sources) {
     // Its limits are asked again: others may have taken the room since the targets were chosen.
-    const { copyId, outcome, strays } = await makeCopy(turn, { object, source, target });
-    attempt.strays.push(...strays);
+    const { copyId, outcome, orphans } = await makeCopy(turn, { object, source, target });
+    attempt.orphans.push(...orphans);
     deferral = outcome.outcome === 'over-limit' ? outcome.reason : null;
     if (outcome.outcome === 'over-limit') continue;
     const next = judge(turn, attempt, { source, target, copyId, outcome });
@@ -259,7 +259,7 @@ function judge(
   const fields = { key: attempt.object.key, source, target };
   switch (outcome.outcome) {
     case 'copied':
-      attempt.made[target] = copyId;
+      attempt.newCopies[target] = copyId;
       attempt.sha256 = outcome.sha256;
       return 'made';
     case 'source-missing':
@@ -275,7 +275,7 @@ function judge(
       });
       return 'next-source';
     case 'source-unproven':
-      attempt.strays.push({ backend: target, copyId, reason: 'unproven' });
+      attempt.orphans.push({ backend: target, copyId, reason: 'unproven' });
       turn.tick.deps.log.warn(outcome.detail, fields);
       return 'next-source';
     case 'target-failed':
@@ -285,7 +285,7 @@ function judge(
       return 'next-target';
     case 'target-wrong':
       turn.failedTargets.add(target);
-      attempt.strays.push({ backend: target, copyId, reason: 'stored-wrong' });
+      attempt.orphans.push({ backend: target, copyId, reason: 'stored-wrong' });
       end(attempt, 'failed', 'target-wrong');
       turn.tick.deps.log.error(outcome.detail, fields);
       return 'next-target';
@@ -293,35 +293,35 @@ function judge(
 }
 
 /**
- * Records an object's copies, together with those of others that are ready in the same moment, and condemns what could not be
+ * Records an object's copies, together with those of others that are ready in the same moment, and enqueues for deletion what could not be
  * recorded. Until then the object keeps its place in the pool: a crash leaves no more unrecorded objects than were in work.
  */
 async function record(turn: Turn, attempt: Attempt): Promise<void> {
   const { tick } = turn;
-  const { object, made, strays } = attempt;
-  if (Object.keys(made).length > 0) {
+  const { object, newCopies, orphans } = attempt;
+  if (Object.keys(newCopies).length > 0) {
     const { outcome } = await turn.committer.commit(swapFor(tick, attempt), tick.deadline.commitUntil);
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
     const isKnown = outcome === 'lost' || outcome === 'no-room';
     if (outcome !== 'committed') end(attempt, isKnown ? 'skipped' : 'failed', outcome);
-    else noteLag(tick, object, Object.keys(made));
-    for (const [backend, copyId] of Object.entries(made)) {
+    else noteLag(tick, object, Object.keys(newCopies));
+    for (const [backend, copyId] of Object.entries(newCopies)) {
       if (outcome === 'committed')
         tick.audit('Copy recorded', { key: object.key, backend, copyId, reason: 'under-replicated' });
-      if (isKnown) strays.push({ backend, copyId, reason: outcome });
+      if (isKnown) orphans.push({ backend, copyId, reason: outcome });
     }
   }
-  if (strays.length > 0)
-    await condemnStrays(
+  if (orphans.length > 0)
+    await enqueueOrphans(
       tick,
-      strays.map((stray) => ({ object, ...stray })),
+      orphans.map((orphan) => ({ object, ...orphan })),
     );
 }
 
-function swapFor(tick: Tick, { object, made, sha256 }: Attempt) {
+function swapFor(tick: Tick, { object, newCopies, sha256 }: Attempt) {
   const after: ObjectRecord = {
     ...object,
-    copies: { ...object.copies, ...made },
+    copies: { ...object.copies, ...newCopies },
     policy: policyOf(tick.config, object.key).name,
     ...(sha256 === undefined ? {} : { sha256 }),
   };

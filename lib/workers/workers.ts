@@ -1,4 +1,5 @@
 import type { WorkerName } from '../config/parameters.ts';
+import type { Worker } from '../tick/tick.ts';
 import { cleanupQueue } from './cleanup-queue.ts';
 import { overReplicationCleaner } from './over-replication-cleaner.ts';
 import { pendingReaper } from './pending-reaper.ts';
@@ -6,7 +7,6 @@ import { rebalancer } from './rebalancer/rebalancer.ts';
 import { reconciler } from './reconciler/reconciler.ts';
 import { replicator } from './replicator.ts';
 import { scrubber } from './scrubber/scrubber.ts';
-import type { Worker } from '../tick/tick.ts';
 
 /** Every worker by name. */
 export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {

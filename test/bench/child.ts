@@ -48,10 +48,10 @@ async function measure(work: () => Promise<Partial<Measured> & { copied: number 
 }
 
 async function ours(): Promise<Measured> {
-  const wired = createProcess({ env: process.env });
+  const holdfastProcess = createProcess({ env: process.env });
   const storeCalls: Record<string, number> = {};
   let writeUnits = 0;
-  const store = new Proxy(wired.store, {
+  const store = new Proxy(holdfastProcess.store, {
     get(target, name, receiver) {
       const method = Reflect.get(target, name, receiver) as (...args: unknown[]) => Promise<unknown>;
       return async (...args: unknown[]) => {
@@ -63,7 +63,9 @@ async function ours(): Promise<Measured> {
     },
   }) as Store;
   return measure(async () => {
-    const report = await runTick({ ...wired, store }, workers.replicator!, { deadline: Date.now() + 900_000 });
+    const report = await runTick({ ...holdfastProcess, store }, workers.replicator!, {
+      deadline: Date.now() + 900_000,
+    });
     if (report.failed > 0 || report.outcome === 'error') throw new Error(JSON.stringify(report));
     return { copied: report.succeeded, writeUnits, storeCalls };
   });

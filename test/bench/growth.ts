@@ -4,15 +4,15 @@ import { createClient } from '../../lib/client/client.ts';
 import type { ClientDeps } from '../../lib/client/context.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { createDynamoClient } from '../../lib/store/dynamodb/client.ts';
 import { entryToItem } from '../../lib/store/dynamodb/items.ts';
 import { newLedgerDelta } from '../../lib/store/ledger.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { apply } from '../../lib/operations/apply.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { runTick, type TickDeps, type TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
@@ -24,27 +24,27 @@ export async function measureGrowth(totals: readonly number[], say: (line: strin
   const dynamo = await startDynamo();
   const access = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'x', AWS_SECRET_ACCESS_KEY: 'x' };
   const env = { AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint, ...access };
-  const wired = createProcess({ env });
+  const holdfastProcess = createProcess({ env });
   try {
-    await wired.createTables();
-    const probe = watched(wired.store);
+    await holdfastProcess.createTables();
+    const watch = watched(holdfastProcess.store);
     const backends = new Map<string, Backend>(
-      names.map((name) => [name, createMemoryBackend({ name, clock: wired.clock })]),
+      names.map((name) => [name, createMemoryBackend({ name, clock: holdfastProcess.clock })]),
     );
     const openBackend: HoldfastProcess['openBackend'] = async ({ name }) => backends.get(name)!;
-    const deps = { ...wired, store: probe.store, openBackend, probe: async () => ({}) };
+    const deps = { ...holdfastProcess, store: watch.store, openBackend, findCapabilities: async () => ({}) };
     const at = (name: string) => ({ name, endpoint: `https://${name}.example.com`, bucket: name, credentials: 'role' });
     await apply(deps, parseFleetFile({ backends: names.map(at), policies: { default: { factor: 2 } } }));
-    let there = 0;
+    let existing = 0;
     for (const total of totals) {
       const filledAt = performance.now();
-      await fill(wired, env, there, total);
+      await fill(holdfastProcess, env, existing, total);
       const fillS = (performance.now() - filledAt) / 1000;
-      there = total;
-      say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, probe, total)}`);
+      existing = total;
+      say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, watch, total)}`);
     }
   } finally {
-    await wired.close();
+    await holdfastProcess.close();
     await dynamo.close();
   }
 }
@@ -53,12 +53,12 @@ const names = ['local-1', 'local-2', 'local-3'];
 
 async function measureAt(
   deps: TickDeps & ClientDeps,
-  probe: ReturnType<typeof watched>,
+  watch: ReturnType<typeof watched>,
   total: number,
 ): Promise<string> {
   const tick = (): Promise<TickReport> => runTick(deps, workers.replicator!, { deadline: Date.now() + 600_000 });
   await tick();
-  probe.reset();
+  watch.reset();
   const idle: number[] = [];
   for (let i = 0; i < 5; i += 1) {
     const startedAt = performance.now();
@@ -66,17 +66,17 @@ async function measureAt(
     if (report.outcome !== 'empty') throw new Error(JSON.stringify(report));
     idle.push(performance.now() - startedAt);
   }
-  const idleCalls = probe.told(5);
+  const idleCalls = watch.told(5);
   const client = createClient(deps);
   for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${i}`, new Uint8Array(100));
   await client.close();
-  probe.reset();
+  watch.reset();
   const startedAt = performance.now();
   const report = await tick();
   const ms = performance.now() - startedAt;
   return (
     `an idle tick ${idle.sort((a, b) => a - b)[2]!.toFixed(1)} ms and ${idleCalls}; ` +
-    `${report.succeeded} new copies ${ms.toFixed(0)} ms, ${(probe.units() / report.succeeded).toFixed(2)} write units each, ${probe.told(1)}`
+    `${report.succeeded} new copies ${ms.toFixed(0)} ms, ${(watch.units() / report.succeeded).toFixed(2)} write units each, ${watch.told(1)}`
   );
 }
 
@@ -86,24 +86,26 @@ type DynamoEnv = Record<
 >;
 
 /** Straight into the tables, with the totals that go with it: as `commit` would leave them, without its transactions. */
-async function fill(wired: HoldfastProcess, env: DynamoEnv, from: number, to: number): Promise<void> {
+async function fill(holdfastProcess: HoldfastProcess, env: DynamoEnv, from: number, to: number): Promise<void> {
   const credentials = { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY };
   const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
   const client = createDynamoClient({ endpoint, region: env.AWS_REGION, credentials });
   const ledger = newLedgerDelta();
   const batches = Array.from({ length: Math.ceil((to - from) / 25) }, (_, i) => from + i * 25);
   await forEachConcurrently(batches, 8, async (at) => {
-    const records = Array.from({ length: Math.min(25, to - at) }, (_, i) => recordOf(wired, `fill/${at + i}`));
+    const records = Array.from({ length: Math.min(25, to - at) }, (_, i) =>
+      recordOf(holdfastProcess, `fill/${at + i}`),
+    );
     const requests = records.map((record) => ({ PutRequest: { Item: entryToItem(record) } }));
-    const batch = new BatchWriteItemCommand({ RequestItems: { [wired.tables.objects]: requests } });
+    const batch = new BatchWriteItemCommand({ RequestItems: { [holdfastProcess.tables.objects]: requests } });
     const { UnprocessedItems } = await client.send(batch);
     if (Object.keys(UnprocessedItems ?? {}).length > 0) throw new Error('Records were not written');
     for (const record of records) ledger.record(record, 1);
   });
   client.destroy();
-  const answer = await wired.store.transact(
+  const answer = await holdfastProcess.store.transact(
     ledger.rows(0, () => 0, new Map()),
-    wired.ids.ulid(),
+    holdfastProcess.ids.ulid(),
   );
   if (answer.outcome !== 'done') throw new Error('Totals were not written');
 }

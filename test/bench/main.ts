@@ -12,9 +12,9 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { storageKey } from '../../lib/store/keys.ts';
-import { apply } from '../../lib/operations/apply.ts';
 import { streamed } from '../support/big.ts';
 import type { BareWork, Endpoint, Measured } from './child.ts';
 import { measureGrowth } from './growth.ts';
@@ -71,9 +71,12 @@ try {
     REPLICATOR_CONCURRENCY: String(concurrency),
     ...(front && { NODE_EXTRA_CA_CERTS: front.certificatePath }),
   };
-  const wired = createProcess({ env });
-  await wired.createTables();
-  await apply(wired, parseFleetFile({ ...file, backends, policies: { default: { factor: 2 } }, routing: 'pack' }));
+  const holdfastProcess = createProcess({ env });
+  await holdfastProcess.createTables();
+  await apply(
+    holdfastProcess,
+    parseFleetFile({ ...file, backends, policies: { default: { factor: 2 } }, routing: 'pack' }),
+  );
   const rclone = rcloneVersion(flags.rclone);
   say(
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]!.model}, load ${loadavg()[0]!.toFixed(1)}, concurrency ${concurrency}, ` +
@@ -85,10 +88,10 @@ try {
     ...(front ? [{ what: 'TLS', pid: front.child.pid! }] : []),
   ];
   const trust = front === null ? {} : { certificatePath: front.certificatePath };
-  const bench: Bench = { wired, env, backends, servers, hasRclone: rclone !== null, ...trust };
+  const bench: Bench = { holdfastProcess, env, backends, servers, hasRclone: rclone !== null, ...trust };
   for (const size of flags.sizes.split(',').filter(Boolean)) await benchSize(bench, size);
   await measureGrowth(flags.objects.split(',').filter(Boolean).map(Number), say);
-  await wired.close();
+  await holdfastProcess.close();
 } finally {
   front?.child.kill('SIGTERM');
   server.kill('SIGTERM');
@@ -103,7 +106,7 @@ interface FleetText {
 }
 
 interface Bench {
-  readonly wired: HoldfastProcess;
+  readonly holdfastProcess: HoldfastProcess;
   readonly env: Record<string, string>;
   readonly backends: readonly BackendText[];
   readonly servers: readonly Watched[];
@@ -128,7 +131,7 @@ interface Run extends Measured {
 }
 
 async function benchSize(bench: Bench, size: string): Promise<void> {
-  const { wired, env, servers } = bench;
+  const { holdfastProcess, env, servers } = bench;
   const sizeBytes = bytesOf(size);
   const count = howMany(sizeBytes);
   const endpoint = (name: string) => bench.backends.find((backend) => backend.name === name)!;
@@ -148,11 +151,11 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     for (const [i, key] of keys.entries()) await holdfast.put(key, streamed(sizeBytes, i % 255));
     // It writes down what it spent: what is added from now on is the run's.
     await holdfast.close();
-    writeFileSync(join(dir, 'work.json'), JSON.stringify(await bareWork(wired, from, to, keys, sizeBytes)));
+    writeFileSync(join(dir, 'work.json'), JSON.stringify(await bareWork(holdfastProcess, from, to, keys, sizeBytes)));
     const runOurs = async () => {
-      const before = await requestsOf(wired);
+      const before = await requestsOf(holdfastProcess);
       await watch('ours', () => runChild(['ours'], env));
-      const after = await requestsOf(wired);
+      const after = await requestsOf(holdfastProcess);
       reads += after.from - before.from;
       writes += after.to - before.to;
     };
@@ -196,7 +199,7 @@ function describe(all: readonly Run[], msEach: number, servers: readonly Watched
 }
 
 async function bareWork(
-  wired: HoldfastProcess,
+  holdfastProcess: HoldfastProcess,
   from: BackendText,
   to: BackendText,
   keys: readonly string[],
@@ -204,7 +207,7 @@ async function bareWork(
 ): Promise<BareWork> {
   const entries = new Map<string, string>();
   for (let at = 0; at < keys.length; at += 100) {
-    for (const [key, entry] of await wired.store.objects(keys.slice(at, at + 100))) {
+    for (const [key, entry] of await holdfastProcess.store.objects(keys.slice(at, at + 100))) {
       if (entry.kind === 'object') entries.set(key, storageKey(key, Object.values(entry.copies)[0]!));
     }
   }
@@ -217,8 +220,8 @@ async function bareWork(
 }
 
 /** Requests of this month that workers and library have written down. */
-async function requestsOf(wired: HoldfastProcess): Promise<{ from: number; to: number }> {
-  const usage = await wired.store.usage(new Date().toISOString().slice(0, 7), [flags.from, flags.to]);
+async function requestsOf(holdfastProcess: HoldfastProcess): Promise<{ from: number; to: number }> {
+  const usage = await holdfastProcess.store.usage(new Date().toISOString().slice(0, 7), [flags.from, flags.to]);
   return { from: usage.get(flags.from)?.requests ?? 0, to: usage.get(flags.to)?.requests ?? 0 };
 }
 

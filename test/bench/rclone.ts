@@ -36,17 +36,17 @@ export async function runRclone(command: string, work: RcloneWork): Promise<Meas
   const cpuBefore = cpuMsOf('self', 'its ended children');
   const startedAt = performance.now();
   const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
+  let output = '';
   child.stderr.on('data', (text: Buffer) => {
-    said += text;
+    output += text;
   });
   let maxRssBytes = 0;
-  const look = setInterval(() => {
+  const sampling = setInterval(() => {
     maxRssBytes = Math.max(maxRssBytes, peakBytesOf(child.pid!));
   }, 20);
   const [status] = (await once(child, 'close')) as [number];
-  clearInterval(look);
-  if (status !== 0) throw new Error(`rclone failed: ${said}`);
+  clearInterval(sampling);
+  if (status !== 0) throw new Error(`rclone failed: ${output}`);
   const ms = performance.now() - startedAt;
   const cpuMs = cpuMsOf('self', 'its ended children') - cpuBefore;
   const sized = spawnSync(command, ['size', '--json', args[2]!, ...trust], { env, encoding: 'utf8' });

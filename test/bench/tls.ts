@@ -19,8 +19,8 @@ export async function startTlsFront(endpoints: readonly string[], dir: string): 
   const subject = ['-subj', '/CN=holdfast-bench', '-addext', 'subjectAltName=IP:127.0.0.1'];
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const files = ['-keyout', keyPath, '-out', certificatePath];
-  const made = spawnSync('openssl', ['req', '-x509', '-days', '2', ...curve, ...subject, ...files]);
-  if (made.status !== 0) return null;
+  const certificate = spawnSync('openssl', ['req', '-x509', '-days', '2', ...curve, ...subject, ...files]);
+  if (certificate.status !== 0) return null;
   setDefaultCACertificates([...getCACertificates('default'), readFileSync(certificatePath, 'utf8')]);
   const ports = endpoints.map((endpoint) => new URL(endpoint).port);
   const script = resolve(import.meta.dirname, 'tls-front.ts');

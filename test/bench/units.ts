@@ -6,11 +6,11 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createClient } from '../../lib/client/client.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { apply } from '../../lib/operations/apply.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { runTick } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
@@ -18,12 +18,12 @@ const objects = Number(process.argv[2] ?? 1000);
 const dynamo = await startDynamo();
 const access = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'x', AWS_SECRET_ACCESS_KEY: 'x' };
 const tuning = { CLEANUP_QUEUE_GRACE_SECONDS: '0', RECONCILER_MIN_AGE_SECONDS: '0', SCRUBBER_BATCH_SIZE: '10000' };
-const wired = createProcess({
+const holdfastProcess = createProcess({
   env: { AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint, ...access, ...tuning, ...process.env },
 });
 let calls: Record<string, number> = {};
 let units = 0;
-const store = new Proxy(wired.store, {
+const store = new Proxy(holdfastProcess.store, {
   get(target, name, receiver) {
     const method = Reflect.get(target, name, receiver) as (...args: unknown[]) => Promise<unknown>;
     return async (...args: unknown[]) => {
@@ -39,10 +39,10 @@ const backends = new Map<string, Backend>(
   names.map((name) => [name, createMemoryBackend({ name, clock: systemClock })]),
 );
 const deps = {
-  ...wired,
+  ...holdfastProcess,
   store,
   openBackend: async ({ name }: { readonly name: string }) => backends.get(name)!,
-  probe: async () => ({ listsInByteOrder: true }),
+  findCapabilities: async () => ({ listsInByteOrder: true }),
 };
 const file = parseFleetFile({
   backends: names.map((name) => ({
@@ -68,7 +68,7 @@ async function tick(name: keyof typeof workers, what: string): Promise<void> {
   tell(`${what} (${report.outcome}, ${report.succeeded})`);
 }
 
-await wired.createTables();
+await holdfastProcess.createTables();
 await apply(deps, file);
 calls = {};
 units = 0;
@@ -83,5 +83,5 @@ await tick('cleanup-queue', 'idle cleanup queue');
 await tick('scrubber', 'scrub');
 await tick('reconciler', 'reconcile');
 await client.close();
-await wired.close();
+await holdfastProcess.close();
 await dynamo.close();

@@ -57,7 +57,7 @@ async function copyOnce(lab: Lab, key: string, sizeBytes: number, kills: number)
   );
   check(sent <= parts + killed * concurrency, `${parts} parts, ${sent} sent`);
   check(read <= parts + killed * concurrency, `${parts} parts, ${read} read`);
-  const entry = (await lab.wired.store.objects([key])).get(key);
+  const entry = (await lab.holdfastProcess.store.objects([key])).get(key);
   const copies = entry?.kind === 'object' ? Object.entries(entry.copies) : [];
   const hashes = await Promise.all(copies.map(([name, id]) => lab.hashOf(name, `${key}!${id}`)));
   check(hashes.length === 2 && hashes.every((hash) => hash === sha256), 'both copies are byte-identical');

@@ -16,12 +16,12 @@ export async function startLocalStack(dir: string, fleet: object): Promise<Local
     env: { ...process.env, HOLDFAST_FLEET: JSON.stringify(fleet) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  let said = '';
+  let output = '';
   for await (const chunk of child.stdout) {
-    said += chunk;
-    if (said.includes('\n}\n')) break;
+    output += chunk;
+    if (output.includes('\n}\n')) break;
   }
-  const { env } = JSON.parse(said) as { env: Record<string, string> };
+  const { env } = JSON.parse(output) as { env: Record<string, string> };
   return {
     env,
     async close() {

@@ -7,11 +7,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
-import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { recount } from '../../lib/operations/recount.ts';
-import { replicator } from '../../lib/workers/replicator.ts';
+import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { runTick } from '../../lib/tick/tick.ts';
+import { replicator } from '../../lib/workers/replicator.ts';
 import { seeded } from '../support/fleet.ts';
 import { type LocalStack, startLocalStack } from './local-stack.ts';
 
@@ -20,20 +20,20 @@ const putsAtOnce = 32;
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-bulk-'));
 const tuning = { REPLICATOR_BATCH_SIZE: '1000', REPLICATOR_CONCURRENCY: '16' };
 let stack: LocalStack;
-let wired: HoldfastProcess;
+let holdfastProcess: HoldfastProcess;
 let env: Record<string, string>;
 
 beforeAll(async () => {
   const backends = ['a', 'b'].map((name) => ({ name, bucket: `bulk-${name}`, credentials: 'role' }));
   stack = await startLocalStack(dir, { backends, policies: { default: { factor: 2 } } });
   env = { ...stack.env, ...tuning };
-  wired = createProcess({ env });
-  await wired.createTables();
-  await apply(wired, fleet());
+  holdfastProcess = createProcess({ env });
+  await holdfastProcess.createTables();
+  await apply(holdfastProcess, fleet());
 });
 
 afterAll(async () => {
-  await wired?.close();
+  await holdfastProcess?.close();
   await stack?.close();
   rmSync(dir, { recursive: true, force: true });
 });
@@ -98,7 +98,7 @@ test(`${objects} objects of 1 to 100 KiB at factor 2 stand byte-identical on two
   );
   await holdfast.close();
   await measured('replicate', async () => {
-    const report = await runTick(wired, replicator, { deadline: Date.now() + 1_000_000 });
+    const report = await runTick(holdfastProcess, replicator, { deadline: Date.now() + 1_000_000 });
     expect(report).toMatchObject({ outcome: 'success', succeeded: objects, failed: 0, skipped: 0, deferred: 0 });
   });
   const peakMiB = process.resourceUsage().maxRSS / 1024;
@@ -112,6 +112,6 @@ test(`${objects} objects of 1 to 100 KiB at factor 2 stand byte-identical on two
     }
   });
   await measured('recount', async () => {
-    expect(await recount(wired, false)).toMatchObject({ differences: [], isAtRest: true });
+    expect(await recount(holdfastProcess, false)).toMatchObject({ differences: [], isAtRest: true });
   });
 });

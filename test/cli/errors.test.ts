@@ -29,7 +29,11 @@ test('bad flags end with 2', async () => {
   expectError(await lab.run(['tick', 'replicator', '--part', '1']), 2, '--part and --of go together');
   expectError(await lab.run(['tick', 'replicator', '--part', '2', '--of', '2']), 2, '--part 2 is not below --of 2');
   expectError(await lab.run(['tick', 'replicator', '--rounds', 'x']), 2, 'It must be a whole number');
-  expectError(await lab.run(['set', 'BRAKE_RATIO', '7']), 2, 'BRAKE_RATIO is "7"; it must be a number from 0 to 1');
+  expectError(
+    await lab.run(['set', 'REMOVAL_LIMIT_RATIO', '7']),
+    2,
+    'REMOVAL_LIMIT_RATIO is "7"; it must be a number from 0 to 1',
+  );
   expectError(await lab.run(['set', 'NONSENSE', '7']), 2, '"NONSENSE" is not a parameter');
   expectError(await lab.run(['unset', 'constructor']), 2, '"constructor" is not a parameter');
   expectError(await lab.run(['set', 'OBJECTS_TABLE', 'other']), 2, 'OBJECTS_TABLE belongs to the deployment');
@@ -39,10 +43,10 @@ test('an unknown worker is answered with those that there are', async () => {
   expectError(
     await lab.run(['tick', 'nobody']),
     2,
-    /There is no worker "nobody"; there are replicator, .*cleanup-queue/,
+    /There is no worker "nobody"; existing are replicator, .*cleanup-queue/,
   );
   expectError(await lab.run(['tick', 'constructor']), 2, 'There is no worker "constructor"');
-  expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; there are replicator, /);
+  expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; existing are replicator, /);
 });
 
 test('bad keys end with 2', async () => {
@@ -106,12 +110,12 @@ test('an unreachable DynamoDB is named as such', async () => {
 
 test('an unreachable backend is named by put and by apply', async () => {
   const [backend] = lab.stack.backends;
-  backend!.server.faults.add({ kind: 'refuse', id: 'dark' });
+  backend!.server.faults.add({ kind: 'refuse', id: 'unreachable' });
 
   const put = await lab.run(['put', 'k'], { stdin: 'x', env: silent });
   const apply = await lab.run(['apply'], { env: silent });
 
-  backend!.server.faults.clear('dark');
+  backend!.server.faults.clear('unreachable');
   expectError(put, 1, /Cannot put "k" \(1 bytes\): no backend can take it: Cannot .* on "local-1"/);
   expectError(apply, 1, /The fleet file cannot be applied: .*"local-1"/);
 });

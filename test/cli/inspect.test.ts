@@ -55,7 +55,7 @@ test('scrub gives a verdict on every copy of a key, and removes a wrong one whil
   await damage('scrubbed', 'local-1');
   expect(await lab.json(['scrub', 'scrubbed'])).toMatchObject({
     verdicts: [
-      { backend: 'local-1', verdict: 'dismissed' },
+      { backend: 'local-1', verdict: 'quarantined' },
       { backend: 'local-2', verdict: 'good' },
     ],
   });
@@ -87,8 +87,8 @@ test('doctor finds a healthy fleet healthy', async () => {
   expect(ran.findings.map(({ level }) => level)).toEqual(['ok', 'ok', 'ok']);
 });
 
-test('reconcile reports a stranger’s file, imports it when asked, and then has nothing to do', async () => {
-  await putPlain('local-1', 'photos/alt.jpg', 'bytes of a stranger');
+test('reconcile reports an external client’s file, imports it when asked, and then has nothing to do', async () => {
+  await putPlain('local-1', 'photos/alt.jpg', 'bytes of an external client');
   expect(await lab.json(['reconcile', 'local-1'], { env: now })).toMatchObject({
     isComplete: true,
     found: { unmarked: 1 },
@@ -101,7 +101,7 @@ test('reconcile reports a stranger’s file, imports it when asked, and then has
   expect(await lab.json(['locate', 'photos/alt.jpg'])).toMatchObject({
     copies: [{ backend: 'local-1', storageKey: 'photos/alt.jpg' }, { backend: 'local-2' }],
   });
-  expect((await lab.run(['get', 'photos/alt.jpg'])).stdout).toBe('bytes of a stranger');
+  expect((await lab.run(['get', 'photos/alt.jpg'])).stdout).toBe('bytes of an external client');
   expect(await lab.json(['reconcile', 'local-1', '--import'], { env: now })).toMatchObject({
     isComplete: true,
     found: {},

@@ -56,12 +56,12 @@ test('local serves a fleet, ends with 0 at SIGTERM, and keeps everything for the
   expect((await runCli(['put', 'k'], { env, stdin: 'content' })).code).toBe(0);
 
   const code = await end(first.child, 'SIGTERM');
-  const dark = await runCli(['status'], { env });
+  const unreachable = await runCli(['status'], { env });
   const second = await local('kept', env);
   const got = await runCli(['get', 'k'], { env: second.ready.env });
 
   expect(code).toBe(0);
-  expect(dark.stderr).toContain('DynamoDB is unreachable');
+  expect(unreachable.stderr).toContain('DynamoDB is unreachable');
   expect(second.ready.env).toEqual(env);
   expect(got.stdout).toBe('content');
 });

@@ -83,7 +83,7 @@ test.each([
 test('a put goes to another backend when the first one fails, and leaves nothing there for good', async () => {
   const fleet = await createTestFleet();
   fleet.before = ({ port, method }) => {
-    if (port === 'a' && method === 'put') throw new BackendError('unavailable', 'a', 'a is dark');
+    if (port === 'a' && method === 'put') throw new BackendError('unavailable', 'a', 'a is unreachable');
   };
   await fleet.client.put('k', 'v');
   expect(fleet.copiesOf('k')).toEqual({ b: 'v' });
@@ -167,7 +167,7 @@ test('headers and metadata come back as they were put, without Holdfast’s own 
   await fleet.client.put('k', 'v', { headers, metadata: { owner: 'me' } });
   await fleet.tick('replicator');
   fleet.before = ({ port, method }) => {
-    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'dark');
+    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'unreachable');
   };
   const found = await fleet.client.get('k');
   expect(found).toMatchObject({ headers, metadata: { owner: 'me' } });

@@ -75,7 +75,7 @@ test('a big content is encrypted through a temporary file and read back in a str
 });
 
 test.each(['missing', 'another'])(
-  'with a key that is %s nothing is read, nothing is dismissed and copies still move',
+  'with a key that is %s nothing is read, nothing is quarantined and copies still move',
   async (what) => {
     const fleet = await encrypted();
     await fleet.client.put('sealed/x', secret);
@@ -114,7 +114,7 @@ test('the scrubber verifies stored bytes and plaintext in one read', async () =>
   expect(reads).toHaveLength(2);
 });
 
-test('with the key service down the scrubber verifies the stored bytes and dismisses nothing', async () => {
+test('with the key service down the scrubber verifies the stored bytes and quarantines nothing', async () => {
   const fleet = await encrypted();
   await fleet.client.put('sealed/x', secret);
   await fleet.tick('replicator');

@@ -89,13 +89,13 @@ test('§3: a file that was accepted comes back from the table as it went in', ()
 interface Fault {
   readonly path: string;
   readonly value: unknown;
-  readonly shown: string;
+  readonly quoted: string;
 }
 
 const quoted = (path: string, value: fc.Arbitrary<string>) =>
-  value.map((wrong): Fault => ({ path, value: wrong, shown: `"${wrong}"` }));
+  value.map((wrong): Fault => ({ path, value: wrong, quoted: `"${wrong}"` }));
 const bare = (path: string, value: fc.Arbitrary<number>) =>
-  value.map((wrong): Fault => ({ path, value: wrong, shown: String(wrong) }));
+  value.map((wrong): Fault => ({ path, value: wrong, quoted: String(wrong) }));
 const noAmount = fc.oneof(
   fc.integer({ max: -1 }),
   fc.double({ min: 0.1, max: 1e6, noInteger: true, noNaN: true }),
@@ -139,7 +139,7 @@ const faults: fc.Arbitrary<Fault>[] = [
   quoted(
     'encryption.rawKeyEnv',
     anyText.filter((t) => !/^[A-Za-z_]\w*$/.test(t)),
-  ).map((fault) => ({ ...fault, path: 'encryption', value: { rawKeyEnv: fault.value }, shown: 'rawKeyEnv' })),
+  ).map((fault) => ({ ...fault, path: 'encryption', value: { rawKeyEnv: fault.value }, quoted: 'rawKeyEnv' })),
 ];
 
 test('§8: every problem is reported at once, each with its place and its value', () => {
@@ -149,7 +149,9 @@ test('§8: every problem is reported at once, each with its place and its value'
       const broken = wrong.reduce<unknown>((whole, { path, value }) => placed(whole, path.split('.'), value), file);
       const { file: read, problems } = inspectFleetFile(broken);
       expect(read).toBeNull();
-      const missed = wrong.filter(({ path, shown }) => !problems.some((p) => p.startsWith(path) && p.includes(shown)));
+      const missed = wrong.filter(
+        ({ path, quoted }) => !problems.some((p) => p.startsWith(path) && p.includes(quoted)),
+      );
       expect(missed).toEqual([]);
     }),
   );

@@ -26,8 +26,8 @@ export function copiesContract(on: Access): void {
       expect(await on.backend.copyFrom({ source: source('from'), storageKey: 'to' })).toEqual({ sha256 });
       expect((await on.read('to')).equals(bytes)).toBe(true);
       expect((await on.backend.list({})).items.map((item) => item.storageKey)).toEqual(['to']);
-      const there = await on.neighbour.backend.get('from');
-      expect((await collect(there.body)).equals(bytes)).toBe(true);
+      const existing = await on.neighbour.backend.get('from');
+      expect((await collect(existing.body)).equals(bytes)).toBe(true);
     });
 
     it('gives the copy the headers, user metadata and tags it is told, and none of its source', async () => {
@@ -36,8 +36,12 @@ export function copiesContract(on: Access): void {
       const metadata = { holdfast: 'here', name: '=?UTF-8?Q?caf=C3=A9?=' };
       const tags = { 'cost centre': '7/4 = +' };
       await on.backend.copyFrom({ source: source('from'), storageKey: 'to', headers: allHeaders, metadata, tags });
-      const { headers: said, metadata: marked } = (await on.backend.head('to'))!;
-      expect({ said, marked, tags: await on.backend.tags('to') }).toEqual({ said: allHeaders, marked: metadata, tags });
+      const { headers: storedHeaders, metadata: marked } = (await on.backend.head('to'))!;
+      expect({ storedHeaders, marked, tags: await on.backend.tags('to') }).toEqual({
+        storedHeaders: allHeaders,
+        marked: metadata,
+        tags,
+      });
       await on.backend.copyFrom({ source: source('from'), storageKey: 'bare' });
       const bare = (await on.backend.head('bare'))!;
       expect(bare.metadata).toEqual({});

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
-import { labelInSlice, lane, ledgerPlacement, placementLabel, sliceOf, slices } from '../../lib/store/keys.ts';
+import { labelInShard, lane, ledgerPlacement, placementLabel, shardOf, shards } from '../../lib/store/keys.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import type { Page, Store } from '../../lib/store/port.ts';
 import { given, item, objectAt, putItem, putObject, record, tombstone } from './store-fixtures.ts';
@@ -69,9 +69,9 @@ export function readsContract(fresh: () => Promise<Store>): void {
         const store = await fresh();
         await given(store, putObject(record(key)), putItem(item(key)));
         expect(await objectAt(store, key)).toEqual(record(key));
-        expect((await store.byKey(sliceOf(key), undefined, 10)).items).toEqual([key]);
+        expect((await store.byKey(shardOf(key), undefined, 10)).items).toEqual([key]);
         expect((await store.byPlacement(placementLabel(record(key)), undefined, 10)).items).toEqual([record(key)]);
-        expect((await store.due(lane('cleanup', 'b2', sliceOf(key)), 2e12, 10)).items).toEqual([item(key)]);
+        expect((await store.due(lane('cleanup', 'b2', shardOf(key)), 2e12, 10)).items).toEqual([item(key)]);
       },
     );
   });
@@ -80,25 +80,25 @@ export function readsContract(fresh: () => Promise<Store>): void {
     test('keys come in UTF-8 byte order, page by page', async () => {
       const store = await fresh();
       await given(store, ...oddKeys.map((key) => putObject(record(key))));
-      for (const slice of slices) {
-        const wanted = oddKeys.filter((key) => sliceOf(key) === slice).sort(compareUtf8);
-        expect(await pagesOfOne((after) => store.byKey(slice, after, 1))).toEqual(wanted);
+      for (const shard of shards) {
+        const wanted = oddKeys.filter((key) => shardOf(key) === shard).sort(compareUtf8);
+        expect(await pagesOfOne((after) => store.byKey(shard, after, 1))).toEqual(wanted);
       }
     });
 
     test('characters beyond the basic plane come after all of it', async () => {
       const store = await fresh();
       // Their first UTF-16 unit is lower, so an order by code units would turn them around.
-      const keys = oneSlice(['\uFFFD', '\u{1F600}', '\uE000']);
+      const keys = oneShard(['\uFFFD', '\u{1F600}', '\uE000']);
       await given(store, ...keys.map((key) => putObject(record(key))));
-      expect((await store.byKey(sliceOf(keys[0]!), undefined, 10)).items).toEqual([...keys].sort(compareUtf8));
+      expect((await store.byKey(shardOf(keys[0]!), undefined, 10)).items).toEqual([...keys].sort(compareUtf8));
     });
 
     test('a walk goes on after a key that is no longer there', async () => {
       const store = await fresh();
-      const keys = oneSlice(['a', 'b', 'c']);
+      const keys = oneShard(['a', 'b', 'c']);
       await given(store, ...[keys[0]!, keys[2]!].map((key) => putObject(record(key))));
-      expect((await store.byKey(sliceOf(keys[0]!), keys[1], 10)).items).toEqual([keys[2]]);
+      expect((await store.byKey(shardOf(keys[0]!), keys[1], 10)).items).toEqual([keys[2]]);
     });
 
     test('tombstones are in no index, and records that replace them are again', async () => {
@@ -106,11 +106,11 @@ export function readsContract(fresh: () => Promise<Store>): void {
       const before = record('a');
       await given(store, putObject(before), putObject(tombstone('never')));
       await given(store, putObject(tombstone('a', { rev: 2 }), before));
-      expect(await store.byKey(sliceOf('a'), undefined, 10)).toEqual({ items: [] });
+      expect(await store.byKey(shardOf('a'), undefined, 10)).toEqual({ items: [] });
       expect(await store.byPlacement(placementLabel(before), undefined, 10)).toEqual({ items: [] });
       const again = record('a', { rev: 3 });
       await given(store, putObject(again, tombstone('a', { rev: 2 })));
-      expect(await store.byKey(sliceOf('a'), undefined, 10)).toEqual({ items: ['a'] });
+      expect(await store.byKey(shardOf('a'), undefined, 10)).toEqual({ items: ['a'] });
       expect(await store.byPlacement(placementLabel(before), undefined, 10)).toEqual({ items: [again] });
     });
   });
@@ -118,10 +118,10 @@ export function readsContract(fresh: () => Promise<Store>): void {
   describe('the by-placement index', () => {
     test('whole records come in UTF-8 byte order, page by page, and never from another label', async () => {
       const store = await fresh();
-      const records = oneSlice(['a', '\u{1F600}', '\uFFFD', 'b']).map((key) =>
+      const records = oneShard(['a', '\u{1F600}', '\uFFFD', 'b']).map((key) =>
         record(key, { sha256: 'f', plainEtags: { b2: 'e' } }),
       );
-      const elsewhere = record(oneSlice(['a', 'other'])[1]!, { copies: { b2: 'x' } });
+      const elsewhere = record(oneShard(['a', 'other'])[1]!, { copies: { b2: 'x' } });
       await given(store, ...[...records, elsewhere].map((put) => putObject(put)));
       const label = placementLabel(records[0]!);
       const wanted = records.toSorted((a, b) => compareUtf8(a.key, b.key));
@@ -132,7 +132,7 @@ export function readsContract(fresh: () => Promise<Store>): void {
 
     test('a page says where to go on only when there may be more', async () => {
       const store = await fresh();
-      const keys = oneSlice(['a', 'b', 'c']);
+      const keys = oneShard(['a', 'b', 'c']);
       await given(store, ...keys.map((key) => putObject(record(key))));
       const label = placementLabel(record(keys[0]!));
       const first = await store.byPlacement(label, undefined, 2);
@@ -151,7 +151,7 @@ export function readsContract(fresh: () => Promise<Store>): void {
       ];
       for (const [i, step] of steps.entries()) {
         await given(store, putObject(step, steps[i - 1] ?? 'absent'));
-        const labels = steps.map((other) => labelInSlice(ledgerPlacement(other), sliceOf('a')));
+        const labels = steps.map((other) => labelInShard(ledgerPlacement(other), shardOf('a')));
         const found = await Promise.all(labels.map((label) => store.byPlacement(label, undefined, 10)));
         expect(found.map((page) => page.items)).toEqual(steps.map((other) => (other === step ? [step] : [])));
       }
@@ -159,7 +159,7 @@ export function readsContract(fresh: () => Promise<Store>): void {
   });
 
   describe('the due index', () => {
-    const laneOfA = lane('cleanup', 'b2', sliceOf('a'));
+    const laneOfA = lane('cleanup', 'b2', shardOf('a'));
     const queued = (n: number, dueAt: number, fields: Partial<QueueItem> = {}) =>
       item('a', { id: `b2/a!${n}`, dueAt, ...fields });
 
@@ -188,14 +188,14 @@ export function readsContract(fresh: () => Promise<Store>): void {
       expect((await store.due(laneOfA, 100, 10, first.next)).items).toEqual([queued(2, 20), queued(3, 30)]);
     });
 
-    test('an item waits in the lane of its state, backend and slice', async () => {
+    test('an item waits in the lane of its state, backend and shard', async () => {
       const store = await fresh();
       await given(store, putItem(queued(1, 10)));
       await given(store, putItem(queued(1, 10, { state: 'dead' }), { state: 'cleanup' }));
       expect((await store.due(laneOfA, 100, 10)).items).toEqual([]);
-      expect((await store.due(lane('dead', 'b2', sliceOf('a')), 100, 10)).items).toHaveLength(1);
+      expect((await store.due(lane('dead', 'b2', shardOf('a')), 100, 10)).items).toHaveLength(1);
       await given(store, { kind: 'queue-end', id: 'b2/a!1', expect: { state: 'dead' } });
-      expect((await store.due(lane('dead', 'b2', sliceOf('a')), 100, 10)).items).toEqual([]);
+      expect((await store.due(lane('dead', 'b2', shardOf('a')), 100, 10)).items).toEqual([]);
     });
   });
 
@@ -237,12 +237,12 @@ export function readsContract(fresh: () => Promise<Store>): void {
   });
 }
 
-/** Keys that start as given and fall in one slice together. */
-function oneSlice(starts: readonly string[]): string[] {
-  const wanted = sliceOf(starts[0]!);
+/** Keys that start as given and fall in one shard together. */
+function oneShard(starts: readonly string[]): string[] {
+  const wanted = shardOf(starts[0]!);
   return starts.map((start) => {
     let key = start;
-    for (let n = 0; sliceOf(key) !== wanted; n += 1) key = `${start}${n}`;
+    for (let n = 0; shardOf(key) !== wanted; n += 1) key = `${start}${n}`;
     return key;
   });
 }

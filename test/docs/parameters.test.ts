@@ -3,14 +3,14 @@ import { expect, test } from 'vitest';
 import { parameters } from '../../lib/config/parameters.ts';
 import { parametersDocument } from './parameters-document.ts';
 
-const there = readFileSync(new URL('../../docs/parameters.md', import.meta.url), 'utf8');
+const existing = readFileSync(new URL('../../docs/parameters.md', import.meta.url), 'utf8');
 
 test('docs/parameters.md is what the schema says: otherwise, npm run docs', () => {
-  expect(there).toBe(parametersDocument());
+  expect(existing).toBe(parametersDocument());
 });
 
 test('docs/parameters.md names every parameter in exactly one row', () => {
   for (const name of Object.keys(parameters)) {
-    expect(there.split('\n').filter((line) => line.startsWith(`| \`${name}\` |`))).toHaveLength(1);
+    expect(existing.split('\n').filter((line) => line.startsWith(`| \`${name}\` |`))).toHaveLength(1);
   }
 });

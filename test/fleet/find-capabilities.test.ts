@@ -2,12 +2,12 @@ import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createIds } from '../../lib/base/ids.ts';
-import { probeBackend } from '../../lib/fleet/find-capabilities.ts';
+import { findCapabilities } from '../../lib/fleet/find-capabilities.ts';
 import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import { kindOf } from '../contracts/backend-bytes.ts';
 import { bucket, everything, type S3Kit, startS3 } from './s3-kit.ts';
 
-describe('probe', () => {
+describe('capabilities', () => {
   let kit: S3Kit;
   beforeAll(async () => {
     kit = await startS3();
@@ -15,12 +15,12 @@ describe('probe', () => {
   beforeEach(() => kit.reset());
   afterAll(() => kit.close());
 
-  const probe = (more: object = {}) =>
-    probeBackend({ ...kit.options, prefix: 'our own+/', ...more }, { ids: createIds(systemClock) });
+  const find = (more: object = {}) =>
+    findCapabilities({ ...kit.options, prefix: 'our own+/', ...more }, { ids: createIds(systemClock) });
   const left = async () => (await kit.connect().list({})).items;
 
   it('finds what a bucket can do, and leaves nothing behind', async () => {
-    expect(await probe()).toEqual(everything);
+    expect(await find()).toEqual(everything);
     expect(await left()).toEqual([]);
   });
 
@@ -33,7 +33,7 @@ describe('probe', () => {
     async (feature, missing) => {
       for (const answer of ['not-implemented', 'silently-ignore'] as const) {
         kit.server.faults.add({ id: 'missing', kind: 'reject-feature', feature, answer });
-        expect(await probe()).toEqual({ ...everything, ...missing });
+        expect(await find()).toEqual({ ...everything, ...missing });
         expect(await left()).toEqual([]);
       }
     },
@@ -46,13 +46,13 @@ describe('probe', () => {
     ['multipart', 'partCopy'],
   ] as const)('takes %s for missing where it is refused', async (feature, capability) => {
     kit.server.faults.add({ kind: 'reject-feature', feature });
-    expect(await probe()).toEqual({ ...everything, [capability]: false });
+    expect(await find()).toEqual({ ...everything, [capability]: false });
     expect(await left()).toEqual([]);
   });
 
   it('finds that user metadata is dropped', async () => {
     kit.server.faults.add({ kind: 'drop-metadata' });
-    expect(await probe()).toEqual({ ...everything, keepsMetadata: false, attestsCopies: false });
+    expect(await find()).toEqual({ ...everything, keepsMetadata: false, attestsCopies: false });
   });
 
   it('finds that versions are kept, and leaves none of them', async () => {
@@ -62,7 +62,7 @@ describe('probe', () => {
       const VersioningConfiguration = { Status: 'Enabled' as const };
       await s3.once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
       s3.close();
-      expect(await probeBackend(versioned.options, { ids: createIds(systemClock) })).toEqual({
+      expect(await findCapabilities(versioned.options, { ids: createIds(systemClock) })).toEqual({
         ...everything,
         keepsVersions: true,
       });
@@ -74,13 +74,13 @@ describe('probe', () => {
 
   it('throws on a backend that gives back other bytes than it was sent', async () => {
     kit.server.faults.add({ kind: 'corrupt', match: { operation: 'GetObject' } });
-    await expect(probe()).rejects.toThrow('Backend "cold-1" stores other bytes than it was sent');
+    await expect(find()).rejects.toThrow('Backend "cold-1" stores other bytes than it was sent');
     expect(await left()).toEqual([]);
   });
 
   it('throws what keeps it from asking, instead of calling it a missing feature', async () => {
     kit.server.faults.add({ kind: 'throttle', match: { operation: 'DeleteObjects' } });
-    expect(await kindOf(probe({ attempts: 1 }))).toBe('throttled');
+    expect(await kindOf(find({ attempts: 1 }))).toBe('throttled');
     kit.server.faults.clear();
     kit.server.faults.add({
       kind: 'error',
@@ -88,13 +88,13 @@ describe('probe', () => {
       code: 'InternalError',
       match: { operation: 'UploadPartCopy' },
     });
-    expect(await kindOf(probe({ attempts: 1 }))).toBe('unavailable');
-    expect(await kindOf(probe({ bucket: 'missing-bucket' }))).toBe('no-bucket');
-    expect(await kindOf(probe({ credentials: { accessKeyId: 'NOBODY', secretAccessKey: 'x' } }))).toBe('credentials');
+    expect(await kindOf(find({ attempts: 1 }))).toBe('unavailable');
+    expect(await kindOf(find({ bucket: 'missing-bucket' }))).toBe('no-bucket');
+    expect(await kindOf(find({ credentials: { accessKeyId: 'NOBODY', secretAccessKey: 'x' } }))).toBe('credentials');
   });
 
   it('deletes with the credentials for deleting', async () => {
     const deleteCredentials = { accessKeyId: 'NOBODY', secretAccessKey: 'x' };
-    expect(await kindOf(probe({ deleteCredentials }))).toBe('credentials');
+    expect(await kindOf(find({ deleteCredentials }))).toBe('credentials');
   });
 });

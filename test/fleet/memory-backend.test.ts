@@ -48,7 +48,7 @@ describe('memory backend', () => {
     expect(backend.listNow().items[0]?.lastModified).toBe(stopped.now());
   });
 
-  it('where versions are kept: a stranger\u2019s delete leaves a marker, ours leaves nothing', async () => {
+  it('where versions are kept: an external client\u2019s delete leaves a marker, ours leaves nothing', async () => {
     const backend = createMemoryBackend({ name: 'mem', clock: stopped, capabilities: { keepsVersions: true } });
     backend.putNow('k', bytes('one'));
     backend.putNow('k', bytes('two'));
@@ -61,7 +61,7 @@ describe('memory backend', () => {
     expect(backend.olderVersions('k')).toEqual([]);
   });
 
-  it('a twin that cannot do a thing treats it as a bucket that cannot would', async () => {
+  it('a in-memory implementation that cannot do a thing treats it as a bucket that cannot would', async () => {
     const capabilities = { conditionalPut: false, conditionalDelete: false, keepsMetadata: false };
     const backend = createMemoryBackend({ name: 'mem', clock: stopped, capabilities });
     const put = { storageKey: 'k', sizeBytes: 1, metadata: { a: 'b' }, ifAbsent: true };

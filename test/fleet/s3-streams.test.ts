@@ -77,16 +77,16 @@ describe('S3 backend, bytes in flight', () => {
     it('a chunk that is lent holds no memory once the next is asked for; others keep theirs', async () => {
       const bytes = someBytes(3 * mib);
       await put('k', bytes);
-      for (const lends of [true, false]) {
+      for (const reusesBuffers of [true, false]) {
         const seen: Uint8Array[] = [];
         const copies: Buffer[] = [];
-        for await (const chunk of (await backend.get('k', { lends })).body) {
+        for await (const chunk of (await backend.get('k', { reusesBuffers })).body) {
           seen.push(chunk);
           copies.push(Buffer.from(chunk));
         }
         expect(Buffer.concat(copies).equals(bytes)).toBe(true);
         expect(seen.length).toBeGreaterThan(1);
-        expect(seen.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBe(lends ? 0 : bytes.length);
+        expect(seen.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBe(reusesBuffers ? 0 : bytes.length);
       }
     });
 

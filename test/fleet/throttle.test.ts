@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import type { Clock } from '../../lib/base/clock.ts';
-import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { type Rates, throttled } from '../../lib/fleet/throttle.ts';
+import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 
 /** A clock on which whoever waits longest moves time on: many may wait at once. */
 function createClock(): Clock & { run<T>(work: Promise<T>): Promise<T> } {

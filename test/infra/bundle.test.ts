@@ -11,14 +11,14 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const bare = bundle('test/bench/bare-clients.ts', join(dir, 'bare'));
 
 test.each([...workerNames, 'apply'])('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
-  const made = bundle(`functions/${name}.ts`, join(dir, name));
-  expect(made.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
-  const files = readdirSync(made.dir);
+  const built = bundle(`functions/${name}.ts`, join(dir, name));
+  expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
+  const files = readdirSync(built.dir);
   expect(files).toContain('index.mjs');
   expect(files).toContain('index.mjs.map');
   for (const file of files.filter((file) => file.endsWith('.mjs'))) {
     // What an ES module cannot load, and would only find out when it is called.
-    expect(readFileSync(join(made.dir, file), 'utf8')).not.toContain('Dynamic require of');
+    expect(readFileSync(join(built.dir, file), 'utf8')).not.toContain('Dynamic require of');
   }
 });
 

@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 /** A backend that answers nothing but errors, for everyone, for as long as this runs. */
-async function whileDark(run: () => Promise<unknown>): Promise<void> {
+async function whileUnreachable(run: () => Promise<unknown>): Promise<void> {
   kit.aws.faults.add({ kind: 'error', status: 500, code: 'InternalError', match: { bucket: 'bucket-a' } });
   await run();
   kit.aws.faults.clear();
@@ -149,14 +149,14 @@ test('replicator: a source that is gone ends as failed, after everything was rep
 });
 
 test('replicator: a backend that fails opens its breaker', async () => {
-  await whileDark(() => kit.invoke('replicator', {}));
+  await whileUnreachable(() => kit.invoke('replicator', {}));
 });
 
-test('scrubber: a lap, one copy with other bytes, one that is gone', async () => {
+test('scrubber: a scrub cycle, one copy with other bytes, one that is gone', async () => {
   const { path } = await storedAt('small', 'aws-b');
   writeFileSync(path, 'SMALL');
   await removeBytes('archive/three', 'aws-a');
-  expect(await kit.tick('scrubber')).toMatchObject({ reasons: { dismissed: 2 } });
+  expect(await kit.tick('scrubber')).toMatchObject({ reasons: { quarantined: 2 } });
   expect(await copiesOf('small')).toEqual(['aws-a']);
   expect(await copiesOf('archive/three')).toEqual(['aws-b', 'ext']);
 });
@@ -170,14 +170,14 @@ test('pending reaper: puts whose process died before and after their bytes arriv
   expect(await copiesOf('arrived')).toEqual(['aws-a']);
 });
 
-test('reconciler: a file is imported, a lost copy dismissed, bytes without a record condemned', async () => {
+test('reconciler: a file is imported, a lost copy quarantined, bytes without a record enqueued for deletion', async () => {
   await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/found', Body: 'found' }));
   await removeBytes('big', 'aws-a');
-  const stray = await forget('another', 'aws-b');
-  expect(await kit.tick('reconciler')).toMatchObject({ reasons: { imported: 1, 'missing-dismissed': 1, orphan: 1 } });
+  const orphan = await forget('another', 'aws-b');
+  expect(await kit.tick('reconciler')).toMatchObject({ reasons: { imported: 1, 'missing-quarantined': 1, orphan: 1 } });
   expect(await copiesOf('found')).toEqual(['aws-a']);
   expect(await copiesOf('big')).toEqual(['aws-b']);
-  expect((await kit.process.store.queueItems([stray])).get(stray)).toMatchObject({
+  expect((await kit.process.store.queueItems([orphan])).get(orphan)).toMatchObject({
     state: 'cleanup',
     reason: 'orphan',
   });

@@ -71,7 +71,7 @@ test('only the cleanup queue may delete bytes, and apply below .holdfast/', () =
   }
 });
 
-test('of the workers only the cleanup queue reads delete credentials; apply does to probe', () => {
+test('of the workers only the cleanup queue reads delete credentials; apply does to find capabilities', () => {
   const readers = actors.filter((actor) =>
     named(actor).some(({ resources }) => resources.some((r) => r.includes('ext-delete'))),
   );

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
-import { createProcess } from '../../lib/process/process.ts';
 import { apply } from '../../lib/operations/apply.ts';
+import { createProcess } from '../../lib/process/process.ts';
 
 let dir: string;
 let stacks: Stack[];
@@ -28,10 +28,10 @@ async function start(options: Omit<StackOptions, 'dir'> = {}): Promise<Stack> {
 }
 
 async function init(stack: Stack): Promise<void> {
-  const wired = createProcess({ env: stack.env });
-  await wired.createTables();
-  await apply(wired, stack.fleet);
-  await wired.close();
+  const holdfastProcess = createProcess({ env: stack.env });
+  await holdfastProcess.createTables();
+  await apply(holdfastProcess, stack.fleet);
+  await holdfastProcess.close();
 }
 
 test('a stack that is started again has its objects, tables, ports and fleet', async () => {

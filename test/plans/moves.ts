@@ -27,7 +27,7 @@ const plainBackend = fc
   .record({ name: fc.constantFrom(...names), limitBytes: fc.integer({ min: 100, max: 200 }), percent: fc.nat(100) })
   .map(({ name, limitBytes, percent }) => planBackend(name, Math.floor((limitBytes * percent) / 100), { limitBytes }));
 
-/** Any fleet: full, over-full, empty, unlimited, draining and dark backends among good ones, objects on several of them. */
+/** Any fleet: full, over-full, empty, unlimited, draining and unreachable backends among good ones, objects on several of them. */
 export const planInputs: fc.Arbitrary<PlanInput> = fc
   .record({
     backends: fc.uniqueArray(fc.oneof({ weight: 3, arbitrary: plainBackend }, oddBackend), {

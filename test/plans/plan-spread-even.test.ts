@@ -36,8 +36,8 @@ test.each([
   ['nothing is used', [planBackend('a', 0), planBackend('b', 0)]],
   ['all are equally full', [planBackend('a', 50), planBackend('b', 50)]],
   ['the emptier one is draining', [planBackend('a', 80), planBackend('b', 0, { draining: true })]],
-  ['the emptier one is dark', [planBackend('a', 80), planBackend('b', 0, { reachable: false })]],
-  ['the fuller one is dark', [planBackend('a', 80, { reachable: false }), planBackend('b', 0)]],
+  ['the emptier one is unreachable', [planBackend('a', 80), planBackend('b', 0, { reachable: false })]],
+  ['the fuller one is unreachable', [planBackend('a', 80, { reachable: false }), planBackend('b', 0)]],
   ['orphans fill the emptier one', [planBackend('a', 80), planBackend('b', 0, { orphanBytes: 95 })]],
   ['the emptier one holds more orphans than it may', [planBackend('a', 80), planBackend('b', 0, { orphanBytes: 200 })]],
 ])('spread moves nothing when %s', (_, backends) => {

@@ -14,8 +14,8 @@ const healthy: CopyStanding = {
 test.each([
   ['unconfigured', { configured: false }, 0],
   ['draining', { draining: true }, 0],
-  ['draining and dark', { draining: true, breaker: 'open' }, 0],
-  ['dark', { breaker: 'open' }, 1],
+  ['draining and unreachable', { draining: true, breaker: 'open' }, 0],
+  ['unreachable', { breaker: 'open' }, 1],
   ['being probed', { breaker: 'half-open' }, 1],
   ['a quarter full', {}, 2.75],
   ['full', { usedBytes: 100 }, 2],
@@ -28,7 +28,7 @@ test.each([
 
 const amount = fc.nat({ max: 10_000 });
 
-test('a healthy copy outranks a dark one however full its backend is, and fuller is never better', () => {
+test('a healthy copy outranks an unreachable one however full its backend is, and fuller is never better', () => {
   fc.assert(
     fc.property(amount, amount, amount, (usedBytes, moreBytes, limitBytes) => {
       const score = scoreCopy({ ...healthy, usedBytes, limitBytes });
@@ -46,7 +46,7 @@ const standings: fc.Arbitrary<CopyStanding> = fc.record({
   limitBytes: fc.oneof(fc.constant(0), fc.nat({ max: 100 })),
 });
 
-test('C1: draining or unconfigured 0, breaker not closed 1, else 2 + (1 - used/limit), without a limit 2.5, never below dark', () => {
+test('C1: draining or unconfigured 0, breaker not closed 1, else 2 + (1 - used/limit), without a limit 2.5, never below unreachable', () => {
   fc.assert(
     fc.property(standings, (standing) => {
       const { configured, draining, breaker, usedBytes, limitBytes } = standing;
@@ -77,9 +77,9 @@ test('a plain copy stays, and counts', () => {
 });
 
 test('a copy that is not safe goes only while the safe ones reach the factor', () => {
-  const dark = { isSafe: false };
-  expect(surplusOf([copy('a', 1, dark), copy('b', 2), copy('c', 3)], 2)).toEqual(['a']);
-  expect(surplusOf([copy('a', 1, dark), copy('b', 0, dark), copy('c', 3)], 2)).toEqual([]);
+  const unreachable = { isSafe: false };
+  expect(surplusOf([copy('a', 1, unreachable), copy('b', 2), copy('c', 3)], 2)).toEqual(['a']);
+  expect(surplusOf([copy('a', 1, unreachable), copy('b', 0, unreachable), copy('c', 3)], 2)).toEqual([]);
 });
 
 const weighed = fc.uniqueArray(

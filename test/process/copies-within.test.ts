@@ -2,11 +2,11 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
-import { readMark } from '../../lib/transfer/mark.ts';
-import { apply } from '../../lib/operations/apply.ts';
 import { runTick } from '../../lib/tick/tick.ts';
+import { readMark } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { oddKeys } from '../contracts/backend-access.ts';
 import { someBytes } from '../contracts/backend-bytes.ts';
@@ -26,7 +26,7 @@ beforeAll(async () => {
   for (const Bucket of names) await s3.send(new CreateBucketCommand({ Bucket }));
   s3.destroy();
   const backends = names.map((name) => ({ ...local!, name, bucket: name, prefix: `${name} +/` }));
-  ({ fleetId } = await apply(lab.wired, parseFleetFile({ backends, policies: { default: { factor: 2 } } })));
+  ({ fleetId } = await apply(lab.holdfastProcess, parseFleetFile({ backends, policies: { default: { factor: 2 } } })));
 });
 afterAll(() => lab.close());
 
@@ -40,18 +40,18 @@ test('a server with two buckets copies by itself what is replicated from one to 
   const { requests } = lab.stack.backends[0]!.server;
   requests.clear();
   const deadline = Date.now() + 60_000;
-  const report = await runTick({ ...lab.wired, env: lab.env }, workers.replicator!, { deadline });
+  const report = await runTick({ ...lab.holdfastProcess, env: lab.env }, workers.replicator!, { deadline });
   expect(report).toMatchObject({ outcome: 'success', succeeded: contents.size });
   const { CopyObject, GetObject = 0, PutObject = 0 } = requests.byOperation();
   expect({ CopyObject, GetObject, PutObject }).toEqual({ CopyObject: contents.size, GetObject: 0, PutObject: 0 });
   const bodies = requests.all().reduce((sum, { bytesIn }) => sum + bytesIn, 0);
   expect(bodies).toBe(0);
-  const configs = (await lab.wired.store.control('fleet')).rows.find(({ sk }) => sk === 'config')!.data.file;
+  const configs = (await lab.holdfastProcess.store.control('fleet')).rows.find(({ sk }) => sk === 'config')!.data.file;
   for (const [key, bytes] of contents) {
-    const { copies } = (await lab.wired.store.objects([key])).get(key) as ObjectRecord;
+    const { copies } = (await lab.holdfastProcess.store.objects([key])).get(key) as ObjectRecord;
     expect(Object.keys(copies).sort()).toEqual(names);
     for (const config of (configs as ReturnType<typeof parseFleetFile>).backends) {
-      const backend = await lab.wired.openBackend(config, {}, 'read-write');
+      const backend = await lab.holdfastProcess.openBackend(config, {}, 'read-write');
       const storage = storageKey(key, copies[config.name]!);
       const found = await backend.get(storage);
       expect((await collect(found.body)).equals(bytes)).toBe(true);

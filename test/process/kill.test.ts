@@ -19,7 +19,7 @@ beforeAll(async () => {
   lab = await openLab({
     RECONCILER_MIN_AGE_SECONDS: '0',
     CLEANUP_QUEUE_GRACE_SECONDS: '0',
-    BRAKE_MIN_COUNT: '1000',
+    REMOVAL_LIMIT_MIN_COUNT: '1000',
   });
 });
 
@@ -42,13 +42,13 @@ async function killedTick(uploads: number): Promise<void> {
 }
 
 const tick = (name: keyof typeof workers) =>
-  runTick({ ...lab.wired, env: lab.env }, workers[name]!, { deadline: Date.now() + 60_000 });
+  runTick({ ...lab.holdfastProcess, env: lab.env }, workers[name]!, { deadline: Date.now() + 60_000 });
 
 /** Storage keys that records name, per backend, and the hash each must have. */
 async function recorded(): Promise<Map<string, Map<string, string>>> {
   const named = new Map(lab.stack.backends.map(({ name }) => [name, new Map<string, string>()]));
   const keys = Array.from({ length: objects }, (_, i) => `k${i}`);
-  for (const [key, entry] of await lab.wired.store.objects(keys)) {
+  for (const [key, entry] of await lab.holdfastProcess.store.objects(keys)) {
     if (entry.kind !== 'object') throw new Error(`"${key}" is gone`);
     for (const [backend, copyId] of Object.entries(entry.copies))
       named.get(backend)!.set(`${key}!${copyId}`, entry.sha256!);
@@ -56,23 +56,23 @@ async function recorded(): Promise<Map<string, Map<string, string>>> {
   return named;
 }
 
-test('kill -9 during replication at ten seeded moments loses nothing, bends no ledger, and leaves few strays, which one sweep finds', async () => {
+test('kill -9 during replication at ten seeded moments loses nothing, bends no ledger, and leaves few orphans, which one sweep finds', async () => {
   for (let i = 0; i < objects; i += 1) await lab.holdfast.put(`k${i}`, contentOf(i));
   const random = seeded(20261122);
   for (let kill = 0; kill < kills; kill += 1) {
     await killedTick(1 + Math.floor(random() * 15));
-    expect((await recount(lab.wired, false)).differences).toEqual([]);
+    expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
   }
   const named = await recorded();
-  let strays = 0;
+  let orphans = 0;
   for (const { name } of lab.stack.backends) {
     const listed = await lab.listed(name);
     for (const key of named.get(name)!.keys()) expect(listed.has(key)).toBe(true);
-    strays += [...listed.keys()].filter((key) => !named.get(name)!.has(key)).length;
+    orphans += [...listed.keys()].filter((key) => !named.get(name)!.has(key)).length;
   }
-  process.stdout.write(`strays after ${kills} kills: ${strays}\n`);
-  expect(strays).toBeGreaterThan(0);
-  expect(strays).toBeLessThanOrEqual(kills * concurrency);
+  process.stdout.write(`orphans after ${kills} kills: ${orphans}\n`);
+  expect(orphans).toBeGreaterThan(0);
+  expect(orphans).toBeLessThanOrEqual(kills * concurrency);
   await tick('reconciler');
   await tick('cleanup-queue');
   await tick('replicator');
@@ -83,9 +83,9 @@ test('kill -9 during replication at ten seeded moments loses nothing, bends no l
     for (const [key, hash] of settled.get(name)!) expect(await lab.hashOf(name, key)).toBe(hash);
   }
   for (let i = 0; i < objects; i += 1) {
-    const entry = (await lab.wired.store.objects([`k${i}`])).get(`k${i}`);
+    const entry = (await lab.holdfastProcess.store.objects([`k${i}`])).get(`k${i}`);
     expect(entry).toMatchObject({ kind: 'object', sha256: sha256(contentOf(i)) });
     expect(Object.keys(entry?.kind === 'object' ? entry.copies : {})).toHaveLength(2);
   }
-  expect((await recount(lab.wired, false)).differences).toEqual([]);
+  expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
 }, 120_000);

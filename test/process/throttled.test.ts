@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
+import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
-import { apply } from '../../lib/operations/apply.ts';
 import { runTick } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { someBytes } from '../contracts/backend-bytes.ts';
@@ -13,7 +13,7 @@ let lab: Lab;
 beforeAll(async () => {
   lab = await openLab();
   const backends = lab.stack.fleet.backends.slice(0, 2);
-  await apply(lab.wired, parseFleetFile({ backends, policies: { default: { factor: 2 } } }));
+  await apply(lab.holdfastProcess, parseFleetFile({ backends, policies: { default: { factor: 2 } } }));
 });
 afterAll(() => lab.close());
 
@@ -25,8 +25,9 @@ test('a tick into a backend that throttles slows down instead of giving it up, a
   requests.clear();
   // Turns that are waited for pass at once, and their time is seen.
   const clock = createManualClock(Date.now());
-  const wired = createProcess({ env: lab.env, clock });
-  const tick = () => runTick({ ...wired, env: lab.env }, workers.replicator!, { deadline: clock.now() + 3_600_000 });
+  const holdfastProcess = createProcess({ env: lab.env, clock });
+  const tick = () =>
+    runTick({ ...holdfastProcess, env: lab.env }, workers.replicator!, { deadline: clock.now() + 3_600_000 });
   const startedAt = clock.now();
   const { succeeded, failed, reasons } = await tick();
   expect(requests.count({ operation: 'PutObject', status: 503 })).toBe(6);
@@ -35,8 +36,8 @@ test('a tick into a backend that throttles slows down instead of giving it up, a
   expect(reasons['target-throttled'] ?? 0).toBe(failed);
   expect(failed).toBeLessThanOrEqual(6);
   expect(clock.now() - startedAt).toBeGreaterThan(1_000);
-  expect((await readFleet(wired.store, clock.now())).breaker('local-2')?.openedAt).toBeUndefined();
+  expect((await readFleet(holdfastProcess.store, clock.now())).breaker('local-2')?.openedAt).toBeUndefined();
   if (failed > 0) expect(await tick()).toMatchObject({ outcome: 'success', succeeded: failed });
   expect((await lab.listed('local-2')).size).toBe(40);
-  await wired.close();
+  await holdfastProcess.close();
 });

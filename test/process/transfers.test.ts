@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { recount } from '../../lib/operations/recount.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
-import { markName } from '../../lib/transfer/mark.ts';
-import { recount } from '../../lib/operations/recount.ts';
 import { runTick } from '../../lib/tick/tick.ts';
+import { markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { oddKeys } from '../contracts/backend-access.ts';
 import { configure, killTick, makeDue, seenBy, sha256Of, startTick, streamed, transfersOf } from '../support/big.ts';
@@ -22,10 +22,12 @@ beforeEach(() => {
 });
 
 const tick = (name: keyof typeof workers, env: Record<string, string> = {}, deadlineMs = 60_000) =>
-  runTick({ ...lab.wired, env: { ...lab.env, ...env } }, workers[name]!, { deadline: Date.now() + deadlineMs });
+  runTick({ ...lab.holdfastProcess, env: { ...lab.env, ...env } }, workers[name]!, {
+    deadline: Date.now() + deadlineMs,
+  });
 
 async function recordOf(key: string): Promise<ObjectRecord> {
-  const entry = (await lab.wired.store.objects([key])).get(key);
+  const entry = (await lab.holdfastProcess.store.objects([key])).get(key);
   if (entry?.kind !== 'object') throw new Error(`There is no "${key}"`);
   return entry;
 }
@@ -44,7 +46,7 @@ async function copiesOf(key: string) {
 
 async function openBackend(name: string) {
   const config = lab.stack.fleet.backends.find((backend) => backend.name === name)!;
-  return lab.wired.openBackend(config, {}, 'read-write');
+  return lab.holdfastProcess.openBackend(config, {}, 'read-write');
 }
 
 async function openUploads(): Promise<number> {
@@ -78,7 +80,7 @@ test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice b
   await killTick(lab, killed);
   const kept = await partsDone();
   expect(kept).toBeGreaterThan(0);
-  expect((await recount(lab.wired, false)).differences).toEqual([]);
+  expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
   await configure(lab, {});
 
   // A tick whose time stands still until some parts are there, and is then over but for finishing.
@@ -86,7 +88,7 @@ test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice b
   // One more may have been done, and the note of it under way.
   expect(before.read - kept).toBeLessThanOrEqual(onTheirWay + 1);
   const clock = createManualClock(Date.now());
-  const stopped = runTick({ ...lab.wired, clock }, workers.replicator!, { deadline: clock.now() + 60_000 });
+  const stopped = runTick({ ...lab.holdfastProcess, clock }, workers.replicator!, { deadline: clock.now() + 60_000 });
   while (partsSeen().sent < before.sent + 3) await new Promise(setImmediate);
   clock.advance(48_000);
   expect(await stopped).toMatchObject({ outcome: 'success', deferred: 1 });
@@ -103,7 +105,7 @@ test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice b
   const wanted = await sha256Of(content.open());
   expect((await copiesOf('big')).map(({ sha256 }) => sha256)).toEqual([wanted, wanted]);
   expect(await openUploads()).toBe(0);
-  expect((await recount(lab.wired, false)).differences).toEqual([]);
+  expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
 }, 180_000);
 
 const headers = {

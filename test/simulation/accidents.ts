@@ -6,7 +6,7 @@ import { flipped } from './sim-backend.ts';
 
 /** What befalls backends and processes. Each does nothing in a history that does not have its fault. */
 export interface Accidents {
-  darken(): void;
+  makeUnreachable(): void;
   storm(): void;
   deceive(): void;
   harm(): void;
@@ -26,7 +26,7 @@ const mostHarms = 3;
 export function createAccidents({ world, faults, plan, oracle, actors, surroundings, random }: ChaosDeps): Accidents {
   let harms = 0;
 
-  /** A copy of an object that has so many good ones. Files of strangers change by their own hands. */
+  /** A copy of an object that has so many good ones. Files of external clients change by their own hands. */
   function someCopy(minGood: number, isOurs = false): { backend: string; storageKey: string } | null {
     const all = [...oracle.objects.values()]
       .filter((entry) => entry.kind === 'object')
@@ -49,7 +49,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
   }
 
   return {
-    darken() {
+    makeUnreachable() {
       const fault = random.pick(windowFaults);
       if (faults.isOn(fault))
         faults.openWindow(random.pick(plan.file.backends).name, fault, random.spread(100, 1_800_000));
@@ -67,8 +67,8 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       // Seldom the last good copy.
       const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2, true) : null;
       const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);
-      const there = copy === null ? undefined : bucket?.peek(copy.storageKey);
-      if (copy === null || bucket === undefined || there === undefined) return;
+      const existing = copy === null ? undefined : bucket?.peek(copy.storageKey);
+      if (copy === null || bucket === undefined || existing === undefined) return;
       if (fault === 'delete marker left' && !bucket.capabilities.keepsVersions) return;
       harms += 1;
       faults.count(fault);
@@ -76,7 +76,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       oracle.bytesHarmed(copy.backend, copy.storageKey);
       if (fault === 'bytes vanished') void bucket.delete([{ storageKey: copy.storageKey }]);
       else if (fault === 'delete marker left') bucket.deleteNow(copy.storageKey);
-      else bucket.putNow(copy.storageKey, flipped(there.bytes, random, 'rest'), there);
+      else bucket.putNow(copy.storageKey, flipped(existing.bytes, random, 'rest'), existing);
     },
     kill() {
       const fault: Fault = random.pick(['tick killed', 'client killed']);

@@ -5,11 +5,11 @@ import { silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast, type ObjectSummary } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
-import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
-import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick, type TickEvent, type TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
@@ -306,8 +306,8 @@ export function createActors(deps: ActorsDeps): Actors {
       ),
     apply(file) {
       oracle.fleetApplied(file);
-      const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-      operate('apply', (shared) => apply({ ...shared, probe }, file));
+      const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
+      operate('apply', (shared) => apply({ ...shared, findCapabilities }, file));
     },
     drain(backend) {
       oracle.drainAsked(backend);

@@ -1,5 +1,6 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
+import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
 import { type Plan, workingPart } from './fleet.ts';
 import { createNeeds } from './needs.ts';
@@ -8,7 +9,6 @@ import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
 import type { Random } from './random.ts';
 import { createRest } from './rest.ts';
-import type { Strangers } from './external-clients.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -19,7 +19,7 @@ export interface CalmDeps {
   readonly oracle: Oracle;
   readonly actors: Actors;
   readonly surroundings: Surroundings;
-  readonly strangers: Strangers;
+  readonly externalClients: ExternalClients;
   readonly random: Random;
   readonly step: () => Promise<boolean>;
 }
@@ -27,7 +27,7 @@ export interface CalmDeps {
 export interface Calm {
   /** The fleet is applied and filled. */
   begin(): Promise<void>;
-  /** Faults stop: the fleet converges, everything can be read, and idle ticks cost nothing. Returns the number of strays. */
+  /** Faults stop: the fleet converges, everything can be read, and idle ticks cost nothing. Returns the number of orphans. */
   end(): Promise<number>;
 }
 
@@ -49,8 +49,8 @@ const wholeRound = (ms: number): Round => ({ ms, workers: presentWorkers });
 /**
  * The waits in which a fleet must have mended itself, as `docs/reliability.md` derives them: breakers are open for up to 6¼ min,
  * claims and graces last 5 min, and three of those outlive the lease of a tick that died; an hour is given to bytes that may
- * still arrive, twice where one leads to another; a day to a lap of the scrubber, to each of two sweeps and to the longest
- * backoff; a week to what was dismissed. After each wait a worker has the ticks that `ticksToComeRound` allows it.
+ * still arrive, twice where one leads to another; a day to a scrub cycle, to each of two sweeps and to the longest
+ * backoff; a week to what was quarantined. After each wait a worker has the ticks that `ticksToComeRound` allows it.
  */
 const rounds: readonly Round[] = [
   ...[0, 7, 7, 7].map((n) => quickRound(n * minute)),
@@ -60,7 +60,7 @@ const rounds: readonly Round[] = [
 
 /** The time before and after the faults. */
 export function createCalm(deps: CalmDeps): Calm {
-  const { world, faults, plan, oracle, actors, surroundings, strangers, random, step } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, externalClients, random, step } = deps;
 
   /** Until every process has ended or waits for nothing. */
   async function settle(): Promise<void> {
@@ -81,7 +81,7 @@ export function createCalm(deps: CalmDeps): Calm {
   }
 
   async function begin(): Promise<void> {
-    strangers.settleIn();
+    externalClients.settleIn();
     actors.apply(plan.file);
     await settle();
     const client = actors.startClient();
@@ -91,7 +91,7 @@ export function createCalm(deps: CalmDeps): Calm {
       if (random.chance(0.3)) await settle();
     }
     await settle();
-    if (plan.adopted.length > 0 && random.chance(0.8)) {
+    if (plan.recovered.length > 0 && random.chance(0.8)) {
       await idle(2 * hour);
       await tick('reconciler');
     }
@@ -140,7 +140,7 @@ export function createCalm(deps: CalmDeps): Calm {
     for (const client of [...actors.clients]) actors.close(client);
     liftLimits();
     await settle();
-    const unexplained = oracle.strays().find(({ isExplained }) => !isExplained);
+    const unexplained = oracle.orphans().find(({ isExplained }) => !isExplained);
     if (unexplained !== undefined) {
       const { backend, storageKey } = unexplained;
       throw new Violation(
@@ -171,7 +171,7 @@ export function createCalm(deps: CalmDeps): Calm {
           throw new Violation('6 convergence', 'Nothing goes wrong any more, and yet a sweep does not come to its end');
       }
       left = needs.left();
-      if (left.length === 0 && !world.hasDetached() && (sweeps > 1 || oracle.strays().length === 0)) break;
+      if (left.length === 0 && !world.hasDetached() && (sweeps > 1 || oracle.orphans().length === 0)) break;
     }
     if (left.length > 0)
       throw new Violation(
@@ -191,7 +191,7 @@ export function createCalm(deps: CalmDeps): Calm {
     await rest.checkIdleTicks();
     await rest.checkMemory();
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
-    return checkStrays();
+    return checkOrphans();
   }
 
   /** What a month allows holds copies back until the next one: an operator allows more. */
@@ -208,9 +208,9 @@ export function createCalm(deps: CalmDeps): Calm {
     await settle();
   }
 
-  function checkStrays(): number {
-    const strays = oracle.strays();
-    for (const { backend, storageKey, isForPeople } of strays) {
+  function checkOrphans(): number {
+    const orphans = oracle.orphans();
+    for (const { backend, storageKey, isForPeople } of orphans) {
       if (!isForPeople)
         throw new Violation(
           '6 convergence',
@@ -218,11 +218,11 @@ export function createCalm(deps: CalmDeps): Calm {
           keyIn(storageKey),
         );
     }
-    return strays.length;
+    return orphans.length;
   }
 
   function keyIn(text: string): string | undefined {
-    return [...plan.strangerKeys, ...plan.keys].find((key) => text.includes(key));
+    return [...plan.externalKeys, ...plan.keys].find((key) => text.includes(key));
   }
 
   return { begin, end };

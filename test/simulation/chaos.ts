@@ -2,12 +2,12 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import { createAccidents } from './accidents.ts';
 import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
+import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
 import { changedFile, type Plan, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
-import type { Strangers } from './external-clients.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -18,7 +18,7 @@ export interface ChaosDeps {
   readonly oracle: Oracle;
   readonly actors: Actors;
   readonly surroundings: Surroundings;
-  readonly strangers: Strangers;
+  readonly externalClients: ExternalClients;
   readonly random: Random;
 }
 
@@ -44,7 +44,7 @@ const eventWeights = {
   apply: 1,
   pause: 1,
   drain: 3,
-  darken: 4,
+  makeUnreachable: 4,
   storm: 2,
   deceive: 4,
   harm: 2,
@@ -53,13 +53,13 @@ const eventWeights = {
   restore: 1,
   sweep: 1,
   silence: 2,
-  stranger: 20,
+  externalClient: 20,
 };
 
 /** Histories that dwell on one kind of trouble, so that what needs several coincidences is met. */
 const moods: Readonly<
   Record<
-    'any' | 'crowd' | 'doubt' | 'dark' | 'sweep',
+    'any' | 'crowd' | 'doubt' | 'unreachable' | 'sweep',
     { events?: Partial<typeof eventWeights>; workers?: Partial<Record<WorkerName, number>> }
   >
 > = {
@@ -71,8 +71,11 @@ const moods: Readonly<
     events: { deceive: 25, harm: 6, week: 6, tick: 60, freeze: 10 },
     workers: { scrubber: 25, 'cleanup-queue': 50, replicator: 6 },
   },
-  /** Backends that go dark, surplus copies, and factors that change. */
-  dark: { events: { darken: 16, apply: 8, harm: 6, tick: 60 }, workers: { 'over-replication-cleaner': 50 } },
+  /** Backends that become unreachable, surplus copies, and factors that change. */
+  unreachable: {
+    events: { makeUnreachable: 16, apply: 8, harm: 6, tick: 60 },
+    workers: { 'over-replication-cleaner': 50 },
+  },
   /** Sweeps over what others are about to record. */
   sweep: { events: { call: 80, sweep: 80 } },
 };
@@ -88,12 +91,12 @@ export interface Chaos {
 }
 
 export function createChaos(deps: ChaosDeps): Chaos {
-  const { world, faults, plan, oracle, actors, surroundings, strangers, random } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, externalClients, random } = deps;
   const accidents = createAccidents(deps);
   let isTrapSet = false;
   /** A put that is to fall silent, and the time when the reaper may take its intent, once it has. */
   let silenced: { readonly actor: Actor; readonly takenAt?: number } | undefined;
-  const keys = plan.adopted.length > 0 ? [...plan.keys, ...plan.strangerKeys.slice(0, 4)] : plan.keys;
+  const keys = plan.recovered.length > 0 ? [...plan.keys, ...plan.externalKeys.slice(0, 4)] : plan.keys;
   const hotKeys = random.shuffled(keys).slice(0, 3);
 
   const calls = {
@@ -127,13 +130,13 @@ export function createChaos(deps: ChaosDeps): Chaos {
       isTrapSet = true;
     },
     silence: () => silence(),
-    stranger: () => strangers.act(),
+    externalClient: () => externalClients.act(),
     ...accidents,
   };
   const mood =
-    moods[random.weighted({ any: 3, crowd: 1, doubt: 1, dark: 1, sweep: faults.isOn('tick killed') ? 3 : 0 })];
+    moods[random.weighted({ any: 3, crowd: 1, doubt: 1, unreachable: 1, sweep: faults.isOn('tick killed') ? 3 : 0 })];
   const weights = varied({ ...eventWeights, ...mood.events }, random);
-  const imports = plan.adopted.length > 0 ? { reconciler: 20 } : {};
+  const imports = plan.recovered.length > 0 ? { reconciler: 20 } : {};
   const ticksOf = varied({ ...workerWeights, ...mood.workers, ...imports }, random);
 
   function call(): void {

@@ -5,7 +5,7 @@ import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';
 
-export interface StrangersDeps {
+export interface ExternalClientsDeps {
   readonly world: World;
   readonly faults: Faults;
   readonly plan: Plan;
@@ -15,19 +15,26 @@ export interface StrangersDeps {
 }
 
 /** People and programs that keep files in our buckets and know nothing of Holdfast. */
-export interface Strangers {
+export interface ExternalClients {
   /** What is there before the fleet is. */
   settleIn(): void;
   /** One of them writes, overwrites or deletes a file, in a history that has it. */
   act(): void;
 }
 
-export function createStrangers({ world, faults, plan, oracle, backends, random }: StrangersDeps): Strangers {
+export function createExternalClients({
+  world,
+  faults,
+  plan,
+  oracle,
+  backends,
+  random,
+}: ExternalClientsDeps): ExternalClients {
   /** Where files of theirs are now. */
   const files: { readonly backend: string; readonly key: string }[] = [];
   let written = 0;
 
-  const keys = [...plan.keys, ...plan.strangerKeys];
+  const keys = [...plan.keys, ...plan.externalKeys];
   const isThere = (backend: string, key: string) => files.some((f) => f.backend === backend && f.key === key);
   function content(): Buffer {
     written += 1;
@@ -37,19 +44,19 @@ export function createStrangers({ world, faults, plan, oracle, backends, random 
   function write(backend: string, key: string, bytes: Uint8Array, options = {}): void {
     if (!isThere(backend, key)) files.push({ backend, key });
     backends.get(backend)!.putNow(key, bytes, options);
-    oracle.strangerActed(backend, key);
+    oracle.externalClientActed(backend, key);
   }
 
   /** The same file on several backends, another on each, or on one alone. */
   function keep(key: string): void {
-    const where = random.shuffled(plan.adopted).slice(0, random.between(1, 2));
+    const where = random.shuffled(plan.recovered).slice(0, random.between(1, 2));
     const same = random.chance(0.5) ? content() : null;
     for (const backend of where) write(backend, key, same ?? content());
   }
 
   const acts = {
-    'stranger wrote': (): boolean => {
-      const backend = random.pick(plan.adopted);
+    'external client wrote': (): boolean => {
+      const backend = random.pick(plan.recovered);
       const key = random.pick(keys);
       if (isThere(backend, key)) return false;
       const ours = [...backends.get(backend)!.contents().values()].filter(({ metadata }) => metadata.holdfast);
@@ -59,7 +66,7 @@ export function createStrangers({ world, faults, plan, oracle, backends, random 
       write(backend, key, bytes, { metadata });
       return true;
     },
-    'stranger overwrote': (): boolean => {
+    'external client overwrote': (): boolean => {
       if (files.length === 0) return false;
       // Mostly one that we are just looking at, if there is one.
       const seen = files.filter((file) => world.isAskedAbout(file.backend, file.key));
@@ -71,29 +78,29 @@ export function createStrangers({ world, faults, plan, oracle, backends, random 
       else write(backend, key, content());
       return true;
     },
-    'stranger deleted': (): boolean => {
+    'external client deleted': (): boolean => {
       if (files.length === 0) return false;
       const [file] = files.splice(random.below(files.length), 1);
       backends.get(file!.backend)!.deleteNow(file!.key);
-      oracle.strangerActed(file!.backend, file!.key);
+      oracle.externalClientActed(file!.backend, file!.key);
       return true;
     },
   } satisfies Partial<Record<Fault, () => boolean>>;
 
   return {
     settleIn() {
-      const [picture, likeOurs] = plan.strangerKeys;
+      const [picture, likeOurs] = plan.externalKeys;
       for (const name of backends.keys()) {
         write(name, picture!, Buffer.from(name));
         write(name, likeOurs!, Buffer.from('a person made this'));
       }
-      if (plan.adopted.length === 0) return;
-      for (const key of [...random.shuffled(plan.keys).slice(0, random.between(2, 5)), ...plan.strangerKeys.slice(2)])
+      if (plan.recovered.length === 0) return;
+      for (const key of [...random.shuffled(plan.keys).slice(0, random.between(2, 5)), ...plan.externalKeys.slice(2)])
         keep(key);
     },
     act() {
       const fault = random.pick(Object.keys(acts) as (keyof typeof acts)[]);
-      if (plan.adopted.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
+      if (plan.recovered.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
       faults.count(fault);
       world.trace(() => `accident: ${fault}`);
     },

@@ -62,10 +62,10 @@ export const allFaults = [
   'empty listing',
   'versions kept',
   'delete marker left',
-  'buckets adopted',
-  'stranger wrote',
-  'stranger overwrote',
-  'stranger deleted',
+  'buckets recovered',
+  'external client wrote',
+  'external client overwrote',
+  'external client deleted',
   'metadata restored',
 ] as const;
 export type Fault = (typeof allFaults)[number];
@@ -84,14 +84,14 @@ export interface Faults {
   backendFate(backend: string, kind: 'read' | 'write' | 'delete'): Fate;
   windowOn(backend: string): WindowFault | undefined;
   openWindow(backend: string, fault: WindowFault, ms: number): void;
-  /** A backend is dark from now on, also when everything else works; null: none is. */
+  /** A backend is unreachable from now on, also when everything else works; null: none is. */
   lose(backend: string | null): void;
   openStorm(ms: number): void;
   /** A backend answers falsely about one key. */
   openLie(backend: string, storageKey: string, lie: Lie, ms: number): void;
   lieAbout(backend: string, storageKey: string): Lie | undefined;
   /** Has the backend answered nothing at all since a step, or longer? */
-  isDarkSinceBefore(backend: string, step: number): boolean;
+  isUnreachableSinceBefore(backend: string, step: number): boolean;
   /** Could reads of this key have been evidence against it since a step: one false 404, or two reads of other bytes? */
   misledSince(backend: string, storageKey: string, step: number): boolean;
   noteMisled(backend: string, storageKey: string): void;
@@ -114,7 +114,7 @@ interface Window {
 }
 
 /** In these a backend serves nobody; in the others it only serves badly. */
-const darkFaults: ReadonlySet<WindowFault> = new Set(['backend outage', 'backend forbidden', 'bucket missing']);
+const outageFaults: ReadonlySet<WindowFault> = new Set(['backend outage', 'backend forbidden', 'bucket missing']);
 
 const never: Fate = { kind: 'answered' };
 
@@ -254,9 +254,9 @@ export function createFaults({ random, now, step }: FaultsOptions): Faults {
       if (found.lie === 'wrong 404') mislead(place, 2);
       return found.lie;
     },
-    isDarkSinceBefore: (backend, since) => {
+    isUnreachableSinceBefore: (backend, since) => {
       const window = windowOn(backend);
-      return window !== undefined && darkFaults.has(window.fault) && window.sinceStep <= since;
+      return window !== undefined && outageFaults.has(window.fault) && window.sinceStep <= since;
     },
     misledSince: (backend, storageKey, since) =>
       (misled.get(`${backend}/${storageKey}`) ?? []).filter((at) => at >= since).length >= 2,

@@ -9,40 +9,40 @@ import type { Random } from './random.ts';
 const names = ['b2', 'oci', 'r2', 'wasabi', 'ceph'];
 
 /**
- * Object keys of two slices only, so that a tick over part 3 of 8 meets all of them and asks an eighth of the lanes.
+ * Object keys of two shards only, so that a tick over part 3 of 8 meets all of them and asks an eighth of the lanes.
  * Among them: two policies, keys that look like storage keys, and one that is not ASCII.
  */
-const slicesUsed = new Set([3, 11]);
+const shardsUsed = new Set([3, 11]);
 export const workingPart = { part: 3, of: 8 };
 const keyPool = [
-  ...inSlices(40, (i) => `doc/${i}`),
-  ...inSlices(20, (i) => `p/${i}`),
-  ...inSlices(2, (i) => `x${i}!01ARZ3NDEKTSV4RRFFQ69G5FAV`),
-  ...inSlices(2, (i) => `ключ ${i}`),
+  ...inShards(40, (i) => `doc/${i}`),
+  ...inShards(20, (i) => `p/${i}`),
+  ...inShards(2, (i) => `x${i}!01ARZ3NDEKTSV4RRFFQ69G5FAV`),
+  ...inShards(2, (i) => `ключ ${i}`),
 ];
 
-function inSlices(count: number, name: (i: number) => string): string[] {
+function inShards(count: number, name: (i: number) => string): string[] {
   const found: string[] = [];
   for (let i = 0; found.length < count; i += 1) {
-    const slice = createHash('sha256').update(name(i)).digest()[0]! & 15;
-    if (slicesUsed.has(slice)) found.push(name(i));
+    const shard = createHash('sha256').update(name(i)).digest()[0]! & 15;
+    if (shardsUsed.has(shard)) found.push(name(i));
   }
   return found;
 }
 
-// Objects here are small, so that a history is fast: parts must be smaller still. What S3 demands of parts the twin demands.
+// Objects here are small, so that a history is fast: parts must be smaller still. What S3 demands of parts the in-memory implementation demands.
 for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parameters[name]!, { min: 1 });
 
 /** What a history is played on. */
 export interface Plan {
   readonly file: FleetFile;
   readonly keys: readonly string[];
-  /** Buckets in which strangers keep files of their own, to be adopted. */
-  readonly adopted: readonly string[];
+  /** Buckets in which external clients keep files of their own, to be recovered. */
+  readonly recovered: readonly string[];
   /** Whether its tables are put back to an earlier moment in the end. */
   readonly isRestored: boolean;
   /** Keys of theirs beside those of the plan. */
-  readonly strangerKeys: readonly string[];
+  readonly externalKeys: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** How late indexes may be, in milliseconds. */
   readonly maxLagMs: number;
@@ -68,21 +68,21 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
   });
   const keys = random.shuffled(keyPool).slice(0, objects);
-  const adopted = faults.isOn('buckets adopted') && random.chance(0.5) ? adoptedOf(random, file, faults) : [];
+  const recovered = faults.isOn('buckets recovered') && random.chance(0.5) ? recoveredOf(random, file, faults) : [];
   return {
     file,
     keys,
-    adopted,
-    isRestored: faults.isOn('metadata restored') && adopted.length === 0 && random.chance(0.2),
-    strangerKeys: [
-      ...inSlices(1, (i) => `holiday${i}.jpg`),
+    recovered,
+    isRestored: faults.isOn('metadata restored') && recovered.length === 0 && random.chance(0.2),
+    externalKeys: [
+      ...inShards(1, (i) => `holiday${i}.jpg`),
       // Looks like a storage key of ours.
-      ...inSlices(1, (i) => `${keys[0]}!01BX5ZZKBKACTAV9WEVGEMMV${String(i).padStart(2, '0')}`),
-      ...(adopted.length === 0 ? [] : inSlices(2, (i) => `album/${i} é.jpg`)),
-      ...(adopted.length === 0 ? [] : inSlices(1, (i) => `${i}/${'long'.repeat(250)}`)),
+      ...inShards(1, (i) => `${keys[0]}!01BX5ZZKBKACTAV9WEVGEMMV${String(i).padStart(2, '0')}`),
+      ...(recovered.length === 0 ? [] : inShards(2, (i) => `album/${i} é.jpg`)),
+      ...(recovered.length === 0 ? [] : inShards(1, (i) => `${i}/${'long'.repeat(250)}`)),
     ],
     env: {
-      RECONCILER_IMPORT: String(adopted.length > 0),
+      RECONCILER_IMPORT: String(recovered.length > 0),
       LEDGER_STRIPES: String(random.between(1, 3)),
       REPLICATOR_BATCH_SIZE: String(random.pick([1, 3, 50])),
       REPLICATOR_CONCURRENCY: String(random.pick([1, 2, 5])),
@@ -91,7 +91,7 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
       PENDING_REAPER_BATCH_SIZE: String(random.pick([1, 50])),
       PENDING_REAPER_CONCURRENCY: String(random.pick([1, 4])),
       REBALANCER_STRATEGY: random.pick(['pack', 'spread']),
-      SCRUBBER_LAP_DAYS: '1',
+      SCRUBBER_CYCLE_DAYS: '1',
       SCRUBBER_BATCH_SIZE: String(random.pick([2, 100])),
       RECONCILER_MIN_AGE_SECONDS: random.pick(['0', '0', '60', '3600']),
       RECONCILER_BATCH_SIZE: String(random.pick([5, 10, 1000])),
@@ -106,8 +106,8 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
   };
 }
 
-function adoptedOf(random: Random, file: FleetFile, faults: Faults): string[] {
-  faults.count('buckets adopted');
+function recoveredOf(random: Random, file: FleetFile, faults: Faults): string[] {
+  faults.count('buckets recovered');
   const names = random.shuffled(file.backends.map(({ name }) => name));
   return names.slice(0, random.between(1, names.length));
 }

@@ -6,6 +6,7 @@ import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
 import { createActors } from './actors.ts';
 import { createCalm } from './calm.ts';
 import { createChaos } from './chaos.ts';
+import { createExternalClients } from './external-clients.ts';
 import { createFaults } from './faults.ts';
 import { createPlan } from './fleet.ts';
 import { createLaggingIndexes } from './lagging-indexes.ts';
@@ -13,7 +14,6 @@ import { createOracle, type Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
 import { restore } from './restore.ts';
-import { createStrangers } from './external-clients.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
 
@@ -25,7 +25,7 @@ export interface HistoryResult {
   readonly steps: number;
   readonly simulatedMs: number;
   readonly faults: ReadonlyMap<string, number>;
-  readonly strays: number;
+  readonly orphans: number;
   readonly lines: readonly string[];
 }
 
@@ -98,8 +98,24 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     return did || !world.isIdle();
   }
 
-  const strangers = createStrangers({ world, faults, plan, oracle, backends, random: stream('strangers') });
-  const chaos = createChaos({ world, faults, plan, oracle, actors, surroundings, strangers, random: stream('chaos') });
+  const externalClients = createExternalClients({
+    world,
+    faults,
+    plan,
+    oracle,
+    backends,
+    random: stream('externalClients'),
+  });
+  const chaos = createChaos({
+    world,
+    faults,
+    plan,
+    oracle,
+    actors,
+    surroundings,
+    externalClients,
+    random: stream('chaos'),
+  });
   const calm = createCalm({
     world,
     faults,
@@ -107,12 +123,12 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     oracle,
     actors,
     surroundings,
-    strangers,
+    externalClients,
     random: stream('calm'),
     step: () => step(true),
   });
   let violation: HistoryResult['violation'] = null;
-  let strays = 0;
+  let orphans = 0;
   try {
     await calm.begin();
     faults.start();
@@ -128,7 +144,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
       if (events.chance(0.5)) world.jump();
       else chaos.event();
     }
-    strays = await calm.end();
+    orphans = await calm.end();
     if (then !== undefined) {
       faults.count('metadata restored');
       const file = surroundings.fileInForce();
@@ -155,7 +171,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     steps: world.step,
     simulatedMs: world.now - startAt,
     faults: faults.counts,
-    strays,
+    orphans,
     lines,
   };
 }

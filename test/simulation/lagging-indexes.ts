@@ -21,9 +21,9 @@ export function createLaggingIndexes(now: () => number, lagMs: () => number): Me
 
   function catchUp(): MemoryIndexes {
     if (waiting.length > 0) {
-      const moment = now();
-      const due = waiting.filter(({ at }) => at <= moment);
-      waiting = waiting.filter(({ at }) => at > moment);
+      const time = now();
+      const due = waiting.filter(({ at }) => at <= time);
+      waiting = waiting.filter(({ at }) => at > time);
       for (const { arrive } of due) arrive();
     }
     return inner;
@@ -33,7 +33,7 @@ export function createLaggingIndexes(now: () => number, lagMs: () => number): Me
     noteObject: (key, entry) => learn(`object ${key}`, () => inner.noteObject(key, entry)),
     noteQueueItem: (id, item) => learn(`item ${id}`, () => inner.noteQueueItem(id, item)),
     byPlacement: (label, afterKey, limit) => catchUp().byPlacement(label, afterKey, limit),
-    byKey: (slice, afterKey, limit) => catchUp().byKey(slice, afterKey, limit),
+    byKey: (shard, afterKey, limit) => catchUp().byKey(shard, afterKey, limit),
     due: (lane, dueBefore, limit, after) => catchUp().due(lane, dueBefore, limit, after),
   };
 }

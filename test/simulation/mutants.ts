@@ -19,7 +19,7 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 /** The simulator over one mutant, and what it said. */
-async function play(name: string): Promise<{ readonly said: string; readonly code: number | null }> {
+async function play(name: string): Promise<{ readonly output: string; readonly code: number | null }> {
   const child = spawn(
     process.execPath,
     [
@@ -35,24 +35,24 @@ async function play(name: string): Promise<{ readonly said: string; readonly cod
     ],
     { env: { ...process.env, HOLDFAST_MUTANT: name }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  return { said, code };
+  return { output, code };
 }
 
 let survivors = 0;
 const chosen = mutations.filter(({ name }) => name.includes(values.only));
 await forEachConcurrently(chosen, availableParallelism(), async ({ name }) => {
-  const { said, code } = await play(name);
-  const caught = /^Seed \d+ violates (.*)$/m.exec(said);
-  const seeds = /^(\d+) seeds in/m.exec(said)?.[1];
+  const { output, code } = await play(name);
+  const caught = /^Seed \d+ violates (.*)$/m.exec(output);
+  const seeds = /^(\d+) seeds in/m.exec(output)?.[1];
   if (caught !== null) {
     say(`caught after ${String(seeds).padStart(4)} seeds: ${name}\n    ${caught[1]!.slice(0, 150)}`);
     return;
   }
   survivors += 1;
-  say(`SURVIVED ${name}: ${code === 0 ? `${values.seeds} seeds` : said.slice(-600)}`);
+  say(`SURVIVED ${name}: ${code === 0 ? `${values.seeds} seeds` : output.slice(-600)}`);
 });
 say(`${chosen.length - survivors} of ${chosen.length} mutants caught`);
 process.exitCode = survivors > 0 ? 1 : 0;

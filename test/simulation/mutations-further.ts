@@ -3,7 +3,7 @@ import type { Mutation } from './mutations.ts';
 /** Further rules left out. */
 export const furtherMutations: readonly Mutation[] = [
   {
-    name: 'any refusal is a no while a send is unanswered, and condemning does not move rev',
+    name: 'any refusal is a no while a send is unanswered, and enqueueing for deletion does not move rev',
     edits: [
       {
         file: 'store/commit.ts',
@@ -14,7 +14,7 @@ export const furtherMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'an unknown answer is taken for a lost swap, and condemning does not move rev',
+    name: 'an unknown answer is taken for a lost swap, and enqueueing for deletion does not move rev',
     edits: [
       {
         file: 'store/commit.ts',
@@ -28,7 +28,7 @@ export const furtherMutations: readonly Mutation[] = [
   {
     name: 'a put commits without its intent, and cleanup deletes without looking at the record',
     edits: [
-      { file: 'client/put.ts', find: "ends: [{ item, expect: { state: 'intent' } }],", replace: '' },
+      { file: 'client/put.ts', find: "completes: [{ item, expect: { state: 'intent' } }],", replace: '' },
       {
         file: 'workers/cleanup-queue.ts',
         find: 'if (namesBytes(entry, item.backend, item.storageKey))',
@@ -37,7 +37,7 @@ export const furtherMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'dismissed bytes are taken back on any claim',
+    name: 'quarantined bytes are taken back on any claim',
     edits: [{ file: 'workers/cleanup-queue.ts', find: 'if (!isFirst ||', replace: 'if (' }],
   },
   {
@@ -51,7 +51,7 @@ export const furtherMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a copy is dismissed without another that verifies',
+    name: 'a copy is quarantined without another that verifies',
     edits: [
       {
         file: 'transfer/quarantine.ts',
@@ -61,7 +61,7 @@ export const furtherMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a suspicion is enough to dismiss a copy',
+    name: 'a suspicion is enough to quarantine a copy',
     edits: [
       {
         file: 'transfer/quarantine.ts',
@@ -82,7 +82,7 @@ export const furtherMutations: readonly Mutation[] = [
   },
   {
     name: 'a put commits without its intent',
-    edits: [{ file: 'client/put.ts', find: "ends: [{ item, expect: { state: 'intent' } }],", replace: '' }],
+    edits: [{ file: 'client/put.ts', find: "completes: [{ item, expect: { state: 'intent' } }],", replace: '' }],
   },
   {
     name: 'a put that lost is taken for done',
@@ -135,11 +135,11 @@ export const furtherMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'bytes that could not be recorded are not condemned',
+    name: 'bytes that could not be recorded are not enqueued for deletion',
     edits: [
       {
         file: 'steps/enqueue-orphans.ts',
-        find: 'const outcomes = await condemn(tick.commitDeps(), all, tick.deadline.commitUntil);',
+        find: 'const outcomes = await enqueueDeletes(tick.commitDeps(), all, tick.deadline.commitUntil);',
         replace: 'const outcomes = all.map(() => "undecided");',
       },
     ],

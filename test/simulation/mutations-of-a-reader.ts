@@ -43,7 +43,7 @@ export const readersMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'every failed probe of a dark backend starts its time of being unhealthy anew',
+    name: 'every failed probe of an unreachable backend starts its time of being unhealthy anew',
     edits: [
       {
         file: 'fleet/breaker.ts',

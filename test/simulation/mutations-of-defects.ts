@@ -22,7 +22,7 @@ export const foundMutations: readonly Mutation[] = [
     edits: [{ file: 'store/committer.ts', find: ' && Math.abs(one.deadline - first) <= slackMs', replace: '' }],
   },
   {
-    name: 'what was begun on a backend goes on, although it is known to be dark',
+    name: 'what was begun on a backend goes on, although it is known to be unreachable',
     edits: [
       {
         file: 'tick/tick.ts',
@@ -32,7 +32,7 @@ export const foundMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a bucket that was taken over is cleaned up before it is adopted',
+    name: 'a bucket that was taken over is cleaned up before it is recovered',
     edits: [
       {
         file: 'tick/due-items.ts',
@@ -42,7 +42,7 @@ export const foundMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'adoption leaves what the restored queue takes for a write under way',
+    name: 'recovery leaves what the restored queue takes for a write under way',
     edits: [
       {
         file: 'workers/reconciler/unnamed.ts',
@@ -52,7 +52,7 @@ export const foundMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'adoption keeps a recorded copy that is not there',
+    name: 'recovery keeps a recorded copy that is not there',
     edits: [
       {
         file: 'workers/reconciler/recover-copy.ts',

@@ -1,9 +1,9 @@
 import type { Mutation } from './mutations.ts';
 
 /** Rules about files that we did not write, and about listings, left out. */
-export const strangersMutations: readonly Mutation[] = [
+export const externalClientsMutations: readonly Mutation[] = [
   {
-    name: 'a file of a stranger is deleted whatever it is now',
+    name: 'a file of an external client is deleted whatever it is now',
     edits: [
       {
         file: 'workers/cleanup-queue.ts',
@@ -13,7 +13,7 @@ export const strangersMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a file of a stranger goes with its record, although nobody asked',
+    name: 'a file of an external client goes with its record, although nobody asked',
     edits: [
       {
         file: 'store/swap.ts',
@@ -23,7 +23,7 @@ export const strangersMutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a file of a stranger is surplus',
+    name: 'a file of an external client is surplus',
     edits: [
       {
         file: 'workers/over-replication-cleaner.ts',

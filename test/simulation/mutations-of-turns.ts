@@ -127,9 +127,7 @@ export const turnsMutations: readonly Mutation[] = [
   },
   {
     name: 'each part plans the whole of a limit',
-    edits: [
-      { file: 'tick/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' },
-    ],
+    edits: [{ file: 'tick/budget.ts', find: '(limit - before[field]) / tick.of;', replace: 'limit - before[field];' }],
   },
   {
     name: 'a tick plays one round, whatever is left',
@@ -139,9 +137,7 @@ export const turnsMutations: readonly Mutation[] = [
   },
   {
     name: 'a tick ends behind the last lane, whatever it holds',
-    edits: [
-      { file: 'tick/due-items.ts', find: '?? circle[i + width] ?? circle[0]', replace: '?? circle[i + width]' },
-    ],
+    edits: [{ file: 'tick/due-items.ts', find: '?? circle[i + width] ?? circle[0]', replace: '?? circle[i + width]' }],
   },
   {
     name: 'what a tick cannot copy hides what stands behind it',
@@ -172,7 +168,11 @@ export const turnsMutations: readonly Mutation[] = [
         replace: `if (budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes }) !== null) continue;
     if (tick.standing(backend).config === undefined ||`,
       },
-      { file: 'workers/scrubber/scrub-object.ts', find: 'if (refusal !== null) {', replace: 'if (refusal !== null && false) {' },
+      {
+        file: 'workers/scrubber/scrub-object.ts',
+        find: 'if (refusal !== null) {',
+        replace: 'if (refusal !== null && false) {',
+      },
     ],
   },
   {

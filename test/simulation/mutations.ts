@@ -1,7 +1,7 @@
 import { furtherMutations } from './mutations-further.ts';
 import { readersMutations } from './mutations-of-a-reader.ts';
 import { foundMutations } from './mutations-of-defects.ts';
-import { strangersMutations } from './mutations-of-external-clients.ts';
+import { externalClientsMutations } from './mutations-of-external-clients.ts';
 import { turnsMutations } from './mutations-of-turns.ts';
 
 /** One piece of the code under test, replaced as it is loaded. */
@@ -53,8 +53,8 @@ const rulesLeftOut: readonly Mutation[] = [
         replace: `  if (swaps.some((s) => s.orphans !== undefined && !s.isLater)) {
     const lost = swaps.map(orphansOf);
     const first = await commit(deps, swaps.map((s) => ({ ...s, isLater: true })), deadline);
-    const later = swaps.map((s, i) => ({ key: s.key, condemns: first[i].outcome === 'committed' ? lost[i] : [] }));
-    await commit(deps, later.filter((s) => s.condemns.length > 0), deadline);
+    const later = swaps.map((s, i) => ({ key: s.key, enqueuesDeletes: first[i].outcome === 'committed' ? lost[i] : [] }));
+    await commit(deps, later.filter((s) => s.enqueuesDeletes.length > 0), deadline);
     return first;
   }
   const outcomes: Outcome[] = new Array(swaps.length);\n`,
@@ -145,7 +145,7 @@ const rulesLeftOut: readonly Mutation[] = [
     ],
   },
   {
-    name: 'last copy dismissed',
+    name: 'last copy quarantined',
     edits: [
       {
         file: 'transfer/quarantine.ts',
@@ -155,7 +155,7 @@ const rulesLeftOut: readonly Mutation[] = [
     ],
   },
   {
-    name: 'dismissal on one bad read',
+    name: 'quarantine on one bad read',
     edits: [{ file: 'transfer/quarantine.ts', find: 'read < 2', replace: 'read < 0' }],
   },
   {
@@ -283,7 +283,7 @@ const rulesLeftOut: readonly Mutation[] = [
     edits: [
       {
         file: 'steps/make-copy.ts',
-        find: "if (made.outcome.outcome === 'unattested')",
+        find: "if (attempt.outcome.outcome === 'unattested')",
         replace: 'if (false as boolean)',
       },
     ],
@@ -296,6 +296,6 @@ export const mutations: readonly Mutation[] = [
   ...readersMutations,
   ...turnsMutations,
   ...furtherMutations,
-  ...strangersMutations,
+  ...externalClientsMutations,
   ...foundMutations,
 ];

@@ -37,19 +37,19 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
   /** What a worker could settle now. Queues of a backend whose breaker is open are parked. */
   function workOf(worker: WorkerName, rounds: number): Work {
     const param = (name: string, otherwise: number) => Number(plan.env[name] ?? otherwise);
-    const dark = new Set(surroundings.unhealthyBackends());
+    const unreachable = new Set(surroundings.unhealthyBackends());
     const state = ({ 'cleanup-queue': 'cleanup', 'pending-reaper': 'intent', replicator: 'transfer' } as const)[
       worker as string
     ];
     const queued = [...oracle.queue.values()].filter((item) => item.state === state);
     const due = new Map<string, Entry | QueueItem>();
     for (const item of queued)
-      if (item.dueAt <= world.now - skewMs && !dark.has(item.backend) && !isHidden(oracle.objects.get(item.key)))
+      if (item.dueAt <= world.now - skewMs && !unreachable.has(item.backend) && !isHidden(oracle.objects.get(item.key)))
         due.set(item.id, item);
     const prefix = worker.replaceAll('-', '_').toUpperCase();
     const objects = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
     const movesCopies = worker === 'replicator' || worker === 'over-replication-cleaner';
-    if (movesCopies && dark.size === 0)
+    if (movesCopies && unreachable.size === 0)
       for (const entry of objects) if (isWorkFor(worker, entry)) due.set(entry.key, entry);
     const crowd = queued.length + objects.length;
     return { worker, due, crowd, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds };
@@ -91,7 +91,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
       if (lacking > 0) found.push(`"${entry.key}" lacks ${lacking} copies`);
       if (lacking < 0) found.push(`"${entry.key}" has ${-lacking} copies too many`);
     }
-    if (plan.adopted.length > 0) found.push(...oracle.unsettledFiles());
+    if (plan.recovered.length > 0) found.push(...oracle.unsettledFiles());
     for (const name of surroundings.unhealthyBackends()) found.push(`The breaker of ${name} is open`);
     return found;
   }

@@ -17,14 +17,14 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
   { seed: 18, showed: 'A commit in a hurry gave up those that were grouped with it.' },
   { seed: 19, showed: 'An answer older than what had opened a breaker closed it.' },
   { seed: 64, showed: 'What the replicator had just copied hid what stood behind it.' },
-  { seed: 70, showed: 'An adopted file was read in full whatever the month still allowed.' },
+  { seed: 70, showed: 'An imported file was read in full whatever the month still allowed.' },
   { seed: 89, showed: 'Due transfers beyond a batch waited for the next tick.' },
   {
     seed: 276,
     showed: 'The reaper promoted bytes by their size, which were stored other than sent, over a good object.',
   },
-  { seed: 444, showed: 'A put that restored tables took for superseded was not adopted.' },
+  { seed: 444, showed: 'A put that restored tables took for superseded was not recovered.' },
   { seed: 529, showed: 'One misread of a file without a hash became its hash.' },
-  { seed: 552, showed: 'A sweep, a scrub, a transfer went on with a backend that it had read to be dark.' },
+  { seed: 552, showed: 'A sweep, a scrub, a transfer went on with a backend that it had read to be unreachable.' },
   { seed: 9996, showed: 'A copy in parts was read back from its target whatever the month still allowed there.' },
 ];

@@ -21,7 +21,7 @@ export function createReport(): Report {
   let seeds = 0;
   let steps = 0;
   let simulatedMs = 0;
-  let strays = 0;
+  let orphans = 0;
   const least = {
     steps: Number.POSITIVE_INFINITY,
     backends: Number.POSITIVE_INFINITY,
@@ -36,7 +36,7 @@ export function createReport(): Report {
       seeds += 1;
       steps += result.steps;
       simulatedMs += result.simulatedMs;
-      strays += result.strays;
+      orphans += result.orphans;
       for (const [fault, count] of result.faults) {
         seedsWith.set(fault, (seedsWith.get(fault) ?? 0) + 1);
         times.set(fault, (times.get(fault) ?? 0) + count);
@@ -49,7 +49,7 @@ export function createReport(): Report {
       const seconds = (performance.now() - startedAt) / 1000;
       const lines = [
         `${seeds} seeds in ${seconds.toFixed(1)} s: ${(seeds / seconds).toFixed(1)} seeds/s, ` +
-          `${Math.round(steps / seeds)} steps a seed, ${Math.round(simulatedMs / seeds / 3_600_000)} simulated hours a seed, ${strays} strays`,
+          `${Math.round(steps / seeds)} steps a seed, ${Math.round(simulatedMs / seeds / 3_600_000)} simulated hours a seed, ${orphans} orphans`,
       ];
       for (const fault of new Set([...allFaults, ...seedsWith.keys()])) {
         const share = Math.round((100 * (seedsWith.get(fault) ?? 0)) / seeds);
@@ -67,17 +67,17 @@ export function createReport(): Report {
   };
 }
 
-const shownLines = 60;
+const lineLimit = 60;
 
 /** A violation with the part of its history that concerns it. */
 export function showViolation({ seed, violation, lines, steps }: HistoryResult, isWhole: boolean): string {
   if (violation === null) return `Seed ${seed} holds.`;
   const { invariant, message, key } = violation;
   const concerned = isWhole || key === undefined ? lines : lines.filter((line) => line.includes(key) || isTurn(line));
-  const shown = isWhole ? concerned : concerned.slice(-shownLines);
+  const printed = isWhole ? concerned : concerned.slice(-lineLimit);
   return [
     `Seed ${seed} violates "${invariant}" at step ${steps}: ${message}`,
-    ...shown,
+    ...printed,
     `Again, in full: npm run simulate -- --seed ${seed} --trace`,
     '',
   ].join('\n');

@@ -62,7 +62,7 @@ export function createRest(deps: RestDeps): Rest {
   }
 
   /**
-   * R1: a backend that stays dark counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
+   * R1: a backend that stays unreachable counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
    * ten minutes later its copies do not count; probes, one in each of the ticks that follow, change nothing about that.
    */
   async function checkLoss(name: string): Promise<void> {

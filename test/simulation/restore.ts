@@ -7,12 +7,12 @@ import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import type { ObjectRecord } from '../../lib/store/model.ts';
+import { createUsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
-import type { ObjectRecord } from '../../lib/store/model.ts';
-import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { apply } from '../../lib/operations/apply.ts';
 import { runTick, type TickEvent } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Oracle } from './oracle/oracle.ts';
@@ -37,7 +37,7 @@ const everyone = Object.keys(workers) as WorkerName[];
 
 /**
  * Operators put the tables of an earlier moment in the place of those that are there, as new tables, take the buckets over and
- * adopt what these hold. Until that is done nothing is deleted; afterwards every object that was not deleted
+ * recover what these hold. Until that is done nothing is deleted; afterwards every object that was not deleted
  * before the moment they went back to is there, with the content it had at the end.
  */
 export async function restore(deps: RestoreDeps): Promise<void> {
@@ -48,7 +48,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   const store = createMemoryStore({ clock, from: { ...snapshot, rows }, identity: 'restored' });
   const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
   let isTakenOver = false;
-  let isAdopted = false;
+  let isImported = false;
   const shared = {
     store,
     clock,
@@ -72,8 +72,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       delete: (requests, signal) => {
         for (const { storageKey } of requests) {
           if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
-          if (!isAdopted && !storageKey.startsWith('.holdfast/'))
-            refuse(`"${storageKey}" is deleted before the adoption was complete`);
+          if (!isImported && !storageKey.startsWith('.holdfast/'))
+            refuse(`"${storageKey}" is deleted before the recovery was complete`);
         }
         return memory.delete(requests, signal);
       },
@@ -103,12 +103,12 @@ export async function restore(deps: RestoreDeps): Promise<void> {
 
   for (const worker of everyone) await tick(worker);
   isTakenOver = true;
-  const probe = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-  await apply({ ...shared, probe }, deps.file, { takeOver: true });
+  const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
+  await apply({ ...shared, findCapabilities }, deps.file, { takeOver: true });
   clock.advance(25 * hourMs);
   for (const worker of random.shuffled(everyone)) await tick(worker);
-  for (const { name } of deps.file.backends) await adopt(name);
-  isAdopted = true;
+  for (const { name } of deps.file.backends) await recover(name);
+  isImported = true;
   for (let day = 0; day < 4; day += 1) {
     clock.advance(25 * hourMs);
     for (const worker of random.shuffled(everyone)) await tick(worker);
@@ -125,12 +125,12 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
   }
 
-  async function adopt(backend: string): Promise<void> {
+  async function recover(backend: string): Promise<void> {
     for (let pass = 0; pass < 4; pass += 1) {
-      const { figures } = await tick('reconciler', { reconcile: { backend, adopt: true } });
+      const { figures } = await tick('reconciler', { reconcile: { backend, recover: true } });
       if (figures.passComplete === 1) return;
     }
-    throw new Violation('restored metadata', `The adoption of ${backend} does not come to its end`);
+    throw new Violation('restored metadata', `The recovery of ${backend} does not come to its end`);
   }
 }
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
-import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { noteRequest } from '../../lib/fleet/meter.ts';
+import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { Faults } from './faults.ts';
 import { listedBadly } from './listing-faults.ts';
 import type { Observer } from './observer.ts';
@@ -198,7 +198,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           const all = memory.peek(storageKey)!.bytes;
           const range = options?.range;
           const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
-          // A stranger's big file is read once, part by part, and nothing could show that a part was misread.
+          // An external client's big file is read once, part by part, and nothing could show that a part was misread.
           const isTaken = range !== undefined && description.metadata.holdfast === undefined;
           return { description, bytes: isTaken ? bytes : readNow(storageKey, bytes) };
         }),

@@ -1,7 +1,7 @@
 import type { BreakerState } from '../../lib/base/health.ts';
-import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Lease } from '../../lib/store/model.ts';
 import type { Change, ControlPartition, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
+import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Faults } from './faults.ts';
 import type { Observer } from './observer.ts';
 import type { Actor } from './operation.ts';
@@ -58,7 +58,7 @@ export function createSimStore(
     },
     byPlacement: (label, after, limit) =>
       ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
-    byKey: (slice, after, limit) => ask('read', 'by-key', slice, () => memory.byKey(slice, after, limit)),
+    byKey: (shard, after, limit) => ask('read', 'by-key', shard, () => memory.byKey(shard, after, limit)),
     due: (lane, before, limit, after) => ask('read', 'due', lane, () => memory.due(lane, before, limit, after)),
     acquireLease: (request) =>
       ask('write', 'acquire-lease', `${request.worker} ${request.part}`, async () => {

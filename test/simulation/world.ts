@@ -170,10 +170,10 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     try {
       const answer = operation.effect();
       if (lines !== undefined) {
-        const said = (what: string) => trace(() => `${describe(operation)}${how && ` (${how})`} → ${what}`);
+        const record = (what: string) => trace(() => `${describe(operation)}${how && ` (${how})`} → ${what}`);
         answer.then(
-          (value) => said(summary(value)),
-          (error: Error) => said(errorText(error)),
+          (value) => record(summary(value)),
+          (error: Error) => record(errorText(error)),
         );
       }
       return answer;

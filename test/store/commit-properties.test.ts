@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { type CommitDeps, commit } from '../../lib/store/commit.ts';
 import { queueId, storageKey } from '../../lib/store/keys.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem, QueueState } from '../../lib/store/model.ts';
 import { type Change, type Store, StoreError } from '../../lib/store/port.ts';
 import type { Swap } from '../../lib/store/swap.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { createManualClock, seeded } from '../support/fleet.ts';
 
 const backends = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
@@ -60,7 +60,7 @@ interface Intention {
     | 'damage'
     | 'name'
     | 'record'
-    | 'condemn'
+    | 'enqueueDeletes'
     | 'fail'
     | 'end'
     | 'stale';
@@ -72,7 +72,19 @@ interface Intention {
 const intention: fc.Arbitrary<Intention> = fc.record({
   key: fc.constantFrom(...keys),
   what: fc.constantFrom<Intention['what'][]>(
-    ...(['write', 'copy', 'drop', 'delete', 'damage', 'name', 'record', 'condemn', 'fail', 'end', 'stale'] as const),
+    ...([
+      'write',
+      'copy',
+      'drop',
+      'delete',
+      'damage',
+      'name',
+      'record',
+      'enqueueDeletes',
+      'fail',
+      'end',
+      'stale',
+    ] as const),
   ),
   backend: fc.constantFrom('a', 'b', 'c'),
   sizeBytes: fc.nat({ max: 40 }),
@@ -101,13 +113,13 @@ function swapFor(store: MemoryStore, { key, what, backend, sizeBytes, isPlain }:
         { deletesPlain: [backend] },
       );
     case 'name':
-      return { key, names: [itemOf(key, backend, `id${n}`, sizeBytes, isPlain ? 'intent' : 'transfer')] };
-    case 'condemn':
-      return { key, condemns: [itemOf(key, backend, `id${n}`, sizeBytes, 'cleanup')] };
+      return { key, reserves: [itemOf(key, backend, `id${n}`, sizeBytes, isPlain ? 'intent' : 'transfer')] };
+    case 'enqueueDeletes':
+      return { key, enqueuesDeletes: [itemOf(key, backend, `id${n}`, sizeBytes, 'cleanup')] };
     case 'fail':
       return held ? { key, moves: [{ from: { item: held }, to: { ...held, state: 'dead', attempts: 1 } }] } : null;
     case 'end':
-      return held ? { key, ends: [{ item: held }] } : null;
+      return held ? { key, completes: [{ item: held }] } : null;
   }
   if (before?.kind !== 'object') return null;
   const { [backend]: _left, ...others } = before.copies;
@@ -127,7 +139,7 @@ function swapFor(store: MemoryStore, { key, what, backend, sizeBytes, isPlain }:
       if (held === undefined || held.sizeBytes !== before.sizeBytes) return null;
       return changed(
         { ...before, copies: { ...before.copies, [backend]: held.storageKey.slice(key.length + 1) } },
-        { ends: [{ item: held }] },
+        { completes: [{ item: held }] },
       );
   }
 }
@@ -210,11 +222,14 @@ const leaving = (key: string, leaves: readonly string[], rev = 1): Swap => {
 
 /** Makes those objects; bytes of some are queued although they are recorded, which must not be, and must not be in the way. */
 async function given({ deps, inTime, sent }: World, objects: readonly string[], queued: readonly QueueItem[]) {
-  const made = objects.map((key) => ({ key, change: { before: null, after: recordOf(key, { copies: everywhere }) } }));
-  await commit(deps, made, inTime());
+  const creations = objects.map((key) => ({
+    key,
+    change: { before: null, after: recordOf(key, { copies: everywhere }) },
+  }));
+  await commit(deps, creations, inTime());
   const outcomes = await commit(
     deps,
-    queued.map((item) => ({ key: item.key, condemns: [item] })),
+    queued.map((item) => ({ key: item.key, enqueuesDeletes: [item] })),
     inTime(),
   );
   expect(outcomes.every(({ outcome }) => outcome === 'committed')).toBe(true);
@@ -281,7 +296,11 @@ test('§4: room is granted in order, and only what exceeds it is refused', async
     fc.asyncProperty(names, fc.nat(150), fc.nat(), async (all, takenBytes, seed) => {
       const quotaBytes = 100;
       const { deps, inTime } = createWorld(seed, () => quotaBytes);
-      await commit(deps, [{ key: 'old', condemns: [itemOf('old', 'a', 'old', takenBytes, 'cleanup')] }], inTime());
+      await commit(
+        deps,
+        [{ key: 'old', enqueuesDeletes: [itemOf('old', 'a', 'old', takenBytes, 'cleanup')] }],
+        inTime(),
+      );
       const usedBytes = new Map([['a', takenBytes]]);
       const wanted = all.map(({ backend, sizeBytes }) => {
         const after = (usedBytes.get(backend) ?? 0) + sizeBytes;
@@ -290,7 +309,7 @@ test('§4: room is granted in order, and only what exceeds it is refused', async
         return { outcome: 'committed' };
       });
       const swaps = all.map(({ key, backend, sizeBytes }, i): Swap => {
-        return { key, names: [itemOf(key, backend, `id${i}`, sizeBytes, 'intent')] };
+        return { key, reserves: [itemOf(key, backend, `id${i}`, sizeBytes, 'intent')] };
       });
       expect(await commit(deps, swaps, inTime())).toMatchObject(wanted);
     }),

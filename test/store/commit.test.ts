@@ -1,12 +1,12 @@
 import { beforeEach, expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
+import { recount } from '../../lib/operations/recount.ts';
 import { type CommitDeps, commit } from '../../lib/store/commit.ts';
 import { createCommitter } from '../../lib/store/committer.ts';
-import { condemn } from '../../lib/store/enqueue-deletes.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { enqueueDeletes } from '../../lib/store/enqueue-deletes.ts';
 import type { ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import { type Change, type Store, StoreError } from '../../lib/store/port.ts';
-import { recount } from '../../lib/operations/recount.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { createManualClock, createTestFleet, type ManualClock, seeded } from '../support/fleet.ts';
 
 let clock: ManualClock;
@@ -126,7 +126,7 @@ test('a first send that lands after its resend was refused for room is neither r
         ],
         inTime(),
       );
-      await commit(depsWith(), [{ key: 'k2', ends: [{ item }] }], inTime());
+      await commit(depsWith(), [{ key: 'k2', completes: [{ item }] }], inTime());
       delayed?.();
       throw new StoreError('unanswered', 'still nothing');
     }
@@ -171,19 +171,23 @@ function cleanup(key: string, copyId: string): QueueItem {
   };
 }
 
-test('condemning moves the rev on, so that a commit still under way can no longer record the bytes', async () => {
+test('enqueueing for deletion moves the rev on, so that a commit still under way can no longer record the bytes', async () => {
   const before = await make('k');
-  expect(await condemn(depsWith(), [{ item: cleanup('k', 'new'), expected: before }], inTime())).toEqual(['queued']);
+  expect(await enqueueDeletes(depsWith(), [{ item: cleanup('k', 'new'), expected: before }], inTime())).toEqual([
+    'queued',
+  ]);
   expect(await commit(depsWith(), [addCopy(before)], inTime())).toMatchObject([{ outcome: 'lost' }]);
   expect(entry('k')).toMatchObject({ rev: 2, copies: { a: 'id-k' } });
   expect([...store.allQueueItems()]).toMatchObject([{ id: 'b/k!new' }]);
   expect(await differences()).toEqual([]);
 });
 
-test('bytes that a record names by now are not condemned', async () => {
+test('bytes that a record names by now are not enqueued for deletion', async () => {
   const before = await make('k');
   await commit(depsWith(), [addCopy(before)], inTime());
-  expect(await condemn(depsWith(), [{ item: cleanup('k', 'new'), expected: before }], inTime())).toEqual(['named']);
+  expect(await enqueueDeletes(depsWith(), [{ item: cleanup('k', 'new'), expected: before }], inTime())).toEqual([
+    'named',
+  ]);
   expect([...store.allQueueItems()]).toEqual([]);
 });
 

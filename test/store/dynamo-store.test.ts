@@ -11,7 +11,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import type { TableNames } from '../../lib/config/tables.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
-import { lane, sliceOf } from '../../lib/store/keys.ts';
+import { lane, shardOf } from '../../lib/store/keys.ts';
 import type { Change, Store } from '../../lib/store/port.ts';
 import * as fixtures from '../contracts/store-fixtures.ts';
 import { localClient, newTableNames, storeOn } from '../contracts/store-on-dynamodb.ts';
@@ -90,8 +90,8 @@ const objectItem = {
   sizeBytes: { N: '1' },
   createdAt: { N: '1' },
   copies: { M: { b2: { S: 'x' } } },
-  placement: { S: `default/${sliceOf('a')}/b2` },
-  slice: { S: sliceOf('a') },
+  placement: { S: `default/${shardOf('a')}/b2` },
+  shard: { S: shardOf('a') },
 };
 
 test.each([
@@ -112,7 +112,7 @@ test.each([
   };
   await expect(store.objects(['a'])).rejects.toMatchObject(malformed);
   await expect(attempt(store, putObject(record('a')))).rejects.toMatchObject(malformed);
-  await expect(store.byKey(sliceOf('a'), undefined, 2)).resolves.toEqual({ items: ['a'] });
+  await expect(store.byKey(shardOf('a'), undefined, 2)).resolves.toEqual({ items: ['a'] });
 });
 
 test('malformed tombstones, queue items, rows and leases are reported too', async () => {
@@ -148,8 +148,8 @@ test('items hold no attribute for what is absent, and tombstones none that an in
     'key',
     'placement',
     'rev',
+    'shard',
     'sizeBytes',
-    'slice',
   ]);
   expect(await attributesOf(tables.objects, { key: { S: 'b' } })).toEqual([
     'deletedAt',
@@ -178,5 +178,5 @@ test('write units are those that DynamoDB documents, over tables and indexes', a
   expect(await units(putItem(item('a', { state: 'dead' }), { state: 'cleanup' }))).toBe(2 + 2);
   expect(await units({ kind: 'queue-end', id: item('a').id, expect: { state: 'dead' } })).toBe(2 + 1);
   expect(await units({ kind: 'add', pk: 'fleet', sk: 'x', add: { objects: 1, bytes: 1 } })).toBe(2);
-  expect((await store.due(lane('dead', 'b2', sliceOf('a')), 2e12, 1)).items).toEqual([]);
+  expect((await store.due(lane('dead', 'b2', shardOf('a')), 2e12, 1)).items).toEqual([]);
 });

@@ -112,7 +112,7 @@ test('§3: any queue item comes back from its item as it was', () => {
   );
 });
 
-/** Whatever JSON holds: rows hold the fleet file, settings, probes and summaries of ticks. */
+/** Whatever JSON holds: rows hold the fleet file, settings, capabilities and summaries of ticks. */
 const data = fc.letrec<{ value: unknown; map: Record<string, unknown> }>((tie) => ({
   value: fc.oneof(
     { depthSize: 'small' },

@@ -3,15 +3,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { maxKeyBytes, policyOf } from '../../lib/config/fleet-file.ts';
 import {
-  labelInSlice,
+  labelInShard,
   ledgerPlacement,
   parsePlacement,
   parseStorageKey,
   placementLabel,
   queueId,
-  sliceOf,
-  slices,
-  slicesOfPart,
+  shardOf,
+  shards,
+  shardsOfPart,
   storageKey,
 } from '../../lib/store/keys.ts';
 import { record } from '../contracts/store-fixtures.ts';
@@ -64,14 +64,14 @@ test('§2: the longest key with its copy id fits into the 1024 bytes that S3 all
   );
 });
 
-test('§2: the slice of a key is the first byte of its SHA-256 & 15, and n parts share the slices between them', () => {
+test('§2: the shard of a key is the first byte of its SHA-256 & 15, and n parts share the shards between them', () => {
   fc.assert(
     fc.property(key, fc.integer({ min: 1, max: 16 }), (object, of) => {
       const first = createHash('sha256').update(Buffer.from(object)).digest()[0]!;
-      expect(Number(sliceOf(object))).toBe(first % 16);
-      const parts = Array.from({ length: of }, (_, part) => slicesOfPart(part, of));
-      expect(parts.flat().sort()).toEqual(slices);
-      expect(parts.filter((part) => part.includes(sliceOf(object)))).toHaveLength(1);
+      expect(Number(shardOf(object))).toBe(first % 16);
+      const parts = Array.from({ length: of }, (_, part) => shardsOfPart(part, of));
+      expect(parts.flat().sort()).toEqual(shards);
+      expect(parts.filter((part) => part.includes(shardOf(object)))).toHaveLength(1);
     }),
   );
 });
@@ -105,7 +105,7 @@ const copies = fc
   .uniqueArray(fc.tuple(name, fc.oneof(copyId, fc.constant(''))), { selector: ([backend]) => backend, maxLength: 16 })
   .map((entries) => Object.fromEntries(entries));
 
-test('§3: a placement says policy, damage and copies, sorted and plain ones marked, and its label the slice too', () => {
+test('§3: a placement says policy, damage and copies, sorted and plain ones marked, and its label the shard too', () => {
   fc.assert(
     fc.property(key, name, fc.boolean(), copies, (object, policy, isDamaged, all) => {
       const entry = record(object, { policy, isDamaged, copies: all });
@@ -117,8 +117,8 @@ test('§3: a placement says policy, damage and copies, sorted and plain ones mar
         copies: held.map((backend) => ({ backend, isPlain: all[backend] === '' })),
       });
       const set = held.map((backend) => backend + (all[backend] === '' ? '*' : '')).join('+');
-      expect(placementLabel(entry)).toBe(`${policy}${isDamaged ? '!damaged' : ''}/${sliceOf(object)}/${set}`);
-      expect(labelInSlice(placement, sliceOf(object))).toBe(placementLabel(entry));
+      expect(placementLabel(entry)).toBe(`${policy}${isDamaged ? '!damaged' : ''}/${shardOf(object)}/${set}`);
+      expect(labelInShard(placement, shardOf(object))).toBe(placementLabel(entry));
     }),
   );
 });

@@ -67,13 +67,13 @@ test.each([
     const server = await startDynamo();
     process.stdout.write(String(server.pid) + '\\n', () => { ${ending} });`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let said = '';
+  let output = '';
   child.stdout.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+    output += chunk.toString();
   });
   const ended = await new Promise((resolve) => child.once('close', (...end) => resolve(end)));
   expect(ended).toEqual([code, signal]);
-  const pid = Number(said);
+  const pid = Number(output);
   expect(pid).toBeGreaterThan(0);
   await expect.poll(() => isRunning(pid)).toBe(false);
 });

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { sliceOf } from '../../lib/store/keys.ts';
+import { shardOf } from '../../lib/store/keys.ts';
+import type { Change } from '../../lib/store/port.ts';
 import { createMemoryIndexes, type MemoryIndexes } from '../../lib/testing/store/indexes.ts';
 import { createMemoryStore, type MemoryStoreDeps } from '../../lib/testing/store/memory-store.ts';
-import type { Change } from '../../lib/store/port.ts';
 import { given, item, newToken, objectAt, putItem, putObject, record, tombstone } from '../contracts/store-fixtures.ts';
 
 const addition: Change = { kind: 'add', pk: 'fleet', sk: 'a', add: { objects: 1, bytes: 10 } };
@@ -58,7 +58,7 @@ test('a store made from a snapshot has all of it, and goes its own way', async (
   const before = store.snapshot();
   const { store: copy } = storeAt(0, { from: before });
   expect(copy.snapshot()).toEqual(before);
-  expect(await copy.byKey(sliceOf('a'), undefined, 10)).toEqual({ items: ['a'] });
+  expect(await copy.byKey(shardOf('a'), undefined, 10)).toEqual({ items: ['a'] });
   await given(copy, putObject(record('c')));
   expect(store.snapshot()).toEqual(before);
   expect([...copy.allObjects()]).toHaveLength(3);
@@ -71,10 +71,10 @@ test('index reads come from the indexes it is given, however stale', async () =>
   const stale: MemoryIndexes = { ...fresh, noteObject: (key, entry) => held.push(() => fresh.noteObject(key, entry)) };
   const { store } = storeAt(0, { indexes: stale });
   await given(store, putObject(record('a')));
-  expect((await store.byKey(sliceOf('a'), undefined, 10)).items).toEqual([]);
+  expect((await store.byKey(shardOf('a'), undefined, 10)).items).toEqual([]);
   expect(await objectAt(store, 'a')).toEqual(record('a'));
   for (const catchUp of held) catchUp();
-  expect((await store.byKey(sliceOf('a'), undefined, 10)).items).toEqual(['a']);
+  expect((await store.byKey(shardOf('a'), undefined, 10)).items).toEqual(['a']);
 });
 
 test('only tombstones whose time is up expire', async () => {

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
-import { laneOf, placementLabel, slices } from '../../lib/store/keys.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { laneOf, placementLabel, shards } from '../../lib/store/keys.ts';
 import { queueStates } from '../../lib/store/model.ts';
 import { type Change, type Page, type Store, StoreError } from '../../lib/store/port.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { item, record, tombstone } from '../contracts/store-fixtures.ts';
 import { labAt } from '../contracts/store-on-dynamodb.ts';
 
@@ -191,7 +191,7 @@ async function everythingIn(store: Store): Promise<unknown> {
     leases: await store.leases('w'),
     usage: await Promise.all(months.map(async (month) => sorted(await store.usage(month, ['b2', 'oci'])))),
     byPlacement: await Promise.all(labels.map((label) => walk((after) => store.byPlacement(label, after, 2)))),
-    byKey: await Promise.all(slices.map((slice) => walk((after) => store.byKey(slice, after, 1)))),
+    byKey: await Promise.all(shards.map((shard) => walk((after) => store.byKey(shard, after, 1)))),
     due: await Promise.all(lanes.map((lane) => walk((after) => store.due(lane, 1, 2, after)))),
   };
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { type Store, StoreError, type StoreErrorKind } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { createManualClock } from '../support/fleet.ts';
 
 const month = '2026-01';

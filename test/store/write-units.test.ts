@@ -58,12 +58,12 @@ test('recording copies in batches of 50 costs at most 4.5 write units per object
   const deps = { store: counting, clock: systemClock, ids, stripes: 8, quotaOf: () => 10 * 2 ** 30 };
   const deadline = systemClock.now() + 60_000;
   const records = Array.from({ length: 200 }, (_, i) => recordOf(i));
-  const made = await commit(
+  const created = await commit(
     deps,
     records.map((after) => ({ key: after.key, change: { before: null, after } })),
     deadline,
   );
-  expect(made.every(({ outcome }) => outcome === 'committed')).toBe(true);
+  expect(created.every(({ outcome }) => outcome === 'committed')).toBe(true);
   units = 0;
   for (let at = 0; at < records.length; at += 50) {
     const batch = records.slice(at, at + 50).map((before) => {

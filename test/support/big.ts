@@ -5,9 +5,9 @@ import { resolve } from 'node:path';
 import type { Body } from '../../lib/base/bytes.ts';
 import { nodeOptions } from '../../lib/config/node-options.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
-import { lane, slices } from '../../lib/store/keys.ts';
-import type { QueueItem } from '../../lib/store/model.ts';
 import { apply } from '../../lib/operations/apply.ts';
+import { lane, shards } from '../../lib/store/keys.ts';
+import type { QueueItem } from '../../lib/store/model.ts';
 import { expireLeases, type Lab } from './lab.ts';
 
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
@@ -35,7 +35,7 @@ export async function sha256Of(body: Body): Promise<string> {
 /** Puts fields of backends into force, by name. */
 export async function configure(lab: Lab, fields: Record<string, Record<string, unknown>>): Promise<void> {
   const backends = lab.stack.fleet.backends.map((backend) => ({ ...backend, ...fields[backend.name] }));
-  await apply(lab.wired, parseFleetFile({ ...lab.stack.fleet, backends }));
+  await apply(lab.holdfastProcess, parseFleetFile({ ...lab.stack.fleet, backends }));
 }
 
 export interface TickRun {
@@ -82,15 +82,17 @@ export async function makeDue(lab: Lab): Promise<void> {
   await expireLeases(lab, 'replicator');
   for (const item of await transfersOf(lab)) {
     const expect = { state: 'transfer', dueAt: item.dueAt } as const;
-    await lab.wired.store.write({ kind: 'queue', put: { ...item, dueAt: 0 }, expect });
+    await lab.holdfastProcess.store.write({ kind: 'queue', put: { ...item, dueAt: 0 }, expect });
   }
 }
 
 export async function transfersOf(lab: Lab): Promise<QueueItem[]> {
   const items: QueueItem[] = [];
   for (const { name } of lab.stack.backends) {
-    for (const slice of slices) {
-      items.push(...(await lab.wired.store.due(lane('transfer', name, slice), Number.MAX_SAFE_INTEGER, 100)).items);
+    for (const shard of shards) {
+      items.push(
+        ...(await lab.holdfastProcess.store.due(lane('transfer', name, shard), Number.MAX_SAFE_INTEGER, 100)).items,
+      );
     }
   }
   return items;

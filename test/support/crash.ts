@@ -24,7 +24,7 @@ export interface CrashTest {
 
 /** `dies` nothing after the call happens · `fails` only this one call is answered with an error. */
 const manners = ['dies', 'fails'] as const;
-const moments = ['before', 'after'] as const;
+const times = ['before', 'after'] as const;
 
 /**
  * Cuts the work short at every single port call, before and after its effect, by the end of the process and by an error of
@@ -33,10 +33,10 @@ const moments = ['before', 'after'] as const;
  * @returns how many port calls the work makes when nothing cuts it short
  */
 export async function crashEverywhere(test: CrashTest): Promise<number> {
-  const calls = await cutAt(test, { manner: 'dies', moment: 'before', call: Number.POSITIVE_INFINITY });
+  const calls = await cutAt(test, { manner: 'dies', phase: 'before', call: Number.POSITIVE_INFINITY });
   for (const manner of manners) {
-    for (const moment of moments) {
-      for (let call = 1; call <= calls; call += 1) await cutAt(test, { manner, moment, call });
+    for (const phase of times) {
+      for (let call = 1; call <= calls; call += 1) await cutAt(test, { manner, phase, call });
     }
   }
   return calls;
@@ -44,7 +44,7 @@ export async function crashEverywhere(test: CrashTest): Promise<number> {
 
 interface Cut {
   readonly manner: (typeof manners)[number];
-  readonly moment: (typeof moments)[number];
+  readonly phase: (typeof times)[number];
   /** Counted from 1. */
   readonly call: number;
 }
@@ -58,17 +58,17 @@ async function cutAt(test: CrashTest, cut: Cut): Promise<number> {
   const strike = (port: string, method: string): never => {
     where = `${port}.${method}`;
     isDead = cut.manner === 'dies';
-    if (isDead) throw new Died(`died ${cut.moment} ${where}`);
+    if (isDead) throw new Died(`died ${cut.phase} ${where}`);
     throw port === 'store' ? new StoreError('unanswered', 'no answer') : new BackendError('timeout', port, 'no answer');
   };
   const before: Hook = ({ port, method }) => {
     if (isDead) throw new Died('dead already');
     calls += 1;
-    if (cut.moment === 'before' && calls === cut.call) strike(port, method);
+    if (cut.phase === 'before' && calls === cut.call) strike(port, method);
   };
   const after: Hook = ({ port, method }) => {
     if (isDead) throw new Died('dead already');
-    if (cut.moment === 'after' && calls === cut.call) strike(port, method);
+    if (cut.phase === 'after' && calls === cut.call) strike(port, method);
   };
   Object.assign(fleet, { before, after });
   try {
@@ -83,7 +83,7 @@ async function cutAt(test: CrashTest, cut: Cut): Promise<number> {
     await expectSound(fleet, test.contents);
     await test.check?.(fleet);
   } catch (error) {
-    const told = `${cut.moment} the effect of call ${cut.call} (${where}), the process ${cut.manner === 'dies' ? 'dying' : 'seeing an error'}`;
+    const told = `${cut.phase} the effect of call ${cut.call} (${where}), the process ${cut.manner === 'dies' ? 'dying' : 'seeing an error'}`;
     throw new Error(`The fleet is not sound after a crash ${told}: ${(error as Error).message}`, { cause: error });
   }
   return calls;

@@ -8,15 +8,15 @@ import type { ClientDeps } from '../../lib/client/context.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { type Recounted, recount } from '../../lib/operations/recount.ts';
 import { createKeyring } from '../../lib/process/keyring.ts';
 import { storageKey } from '../../lib/store/keys.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { apply } from '../../lib/operations/apply.ts';
-import { type Recounted, recount } from '../../lib/operations/recount.ts';
+import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
@@ -103,7 +103,7 @@ export interface TestFleetOptions {
   readonly seed?: number;
 }
 
-/** A whole fleet on the in-memory twins, with its clock, library and workers. */
+/** A whole fleet on the in-memory in-memory implementations, with its clock, library and workers. */
 export interface TestFleet {
   readonly clock: ManualClock;
   readonly ids: Ids;
@@ -178,7 +178,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
         ...deps,
         store,
         openBackend: async ({ name }) => backends[name]!,
-        probe: async ({ name }) => backends[name]!.capabilities,
+        findCapabilities: async ({ name }) => backends[name]!.capabilities,
       },
       file,
     );

@@ -6,14 +6,14 @@ import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/clien
 import { systemClock } from '../../lib/base/clock.ts';
 import { createHoldfast, type Holdfast } from '../../lib/index.ts';
 import { type Stack, startStack } from '../../lib/local/stack.ts';
-import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { apply } from '../../lib/operations/apply.ts';
+import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 
 /** A running embedded stack with its tables and fleet, a library, and plain S3 clients to check with. */
 export interface Lab {
   readonly stack: Stack;
   readonly env: Record<string, string>;
-  readonly wired: HoldfastProcess;
+  readonly holdfastProcess: HoldfastProcess;
   readonly holdfast: Holdfast;
   /** Sizes of what a bucket lists, by key, owner object aside: with a plain S3 client. */
   listed(backend: string): Promise<Map<string, number>>;
@@ -26,9 +26,9 @@ export async function openLab(tuning: Record<string, string> = {}): Promise<Lab>
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-lab-'));
   const stack = await startStack({ dir });
   const env = { ...(process.env as Record<string, string>), ...stack.env, ...tuning };
-  const wired = createProcess({ env });
-  await wired.createTables();
-  await apply(wired, stack.fleet);
+  const holdfastProcess = createProcess({ env });
+  await holdfastProcess.createTables();
+  await apply(holdfastProcess, stack.fleet);
   const holdfast = createHoldfast({ env });
   const raw = JSON.parse(await readFile(stack.fleetPath, 'utf8')) as {
     backends: {
@@ -47,7 +47,7 @@ export async function openLab(tuning: Record<string, string> = {}): Promise<Lab>
   return {
     stack,
     env,
-    wired,
+    holdfastProcess,
     holdfast,
     async listed(backend) {
       const { s3, bucket } = clients.get(backend)!;
@@ -69,7 +69,7 @@ export async function openLab(tuning: Record<string, string> = {}): Promise<Lab>
     },
     async close() {
       await holdfast.close();
-      await wired.close();
+      await holdfastProcess.close();
       for (const { s3 } of clients.values()) s3.destroy();
       await stack.close();
       await rm(dir, { recursive: true, force: true });
@@ -79,7 +79,7 @@ export async function openLab(tuning: Record<string, string> = {}): Promise<Lab>
 
 /** Gives every lease back, as its expiry would: so that a test need not wait for it. */
 export async function expireLeases(lab: Lab, worker: string): Promise<void> {
-  for (const lease of await lab.wired.store.leases(worker)) {
-    if (lease.expiresAt > systemClock.now()) await lab.wired.store.updateLease(lease, { expiresAt: 0 });
+  for (const lease of await lab.holdfastProcess.store.leases(worker)) {
+    if (lease.expiresAt > systemClock.now()) await lab.holdfastProcess.store.updateLease(lease, { expiresAt: 0 });
   }
 }

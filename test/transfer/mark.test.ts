@@ -26,9 +26,9 @@ test('N3: a mark of another fleet, or read on another backend or at another key,
   const elsewhere = fc.oneof(fc.record({ fleetId: id }), fc.record({ backend }), fc.record({ storageKey }));
   fc.assert(
     fc.property(place, elsewhere, (here, change) => {
-      const there = { ...here, ...change };
-      fc.pre(JSON.stringify(there) !== JSON.stringify(here));
-      expect(read(written(here), there)).toEqual({ outcome: 'foreign' });
+      const existing = { ...here, ...change };
+      fc.pre(JSON.stringify(existing) !== JSON.stringify(here));
+      expect(read(written(here), existing)).toEqual({ outcome: 'foreign' });
     }),
   );
 });

@@ -31,7 +31,7 @@ async function expectUntouched(fleet: TestFleet, what: (typeof changes)[number])
 }
 
 test.each(changes)(
-  'an object %s between the scrubber’s reads and its dismissal keeps its new content',
+  'an object %s between the scrubber’s reads and its quarantine keeps its new content',
   async (what) => {
     const fleet = await createTestFleet({ backends: ['a', 'b'] });
     await fleet.client.put('k', 'old');
@@ -46,7 +46,7 @@ test.each(changes)(
 );
 
 test.each(changes)(
-  'an object %s between the reconciler’s reads and its condemning keeps its new content',
+  'an object %s between the reconciler’s reads and its enqueueing for deletion keeps its new content',
   async (what) => {
     const fleet = await createTestFleet({ backends: ['a', 'b'] });
     await fleet.client.put('k', 'old');
@@ -54,9 +54,9 @@ test.each(changes)(
     const { fleetId } = (await fleet.store.control('fleet')).rows.find(({ sk }) => sk === 'identity')!.data as {
       fleetId: string;
     };
-    const stray = `k!${fleet.ids.ulid()}`;
-    const mark = markFor({ fleetId, generation: fleet.object('k').generation }, 'b', stray);
-    fleet.backends.b!.putNow(stray, Buffer.from('old'), { metadata: { [markName]: mark } });
+    const orphan = `k!${fleet.ids.ulid()}`;
+    const mark = markFor({ fleetId, generation: fleet.object('k').generation }, 'b', orphan);
+    fleet.backends.b!.putNow(orphan, Buffer.from('old'), { metadata: { [markName]: mark } });
     fleet.clock.advance(2 * hourMs);
     beforeNextCommit(fleet, what);
     await fleet.tick('reconciler');

@@ -155,7 +155,7 @@ test('two cleanup ticks over the same items delete once and agree on the ledger'
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-async function withDismissed(fleet: TestFleet): Promise<void> {
+async function withQuarantined(fleet: TestFleet): Promise<void> {
   await fleet.client.put('k', 'v');
   await fleet.apply({ policies: { default: { factor: 2 } } });
   await fleet.tick('replicator');
@@ -170,8 +170,8 @@ async function withDismissed(fleet: TestFleet): Promise<void> {
 
 test('a backend that wrongly answers 404 for a day loses no bytes: they are taken back', async () => {
   const fleet = await createTestFleet();
-  await withDismissed(fleet);
-  expect(fleet.queue()).toMatchObject([{ backend: 'a', state: 'cleanup', reason: 'dismissed: missing' }]);
+  await withQuarantined(fleet);
+  expect(fleet.queue()).toMatchObject([{ backend: 'a', state: 'cleanup', reason: 'quarantined: missing' }]);
   const stored = fleet.keysOn('a');
   fleet.clock.advance(24 * hourMs);
   await fleet.tick('cleanup-queue');
@@ -185,7 +185,7 @@ test('a backend that wrongly answers 404 for a day loses no bytes: they are take
 
 test('bytes that an earlier claimant may still delete are not taken back, although its attempt was settled', async () => {
   const fleet = await createTestFleet();
-  await withDismissed(fleet);
+  await withQuarantined(fleet);
   fleet.clock.advance(7 * 24 * hourMs + 60_000);
   const { get, delete: real } = fleet.backends.a!;
   fleet.backends.a!.get = async () => {

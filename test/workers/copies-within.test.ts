@@ -120,17 +120,17 @@ test('a refused copy is streamed, and one that is not answered is the target tha
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
 });
 
-test('rotten bytes that were copied are not recorded, but condemned, and their source is examined', async () => {
+test('rotten bytes that were copied are not recorded, but enqueued for deletion, and their source is examined', async () => {
   const fleet = await nearFleet(['a', 'b', 'c']);
   await fleet.client.put('k', 'good!!');
   await fleet.tick('replicator');
   await fleet.apply({ backends: near('a', 'b', 'c'), policies: factor(3) });
   rot(fleet, 'k', 'a');
   const report = await fleet.tick('replicator');
-  expect(report.reasons).toMatchObject({ 'examined: dismissed': 1 });
+  expect(report.reasons).toMatchObject({ 'examined: quarantined': 1 });
   expect(fleet.copiesOf('k')).toEqual({ b: 'good!!', c: 'good!!' });
   expect(fleet.queue().map(({ backend, reason }) => [backend, reason])).toEqual([
-    ['a', 'dismissed: wrong'],
+    ['a', 'quarantined: wrong'],
     ['c', 'unattested'],
   ]);
   await fleet.settle();
@@ -154,7 +154,7 @@ test('a source that has vanished is examined', async () => {
   await fleet.tick('replicator');
   await fleet.apply({ backends: near('a', 'b', 'c'), policies: factor(3) });
   fleet.backends.a!.deleteNow(`k!${fleet.object('k').copies.a}`);
-  expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'examined: dismissed': 1 });
+  expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'examined: quarantined': 1 });
   expect(fleet.copiesOf('k')).toEqual({ b: 'v', c: 'v' });
 });
 

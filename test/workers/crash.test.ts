@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { drain } from '../../lib/operations/drain.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
 import type { TestFleet } from '../support/fleet.ts';
 
@@ -151,31 +151,31 @@ test('a scrubber cut short anywhere loses nothing, and what it found wrong is re
   expect(calls).toBeGreaterThan(10);
 }, 180_000);
 
-test('a reconciler cut short anywhere loses nothing, imports once and condemns only strays', async () => {
+test('a reconciler cut short anywhere loses nothing, imports once and enqueues for deletion only orphans', async () => {
   const calls = await crashEverywhere({
     options: { env: { RECONCILER_IMPORT: 'true' } },
     arrange: async (fleet) => {
       await atTwo(fleet);
-      fleet.backends.a!.putNow('adopted', Buffer.from('a file of a person'));
+      fleet.backends.a!.putNow('recovered', Buffer.from('a file of a person'));
       const lost = fleet.keysOn('b').find((key) => key.startsWith('two!'))!;
       fleet.backends.b!.deleteNow(lost);
-      const stray = `one!${fleet.ids.ulid()}`;
+      const orphan = `one!${fleet.ids.ulid()}`;
       const { fleetId } = (await fleet.store.control('fleet')).rows.find(({ sk }) => sk === 'identity')!.data as {
         fleetId: string;
       };
-      const mark = markFor({ fleetId, generation: fleet.object('one').generation }, 'c', stray);
-      fleet.backends.c!.putNow(stray, Buffer.from('first'), { metadata: { [markName]: mark } });
+      const mark = markFor({ fleetId, generation: fleet.object('one').generation }, 'c', orphan);
+      fleet.backends.c!.putNow(orphan, Buffer.from('first'), { metadata: { [markName]: mark } });
       fleet.clock.advance(2 * hourMs);
     },
     act: (fleet) => fleet.tick('reconciler'),
-    contents: { ...contents, adopted: 'a file of a person' },
+    contents: { ...contents, recovered: 'a file of a person' },
     settle: (fleet) => nextTurn(fleet, 'reconciler', 1),
-    check: (fleet) => expect(fleet.object('adopted').copies.a).toBe(''),
+    check: (fleet) => expect(fleet.object('recovered').copies.a).toBe(''),
   });
   expect(calls).toBeGreaterThan(10);
 }, 180_000);
 
-/** Whatever the cut turn left, the next one finds; what was dismissed waits a week. */
+/** Whatever the cut turn left, the next one finds; what was quarantined waits a week. */
 async function nextTurn(fleet: TestFleet, worker: 'scrubber' | 'reconciler', days: number): Promise<void> {
   fleet.clock.advance(days * 24 * hourMs);
   await fleet.tick(worker);

@@ -16,7 +16,7 @@ async function filled(options: Parameters<typeof createTestFleet>[0] = {}): Prom
   return fleet;
 }
 
-function goDark(fleet: TestFleet, name: string): void {
+function loseBackend(fleet: TestFleet, name: string): void {
   const outer = fleet.before;
   fleet.before = (call) => {
     if (call.port === name) throw new BackendError('unavailable', name, 'no');
@@ -97,7 +97,7 @@ test('an undrain in the middle leaves no copy too many', async () => {
 test('a drain whose other copies lie on a dead backend waits for replacements, and nothing becomes unreachable', async () => {
   const fleet = await filled({ backends: ['a', 'b', 'c', 'd'] });
   await drain(fleet.deps, 'a');
-  goDark(fleet, 'b');
+  loseBackend(fleet, 'b');
   await settleReadable(fleet, ['k0', 'k9'], 60);
   for (let i = 0; i < 10; i += 1) expect(Object.keys(fleet.object(`k${i}`).copies)).toEqual(['c', 'd']);
   expect(fleet.keysOn('a')).toEqual([]);
@@ -107,7 +107,7 @@ test('a drain whose other copies lie on a dead backend waits for replacements, a
 test('a drain whose other copies lie on a dead backend, with one spare backend, keeps the copies it needs', async () => {
   const fleet = await filled();
   await drain(fleet.deps, 'a');
-  goDark(fleet, 'b');
+  loseBackend(fleet, 'b');
   await settleReadable(fleet, ['k0', 'k9'], 60);
   for (let i = 0; i < 10; i += 1) {
     const { a, b, c } = fleet.copiesOf(`k${i}`);
@@ -253,7 +253,7 @@ async function lost(options: Parameters<typeof createTestFleet>[0] = {}): Promis
   const fleet = await filled(options);
   await fleet.client.put('alone', 'only on a');
   await fleet.client.put('k0', 'again');
-  goDark(fleet, 'a');
+  loseBackend(fleet, 'a');
   await fleet.apply({ ...options, backends: ['b', 'c'] });
   return fleet;
 }

@@ -7,8 +7,8 @@ const hourMs = 3_600_000;
 const content = 'the content of a file that nobody hashed yet';
 const sha256 = createHash('sha256').update(content).digest('hex');
 
-/** A file of a stranger's, adopted and never read. `etag`: in place of its MD5. */
-async function adopted(options: { readonly etag?: string } = {}): Promise<TestFleet> {
+/** A file of an external client's, recovered and never read. `etag`: in place of its MD5. */
+async function recovered(options: { readonly etag?: string } = {}): Promise<TestFleet> {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('file', Buffer.from(content), options);
   fleet.clock.advance(2 * hourMs);
@@ -33,7 +33,7 @@ test.each([
   { what: 'the MD5', etag: undefined },
   { what: 'no MD5', etag: '"as-of-parts-2"' },
 ])('the scrubber records no hash of one misread of a file whose ETag is $what', async ({ etag }) => {
-  const fleet = await adopted(etag === undefined ? {} : { etag });
+  const fleet = await recovered(etag === undefined ? {} : { etag });
   misread(fleet, 1);
   await fleet.tick('scrubber');
   expect(fleet.object('file').sha256).toBeUndefined();
@@ -46,7 +46,7 @@ test.each([
   { what: 'the MD5', etag: undefined },
   { what: 'no MD5', etag: '"as-of-parts-2"' },
 ])('the replicator records no copy of one misread of a file whose ETag is $what', async ({ etag }) => {
-  const fleet = await adopted(etag === undefined ? {} : { etag });
+  const fleet = await recovered(etag === undefined ? {} : { etag });
   misread(fleet, 1);
   await fleet.tick('replicator');
   expect(fleet.object('file')).toMatchObject({ copies: { a: '' } });
@@ -59,7 +59,7 @@ test.each([
 });
 
 test('an ETag that is the MD5 of what was read spares the second read', async () => {
-  const fleet = await adopted();
+  const fleet = await recovered();
   let reads = 0;
   fleet.after = ({ method, args }) => {
     if (method === 'get' && args[0] === 'file') reads += 1;
@@ -70,7 +70,7 @@ test('an ETag that is the MD5 of what was read spares the second read', async ()
 });
 
 test('one misread of a file that its owner touched makes no new generation of it', async () => {
-  const fleet = await adopted();
+  const fleet = await recovered();
   await fleet.settle(['replicator', 'scrubber']);
   const { generation } = fleet.object('file');
   fleet.backends.a!.putNow('file', Buffer.from(content), { etag: '"touched-2"' });
@@ -87,7 +87,7 @@ test.each([
   { what: 'the MD5', etag: undefined },
   { what: 'no MD5', etag: '"as-of-parts-2"' },
 ])('a reader is never given one misread of a file whose ETag is $what', async ({ etag }) => {
-  const fleet = await adopted(etag === undefined ? {} : { etag });
+  const fleet = await recovered(etag === undefined ? {} : { etag });
   misread(fleet, 1);
   await expect(fleet.client.get('file')).rejects.toMatchObject({ kind: 'unreadable' });
   expect(await fleet.read('file')).toBe(content);

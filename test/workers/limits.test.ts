@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { sliceOf } from '../../lib/store/keys.ts';
+import { shardOf } from '../../lib/store/keys.ts';
 import { StoreError } from '../../lib/store/port.ts';
 import { createTestFleet } from '../support/fleet.ts';
 
@@ -65,8 +65,8 @@ test.each(['scrubber', 'over-replication-cleaner'] as const)(
   'what the %s reads at once stays within the month’s egress together',
   async (worker) => {
     const fleet = await createTestFleet({ backends: ['b', 'a'], policies: { default: { factor: 2 } } });
-    // Of one slice: the scrubber reads those at once.
-    const keys = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => sliceOf(key) === sliceOf('k0'));
+    // Of one shard: the scrubber reads those at once.
+    const keys = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => shardOf(key) === shardOf('k0'));
     for (const key of keys.slice(0, 8)) await fleet.client.put(key, 'x'.repeat(100));
     await fleet.tick('replicator');
     await fleet.apply({
@@ -154,25 +154,25 @@ test('while a probe is out, no other process sends its backend anything', async 
   expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
 });
 
-test('what was begun before others found a backend dark sends it nothing more', async () => {
+test('what was begun before others found a backend unreachable sends it nothing more', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_BATCH_SIZE: '1000' } });
   for (const key of ['k1', 'k2', 'k3']) await fleet.client.put(key, 'v');
   await fleet.tick('replicator');
   for (const key of fleet.keysOn('b')) fleet.backends.b!.deleteNow(key);
   fleet.clock.advance(2 * 3_600_000);
   const asked: string[] = [];
-  let isDark = false;
+  let isUnreachable = false;
   fleet.before = ({ port, method }) => {
     if (port === 'b') asked.push(method);
-    // While the first is dismissed, another tick finds b dark; the brake's state, read for the second, tells of it.
-    if (port !== 'store' || method !== 'transact' || isDark) return;
-    isDark = true;
+    // While the first is quarantined, another tick finds b unreachable; the removal limit's state, read for the second, tells of it.
+    if (port !== 'store' || method !== 'transact' || isUnreachable) return;
+    isUnreachable = true;
     const openedAt = fleet.clock.now();
     const data = { failures: 5, openedAt, probeAfter: openedAt + 300_000 };
     const put = { pk: 'fleet', sk: 'breaker/b', version: 1, data };
     fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
   };
-  expect(await fleet.tick('reconciler')).toMatchObject({ failed: 0, reasons: { 'missing-dismissed': 2, parked: 1 } });
+  expect(await fleet.tick('reconciler')).toMatchObject({ failed: 0, reasons: { 'missing-quarantined': 2, parked: 1 } });
   expect(asked).toEqual(['head', 'list', 'head', 'get', 'head', 'get']);
   // What it saw of b is older than what opened the breaker.
   const breaker = (await fleet.store.control('fleet')).rows.find((row) => row.sk === 'breaker/b');
@@ -196,7 +196,7 @@ test('a source’s failure is not held against the target', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { BREAKER_FAILURES: '1' } });
   await fleet.client.put('k', 'v');
   fleet.before = ({ port, method }) => {
-    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'dark');
+    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'unreachable');
   };
   await fleet.tick('replicator');
   const rows = (await fleet.store.control('fleet')).rows.map((row) => row.sk);

@@ -82,11 +82,16 @@ test('the queue tells how long its oldest due item has been due', async () => {
   expect((await gauges(fleet, 'cleanup-queue')).fleet).not.toHaveProperty('QueueOldestSeconds');
 });
 
-test('damaged objects and what a tick dismissed are told', async () => {
+test('damaged objects and what a tick quarantined are told', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.settle();
   const view = await readFleet(fleet.store, fleet.clock.now());
-  const told = gaugesOf({ ...view, config: view.config! }, { unhealthyAfterMs: 0 }, { dismissals: 3, braked: 1 }, 0);
-  expect(told.fleet).toMatchObject({ Dismissals: 3, Braked: 1, Damaged: 0, DeadLetters: 0 });
+  const told = gaugesOf(
+    { ...view, config: view.config! },
+    { unhealthyAfterMs: 0 },
+    { quarantined: 3, removalLimitReached: 1 },
+    0,
+  );
+  expect(told.fleet).toMatchObject({ Quarantined: 3, RemovalLimitReached: 1, Damaged: 0, DeadLetters: 0 });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { overReplicationCleaner } from '../../lib/workers/over-replication-cleaner.ts';
 import { runTick } from '../../lib/tick/tick.ts';
+import { overReplicationCleaner } from '../../lib/workers/over-replication-cleaner.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 import { justBefore, watchWrites } from '../support/watch.ts';
 
@@ -104,7 +104,7 @@ test('copies that are not reachable are no survivors: nothing is removed until e
   fleet.clock.advance(400_000);
   await fleet.tick('replicator');
   await fleet.tick(cleaner);
-  // The dark one goes first, because b and c remain.
+  // The unreachable one goes first, because b and c remain.
   expect(Object.keys(fleet.object('k').copies)).toEqual(['b', 'c']);
   expect((await fleet.tick(cleaner)).outcome).toBe('empty');
 });
@@ -225,7 +225,7 @@ test.each(['overwritten', 'deleted', 'deleted and put again', 'moved on by anoth
 );
 
 /** Gives an object a plain copy, as an import would record it. */
-function adopt(fleet: TestFleet, key: string, backend: string, change: { etag?: string } = {}): void {
+function recover(fleet: TestFleet, key: string, backend: string, change: { etag?: string } = {}): void {
   const entry = fleet.object(key);
   const { etag } = fleet.backends[backend]!.putNow(key, Buffer.from('v'));
   const put = {
@@ -258,7 +258,7 @@ test('a plain copy is never removed, even when it is the one of least worth', as
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.tick('replicator');
-  adopt(fleet, 'k', 'c');
+  recover(fleet, 'k', 'c');
   await fleet.tick(cleaner);
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', c: 'v' });
   await fleet.settle(upkeep, 20);
@@ -268,7 +268,7 @@ test('a plain copy is never removed, even when it is the one of least worth', as
 test('plain copies alone are not surplus, and finding that costs one query', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'v');
-  adopt(fleet, 'k', 'b');
+  recover(fleet, 'k', 'b');
   await fleet.tick(cleaner);
   expect(fleet.object('k').copies).toEqual({ b: '' });
   expect((await fleet.tick(cleaner)).outcome).toBe('empty');
@@ -278,7 +278,7 @@ test('plain copies alone are not surplus, and finding that costs one query', asy
 test('a plain survivor whose ETag changed is not the content that was recorded: nothing is removed', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'v');
-  adopt(fleet, 'k', 'b', { etag: '"another"' });
+  recover(fleet, 'k', 'b', { etag: '"another"' });
   expect(await fleet.tick(cleaner)).toMatchObject({ failed: 1, reasons: { 'survivor-changed': 1 } });
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
 });

@@ -3,11 +3,11 @@ import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { commit } from '../../lib/store/commit.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { markFor, markName } from '../../lib/transfer/mark.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/tick.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -26,13 +26,13 @@ function contentsOf(fleet: TestFleet): Record<string, string[]> {
 }
 
 /** Bytes of ours that no record names: as a crashed tick leaves them. */
-function stray(fleet: TestFleet, name: string, key: string, generation?: string): string {
+function orphan(fleet: TestFleet, name: string, key: string, generation?: string): string {
   const storage = `${key}!${fleet.ids.ulid()}`;
   const entry = fleet.entry(key);
   const metadata = {
     [markName]: markFor({ fleetId: fleetIdOf(fleet), generation: generation ?? entry!.generation }, name, storage),
   };
-  fleet.backends[name]!.putNow(storage, Buffer.from('stray'), { metadata });
+  fleet.backends[name]!.putNow(storage, Buffer.from('orphan'), { metadata });
   return storage;
 }
 
@@ -41,9 +41,9 @@ function fleetIdOf(fleet: TestFleet): string {
   return text.split(' ')[0]!;
 }
 
-test('a sweep queues stray bytes of ours, in pages, and a second pass writes nothing', async () => {
+test('a sweep queues orphan bytes of ours, in pages, and a second pass writes nothing', async () => {
   const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
-  const storage = stray(fleet, 'b', 'k3');
+  const storage = orphan(fleet, 'b', 'k3');
   fleet.clock.advance(2 * hourMs);
   expect(await fleet.tick('reconciler')).toMatchObject({ succeeded: 1, reasons: { orphan: 1 } });
   expect(fleet.queue()).toMatchObject([{ backend: 'b', storageKey: storage, reason: 'orphan', state: 'cleanup' }]);
@@ -121,7 +121,7 @@ test.each(['delete-marker', 'denied', 'rejected'] as const)(
   'a key that always answers %s keeps the pass from none of the others',
   async (kind) => {
     const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
-    const storage = stray(fleet, 'b', 'k9');
+    const storage = orphan(fleet, 'b', 'k9');
     const hidden = fleet.keysOn('b').find((key) => key.startsWith('k1!'))!;
     fleet.clock.advance(2 * hourMs);
     const { list, head } = fleet.backends.b!;
@@ -153,11 +153,11 @@ test('a listing that shows nothing although the bytes are there removes nothing'
   expect(Object.keys(fleet.object('k1').copies)).toEqual(['a', 'b']);
 });
 
-test('recorded and not there: dismissed up to the brake, rebuilt', async () => {
+test('recorded and not there: quarantined up to the removal limit, rebuilt', async () => {
   const fleet = await filled();
   const lost = fleet.keysOn('a').slice(0, 5);
   for (const key of lost) fleet.backends.a!.deleteNow(key);
-  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { 'missing-dismissed': 5 } });
+  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { 'missing-quarantined': 5 } });
   await fleet.tick('replicator');
   for (let i = 0; i < 30; i += 1) expect(fleet.copiesOf(`k${i}`)).toEqual({ a: `v${i}`, b: `v${i}` });
   expect((await fleet.recount()).differences).toEqual([]);
@@ -230,7 +230,7 @@ test('a cloned table pointed at the same buckets writes, sweeps and deletes noth
   expect(contentsOf(fleet)).toEqual(before);
 });
 
-test('after the tables are lost, a take-over and an adoption bring every object back', async () => {
+test('after the tables are lost, a take-over and a recovery bring every object back', async () => {
   const fleet = await filled();
   await fleet.client.put('k1', 'newest');
   await fleet.tick('replicator');
@@ -248,14 +248,14 @@ test('after the tables are lost, a take-over and an adoption bring every object 
     })),
     policies: { default: { factor: 2 } },
   });
-  const admin = { ...deps, probe: async ({ name }: { name: string }) => fleet.backends[name]!.capabilities };
+  const admin = { ...deps, findCapabilities: async ({ name }: { name: string }) => fleet.backends[name]!.capabilities };
   await expect(apply(admin, file)).rejects.toThrow('belongs to another fleet');
   const { fleetId } = await apply(admin, file, { takeOver: true });
   expect(fleetId).toBe(fleetIdOf(fleet));
   const tick = (event = {}) => runTick(deps, workers.reconciler!, { deadline: fleet.clock.now() + 300_000, ...event });
   await tick();
   expect([...empty.allQueueItems()]).toEqual([]);
-  for (const backend of ['a', 'b']) await tick({ reconcile: { backend, adopt: true } });
+  for (const backend of ['a', 'b']) await tick({ reconcile: { backend, recover: true } });
   const { createClient } = await import('../../lib/client/client.ts');
   const { collect } = await import('../../lib/base/bytes.ts');
   const client = createClient(deps);
@@ -267,20 +267,20 @@ test('after the tables are lost, a take-over and an adoption bring every object 
   expect((await recount(deps, false)).differences).toEqual([]);
 });
 
-test('after older tables were restored, an adoption finds a copy that was moved away and back since', async () => {
+test('after older tables were restored, a recovery finds a copy that was moved away and back since', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'content');
   const before = fleet.object('k').copies.a!;
   // In the time that the record knows nothing of, the bytes got another storage key on the same backend.
-  const there = fleet.backends.a!.peek(`k!${before}`)!;
+  const existing = fleet.backends.a!.peek(`k!${before}`)!;
   const copyId = fleet.ids.ulid();
   const mark = markFor({ fleetId: fleetIdOf(fleet), generation: fleet.object('k').generation }, 'a', `k!${copyId}`);
-  fleet.backends.a!.putNow(`k!${copyId}`, there.bytes, { metadata: { [markName]: mark } });
+  fleet.backends.a!.putNow(`k!${copyId}`, existing.bytes, { metadata: { [markName]: mark } });
   fleet.backends.a!.deleteNow(`k!${before}`);
   fleet.clock.advance(2 * hourMs);
   await fleet.tick('scrubber');
   expect(fleet.object('k').isDamaged).toBe(true);
-  const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', adopt: true } });
+  const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', recover: true } });
   expect(report.reasons).toMatchObject({ joined: 1 });
   expect(fleet.object('k')).toMatchObject({ copies: { a: copyId }, isDamaged: false });
   expect(await fleet.read('k')).toBe('content');
@@ -289,7 +289,7 @@ test('after older tables were restored, an adoption finds a copy that was moved 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('after a take-over nothing is deleted before the adoption, which finds a put that older tables still queue', async () => {
+test('after a take-over nothing is deleted before the recovery, which finds a put that older tables still queue', async () => {
   const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'old');
   const seen = fleet.object('k');
@@ -314,12 +314,16 @@ test('after a take-over nothing is deleted before the adoption, which finds a pu
     intent: { sha256: sha256! },
   };
   const store = createMemoryStore({ clock: fleet.clock, from: before, identity: 'restored' });
-  await commit({ ...fleet.deps, store, stripes: 1, quotaOf: () => 0 }, [{ key: 'k', names: [intent] }], now + 60_000);
+  await commit(
+    { ...fleet.deps, store, stripes: 1, quotaOf: () => 0 },
+    [{ key: 'k', reserves: [intent] }],
+    now + 60_000,
+  );
   expect(store.snapshot().objects.get('k')).toEqual(seen);
   const deps = { ...fleet.deps, store };
   const { apply } = await import('../../lib/operations/apply.ts');
   const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
-  await apply({ ...deps, probe: async () => fleet.backends.a!.capabilities }, file, { takeOver: true });
+  await apply({ ...deps, findCapabilities: async () => fleet.backends.a!.capabilities }, file, { takeOver: true });
   const tick = (name: WorkerName, event = {}) =>
     runTick({ ...deps, unreported: createUsageBook() }, workers[name]!, {
       deadline: fleet.clock.now() + 300_000,
@@ -330,8 +334,8 @@ test('after a take-over nothing is deleted before the adoption, which finds a pu
   fleet.clock.advance(2 * hourMs);
   await tick('cleanup-queue');
   expect(fleet.keysOn('a')).toContain(storage);
-  expect((await tick('reconciler', { reconcile: { backend: 'a', adopt: true } })).reasons).toMatchObject({
-    adopted: 1,
+  expect((await tick('reconciler', { reconcile: { backend: 'a', recover: true } })).reasons).toMatchObject({
+    recovered: 1,
   });
   expect(store.snapshot().objects.get('k')).toMatchObject({ generation, copies, sha256 });
   fleet.clock.advance(2 * hourMs);
@@ -342,7 +346,7 @@ test('after a take-over nothing is deleted before the adoption, which finds a pu
 
 test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer', async () => {
   const fleet = await filled();
-  stray(fleet, 'b', 'k3');
+  orphan(fleet, 'b', 'k3');
   fleet.backends.a!.deleteNow(`k3!${fleet.object('k3').copies.a}`);
   const before = fleet.keysOn('b');
   fleet.clock.advance(2 * hourMs);
@@ -354,11 +358,20 @@ test('a sweep leaves bytes of ours alone when a recorded copy of their object do
   expect(fleet.keysOn('b')).toEqual(before);
 });
 
-const strangers = ['a-b', 'aB', 'a/b', 'é', '😀', 'with spaces', 'a!01ARZ3NDEKTSV4RRFFQ69G5FAV', '__multipart/u/1'];
+const externalClients = [
+  'a-b',
+  'aB',
+  'a/b',
+  'é',
+  '😀',
+  'with spaces',
+  'a!01ARZ3NDEKTSV4RRFFQ69G5FAV',
+  '__multipart/u/1',
+];
 
-test('strangers’ files are adopted as they are, replicated, and never deleted or touched again', async () => {
+test('external clients’ files are recovered as they are, replicated, and never deleted or touched again', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
-  for (const key of strangers) fleet.backends.a!.putNow(key, Buffer.from(`file ${key}`));
+  for (const key of externalClients) fleet.backends.a!.putNow(key, Buffer.from(`file ${key}`));
   const ours = await fleet.client.put('ours', 'v');
   const copied = fleet.backends.a!.peek(`ours!${fleet.object('ours').copies.a}`)!;
   fleet.backends.a!.putNow('copied by a person', copied.bytes, { metadata: copied.metadata });
@@ -366,20 +379,20 @@ test('strangers’ files are adopted as they are, replicated, and never deleted 
   fleet.backends.a!.putNow('x'.repeat(1000), Buffer.from('long'));
   fleet.clock.advance(2 * hourMs);
   const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
-  expect(report.reasons).toMatchObject({ imported: strangers.length, 'foreign-mark': 2, 'too-long': 1 });
+  expect(report.reasons).toMatchObject({ imported: externalClients.length, 'foreign-mark': 2, 'too-long': 1 });
   for (let round = 0; round < 3; round += 1) {
     await fleet.settle(['replicator', 'scrubber', 'cleanup-queue'], 10);
     fleet.clock.advance(24 * hourMs);
     await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
   }
-  for (const key of strangers) {
+  for (const key of externalClients) {
     expect(fleet.object(key).copies.a).toBe('');
     expect(fleet.copiesOf(key)).toEqual({ a: `file ${key}`, b: `file ${key}` });
   }
   expect(await fleet.read('ours')).toBe('v');
   expect(ours.key).toBe('ours');
   expect(fleet.queue()).toEqual([]);
-  expect(fleet.keysOn('a')).toHaveLength(strangers.length + 4);
+  expect(fleet.keysOn('a')).toHaveLength(externalClients.length + 4);
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
@@ -411,8 +424,8 @@ test('a file whose name looks like a copy of a recorded object joins like any ot
 
 test('what a person deleted through the library is not imported again while its delete is queued, nor from the file left behind', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
-  fleet.backends.a!.putNow('file', Buffer.from('adopted'));
-  fleet.backends.a!.putNow('kept', Buffer.from('adopted too'));
+  fleet.backends.a!.putNow('file', Buffer.from('recovered'));
+  fleet.backends.a!.putNow('kept', Buffer.from('recovered too'));
   fleet.clock.advance(2 * hourMs);
   await fleet.tick('reconciler');
   await fleet.client.delete('file');
@@ -423,7 +436,7 @@ test('what a person deleted through the library is not imported again while its 
   expect(await fleet.read('kept')).toBe('through the library');
   await fleet.settle(['replicator', 'cleanup-queue']);
   expect(fleet.backends.a!.peek('file')).toBeUndefined();
-  expect(Buffer.from(fleet.backends.a!.peek('kept')!.bytes).toString()).toBe('adopted too');
+  expect(Buffer.from(fleet.backends.a!.peek('kept')!.bytes).toString()).toBe('recovered too');
   fleet.clock.advance(48 * hourMs);
   await fleet.tick('reconciler');
   expect(await fleet.read('kept')).toBe('through the library');
@@ -431,7 +444,7 @@ test('what a person deleted through the library is not imported again while its 
 });
 
 test.each(['reconciler', 'scrubber'] as const)(
-  'an app that overwrites an adopted file behind our back is noticed by the %s: its content is the object, replicas follow',
+  'an app that overwrites an imported file behind our back is noticed by the %s: its content is the object, replicas follow',
   async (worker) => {
     const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
     fleet.backends.a!.putNow('file', Buffer.from('first'));
@@ -471,11 +484,11 @@ test('an ETag that changed over the same bytes is only renewed', async () => {
 
 test('what a pass over one backend imported is replicated as soon as the pass has ended, and not before', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
-  fleet.backends.a!.putNow('file', Buffer.from('adopted'));
+  fleet.backends.a!.putNow('file', Buffer.from('recovered'));
   fleet.clock.advance(2 * hourMs);
   await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
   await fleet.tick('replicator');
-  expect(fleet.copiesOf('file')).toEqual({ a: 'adopted', b: 'adopted' });
+  expect(fleet.copiesOf('file')).toEqual({ a: 'recovered', b: 'recovered' });
 });
 
 test('an import that is stopped goes on where it was, and lists no page twice', async () => {

@@ -150,7 +150,7 @@ test('a backend unhealthy for longer than UNHEALTHY_AFTER is neither source nor 
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b', 'c']);
 });
 
-test('a source that lost the bytes is dismissed after confirmation and rebuilt', async () => {
+test('a source that lost the bytes is quarantined after confirmation and rebuilt', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
   await fleet.client.put('k', 'v');
   await fleet.apply({ policies: { default: { factor: 2 } } });
@@ -195,7 +195,7 @@ test('an object whose source cannot be read takes the last room from no other', 
 });
 
 test.each(['no-bucket', 'denied', 'delete-marker', 'timeout', 'truncated'] as const)(
-  'a source that answers %s is never dismissed',
+  'a source that answers %s is never quarantined',
   async (kind) => {
     const fleet = await createTestFleet();
     await fleet.client.put('k', 'v');
@@ -209,7 +209,7 @@ test.each(['no-bucket', 'denied', 'delete-marker', 'timeout', 'truncated'] as co
   },
 );
 
-test('a wrong bucket under the same name dismisses nothing', async () => {
+test('a wrong bucket under the same name quarantines nothing', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
   await fleet.client.put('k', 'v');
   await fleet.apply({ policies: { default: { factor: 2 } } });
@@ -250,7 +250,7 @@ test.each(['true', 'false'])('tags travel with a copy where PRESERVE_TAGS is %s'
     backends: ['a', 'b'],
     env: { PRESERVE_TAGS: preserves, RECONCILER_IMPORT: 'true' },
   });
-  fleet.backends.a!.putNow('file', Buffer.from('adopted'), { tags: { team: 'photos' } });
+  fleet.backends.a!.putNow('file', Buffer.from('recovered'), { tags: { team: 'photos' } });
   fleet.clock.advance(2 * 3_600_000);
   await fleet.tick('reconciler');
   await fleet.tick('replicator');

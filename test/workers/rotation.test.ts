@@ -2,15 +2,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { sliceOf, slices, slicesOfPart, storageKey } from '../../lib/store/keys.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { shardOf, shards, shardsOfPart, storageKey } from '../../lib/store/keys.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { findDue } from '../../lib/tick/due-items.ts';
 import { findByPlacement } from '../../lib/tick/find-work.ts';
-import { recordedBetween } from '../../lib/workers/reconciler/missing.ts';
-import type { Pass } from '../../lib/workers/reconciler/pass.ts';
 import type { Tick } from '../../lib/tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../lib/tick/walk.ts';
+import { recordedBetween } from '../../lib/workers/reconciler/missing.ts';
+import type { Pass } from '../../lib/workers/reconciler/pass.ts';
 import { item, record } from '../contracts/store-fixtures.ts';
 import { createManualClock, createTestFleet } from '../support/fleet.ts';
 
@@ -33,11 +33,11 @@ function put(store: MemoryStore, key: string, fields: Parameters<typeof record>[
 /** Makes objects that are not watched, and changes the placement of those that are there: they are gone from where they were. */
 function disturb(store: MemoryStore, all: readonly { readonly key: string; readonly goes: boolean }[]): void {
   for (const { key, goes } of all) {
-    const there = [...store.allObjects()].find((entry) => entry.key === key);
-    if (there === undefined) put(store, key);
-    else if (goes && there.kind === 'object') {
-      const { generation, rev } = there;
-      const gone = { ...there, rev: rev + 1, copies: { elsewhere: 'x' } };
+    const existing = [...store.allObjects()].find((entry) => entry.key === key);
+    if (existing === undefined) put(store, key);
+    else if (goes && existing.kind === 'object') {
+      const { generation, rev } = existing;
+      const gone = { ...existing, rev: rev + 1, copies: { elsewhere: 'x' } };
       store.apply([{ kind: 'object', put: gone, expect: { generation, rev } }]);
     }
   }
@@ -55,7 +55,7 @@ test('R1, S5: objects under a placement are found in turn, each before any comes
       let cursor: string | undefined;
       let turn = 0;
       while (missing.size > 0) {
-        const found = await findByPlacement(store, placements, slices, cursor, limit);
+        const found = await findByPlacement(store, placements, shards, cursor, limit);
         const met = found.objects.map(({ key }) => key);
         expect(new Set(met).size).toBe(met.length);
         expect(met.length).toBeLessThanOrEqual(limit);
@@ -72,18 +72,18 @@ test('R1, S5: objects under a placement are found in turn, each before any comes
   );
 });
 
-test('R1: where nothing changes, a lap meets every object once', async () => {
+test('R1: where nothing changes, a scrub cycle meets every object once', async () => {
   await fc.assert(
     fc.asyncProperty(someKeys(25), fc.integer({ min: 1, max: 7 }), fc.nat(), async (keys, limit, skipped) => {
       const store = createMemoryStore({ clock });
       for (const key of keys) put(store, key);
-      const look = (cursor: string | undefined, most: number) =>
-        findByPlacement(store, ['default/b2+oci'], slices, cursor, most);
-      // The lap begins anywhere.
-      let { cursor } = skipped % 30 === 0 ? { cursor: undefined } : await look(undefined, skipped % 30);
+      const read = (cursor: string | undefined, most: number) =>
+        findByPlacement(store, ['default/b2+oci'], shards, cursor, most);
+      // The scrub cycle begins anywhere.
+      let { cursor } = skipped % 30 === 0 ? { cursor: undefined } : await read(undefined, skipped % 30);
       const met: string[] = [];
       for (let left = keys.length; left > 0; left -= limit) {
-        const found = await look(cursor, Math.min(limit, left));
+        const found = await read(cursor, Math.min(limit, left));
         met.push(...found.objects.map(({ key }) => key));
         cursor = found.cursor;
       }
@@ -98,7 +98,7 @@ function tickOver(store: MemoryStore, mine: readonly string[], time: { now: numb
   const queue = () => ({ objects: 1, bytes: 0 });
   const tick = {
     deps: { store },
-    slices: mine,
+    shards: mine,
     figures: {},
     standings,
     view: { queue, row: () => undefined },
@@ -111,9 +111,9 @@ function queued(backend: string, key: string, dueAt: number): QueueItem {
   return item(key, { id: `${backend}/${key}`, backend, dueAt });
 }
 
-/** Keys of a few slices, so that lanes hold many. */
+/** Keys of a few shards, so that lanes hold many. */
 const queueKeys = Array.from({ length: 400 }, (_, i) => `k${i}`).filter((key) =>
-  ['00', '07', '15'].includes(sliceOf(key)),
+  ['00', '07', '15'].includes(shardOf(key)),
 );
 const queueOf = (maxLength: number) =>
   fc.uniqueArray(
@@ -128,11 +128,11 @@ test('Q1, P1: due items are found until none is left, oldest first in each lane,
       const store = createMemoryStore({ clock });
       for (const { backend, key, dueAt } of all)
         store.apply([{ kind: 'queue', put: queued(backend, key, dueAt), expect: 'absent' }]);
-      // All slices, or those of one of many parallel parts.
-      const mine = slicesOfPart(slices.indexOf(sliceOf(all[0]?.key ?? '')) % of, of);
+      // All shards, or those of one of many parallel parts.
+      const mine = shardsOfPart(shards.indexOf(shardOf(all[0]?.key ?? '')) % of, of);
       const tick = tickOver(store, mine, { now });
       let left = all
-        .filter(({ key, dueAt }) => dueAt <= now && mine.includes(sliceOf(key)))
+        .filter(({ key, dueAt }) => dueAt <= now && mine.includes(shardOf(key)))
         .map(({ backend, key }) => `${backend}/${key}`);
       let cursor: string | undefined;
       do {
@@ -157,7 +157,7 @@ test('§5: an item that cannot succeed and waits again never starves another, in
     fc.asyncProperty(queueOf(25), fc.integer({ min: 1, max: 5 }), come, async (all, limit, coming) => {
       const store = createMemoryStore({ clock });
       const time = { now: 100 };
-      const tick = tickOver(store, slices, time);
+      const tick = tickOver(store, shards, time);
       const add = (items: typeof all, dueAt?: number) => {
         for (const one of items)
           store.apply([{ kind: 'queue', put: queued(one.backend, one.key, dueAt ?? one.dueAt), expect: 'absent' }]);
@@ -196,7 +196,7 @@ test('§5: a tick runs rounds until nothing is left, also where a part has a sin
   expect(fleet.keysOn('a')).toEqual([]);
 });
 
-test('S1: a lap meets every object that stays exactly once, and no other twice, whatever comes and goes meanwhile', async () => {
+test('S1: a scrub cycle meets every object that stays exactly once, and no other twice, whatever comes and goes meanwhile', async () => {
   const turns = fc.array(
     fc.array(fc.record({ key: fc.string({ minLength: 1, maxLength: 3 }), goes: fc.boolean() }), { maxLength: 6 }),
     { maxLength: 30 },
@@ -207,16 +207,16 @@ test('S1: a lap meets every object that stays exactly once, and no other twice, 
       for (const key of keys) put(store, `=${key}`);
       const met: string[] = [];
       let turn = 0;
-      for (let at: Place | undefined = firstPlace(slices); at !== undefined; turn += 1) {
-        const stretch = await readStretch(store, slices, at, limit);
+      for (let at: Place | undefined = firstPlace(shards); at !== undefined; turn += 1) {
+        const stretch = await readStretch(store, shards, at, limit);
         expect(stretch.objects.length).toBeLessThanOrEqual(limit);
         met.push(...stretch.objects.map(({ key }) => key));
         for (const { key, goes } of disturbances[turn] ?? []) {
-          const there = [...store.allObjects()].find((entry) => entry.key === `+${key}`);
-          if (there === undefined) put(store, `+${key}`);
-          else if (goes && there.kind === 'object') {
-            const { generation, rev } = there;
-            const tombstone = { kind: 'tombstone', key: there.key, generation, rev: rev + 1, deletedAt: 0 } as const;
+          const existing = [...store.allObjects()].find((entry) => entry.key === `+${key}`);
+          if (existing === undefined) put(store, `+${key}`);
+          else if (goes && existing.kind === 'object') {
+            const { generation, rev } = existing;
+            const tombstone = { kind: 'tombstone', key: existing.key, generation, rev: rev + 1, deletedAt: 0 } as const;
             store.apply([{ kind: 'object', put: tombstone, expect: { generation, rev } }]);
           }
         }
@@ -275,7 +275,7 @@ test('§5: what a tick has just copied, and meets again under its new label, hid
     policies: { default: { factor: 3 } },
     env: { REPLICATOR_BATCH_SIZE: '1' },
   });
-  const [first, second] = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => sliceOf(key) === slices[0]);
+  const [first, second] = Array.from({ length: 200 }, (_, i) => `k${i}`).filter((key) => shardOf(key) === shards[0]);
   await fleet.client.put(first!, 'on a');
   fleet.before = ({ port, method }) => {
     if (port === 'a' && method === 'put') throw new BackendError('unavailable', 'a', 'no');

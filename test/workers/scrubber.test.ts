@@ -27,7 +27,7 @@ test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, an
   const before = fleet.store.snapshot();
   for (let ticks = 1; ticks <= 100; ticks += 1) {
     const report = await fleet.tick('scrubber');
-    expect(report.figures.lapProgress === 1).toBe(ticks === 100);
+    expect(report.figures.cycleProgress === 1).toBe(ticks === 100);
     fleet.clock.advance(hourMs);
   }
   expect((await fleet.tick('scrubber')).planned).toBe(0);
@@ -36,14 +36,14 @@ test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, an
   expect([...fleet.store.allObjects()]).toEqual([...before.objects].map((o) => (Array.isArray(o) ? o[1] : o)));
 });
 
-test('a copy with wrong bytes is dismissed while another verifies, rebuilt, and its bytes are kept a week', async () => {
+test('a copy with wrong bytes is quarantined while another verifies, rebuilt, and its bytes are kept a week', async () => {
   const fleet = await filled(3);
   const victim = fleet.keysOn('a')[0]!;
   const { metadata } = fleet.backends.a!.peek(victim)!;
   fleet.backends.a!.putNow(victim, Buffer.from('xx'), { metadata });
   await fleet.tick('scrubber');
   expect(fleet.queue()).toMatchObject([
-    { storageKey: victim, reason: 'dismissed: wrong', dueAt: fleet.clock.now() + 7 * 24 * hourMs },
+    { storageKey: victim, reason: 'quarantined: wrong', dueAt: fleet.clock.now() + 7 * 24 * hourMs },
   ]);
   await fleet.tick('replicator');
   for (const i of [0, 1, 2]) expect(fleet.copiesOf(`k${i}`)).toEqual({ a: `v${i}`, b: `v${i}` });
@@ -55,7 +55,7 @@ test('a copy with wrong bytes is dismissed while another verifies, rebuilt, and 
 });
 
 test.each(['timeout', 'truncated', 'denied', 'no-bucket', 'throttled'] as const)(
-  'one copy that answers %s neither stops the lap nor is dismissed',
+  'one copy that answers %s neither stops the scrub cycle nor is quarantined',
   async (kind) => {
     const fleet = await filled(5);
     const bad = fleet.keysOn('a')[2]!;
@@ -69,7 +69,7 @@ test.each(['timeout', 'truncated', 'denied', 'no-bucket', 'throttled'] as const)
   },
 );
 
-test('250 objects without a hash are backfilled in one lap, each copy read once', async () => {
+test('250 objects without a hash are backfilled in one scrub cycle, each copy read once', async () => {
   const fleet = await filled(250);
   for (const entry of [...fleet.store.allObjects()]) {
     if (entry.kind !== 'object') continue;
@@ -118,12 +118,14 @@ test('a renamed policy relabels every object, and nothing is removed', async () 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('more than the brake allows is not dismissed in a day', async () => {
-  const fleet = await filled(100, { BRAKE_MIN_COUNT: '3', BRAKE_RATIO: '0.05' });
+test('more than the removal limit allows is not quarantined in a day', async () => {
+  const fleet = await filled(100, { REMOVAL_LIMIT_MIN_COUNT: '3', REMOVAL_LIMIT_RATIO: '0.05' });
   for (const key of fleet.keysOn('a')) fleet.backends.a!.deleteNow(key);
   await fleet.tick('scrubber');
   expect(fleet.queue()).toHaveLength(5);
-  expect(fleet.logs.some((line) => line.alarm === true && line.sentence.startsWith('Braked'))).toBe(true);
+  expect(fleet.logs.some((line) => line.alarm === true && line.sentence.startsWith('Removal limit reached'))).toBe(
+    true,
+  );
 });
 
 test('an attested hash verifies without a download, and a wrong one does not', async () => {
@@ -133,7 +135,7 @@ test('an attested hash verifies without a download, and a wrong one does not', a
   expect(reads.size).toBe(fleet.backends.a!.peek(fleet.keysOn('a')[0]!)!.sha256 === undefined ? 4 : 0);
 });
 
-test('a copy that moves during the lap is not missed: it is read where it is when the lap comes by', async () => {
+test('a copy that moves during the scrub cycle is not missed: it is read where it is when the scrub cycle comes by', async () => {
   const fleet = await createTestFleet({
     backends: ['a', 'b', 'c'],
     env: { SCRUBBER_BATCH_SIZE: '10', SCRUBBER_ROUNDS: '1' },

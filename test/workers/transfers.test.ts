@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { runTick } from '../../lib/tick/tick.ts';
 import { markFor } from '../../lib/transfer/mark.ts';
 import { replicator } from '../../lib/workers/replicator.ts';
-import { runTick } from '../../lib/tick/tick.ts';
 import { crashEverywhere } from '../support/crash.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 

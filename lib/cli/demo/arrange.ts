@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
+import { apply } from '../../operations/apply.ts';
 import { createJsonLog } from '../../process/json-log.ts';
 import { createProcess, type Env, type HoldfastProcess } from '../../process/process.ts';
-import { apply } from '../../operations/apply.ts';
 import type { Bucket } from './verify.ts';
 import { createWork, type Work } from './work.ts';
 
@@ -45,10 +45,10 @@ export async function arrange(dir: string, bytesToStore: number): Promise<Arrang
   try {
     const work = createWork();
     const log = heardBy(work, createJsonLog(systemClock, 'info', appendTo(join(dir, 'log.jsonl'))));
-    const wired = createProcess({ env: { ...tuning, ...stack.env }, log });
-    await wired.createTables();
-    await apply(wired, stack.fleet);
-    return { stack, process: wired, buckets: bucketsOf(stack), work };
+    const holdfastProcess = createProcess({ env: { ...tuning, ...stack.env }, log });
+    await holdfastProcess.createTables();
+    await apply(holdfastProcess, stack.fleet);
+    return { stack, process: holdfastProcess, buckets: bucketsOf(stack), work };
   } catch (error) {
     await stack.close();
     throw error;

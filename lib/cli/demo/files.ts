@@ -9,8 +9,8 @@ export interface SourceFile {
   readonly key: string;
   readonly path: string;
   readonly sizeBytes: number;
-  /** Put into a bucket under its plain key by somebody else, and adopted there. */
-  readonly adoptedOn?: string;
+  /** Put into a bucket under its plain key by somebody else, and imported there. */
+  readonly importedOn?: string;
 }
 
 /** Made by tools, not by people. */

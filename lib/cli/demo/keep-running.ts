@@ -3,8 +3,8 @@ import type { Arranged } from './arrange.ts';
 import { startUpkeep } from './upkeep.ts';
 
 /** Says where everything is and lets the workers run on, until a signal ends it all. */
-export async function lookAround(
-  { stack, process: wired, work }: Arranged,
+export async function keepRunning(
+  { stack, process: holdfastProcess, work }: Arranged,
   someKey: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -23,7 +23,7 @@ ${table(
   stack.backends.map(({ name, server, folder }) => [name, server.endpoint, folder]),
 )}
 `);
-  const upkeep = startUpkeep(wired, work);
+  const upkeep = startUpkeep(holdfastProcess, work);
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   await upkeep.stop();
 }

@@ -6,7 +6,7 @@ import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
 import { leftOut, sourceFiles } from './files.ts';
-import { lookAround } from './keep-running.ts';
+import { keepRunning } from './keep-running.ts';
 import { startProgress } from './progress.ts';
 import { describe, problemsOf } from './report.ts';
 import { run } from './run.ts';
@@ -15,7 +15,7 @@ const usage = `Usage: npm start [-- [--keep] [folder]]
 
 Puts every file of a folder [this project] through Holdfast on embedded servers,
 lets the workers make two copies of each and clean up, then lets things go wrong:
-a backend goes dark, a writer is killed, a copy rots, somebody else puts a file,
+a backend becomes unreachable, a writer is killed, a copy rots, somebody else puts a file,
 a backend is drained, the fleet is uneven. At the end every copy is compared with
 the files on disk.
 
@@ -100,7 +100,7 @@ async function demo(args: readonly string[]): Promise<number> {
     out.write(problems.length === 0 ? 'All is well.\n' : `${plural(problems.length, 'problem')}.\n`);
     if (args.includes('--keep')) {
       isKept = true;
-      await lookAround(arranged, files[0]!.key, stopping.signal);
+      await keepRunning(arranged, files[0]!.key, stopping.signal);
     }
     return problems.length === 0 ? 0 : 1;
   } finally {

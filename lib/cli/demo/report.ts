@@ -1,6 +1,6 @@
 import { workerNames } from '../../config/parameters.ts';
-import type { FleetSummary } from '../../tick/fleet-summary.ts';
 import type { Recounted } from '../../operations/recount.ts';
+import type { FleetSummary } from '../../tick/fleet-summary.ts';
 import { bytes, duration, plural, table } from '../format.ts';
 import { factor } from './arrange.ts';
 import type { LoadProgress } from './load.ts';

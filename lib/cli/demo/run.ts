@@ -28,14 +28,14 @@ const always: readonly WorkerName[] = ['replicator', 'cleanup-queue', 'pending-r
 /** Load, steps, verification. */
 export async function run(running: Running): Promise<Findings> {
   const { arranged, dir, progress, signal, startedAt } = running;
-  const { process: wired, buckets, work } = arranged;
-  const { clock } = wired;
+  const { process: holdfastProcess, buckets, work } = arranged;
+  const { clock } = holdfastProcess;
   const loaded = await loadAndSettle(running);
   const stage = createStage(arranged, dir, running.files, loaded.load.putAt, signal);
   const stepsFrom = clock.now();
   const failure = loaded.isSettled ? await runSteps(running, stage) : null;
   const stepsMs = clock.now() - stepsFrom;
-  const standing = await standingNow(wired);
+  const standing = await standingNow(holdfastProcess);
   const { files } = stage;
   let compared = 0;
   progress.phase(
@@ -48,14 +48,14 @@ export async function run(running: Running): Promise<Findings> {
     compared += 1;
   });
   const checkMs = clock.now() - checkFrom;
-  const recounted = await recount(wired, false);
+  const recounted = await recount(holdfastProcess, false);
   return {
     files: files.length,
     load: loaded.load,
     work,
     failure,
     standing,
-    summary: await summaryNow(wired),
+    summary: await summaryNow(holdfastProcess),
     check,
     recounted,
     ms: {
@@ -79,35 +79,35 @@ interface Loaded {
 /** Puts every file while the workers run, and waits until they have nothing left to do. */
 async function loadAndSettle(running: Running): Promise<Loaded> {
   const { arranged, progress, files, signal } = running;
-  const { process: wired, work } = arranged;
-  const { clock } = wired;
+  const { process: holdfastProcess, work } = arranged;
+  const { clock } = holdfastProcess;
   const load: LoadProgress = { put: 0, putBytes: 0, overwritten: 0, deleted: 0, failures: [], putAt: new Map() };
-  const upkeep = startUpkeep(wired, work, always);
+  const upkeep = startUpkeep(holdfastProcess, work, always);
   try {
-    const holdfast = createClient(wired);
+    const holdfast = createClient(holdfastProcess);
     const from = clock.now();
-    let look = await summaryNow(wired);
+    let latest = await summaryNow(holdfastProcess);
     let replicatedAt = 0;
     const line = (what: string) => {
-      const { queue, objects, underReplicated } = look;
+      const { queue, objects, underReplicated } = latest;
       const queued = queue.intent.objects + queue.transfer.objects + queue.cleanup.objects;
       return `${sinceStart(running)}  ${what}  put ${load.put}/${files.length}  at ${factor} copies ${objects - underReplicated}/${objects}  queue ${queued}`;
     };
     progress.phase(() => line('putting '));
     const loading = runLoad(holdfast, planLoad(files), load, () => clock.now(), signal);
-    const watching = follow(wired, loading, (summary) => {
-      look = summary;
+    const watching = follow(holdfastProcess, loading, (summary) => {
+      latest = summary;
     });
     await loading;
     await watching;
     await holdfast.close();
     const loadMs = clock.now() - from;
     progress.phase(() => line('settling'));
-    const onLook = (summary: Findings['summary']) => {
-      look = summary;
+    const onRefresh = (summary: Findings['summary']) => {
+      latest = summary;
       if (replicatedAt === 0 && summary.underReplicated === 0) replicatedAt = clock.now();
     };
-    const { isSettled } = await untilSettled(wired, onLook, signal);
+    const { isSettled } = await untilSettled(holdfastProcess, onRefresh, signal);
     return { load, isSettled, loadMs, replicatedMs: (replicatedAt || clock.now()) - from };
   } finally {
     await upkeep.stop();
@@ -137,11 +137,11 @@ function sinceStart({ startedAt }: Running): string {
   return `${((performance.now() - startedAt) / 1000).toFixed(0).padStart(3)} s`;
 }
 
-/** Looks at the fleet again and again while something runs. */
+/** Reads the fleet again and again while something runs. */
 async function follow(
-  wired: Arranged['process'],
+  holdfastProcess: Arranged['process'],
   running: Promise<void>,
-  onLook: (summary: Findings['summary']) => void,
+  onRefresh: (summary: Findings['summary']) => void,
 ): Promise<void> {
   let isRunning = true;
   const end = () => {
@@ -149,7 +149,7 @@ async function follow(
   };
   running.then(end, end);
   while (isRunning) {
-    onLook(await summaryNow(wired));
-    await wired.clock.sleep(250);
+    onRefresh(await summaryNow(holdfastProcess));
+    await holdfastProcess.clock.sleep(250);
   }
 }

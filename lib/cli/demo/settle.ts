@@ -1,7 +1,7 @@
 import { parseParameters } from '../../config/parameters.ts';
 import type { HoldfastProcess } from '../../process/process.ts';
 import { type FleetView, readFleet, standingOf } from '../../store/fleet-view.ts';
-import { lane, slices } from '../../store/keys.ts';
+import { lane, shards } from '../../store/keys.ts';
 import { type QueueItem, queueStates } from '../../store/model.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 
@@ -34,14 +34,14 @@ function summaryOf({ clock, env }: HoldfastProcess, view: FleetView): FleetSumma
 /** Follows the fleet until it has settled, or is stuck. */
 export async function untilSettled(
   deps: HoldfastProcess,
-  onLook: (summary: FleetSummary) => void,
+  onRefresh: (summary: FleetSummary) => void,
   signal: AbortSignal,
 ): Promise<Standing> {
   let last = '';
   let movedAt = deps.clock.now();
   for (;;) {
     const standing = await standingNow(deps);
-    onLook(standing.summary);
+    onRefresh(standing.summary);
     if (standing.isSettled || signal.aborted) return standing;
     const seen = JSON.stringify(standing.summary);
     if (seen !== last) movedAt = deps.clock.now();
@@ -71,7 +71,7 @@ async function itemsOf({ store }: HoldfastProcess, view: FleetView): Promise<Que
     view
       .namedBackends()
       .filter((backend) => view.queue(state, backend).objects > 0)
-      .flatMap((backend) => slices.map((slice) => lane(state, backend, slice))),
+      .flatMap((backend) => shards.map((shard) => lane(state, backend, shard))),
   );
   const pages = await Promise.all(lanes.map((name) => store.due(name, Number.MAX_SAFE_INTEGER, 100)));
   return pages.flatMap(({ items }) => items);

@@ -5,7 +5,7 @@ import { parseParameters, type WorkerName } from '../../config/parameters.ts';
 import type { StackBackend } from '../../local/stack.ts';
 import type { HoldfastProcess } from '../../process/process.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../../store/fleet-view.ts';
-import { slices } from '../../store/keys.ts';
+import { shards } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { FleetSummary } from '../../tick/fleet-summary.ts';
 import { runTick, type TickEvent, type TickReport } from '../../tick/tick.ts';
@@ -30,8 +30,8 @@ export interface Stage {
   readonly files: SourceFile[];
   /** When each key was put. */
   readonly putAt: Map<string, number>;
-  /** The backend that is dark, from the step that darkens it on. */
-  dark: string | undefined;
+  /** The backend that is unreachable, from the step that cuts it off on. */
+  unreachable: string | undefined;
   /** One tick; `env` goes over the demo's own parameters. */
   tick(worker: WorkerName, how?: Pick<TickEvent, 'reconcile'> & { env?: HoldfastProcess['env'] }): Promise<TickReport>;
   /** Tries again until it is so; throws when nothing has moved for a minute, or the demo is to stop. */
@@ -63,15 +63,15 @@ export function createStage(
   putAt: Map<string, number>,
   signal: AbortSignal,
 ): Stage {
-  const { process: wired, stack, buckets, work } = arranged;
-  const { clock, store } = wired;
+  const { process: holdfastProcess, stack, buckets, work } = arranged;
+  const { clock, store } = holdfastProcess;
   const stage: Stage = {
     arranged,
     files: [...files],
     putAt,
-    dark: undefined,
+    unreachable: undefined,
     async tick(worker, { env = {}, ...event } = {}) {
-      const deps = { ...wired, env: { ...wired.env, ...env } };
+      const deps = { ...holdfastProcess, env: { ...holdfastProcess.env, ...env } };
       const report = await runTick(deps, workers[worker]!, { ...event, deadline: clock.now() + tickMs });
       work.ended(report);
       return report;
@@ -81,7 +81,7 @@ export function createStage(
       let movedAt = clock.now();
       while (!(await attempt())) {
         if (signal.aborted) throw new Error(`${what}: interrupted`);
-        const seen = JSON.stringify(await summaryNow(wired));
+        const seen = JSON.stringify(await summaryNow(holdfastProcess));
         if (seen !== last) movedAt = clock.now();
         last = seen;
         if (clock.now() - movedAt > stuckMs)
@@ -92,32 +92,32 @@ export function createStage(
     replicate: () =>
       stage.until('full replication', async () => {
         await stage.tick('replicator');
-        return (await summaryNow(wired)).underReplicated === 0;
+        return (await summaryNow(holdfastProcess)).underReplicated === 0;
       }),
     emptyQueue: () =>
       stage.until('an empty queue', async () => {
         await stage.tick('cleanup-queue');
-        return (await standingNow(wired)).isSettled;
+        return (await standingNow(holdfastProcess)).isSettled;
       }),
-    summary: () => summaryNow(wired),
+    summary: () => summaryNow(holdfastProcess),
     view: () => readFleet(store, clock.now()),
     async standing(name) {
       const view = await stage.view();
-      const { unhealthyAfterMs } = parseParameters(wired.env, view.settings.overrides);
+      const { unhealthyAfterMs } = parseParameters(holdfastProcess.env, view.settings.overrides);
       return standingOf(view, name, clock.now(), unhealthyAfterMs);
     },
     async objects() {
       const all: ObjectRecord[] = [];
       let at: Place | undefined = firstPlace();
       while (at !== undefined) {
-        const { objects, next } = await readStretch(store, slices, at, pageSize);
+        const { objects, next } = await readStretch(store, shards, at, pageSize);
         all.push(...objects);
         at = next;
       }
       return all;
     },
     async withClient(use) {
-      const client = createClient(wired);
+      const client = createClient(holdfastProcess);
       try {
         return await use(client);
       } finally {

@@ -63,7 +63,7 @@ export async function verifyCopies(
     await forEachConcurrently(listed, concurrency, async (storageKey) => {
       const key = storageKeyPattern.exec(storageKey)?.[1] ?? storageKey;
       const file = byKey.get(key);
-      if (file === undefined || (key === storageKey && file.adoptedOn !== bucket.name)) {
+      if (file === undefined || (key === storageKey && file.importedOn !== bucket.name)) {
         problems.push(`${bucket.name} holds "${storageKey}", which should not be there`);
         return;
       }

@@ -61,6 +61,6 @@ export const deeds: Readonly<Record<WorkerName, (work: Work) => string>> = {
   'pending-reaper': (work) =>
     `recorded ${plural(work.acts('pending-reaper', 'Intent settled', 'promoted'), 'upload')} whose writer had died`,
   scrubber: (work) =>
-    `read ${copies(work.reasons('scrubber', 'good') + work.reasons('scrubber', 'backfilled') + work.reasons('scrubber', 'dismissed'))}, found ${work.acts('scrubber', 'Copy dismissed')} wrong`,
-  reconciler: (work) => `adopted ${plural(work.acts('reconciler', 'File imported'), 'file')} put by somebody else`,
+    `read ${copies(work.reasons('scrubber', 'good') + work.reasons('scrubber', 'backfilled') + work.reasons('scrubber', 'quarantined'))}, found ${work.acts('scrubber', 'Copy quarantined')} wrong`,
+  reconciler: (work) => `imported ${plural(work.acts('reconciler', 'File imported'), 'file')} put by somebody else`,
 };

@@ -1,7 +1,7 @@
 import { type DrainStatus, drain, drainStatus, undrain } from '../../operations/drain.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
 import { CommandError, UsageError } from '../failure.ts';
-import { bytes, moment, plural, shown, table } from '../format.ts';
+import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 type Arguments = readonly (string | undefined)[];
@@ -42,13 +42,13 @@ function describeDrain(name: string, status: DrainStatus): string {
     case 'drained':
       return `${name} is drained: nothing names it, and it can leave the fleet file`;
     case 'settling':
-      return `${name} is empty; what began before the drain may still be under way until ${moment(status.settledAt)}`;
+      return `${name} is empty; what began before the drain may still be under way until ${timestamp(status.settledAt)}`;
     case 'draining': {
       const { since, copies, damaged, queue } = status;
       const queued = Object.values(queue).reduce((sum, { objects }) => sum + objects, 0);
       const left = `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}), ${plural(queued, 'queue item')}`;
       const stuck = damaged.objects === 0 ? '' : `; ${damaged.objects} of them damaged: \`holdfast scrub <key>\``;
-      return `${name} drains since ${moment(since)}; left: ${left}${stuck}`;
+      return `${name} drains since ${timestamp(since)}; left: ${left}${stuck}`;
     }
   }
 }
@@ -77,7 +77,7 @@ function describeForgotten(name: string, { outcome, removed, ended, lastCopies }
   const done = `${plural(removed, 'copy').replace(/copys$/, 'copies')} left the records, ${plural(ended, 'queue item')} ended`;
   if (outcome === 'forgotten') return `${name} is forgotten: ${done}`;
   const rows = lastCopies.map(({ key, sizeBytes, isDamaged }) => [
-    shown(key),
+    escaped(key),
     bytes(sizeBytes),
     isDamaged ? 'damaged' : '',
   ]);

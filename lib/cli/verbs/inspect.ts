@@ -1,14 +1,14 @@
 import { type DoctorDeps, doctor } from '../../operations/doctor.ts';
+import { runTick, type TickReport } from '../../tick/tick.ts';
 import { reconciler } from '../../workers/reconciler/reconciler.ts';
 import { scrubKey } from '../../workers/scrubber/scrub-key.ts';
-import { runTick, type TickReport } from '../../tick/tick.ts';
 import { CommandError, UsageError } from '../failure.ts';
-import { plural, shown, table } from '../format.ts';
+import { escaped, plural, table } from '../format.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 interface ReconcileOptions {
   readonly import?: boolean;
-  readonly adopt?: boolean;
+  readonly recover?: boolean;
   readonly apply?: boolean;
 }
 
@@ -21,8 +21,8 @@ export const inspectVerbs: VerbGroup = (program, verb) => {
       .description(
         'compare what a backend lists with what is recorded: one whole pass, resumed where the last one stopped',
       )
-      .option('--import', 'adopt files that Holdfast did not write; they stay where and as they are')
-      .option('--adopt', 'rebuild records from the marks on our own bytes, after the tables were lost')
+      .option('--import', 'import files that Holdfast did not write; they stay where and as they are')
+      .option('--recover', 'rebuild records from the marks on our own bytes, after the tables were lost')
       .option('--apply', 'delete bytes of ours whose object is unknown, which a pass only reports'),
     reconcile,
   );
@@ -33,11 +33,11 @@ export const inspectVerbs: VerbGroup = (program, verb) => {
 };
 
 async function scrub(session: Session, [key]: Arguments): Promise<Result> {
-  const wired = session.process();
-  const { report, isFound, verdicts } = await scrubKey(wired, key!, wired.clock.now() + 900_000);
+  const holdfastProcess = session.process();
+  const { report, isFound, verdicts } = await scrubKey(holdfastProcess, key!, holdfastProcess.clock.now() + 900_000);
   if (report.outcome === 'error') throw new CommandError('error', report.message ?? 'the scrub could not begin');
   if (report.outcome === 'busy') throw new CommandError('busy', 'Another `holdfast scrub` is running');
-  if (!isFound) throw new CommandError('not-found', `There is no object "${shown(key!)}"`);
+  if (!isFound) throw new CommandError('not-found', `There is no object "${escaped(key!)}"`);
   const rows = verdicts.map(({ backend, verdict, detail }) => [backend, verdict, detail ?? '']);
   const isFine = report.failed === 0;
   return { text: table(['BACKEND', 'VERDICT', ''], rows), document: { key, verdicts }, exitCode: isFine ? 0 : 1 };
@@ -51,11 +51,11 @@ async function reconcile(session: Session, [backend]: Arguments, options: Reconc
   const names = config.file.backends.map(({ name }) => name);
   if (!names.includes(backend!))
     throw new UsageError(`There is no backend "${backend}" in the fleet file; there are ${names.join(', ')}`);
-  const wired = session.process();
+  const holdfastProcess = session.process();
   const found: Record<string, number> = {};
   for (;;) {
-    const report = await runTick(wired, reconciler, {
-      deadline: wired.clock.now() + stretchMs,
+    const report = await runTick(holdfastProcess, reconciler, {
+      deadline: holdfastProcess.clock.now() + stretchMs,
       reconcile: { backend: backend!, ...options },
     });
     if (report.outcome === 'error') throw new CommandError('error', report.message ?? 'the pass could not begin');
@@ -88,25 +88,25 @@ function summary(found: Readonly<Record<string, number>>): string {
 }
 
 const meanings: Readonly<Record<string, string>> = {
-  imported: 'files adopted as objects, where and as they are',
+  imported: 'files imported as objects, where and as they are',
   joined: 'files that are further copies of an object',
   conflict: 'files whose bytes differ from the object of that key: left alone',
-  unmarked: 'files that Holdfast did not write: left alone (--import adopts them)',
+  unmarked: 'files that Holdfast did not write: left alone (--import makes objects of them)',
   'foreign-mark': 'another fleet’s, or a person’s copies of ours: left alone',
   'left-behind': 'files of objects that were put or deleted since: left alone',
-  'too-long': 'keys too long to be adopted: left alone',
+  'too-long': 'keys too long to be imported: left alone',
   orphan: 'bytes of ours that lost their record: queued for deletion',
-  'no-record': 'bytes of ours whose object is unknown: left alone (--adopt, or --apply)',
+  'no-record': 'bytes of ours whose object is unknown: left alone (--recover, or --apply)',
   'newer-than-record': 'bytes of ours newer than their record: left alone; was the metadata restored?',
-  'taken-over': 'bytes of ours without a record since the take-over: left alone until --adopt is complete',
-  adopted: 'records rebuilt from marks',
-  'missing-dismissed': 'recorded and not there: the record was corrected, a new copy follows',
-  braked: 'not removed: too many removals on evidence today',
+  'taken-over': 'bytes of ours without a record since the take-over: left alone until --recover is complete',
+  recovered: 'records rebuilt from marks',
+  'missing-quarantined': 'recorded and not there: the record was corrected, a new copy follows',
+  'removal-limit': 'not removed: too many removals on evidence today',
 };
 
 async function examine(session: Session): Promise<Result> {
-  const wired: DoctorDeps = session.process();
-  const findings = await doctor(wired);
+  const holdfastProcess: DoctorDeps = session.process();
+  const findings = await doctor(holdfastProcess);
   const problems = findings.filter(({ level }) => level === 'problem').length;
   const rows = findings.map(({ subject, level, sentence }) => [subject, level, sentence]);
   return { text: table(['', 'STATE', ''], rows), document: { findings }, exitCode: problems === 0 ? 0 : 1 };

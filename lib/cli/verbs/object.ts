@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { storageKey } from '../../store/keys.ts';
 import { CommandError, UsageError } from '../failure.ts';
-import { bytes, moment, plural, shown, table } from '../format.ts';
+import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
 import { type PutFlags, putOptions } from './put-flags.ts';
@@ -27,7 +27,7 @@ async function put(session: Session, [key, file]: Arguments, flags: PutFlags): P
   const isStdin = file === undefined || file === '-';
   const body = isStdin ? await spooled(session, process.stdin) : await fileBody(session, file);
   const done = await session.client().put(key!, body, options);
-  return { text: `put ${shown(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
+  return { text: `put ${escaped(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
 }
 
 async function get(session: Session, [key, file]: Arguments): Promise<Result> {
@@ -39,7 +39,7 @@ async function get(session: Session, [key, file]: Arguments): Promise<Result> {
   if (!isStdout) {
     await writeWhole(session, file, body);
     return {
-      text: `got ${shown(object.key)}  ${bytes(object.sizeBytes)}  to ${file}`,
+      text: `got ${escaped(object.key)}  ${bytes(object.sizeBytes)}  to ${file}`,
       document: { ...known, headers, metadata, file },
     };
   }
@@ -50,7 +50,7 @@ async function get(session: Session, [key, file]: Arguments): Promise<Result> {
 async function rm(session: Session, [key]: Arguments): Promise<Result> {
   const deleted = await session.client().delete(key!);
   return {
-    text: deleted ? `deleted ${shown(key!)}` : `there was no object ${shown(key!)}`,
+    text: deleted ? `deleted ${escaped(key!)}` : `there was no object ${escaped(key!)}`,
     document: { key, deleted },
   };
 }
@@ -60,7 +60,7 @@ async function ls(session: Session, [prefix]: Arguments): Promise<Result> {
   const document: { key: string; sizeBytes: number; generation: string }[] = [];
   for await (const { key, sizeBytes, generation, createdAt } of session.client().list(prefix ?? '')) {
     if (session.isJson) document.push({ key, sizeBytes, generation });
-    else rows.push([bytes(sizeBytes), moment(createdAt), shown(key)]);
+    else rows.push([bytes(sizeBytes), timestamp(createdAt), escaped(key)]);
   }
   const text = rows.length === 0 ? 'no objects' : table(['SIZE', 'CREATED (UTC)', 'KEY'], rows);
   return { text, document };
@@ -81,14 +81,14 @@ async function locate(session: Session, [key]: Arguments): Promise<Result> {
   const rows = copies.map(({ backend, storageKey: at }) => [
     backend,
     config.fingerprints[backend]?.bucket ?? '-',
-    shown(at),
+    escaped(at),
   ]);
-  const first = `${shown(entry.key)}  ${bytes(sizeBytes)}  generation ${generation}  rev ${rev}${isDamaged ? '  DAMAGED' : ''}`;
+  const first = `${escaped(entry.key)}  ${bytes(sizeBytes)}  generation ${generation}  rev ${rev}${isDamaged ? '  DAMAGED' : ''}`;
   const hash = sha256 === undefined ? 'sha256 not known yet' : `sha256 ${sha256}`;
   const text = `${first}\n${hash}\n${plural(copies.length, 'copy').replace('copys', 'copies')}\n\n${table(['BACKEND', 'BUCKET', 'STORAGE KEY'], rows)}`;
   return { text, document };
 }
 
 function absent(key: string): CommandError {
-  return new CommandError('not-found', `There is no object "${shown(key)}"`);
+  return new CommandError('not-found', `There is no object "${escaped(key)}"`);
 }

@@ -1,8 +1,8 @@
-import { commit } from '../../store/commit.ts';
-import { lane, slices } from '../../store/keys.ts';
-import { type QueueItem, type QueueState, queueStates } from '../../store/model.ts';
 import { requeueDead } from '../../operations/requeue.ts';
-import { bytes, moment, plural, shown, table } from '../format.ts';
+import { commit } from '../../store/commit.ts';
+import { lane, shards } from '../../store/keys.ts';
+import { type QueueItem, type QueueState, queueStates } from '../../store/model.ts';
+import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
@@ -63,7 +63,7 @@ async function list(session: Session, _args: Arguments, { limit }: ListOptions):
 async function dead(session: Session, _args: Arguments, { limit }: ListOptions): Promise<Result> {
   const fleet = await fleetNow(session);
   const items = await itemsOf(session, fleet, 'dead', limit);
-  const lines = items.map(({ id, lastError }) => `${shown(id)}\n  ${shown(lastError ?? 'no error recorded')}`);
+  const lines = items.map(({ id, lastError }) => `${escaped(id)}\n  ${escaped(lastError ?? 'no error recorded')}`);
   return { text: items.length === 0 ? 'nothing is dead' : lines.join('\n'), document: { items } };
 }
 
@@ -103,12 +103,12 @@ async function itemsOf(session: Session, fleet: Fleet, state: QueueState, limit:
   const items: QueueItem[] = [];
   for (const backend of backendsOf(fleet)) {
     if (fleet.queue(state, backend).objects === 0) continue;
-    for (const slice of slices) {
+    for (const shard of shards) {
       let after: string | undefined;
       let left = limit;
       do {
         const size = Math.min(pageSize, left);
-        const page = await store.due(lane(state, backend, slice), Number.MAX_SAFE_INTEGER, size, after);
+        const page = await store.due(lane(state, backend, shard), Number.MAX_SAFE_INTEGER, size, after);
         items.push(...page.items);
         left -= page.items.length;
         after = page.next;
@@ -121,6 +121,6 @@ async function itemsOf(session: Session, fleet: Fleet, state: QueueState, limit:
 function itemTable(items: readonly QueueItem[]): string {
   return table(
     ['STATE', 'DUE (UTC)', 'ATTEMPTS', 'REASON', 'ITEM'],
-    items.map((i) => [i.state, moment(i.dueAt), i.attempts, shown(i.reason), shown(i.id)]),
+    items.map((i) => [i.state, timestamp(i.dueAt), i.attempts, escaped(i.reason), escaped(i.id)]),
   );
 }

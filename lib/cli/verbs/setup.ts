@@ -36,18 +36,18 @@ export const setupVerbs: VerbGroup = (program, verb) => {
 
 async function init(session: Session, _args: unknown, { fleet, takeOver }: SetupOptions): Promise<Result> {
   const file = readFleetFile(session.env, fleet);
-  const wired = session.process();
-  await wired.createTables();
-  const applied = await apply(wired, file, { takeOver: takeOver === true });
-  const { objects, queue, control } = wired.tables;
+  const holdfastProcess = session.process();
+  await holdfastProcess.createTables();
+  const applied = await apply(holdfastProcess, file, { takeOver: takeOver === true });
+  const { objects, queue, control } = holdfastProcess.tables;
   return {
     text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describe(applied)}`,
-    document: { ...applied, tables: wired.tables },
+    document: { ...applied, tables: holdfastProcess.tables },
   };
 }
 
-function describe({ version, fleetId, probes }: Applied): string {
-  const rows = Object.entries(probes).map(([name, can]) => [name, abilities(can)]);
+function describe({ version, fleetId, capabilities }: Applied): string {
+  const rows = Object.entries(capabilities).map(([name, can]) => [name, abilities(can)]);
   return `Fleet ${fleetId}, version ${version}: ${plural(rows.length, 'backend')}\n\n${table(['BACKEND', 'CAN'], rows)}`;
 }
 

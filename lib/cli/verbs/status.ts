@@ -2,7 +2,7 @@ import { parseParameters, type WorkerName, workerNames } from '../../config/para
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
-import { bytes, moment, plural, table } from '../format.ts';
+import { bytes, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 /** `status`: the whole fleet, from one query and the leases. */
@@ -137,5 +137,5 @@ function workerState({ enabled, paused, running }: Document['workers'][number]):
 function lastWork(last: Readonly<Record<string, unknown>> | null): [string, string] {
   if (last === null) return ['-', '-'];
   const { outcome, succeeded, planned } = last;
-  return [moment(timeOf(last)), `${String(outcome)} (${String(succeeded)} of ${String(planned)})`];
+  return [timestamp(timeOf(last)), `${String(outcome)} (${String(succeeded)} of ${String(planned)})`];
 }

@@ -20,7 +20,7 @@ export const tickVerbs: VerbGroup = (program, verb) => {
     program
       .command('tick <worker>')
       .description(`run one tick of a worker (${workerList()})`)
-      .option('--part <i>', 'part of the slices, from 0; with --of', wholeNumber(0, 15))
+      .option('--part <i>', 'part of the shards, from 0; with --of', wholeNumber(0, 15))
       .option('--of <n>', 'number of parallel parts', wholeNumber(1, 16))
       .option('--rounds <n>', 'rounds at most, 0 = no limit [<WORKER>_ROUNDS]', wholeNumber(0, 1_000_000))
       .option('--deadline <seconds>', 'time it may take', wholeNumber(1, 86_400), 60)
@@ -35,9 +35,9 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   if ((part === undefined) !== (of === undefined)) throw new UsageError('--part and --of go together');
   if (part !== undefined && of !== undefined && part >= of)
     throw new UsageError(`--part ${part} is not below --of ${of}: parts count from 0`);
-  const wired = session.process();
-  const report = await runTick(wired, worker, {
-    deadline: wired.clock.now() + deadline * 1000,
+  const holdfastProcess = session.process();
+  const report = await runTick(holdfastProcess, worker, {
+    deadline: holdfastProcess.clock.now() + deadline * 1000,
     ...(part === undefined ? {} : { part }),
     ...(of === undefined ? {} : { of }),
     ...(rounds === undefined ? {} : { rounds }),

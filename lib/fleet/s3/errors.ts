@@ -71,7 +71,7 @@ const kindByStatus: Readonly<Record<number, BackendErrorKind>> = {
 /** Turns whatever the SDK threw into a `BackendError`. One that is one already passes through. */
 export function toBackendError(error: unknown, attempted: Attempted, signal?: AbortSignal): BackendError {
   if (error instanceof BackendError) return error;
-  const seen = look(error);
+  const seen = inspect(error);
   const kind = kindOf(seen, signal);
   return backendError(kind, attempted, kind === 'cancelled' ? 'it was cancelled' : describe(seen), error);
 }
@@ -136,7 +136,7 @@ interface SdkErrorShape {
   };
 }
 
-function look(error: unknown): Seen {
+function inspect(error: unknown): Seen {
   const shape: SdkErrorShape = typeof error === 'object' && error !== null ? error : { message: error };
   return {
     name: String(shape.name ?? 'Error'),

@@ -12,7 +12,7 @@ export interface Pace {
 const doublingMs = 10_000;
 const fewestPerSecond = 1;
 /** Complaints that come this soon after one are about requests that were on their way already. */
-const deafMs = 1_000;
+const ignoredMs = 1_000;
 
 /**
  * Halves the rate at which requests were sent when the backend complains, and lets it double every ten seconds from then
@@ -41,7 +41,7 @@ export function createPace(clock: Clock): Pace {
     },
     slowDown() {
       const now = clock.now();
-      if (limit && now - limit.since < deafMs) return;
+      if (limit && now - limit.since < ignoredMs) return;
       const perSecond = Math.min(rateAt(now), Math.max(sent.now, sent.before)) / 2;
       limit = { perSecond: Math.max(fewestPerSecond, perSecond), since: now };
     },

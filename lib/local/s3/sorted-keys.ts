@@ -1,7 +1,7 @@
 /**
  * The keys of a bucket in UTF-8 byte order, in memory. A plain sorted array:
  * an insertion moves pointers only, which at 100,000 keys is still some tens
- * of microseconds, and a listing page is a binary search and a slice.
+ * of microseconds, and a listing page is a binary search and a range.
  */
 export interface SortedKeys {
   readonly size: number;

@@ -74,9 +74,9 @@ function assertBucketName(name: string): void {
 
 /** Whether this file system takes `a` and `A` for the same name. */
 function isCaseBlind(dir: string): boolean {
-  const probe = join(dir, '.case-probe');
-  writeFileSync(probe, '');
+  const lookup = join(dir, '.case-check');
+  writeFileSync(lookup, '');
   const isBlind = existsSync(join(dir, '.CASE-PROBE'));
-  rmSync(probe, { force: true });
+  rmSync(lookup, { force: true });
   return isBlind;
 }

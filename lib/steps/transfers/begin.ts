@@ -1,8 +1,8 @@
 import type { Outcome } from '../../store/commit.ts';
 import { lane, queueId, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
-import { partSizeFor } from '../../transfer/parts.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { partSizeFor } from '../../transfer/parts.ts';
 
 /** Whether an object is copied in parts, over as many ticks as that takes. */
 export function isBig(tick: Tick, object: ObjectRecord): boolean {
@@ -51,7 +51,7 @@ export async function beginTransfer(
   plan: TransferPlan,
 ): Promise<{ readonly outcome: Outcome['outcome']; readonly item?: QueueItem }> {
   const item = newTransfer(tick, plan);
-  const [named] = await tick.commit([{ key: item.key, names: [item] }]);
+  const [named] = await tick.commit([{ key: item.key, reserves: [item] }]);
   if (named!.outcome !== 'committed') return { outcome: named!.outcome };
   const { key, backend, storageKey: at, sizeBytes, reason } = item;
   tick.audit('Transfer begun', { key, backend, storageKey: at, sizeBytes, reason, from: plan.from });
@@ -63,10 +63,10 @@ export async function pendingTransfers(tick: Tick): Promise<Map<string, QueueIte
   const pending = new Map<string, QueueItem[]>();
   for (const backend of tick.view.namedBackends()) {
     if (tick.view.queue('transfer', backend).objects <= 0) continue;
-    for (const slice of tick.slices) {
+    for (const shard of tick.shards) {
       let after: string | undefined;
       do {
-        const page = await tick.deps.store.due(lane('transfer', backend, slice), Number.MAX_SAFE_INTEGER, 1000, after);
+        const page = await tick.deps.store.due(lane('transfer', backend, shard), Number.MAX_SAFE_INTEGER, 1000, after);
         for (const item of page.items) notePending(pending, item);
         after = page.next;
       } while (after !== undefined);

@@ -2,13 +2,13 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { count, note } from '../../base/tally.ts';
 import { BackendError, isOutage } from '../../fleet/backend.ts';
 import type { ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
-import type { BigCopy, BigCopyOutcome } from '../../transfer/big/big-copy.ts';
-import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
 import type { Budget } from '../../tick/budget.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
-import { lookAgain } from '../../tick/refresh.ts';
-import { examine, readableCopies } from '../examine-copy.ts';
+import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
+import type { BigCopy, BigCopyOutcome } from '../../transfer/big/big-copy.ts';
+import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
+import { examine, readableCopies } from '../examine-copy.ts';
 import { claim, type Hold, save } from './hold.ts';
 import { abandon, failStoredWrong, failTransfer, fromTheStart, pause, recordTransfer, whyUnwanted } from './settle.ts';
 
@@ -134,11 +134,11 @@ async function runOnce(
   ];
   const stop = new AbortController();
   /** Others found that one end has failed: what is left waits until its breaker is closed. */
-  const stopIfDark = () => {
+  const stopIfUnreachable = () => {
     if ([item.backend, source ?? item.backend].some((name) => !tick.standing(name).isReachable)) stop.abort();
   };
-  tick.onLook.add(stopIfDark);
-  stopIfDark();
+  tick.onRefresh.add(stopIfUnreachable);
+  stopIfUnreachable();
   try {
     const [from, to] = await Promise.all([source === null ? null : tick.backend(source), tick.backend(item.backend)]);
     const endsInThisTurn = isSureToEnd(tick, hold, source);
@@ -163,7 +163,7 @@ async function runOnce(
         return refusal;
       },
       save: async (progress) => {
-        await lookAgain(tick);
+        await refreshIfOld(tick);
         return save(tick, hold, progress);
       },
     };
@@ -176,7 +176,7 @@ async function runOnce(
     if (!(error instanceof BackendError)) throw error;
     return error.backend === source ? { outcome: 'source-failed', error } : { outcome: 'target-failed', error };
   } finally {
-    tick.onLook.delete(stopIfDark);
+    tick.onRefresh.delete(stopIfUnreachable);
     for (const back of giveBack) back();
   }
 }
@@ -216,7 +216,7 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
   const { uploadId, partsDone, sha256 } = hold.item.transfer!;
   /** A hash that was not kept makes what was sent useless. */
   const isUseless = uploadId !== '' && partsDone === 0 && sha256 === undefined;
-  // Not sent: others had found the backend dark.
+  // Not sent: others had found the backend unreachable.
   if ('error' in outcome && outcome.error.kind === 'cancelled') return pause(tick, hold, 'transfer-continues');
   switch (outcome.outcome) {
     case 'stored':

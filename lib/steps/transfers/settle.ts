@@ -1,12 +1,12 @@
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import { BackendError } from '../../fleet/backend.ts';
+import { cleanupBackoffMs } from '../../plans/backoff.ts';
 import type { Entry, ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
-import { abortUploads } from '../../transfer/big/uploads.ts';
 import { noteLag } from '../../tick/ages.ts';
-import { cleanupBackoffMs } from '../../plans/backoff.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { abortUploads } from '../../transfer/big/uploads.ts';
 import { newTransfer } from './begin.ts';
 import { giveBack, type Hold } from './hold.ts';
 
@@ -60,7 +60,7 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
   return {
     key: item.key,
     change: { before, after: { ...before, copies, policy: policyOf(tick.config, item.key).name, sha256 } },
-    ends: [{ item, expect: { state: 'transfer', claimedBy: tick.runId } }],
+    completes: [{ item, expect: { state: 'transfer', claimedBy: tick.runId } }],
     ...(leaves !== undefined && {
       orphans: { reason: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
     }),
@@ -69,12 +69,12 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
 
 /** Nobody reads these bytes, so what there is of them is deleted at once, its uploads with it. */
 export async function abandon(tick: Tick, hold: Hold, reason: string): Promise<void> {
-  const outcome = await condemnItem(tick, hold, reason);
+  const outcome = await enqueueItem(tick, hold, reason);
   if (outcome === 'committed') count(tick.tally, 'skipped', `abandoned: ${reason}`);
   else count(tick.tally, outcome === 'expired' ? 'skipped' : 'failed', `abandon-${outcome}`);
 }
 
-async function condemnItem(tick: Tick, { item }: Hold, reason: string, names: readonly QueueItem[] = []) {
+async function enqueueItem(tick: Tick, { item }: Hold, reason: string, reserves: readonly QueueItem[] = []) {
   const { claimedBy: _by, claimedAt: _at, ...unclaimed } = item;
   const to: QueueItem = {
     ...unclaimed,
@@ -84,7 +84,7 @@ async function condemnItem(tick: Tick, { item }: Hold, reason: string, names: re
     attempts: 0,
   };
   const from = { item, expect: { state: 'transfer', claimedBy: tick.runId } } as const;
-  const [outcome] = await tick.commit([{ key: item.key, moves: [{ from, to }], names }]);
+  const [outcome] = await tick.commit([{ key: item.key, moves: [{ from, to }], reserves }]);
   const { key, backend, storageKey } = item;
   if (outcome!.outcome === 'committed') tick.audit('Transfer abandoned', { key, backend, storageKey, reason });
   return outcome!.outcome;
@@ -135,8 +135,8 @@ export async function failStoredWrong(tick: Tick, hold: Hold, object: ObjectReco
     transfer: { ...fresh.transfer!, failedLeg: 'target' },
   };
   tick.deps.log.error(message, { key: object.key, backend: hold.item.backend });
-  const outcome = await condemnItem(tick, hold, 'stored-wrong', [next]);
-  if (outcome === 'no-room') await condemnItem(tick, hold, 'stored-wrong');
+  const outcome = await enqueueItem(tick, hold, 'stored-wrong', [next]);
+  if (outcome === 'no-room') await enqueueItem(tick, hold, 'stored-wrong');
   count(tick.tally, 'failed', 'target-wrong');
 }
 

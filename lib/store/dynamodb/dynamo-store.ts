@@ -115,7 +115,7 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
     },
     control,
     byPlacement: (label, afterKey, limit) => readByPlacement(deps, tables, { partition: label, afterKey, limit }),
-    byKey: (slice, afterKey, limit) => readByKey(deps, tables, { partition: slice, afterKey, limit }),
+    byKey: (shard, afterKey, limit) => readByKey(deps, tables, { partition: shard, afterKey, limit }),
     due: (lane, dueBefore, limit, after) => readDue(deps, tables, { lane, dueBefore, limit, after }),
     ...createLeases(deps, tables.control),
     ...createUsage(deps, tables.control),

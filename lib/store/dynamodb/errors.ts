@@ -87,28 +87,28 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     const subject = action.tables.length === 1 ? `table ${tables} does not exist` : `one of ${tables} does not exist`;
     return new StoreError('missing-table', `Cannot ${action.doing}: ${subject}; run \`holdfast init\``, error);
   }
-  const said = `${name}: ${textOf(error)}`;
-  if (said.includes('Region is missing')) {
+  const detail = `${name}: ${textOf(error)}`;
+  if (detail.includes('Region is missing')) {
     return new StoreError('rejected', `Cannot ${action.doing}: no AWS region is configured; set AWS_REGION`, error);
   }
   if (isThrottling(error)) {
-    return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${said})`, error);
+    return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${detail})`, error);
   }
   if (deniedNames.has(name)) {
-    return new StoreError('denied', `Cannot ${action.doing}: access to ${tables} was denied (${said})`, error);
+    return new StoreError('denied', `Cannot ${action.doing}: access to ${tables} was denied (${detail})`, error);
   }
   if (isNeverSent(error)) {
-    return new StoreError('unreachable', `Cannot ${action.doing}: DynamoDB is unreachable (${said})`, error);
+    return new StoreError('unreachable', `Cannot ${action.doing}: DynamoDB is unreachable (${detail})`, error);
   }
   if (isUnanswered(error)) return unanswered(error, action);
-  return new StoreError('rejected', `Cannot ${action.doing}: DynamoDB rejected the request (${said})`, error);
+  return new StoreError('rejected', `Cannot ${action.doing}: DynamoDB rejected the request (${detail})`, error);
 }
 
 function unanswered(error: unknown, action: Action): StoreError {
-  const said = `${nameOf(error)}: ${textOf(error)}`;
+  const detail = `${nameOf(error)}: ${textOf(error)}`;
   return new StoreError(
     'unanswered',
-    `No answer to an attempt to ${action.doing}: its effect is unknown (${said})`,
+    `No answer to an attempt to ${action.doing}: its effect is unknown (${detail})`,
     error,
   );
 }

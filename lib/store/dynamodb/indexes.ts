@@ -22,7 +22,7 @@ export async function readByPlacement(
 
 /** One page of keys of a partition of `by-key`. */
 export async function readByKey(deps: ReadDeps, tables: TableNames, range: KeyRange): Promise<Page<string>> {
-  const page = await queryKeys(deps, tables.objects, byKeyIndex, 'slice', range);
+  const page = await queryKeys(deps, tables.objects, byKeyIndex, 'shard', range);
   const keys = page.items.map((item) => textOf(item, 'key', tables.objects));
   return pageOf(keys, page.last && keys.at(-1));
 }

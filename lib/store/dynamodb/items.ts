@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Usage } from '../../base/usage.ts';
-import { laneOf, parsePlacement, placementLabel, sliceOf } from '../keys.ts';
+import { laneOf, parsePlacement, placementLabel, shardOf } from '../keys.ts';
 import { type ControlRow, type Count, type Entry, type Lease, type QueueItem, queueStates } from '../model.ts';
 import { StoreError } from '../port.ts';
 import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attributes.ts';
@@ -12,7 +12,7 @@ export function entryToItem(entry: Entry): Item {
     return itemOf(attributes);
   }
   const { kind: _, policy: _policy, isDamaged: _isDamaged, ...attributes } = entry;
-  return itemOf({ ...attributes, placement: placementLabel(entry), slice: sliceOf(entry.key) });
+  return itemOf({ ...attributes, placement: placementLabel(entry), shard: shardOf(entry.key) });
 }
 
 export function queueItemToItem(item: QueueItem): Item {
@@ -108,7 +108,7 @@ function isTextMap(value: unknown): boolean {
 export function entryOf(item: Item, table: string): Entry {
   if (item.placement === undefined) return { kind: 'tombstone', ...read(tombstoneItem, item, table) };
   const { placement, ...record } = read(objectItem, item, table);
-  // The label's slice is not needed: only its policy part is not derived from the rest of the record.
+  // The label's shard is not needed: only its policy part is not derived from the rest of the record.
   const { policy, isDamaged } = parsePlacement(placement);
   return { kind: 'object', ...record, policy, isDamaged };
 }

@@ -16,7 +16,7 @@ import {
 import { byCodeUnits, byUtf8, createSortedKeys } from './memory-keys.ts';
 import { memoryMultipart } from './memory-multipart.ts';
 
-/** An object as the twin holds it. Its bytes are shared with readers: nobody may change them. */
+/** An object as the in-memory implementation holds it. Its bytes are shared with readers: nobody may change them. */
 export interface MemoryObject extends StoredObject {
   readonly bytes: Uint8Array;
   readonly tags: Readonly<Record<string, string>>;
@@ -26,7 +26,7 @@ export interface MemoryObject extends StoredObject {
 export interface MemoryBackendOptions {
   readonly name: string;
   readonly clock: Clock;
-  /** What the twin can do [all but `keepsVersions`]; what it cannot, it treats as a bucket that cannot would. */
+  /** What the in-memory implementation can do [all but `keepsVersions`]; what it cannot, it treats as a bucket that cannot would. */
   readonly capabilities?: Capabilities;
   /** The backends of the same endpoint, by name, which it can copy from [itself alone]. */
   readonly neighbours?: Readonly<Record<string, MemoryBackend>>;
@@ -237,9 +237,9 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
 
     async copyFrom({ source, storageKey, headers, metadata, tags }, signal) {
       refuseCancelled('copy to', storageKey, signal);
-      const there = source.backend === name ? objects : neighbours[source.backend]?.contents();
-      if (!there) throw fail('denied', 'copy to', storageKey, `"${source.backend}" is not at its endpoint`);
-      const object = there.get(source.storageKey);
+      const existing = source.backend === name ? objects : neighbours[source.backend]?.contents();
+      if (!existing) throw fail('denied', 'copy to', storageKey, `"${source.backend}" is not at its endpoint`);
+      const object = existing.get(source.storageKey);
       const isOther = source.ifMatch !== undefined && object !== undefined && object.etag !== source.ifMatch;
       if (!object || isOther) {
         const whatIsSo = isOther ? 'its ETag is another' : 'it is not there';

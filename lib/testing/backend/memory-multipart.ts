@@ -9,7 +9,7 @@ interface OpenUpload {
   readonly parts: Map<number, { readonly bytes: Uint8Array; readonly etag: string }>;
 }
 
-/** What the multipart half of the twin needs of the other half. */
+/** What the multipart half of the in-memory implementation needs of the other half. */
 interface MultipartDeps {
   readonly minPartBytes: number;
   fail(kind: BackendErrorKind, action: string, storageKey: string, whatIsSo: string): BackendError;

@@ -1,5 +1,5 @@
 import { compareUtf8 } from '../../base/bytes.ts';
-import { labelInSlice, laneOf, ledgerPlacement, sliceOf } from '../../store/keys.ts';
+import { labelInShard, laneOf, ledgerPlacement, shardOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Page } from '../../store/port.ts';
 import { createSortedList, type SortedList } from './sorted-list.ts';
@@ -14,20 +14,20 @@ export interface MemoryIndexes {
   /** What the Queue table now holds under an id; null when nothing. */
   noteQueueItem(id: string, item: QueueItem | null): void;
   byPlacement(label: string, afterKey: string | undefined, limit: number): Page<ObjectRecord>;
-  byKey(slice: string, afterKey: string | undefined, limit: number): Page<string>;
+  byKey(shard: string, afterKey: string | undefined, limit: number): Page<string>;
   due(lane: string, dueBefore: number, limit: number, after?: string): Page<QueueItem>;
 }
 
 interface IndexedObject {
   readonly record: ObjectRecord;
-  readonly slice: string;
+  readonly shard: string;
   readonly label: string;
 }
 
 export function createMemoryIndexes(): MemoryIndexes {
   const objects = new Map<string, IndexedObject>();
   const labels = createPartitions<string>(compareUtf8);
-  const slices = createPartitions<string>(compareUtf8);
+  const shards = createPartitions<string>(compareUtf8);
   const queued = new Map<string, { readonly item: QueueItem; readonly lane: string }>();
   const lanes = createPartitions<Position>((a, b) => a.dueAt - b.dueAt || compareUtf8(a.id, b.id));
 
@@ -37,13 +37,13 @@ export function createMemoryIndexes(): MemoryIndexes {
       if (!before) return;
       objects.delete(key);
       labels.remove(before.label, key);
-      slices.remove(before.slice, key);
+      shards.remove(before.shard, key);
       return;
     }
-    const slice = before?.slice ?? sliceOf(key);
-    const label = labelInSlice(ledgerPlacement(entry), slice);
-    objects.set(key, { record: entry, slice, label });
-    if (!before) slices.add(slice, key);
+    const shard = before?.shard ?? shardOf(key);
+    const label = labelInShard(ledgerPlacement(entry), shard);
+    objects.set(key, { record: entry, shard, label });
+    if (!before) shards.add(shard, key);
     if (before?.label === label) return;
     if (before) labels.remove(before.label, key);
     labels.add(label, key);
@@ -71,8 +71,8 @@ export function createMemoryIndexes(): MemoryIndexes {
         page.isLast ? undefined : page.items.at(-1),
       );
     },
-    byKey: (slice, afterKey, limit) => {
-      const page = slices.page(slice, afterKey, limit);
+    byKey: (shard, afterKey, limit) => {
+      const page = shards.page(shard, afterKey, limit);
       return pageOf(page.items, page.isLast ? undefined : page.items.at(-1));
     },
     due: (lane, dueBefore, limit, after) => {

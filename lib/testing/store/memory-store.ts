@@ -101,7 +101,7 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     queueItems: async (ids) => present(queue, ids),
     control: async (pk) => tables.control(pk),
     byPlacement: async (label, afterKey, limit) => indexes.byPlacement(label, afterKey, limit),
-    byKey: async (slice, afterKey, limit) => indexes.byKey(slice, afterKey, limit),
+    byKey: async (shard, afterKey, limit) => indexes.byKey(shard, afterKey, limit),
     due: async (lane, dueBefore, limit, after) => indexes.due(lane, dueBefore, limit, after),
     acquireLease: async (request) => acquireLease(request),
     updateLease: async (lease, change) => updateLease(lease, change),

@@ -62,7 +62,7 @@ export async function copyInParts(job: BigCopy, signal: AbortSignal): Promise<Bi
     }
     return await finish(job, signal);
   } catch (error) {
-    if (error instanceof TakenError) return { outcome: 'taken' };
+    if (error instanceof ClaimLostError) return { outcome: 'taken' };
     if (signal.aborted) return { outcome: 'unfinished' };
     const isGone = error instanceof BackendError && error.kind === 'no-upload' && error.backend === job.to.name;
     return isGone ? { outcome: 'upload-gone' } : explain(error, job.from?.name);
@@ -70,12 +70,12 @@ export async function copyInParts(job: BigCopy, signal: AbortSignal): Promise<Bi
 }
 
 /** Another tick goes on with this copy. */
-export class TakenError extends Error {
-  override readonly name = 'TakenError';
+export class ClaimLostError extends Error {
+  override readonly name = 'ClaimLostError';
 }
 
 /** Changes the progress and writes it down, now. */
 export async function keep(job: BigCopy, change: Partial<TransferFields>): Promise<void> {
   job.progress = { ...job.progress, ...change };
-  if ((await job.save(job.progress)) === 'taken') throw new TakenError();
+  if ((await job.save(job.progress)) === 'taken') throw new ClaimLostError();
 }

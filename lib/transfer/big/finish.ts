@@ -6,9 +6,9 @@ import { abortUploads, wholeParts } from './uploads.ts';
 
 /** Completes the upload, if that is not done, and makes sure of what it became. */
 export async function finish(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome> {
-  const there = await complete(job, signal);
-  if (there === null) return { outcome: 'upload-gone' };
-  if (there.sizeBytes !== job.object.sizeBytes) return storedWrong(job);
+  const existing = await complete(job, signal);
+  if (existing === null) return { outcome: 'upload-gone' };
+  if (existing.sizeBytes !== job.object.sizeBytes) return storedWrong(job);
   if (job.progress.isUnproven) {
     const reading = await readBack(job, signal);
     if (reading !== null) return reading;
@@ -29,8 +29,8 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
   const { uploadId, partSizeBytes } = job.progress;
   const size = { sizeBytes: object.sizeBytes, partSizeBytes };
   try {
-    const there = await to.listParts(storageKey, uploadId, signal);
-    const parts = wholeParts(there, size, partCount(object.sizeBytes, partSizeBytes));
+    const existing = await to.listParts(storageKey, uploadId, signal);
+    const parts = wholeParts(existing, size, partCount(object.sizeBytes, partSizeBytes));
     if (parts === null) return null;
     await to.completeUpload({ storageKey, uploadId, parts }, signal);
   } catch (error) {
@@ -58,7 +58,7 @@ async function readBack(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutco
   }
   const ends: Parameters<typeof passOnce>[2] = {
     source: to.name,
-    open: async (range, lends, cancel) => (await to.get(storageKey, { range, lends }, cancel)).body,
+    open: async (range, reusesBuffers, cancel) => (await to.get(storageKey, { range, reusesBuffers }, cancel)).body,
   };
   if (!(await passOnce(job, hash!, ends, signal))) return { outcome: 'unfinished' };
   return hash!.digest() === job.progress.sha256 ? null : storedWrong(job);

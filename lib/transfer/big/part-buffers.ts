@@ -21,10 +21,10 @@ export function createPartBuffers(admission: Admission, maxBytes: number): PartB
     holds: (sizeBytes) => sizeBytes <= maxBytes / 2,
     async take(sizeBytes) {
       const leave = await admission.enter(sizeBytes);
-      const there = free.findIndex(({ length }) => length === sizeBytes);
+      const existing = free.findIndex(({ length }) => length === sizeBytes);
       // Buffers of another size are not kept: those in use and those kept are together no more than were admitted.
-      const bytes = there >= 0 ? free.splice(there, 1)[0]! : Buffer.allocUnsafeSlow(sizeBytes);
-      if (there < 0) free = [];
+      const bytes = existing >= 0 ? free.splice(existing, 1)[0]! : Buffer.allocUnsafeSlow(sizeBytes);
+      if (existing < 0) free = [];
       return {
         bytes,
         giveBack() {

@@ -2,10 +2,10 @@ import { hash as digestNow } from 'node:crypto';
 import { bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
+import { retryTransient, unsent } from '../retry-transient.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import { persistently, unsent } from '../retry-transient.ts';
 import type { RunningHash } from './running-hash.ts';
-import type { Ends } from './saved-pass.ts';
+import type { PartIO } from './saved-pass.ts';
 
 /** Going once through the parts of an object, many at a time, while one hash takes them in order. */
 export interface Pass {
@@ -22,7 +22,7 @@ export interface Pass {
   mayBegin(expectedMs: number, isFirst: boolean): boolean;
   /** Fills the buffer with a range. */
   read(range: readonly [number, number], into: Buffer, signal: AbortSignal): Promise<void>;
-  readonly write?: NonNullable<Ends['write']>;
+  readonly write?: NonNullable<PartIO['write']>;
   /** All parts up to this one are read, hashed and written; `hashState` is the hash's over exactly these. */
   readonly reached: (partsDone: number, hashState: string) => void;
 }
@@ -113,7 +113,7 @@ async function writePart(
 ): Promise<void> {
   if (write === undefined) return;
   const part = { partNumber, sizeBytes: bytes.length, md5: () => digestNow('md5', bytes) };
-  await persistently(clock, signal, unsent, () => write({ ...part, body: bodyOf(bytes) }, signal));
+  await retryTransient(clock, signal, unsent, () => write({ ...part, body: bodyOf(bytes) }, signal));
 }
 
 interface Progress {

@@ -1,19 +1,19 @@
 import type { Body } from '../../base/bytes.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
-import { type BigCopy, TakenError } from './big-copy.ts';
+import { brokenOff, retryTransient } from '../retry-transient.ts';
+import { type BigCopy, ClaimLostError } from './big-copy.ts';
 import { runPass } from './pass.ts';
-import { brokenOff, persistently } from '../retry-transient.ts';
 import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts';
 import { createSaver } from './saver.ts';
 import { runStreamPass } from './stream-pass.ts';
 
 /** What a pass does with the bytes of a part. `body` may be consumed once. */
-export interface Ends {
+export interface PartIO {
   /** Whose bytes are read. */
   readonly source: string;
-  /** `lends` as in `GetOptions`. */
-  open(range: readonly [number, number], lends: boolean, signal: AbortSignal): Promise<Body>;
+  /** `reusesBuffers` as in `GetOptions`. */
+  open(range: readonly [number, number], reusesBuffers: boolean, signal: AbortSignal): Promise<Body>;
   /** Writes a part; `md5` is known once the body was consumed. Absent when bytes are only read. */
   readonly write?: (
     part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
@@ -30,9 +30,9 @@ export async function hashOf(job: BigCopy): Promise<RunningHash | null> {
 
 /**
  * Goes on through the parts and saves how far it came, whatever ends it. True at the end of the last part. Throws
- * `TakenError` when the copy has passed to another tick.
+ * `ClaimLostError` when the copy has passed to another tick.
  */
-export async function passOnce(job: BigCopy, hash: RunningHash, ends: Ends, signal: AbortSignal): Promise<boolean> {
+export async function passOnce(job: BigCopy, hash: RunningHash, ends: PartIO, signal: AbortSignal): Promise<boolean> {
   const { clock, object, buffers, width } = job;
   const { partSizeBytes, partsDone } = job.progress;
   const saver = createSaver(job.save);
@@ -53,12 +53,12 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: Ends, sign
   };
   const { open, write, source } = ends;
   const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
-    persistently(clock, cancel, brokenOff, async () => fill(into, await open(range, true, cancel), source));
+    retryTransient(clock, cancel, brokenOff, async () => fill(into, await open(range, true, cancel), source));
   const run = buffers.holds(partSizeBytes)
     ? runPass({ ...common, width, buffers, read, ...(write && { write }) }, signal)
     : runStreamPass({ ...common, open, ...(write && { write }) }, signal);
   const [ran] = await Promise.allSettled([run]);
-  if (!(await saver.flush())) throw new TakenError();
+  if (!(await saver.flush())) throw new ClaimLostError();
   if (ran.status === 'rejected') throw ran.reason;
   if (ran.value === partCount(object.sizeBytes, partSizeBytes)) return true;
   // What the fast hash knows cannot be kept: the next turn begins again, with one that can.

@@ -73,9 +73,9 @@ async function beginUpload(
 
 /** Whether the target still has every part that counts as done. */
 async function isAsLeft({ to, storageKey: key, progress, object }: BigCopy, signal: AbortSignal): Promise<boolean> {
-  const there = await to.listParts(key, progress.uploadId, signal);
+  const existing = await to.listParts(key, progress.uploadId, signal);
   const size = { sizeBytes: object.sizeBytes, partSizeBytes: progress.partSizeBytes };
-  return wholeParts(there, size, progress.partsDone) !== null;
+  return wholeParts(existing, size, progress.partsDone) !== null;
 }
 
 async function sendParts(
@@ -89,8 +89,8 @@ async function sendParts(
   const source = sourceAt(job, from);
   const ends: Parameters<typeof passOnce>[2] = {
     source: from.name,
-    async open(range, lends, cancel) {
-      const found = await from.get(source.key, { range, lends, ...source.options }, cancel);
+    async open(range, reusesBuffers, cancel) {
+      const found = await from.get(source.key, { range, reusesBuffers, ...source.options }, cancel);
       if (found.sizeBytes !== job.object.sizeBytes) await found.body[Symbol.asyncIterator]().return?.();
       checkSize(job, from, found.sizeBytes);
       return found.body;

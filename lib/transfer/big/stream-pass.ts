@@ -2,13 +2,13 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Body } from '../../base/bytes.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import type { Pass } from './pass.ts';
-import type { Ends } from './saved-pass.ts';
+import type { PartIO } from './saved-pass.ts';
 
 /** A pass whose parts are too large to be held in memory: one at a time, each streamed from one end to the other. */
 export interface StreamPass
   extends Pick<Pass, 'clock' | 'sizeBytes' | 'partSizeBytes' | 'partsDone' | 'hash' | 'mayBegin' | 'reached'> {
-  open: Ends['open'];
-  readonly write?: NonNullable<Ends['write']>;
+  open: PartIO['open'];
+  readonly write?: NonNullable<PartIO['write']>;
 }
 
 /** Runs a pass until its end, or until no further part may be begun. Returns the parts done. */

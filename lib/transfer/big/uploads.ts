@@ -16,11 +16,11 @@ export async function abortUploads(backend: Backend, storageKey: string, signal?
 
 /** Parts 1 to `count` of an upload, when each is there with its length; else null. */
 export function wholeParts(
-  there: readonly CompletedPart[],
+  existing: readonly CompletedPart[],
   size: { readonly sizeBytes: number; readonly partSizeBytes: number },
   count: number,
 ): CompletedPart[] | null {
-  const byNumber = new Map(there.map((part) => [part.partNumber, part]));
+  const byNumber = new Map(existing.map((part) => [part.partNumber, part]));
   const parts: CompletedPart[] = [];
   for (let n = 1; n <= count; n += 1) {
     const part = byNumber.get(n);

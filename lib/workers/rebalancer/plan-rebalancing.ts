@@ -1,10 +1,10 @@
 import { policyOf } from '../../config/fleet-file.ts';
-import type { PlacedCopy } from '../../store/keys.ts';
-import type { ObjectRecord } from '../../store/model.ts';
 import { exceedsThreshold } from '../../plans/exceeds-threshold.ts';
 import type { PlanBackend, PlanInput, PlanObject } from '../../plans/plan-draft.ts';
 import { planPackTight } from '../../plans/plan-pack-tight.ts';
 import { planSpreadEven } from '../../plans/plan-spread-even.ts';
+import type { PlacedCopy } from '../../store/keys.ts';
+import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 
 /** A move with the object it is for, as the plan saw it. */
@@ -14,7 +14,7 @@ export interface PlannedMove {
   readonly to: string;
 }
 
-/** B1, over the limited backends that take part: one that is drained or dark is nothing to even out with. */
+/** B1, over the limited backends that take part: one that is drained or unreachable is nothing to even out with. */
 export function isUneven(tick: Tick): boolean {
   const uses = usesOf(tick);
   const order = uses.filter(({ draining, reachable }) => reachable && !draining).map(({ name }) => name);
@@ -39,7 +39,7 @@ export function movablePlacements(tick: Tick): string[] {
   return tick.view.placements.filter(isMovable).map(({ label }) => label);
 }
 
-/** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are dark. */
+/** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are unreachable. */
 export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: ReadonlySet<string>): PlannedMove[] {
   const backends = usesOf(tick).map((use) => ({ ...use, reachable: use.reachable && usable.has(use.name) }));
   const byKey = new Map(found.filter((object) => mayMove(tick, object)).map((object) => [object.key, object]));

@@ -2,24 +2,24 @@ import { type Admission, createAdmission } from '../../base/admission.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, type Verdict } from '../../base/tally.ts';
 import { isOutage } from '../../fleet/backend.ts';
-import type { ObjectRecord, QueueItem } from '../../store/model.ts';
-import type { Swap } from '../../store/swap.ts';
-import { createPartBuffers } from '../../transfer/big/part-buffers.ts';
-import type { CopyOutcome } from '../../transfer/copy.ts';
-import { findByPlacement } from '../../tick/find-work.ts';
-import { isUsable } from '../../tick/health.ts';
+import { enqueueOrphans, type Orphan } from '../../steps/enqueue-orphans.ts';
 import { type CopyTurn, makeCopy, mayTakeOthers, spendOf } from '../../steps/make-copy.ts';
-import { isUneven, movablePlacements, planMoves } from './plan-rebalancing.ts';
-import { condemnStrays, type Stray } from '../../steps/enqueue-orphans.ts';
-import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from '../../steps/transfers/begin.ts';
 import { carryOn, type TransferTurn } from '../../steps/transfers/carry-on.ts';
+import type { ObjectRecord, QueueItem } from '../../store/model.ts';
+import type { Swap } from '../../store/swap.ts';
+import { findByPlacement } from '../../tick/find-work.ts';
+import { isUsable } from '../../tick/health.ts';
+import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import { createPartBuffers } from '../../transfer/big/part-buffers.ts';
+import type { CopyOutcome } from '../../transfer/copy.ts';
+import { isUneven, movablePlacements, planMoves } from './plan-rebalancing.ts';
 
 /**
  * The rebalancer moves copies between backends with a limit, to pack or to spread them (B1–B5).
  *
  * It moves and never adds: a verified copy at the destination replaces the one at the source in a single swap, on condition
- * that the object is still what it was when it was read. What was written and could not be recorded is condemned. Objects
+ * that the object is still what it was when it was read. What was written and could not be recorded is enqueued for deletion. Objects
  * that have more or fewer copies than they should are left to the other workers, and plain copies stay where they are.
  */
 export const rebalancer: Worker = { name: 'rebalancer', hasWork, begin };
@@ -69,23 +69,23 @@ interface Attempt {
   /** Gives back what was reserved of the month's usage. */
   release: () => void;
   /** Set once a verified copy stands at the destination. */
-  made?: { readonly copyId: string; readonly sha256: string };
+  newCopy?: { readonly copyId: string; readonly sha256: string };
   /** Set once a move in parts was named: it ends by itself, and is counted then. */
   begun?: QueueItem;
-  readonly strays: Stray[];
+  readonly orphans: Orphan[];
 }
 
 async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   const { tick } = turn;
   if (!isUneven(tick)) return 'done';
   const labels = movablePlacements(tick);
-  const found = await findByPlacement(tick.deps.store, labels, tick.slices, tick.cursor, tick.tuning.batchSize);
+  const found = await findByPlacement(tick.deps.store, labels, tick.shards, tick.cursor, tick.tuning.batchSize);
   const unseen = found.objects.filter(({ key }) => !turn.seen.has(key));
   for (const { key } of unseen) turn.seen.add(key);
   // What is on its way already is not moved once more.
   const fresh = unseen.filter(({ key }) => !turn.pending.has(key));
   const attempts = planMoves(tick, fresh, turn.usable).map(
-    ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', release: () => {}, strays: [] }),
+    ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', release: () => {}, orphans: [] }),
   );
   const affordable = attempts.filter((attempt) => reserve(turn, attempt));
   await forEachConcurrently(affordable, tick.tuning.concurrency, async (attempt) => {
@@ -138,8 +138,8 @@ async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
     // What was reserved for it is reserved anew in the same moment.
     attempt.release();
     attempt.release = () => {};
-    const { copyId, outcome, strays } = await makeCopy(turn, { object, source: from, target: to });
-    attempt.strays.push(...strays.map((stray) => ({ object, ...stray })));
+    const { copyId, outcome, orphans } = await makeCopy(turn, { object, source: from, target: to });
+    attempt.orphans.push(...orphans.map((orphan) => ({ object, ...orphan })));
     if (outcome.outcome === 'over-limit') end(attempt, 'deferred', outcome.reason);
     else judge(turn, attempt, copyId, outcome);
   } finally {
@@ -159,11 +159,11 @@ async function beginMove({ tick, pending }: Turn, attempt: Attempt): Promise<voi
 function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcome): void {
   const { object, from, to } = attempt;
   if (outcome.outcome === 'copied') {
-    attempt.made = { copyId, sha256: outcome.sha256 };
+    attempt.newCopy = { copyId, sha256: outcome.sha256 };
   } else if (outcome.outcome === 'target-wrong' || outcome.outcome === 'source-unproven') {
     if (outcome.outcome === 'target-wrong') turn.usable.delete(to);
     const reason = outcome.outcome === 'target-wrong' ? 'stored-wrong' : 'unproven';
-    attempt.strays.push({ object, backend: to, copyId, reason });
+    attempt.orphans.push({ object, backend: to, copyId, reason });
     fail(turn, attempt, outcome.outcome, outcome.detail);
   } else if (outcome.outcome === 'target-failed') {
     if (!mayTakeOthers(outcome.error)) turn.usable.delete(to);
@@ -183,14 +183,14 @@ function fail({ tick }: Turn, attempt: Attempt, reason: string, message: string)
   end(attempt, 'failed', reason);
 }
 
-/** B5: one swap per object, source out and destination in; what could not be recorded is condemned. */
+/** B5: one swap per object, source out and destination in; what could not be recorded is enqueued for deletion. */
 async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
-  const made = attempts.filter((attempt) => attempt.made !== undefined);
-  const outcomes = await tick.commit(made.map((attempt) => swapFor(tick, attempt)));
+  const newCopy = attempts.filter((attempt) => attempt.newCopy !== undefined);
+  const outcomes = await tick.commit(newCopy.map((attempt) => swapFor(tick, attempt)));
   for (const [i, { outcome }] of outcomes.entries()) {
-    const attempt = made[i]!;
+    const attempt = newCopy[i]!;
     const { object, from, to } = attempt;
-    const { copyId } = attempt.made!;
+    const { copyId } = attempt.newCopy!;
     if (outcome === 'committed') {
       tick.audit('Copy moved', { key: object.key, from, backend: to, copyId, reason: tick.params.rebalancerStrategy });
       end(attempt, 'succeeded', 'moved');
@@ -199,17 +199,17 @@ async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
     const isKnown = outcome === 'lost' || outcome === 'no-room';
     end(attempt, isKnown ? 'skipped' : 'failed', outcome);
-    if (isKnown) attempt.strays.push({ object, backend: to, copyId, reason: outcome });
+    if (isKnown) attempt.orphans.push({ object, backend: to, copyId, reason: outcome });
   }
-  await condemnStrays(
+  await enqueueOrphans(
     tick,
-    attempts.flatMap(({ strays }) => strays),
+    attempts.flatMap(({ orphans }) => orphans),
   );
 }
 
-function swapFor(tick: Tick, { object, from, to, made }: Attempt): Swap {
+function swapFor(tick: Tick, { object, from, to, newCopy }: Attempt): Swap {
   const { [from]: _, ...others } = object.copies;
-  const { copyId, sha256 } = made!;
+  const { copyId, sha256 } = newCopy!;
   const now = tick.now();
   return {
     key: object.key,

@@ -1,12 +1,12 @@
 import { maxKeyBytes } from '../../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../../fleet/backend.ts';
+import { readableCopies } from '../../steps/examine-copy.ts';
 import { queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
-import { readCopy } from '../../transfer/read-copy.ts';
-import { learnDigest } from '../../transfer/verify.ts';
 import { readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
-import { readableCopies } from '../../steps/examine-copy.ts';
+import { readCopy } from '../../transfer/read-copy.ts';
+import { learnDigest } from '../../transfer/verify.ts';
 import { found, type Pass } from './pass.ts';
 
 /**
@@ -16,7 +16,7 @@ import { found, type Pass } from './pass.ts';
 export const importingLabel = '!importing';
 
 /**
- * Adopts a file that Holdfast did not write as a plain copy (N5): of a new object, or of one that another backend holds
+ * Imports a file that Holdfast did not write as a plain copy (N5): of a new object, or of one that another backend holds
  * already with equal bytes. It is recorded where it is and never touched.
  */
 export async function importFile(pass: Pass, stored: StoredObject, key: string, entry: Entry | null): Promise<void> {
@@ -59,7 +59,7 @@ async function join(pass: Pass, stored: StoredObject, entry: ObjectRecord): Prom
   const refusal = pass.budget.refuses(backend.name, spend);
   if (refusal !== null) return found(pass, 'deferred', refusal, key);
   const giveBack = pass.budget.reserve(backend.name, spend);
-  const open = () => backend.get(key, { ifMatch: stored.etag, lends: true }, tick.signal);
+  const open = () => backend.get(key, { ifMatch: stored.etag, reusesBuffers: true }, tick.signal);
   const digest = await learnDigest(open).finally(giveBack);
   if (digest === null) return found(pass, 'failed', 'unreadable', key);
   const { sha256 } = digest;

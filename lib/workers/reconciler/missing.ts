@@ -1,9 +1,9 @@
 import { decodeTime } from 'ulid';
 import { compareUtf8 } from '../../base/bytes.ts';
 import { allEnded } from '../../base/pool.ts';
-import { slices, storageKey } from '../../store/keys.ts';
-import type { ObjectRecord } from '../../store/model.ts';
 import { examine } from '../../steps/examine-copy.ts';
+import { shards, storageKey } from '../../store/keys.ts';
+import type { ObjectRecord } from '../../store/model.ts';
 import { found, type Pass, settleKey } from './pass.ts';
 
 /**
@@ -19,10 +19,10 @@ export async function recordedBetween(
   const { store } = pass.tick.deps;
   const keys = new Set(prefixesBefore(after));
   await allEnded(
-    slices.map(async (slice) => {
+    shards.map(async (shard) => {
       let at = after;
       for (;;) {
-        const page = await store.byKey(slice, at, pageSize);
+        const page = await store.byKey(shard, at, pageSize);
         for (const key of page.items) {
           if (upTo !== undefined && compareUtf8(key, upTo) > 0) return;
           keys.add(key);
@@ -56,7 +56,7 @@ function prefixesBefore(after: string | undefined): string[] {
   return found.filter((key) => key !== '' && key.isWellFormed());
 }
 
-/** N4: what is recorded and was not listed is asked for by name; what is not there then goes to `dismiss`. */
+/** N4: what is recorded and was not listed is asked for by name; what is not there then goes to `quarantine`. */
 export async function settleMissing(
   pass: Pass,
   recorded: readonly ObjectRecord[],
@@ -79,7 +79,7 @@ async function settleUnlisted(pass: Pass, object: ObjectRecord, storage: string)
   const { tick, backend } = pass;
   if ((await backend.head(storage, tick.signal)) !== null) return found(pass, 'skipped', 'listing-lags', storage);
   const verdict = await examine(tick, object.key, backend.name);
-  const isSettled = verdict === 'dismissed' || verdict === 'damaged';
+  const isSettled = verdict === 'quarantined' || verdict === 'damaged';
   return found(pass, isSettled ? 'succeeded' : 'skipped', `missing-${verdict}`, storage);
 }
 

@@ -13,7 +13,7 @@ export interface Pass {
   /** Keys listed so far in this pass. */
   listed: number;
   readonly imports: boolean;
-  readonly adopts: boolean;
+  readonly recovers: boolean;
   readonly confirms: boolean;
 }
 

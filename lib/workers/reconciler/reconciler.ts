@@ -2,25 +2,25 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { BackendError, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
+import { examine } from '../../steps/examine-copy.ts';
+import { settlePlainChange } from '../../steps/plain-change.ts';
 import { parseStorageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import { isUsable } from '../../tick/health.ts';
-import { look } from '../../tick/refresh.ts';
-import { settlePlainChange } from '../../steps/plain-change.ts';
+import { refresh } from '../../tick/refresh.ts';
+import { endReportOnly } from '../../tick/report-only.ts';
+import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import { relabel } from '../scrubber/scrubber.ts';
 import { importingLabel } from './import-file.ts';
 import { recordedBetween, settleMissing } from './missing.ts';
 import { found, type Pass, settleKey, type Unnamed } from './pass.ts';
-import { endReportOnly } from '../../tick/report-only.ts';
 import { settleUnnamed } from './unnamed.ts';
-import { relabel } from '../scrubber/scrubber.ts';
-import { examine } from '../../steps/examine-copy.ts';
-import type { Round, Tick, Worker } from '../../tick/tick.ts';
 
 /**
  * The reconciler compares what each backend lists with what is recorded, page by page and in both directions (N1–N6).
  *
- * Bytes of ours that nothing names are condemned; copies that are recorded and not there go to `dismiss`; files it did not
+ * Bytes of ours that nothing names are enqueued for deletion; copies that are recorded and not there go to `quarantine`; files it did not
  * write are imported where that is on, and never touched. It deletes nothing itself. A listing that fails, stalls or meets a
  * usage limit is taken up again at the same page, never taken for the end; one key that fails is counted and passed over.
  */
@@ -67,15 +67,15 @@ async function begin(tick: Tick): Promise<Round> {
         budget,
         listed: progress.listed,
         imports: reconcile?.import ?? tick.params.reconcilerImports,
-        adopts: reconcile?.adopt ?? false,
+        recovers: reconcile?.recover ?? false,
         confirms: reconcile?.apply ?? false,
       };
       const before = tick.tally.failed + tick.tally.deferred;
       const outcome = await reconcilePage(pass, progress.after);
       if (outcome === 'stopped') return 'done';
-      if (outcome === 'dark') return 'more';
+      if (outcome === 'unreachable') return 'more';
       const hasGaps = progress.hasGaps === true || tick.tally.failed + tick.tally.deferred > before;
-      if (outcome === undefined && pass.adopts && !hasGaps && !tick.dryRun) await endReportOnly(tick, name);
+      if (outcome === undefined && pass.recovers && !hasGaps && !tick.dryRun) await endReportOnly(tick, name);
       progress =
         outcome === undefined
           ? advance(tick, mine, name)
@@ -99,8 +99,8 @@ function readProgress(tick: Tick, mine: readonly string[]): Progress {
 
 function kindOf({ reconcile }: Tick): string {
   if (reconcile === undefined) return 'all';
-  const { backend, import: imports, adopt, apply } = reconcile;
-  return [backend, imports && 'import', adopt && 'adopt', apply && 'apply'].filter(Boolean).join(' ');
+  const { backend, import: imports, recover, apply } = reconcile;
+  return [backend, imports && 'import', recover && 'recover', apply && 'apply'].filter(Boolean).join(' ');
 }
 
 function advance(tick: Tick, mine: readonly string[], done: string): Progress {
@@ -109,10 +109,13 @@ function advance(tick: Tick, mine: readonly string[], done: string): Progress {
 }
 
 /**
- * Compares one page; returns where the next begins, undefined at the true end, `stopped` when it must be taken up again, `dark`
+ * Compares one page; returns where the next begins, undefined at the true end, `stopped` when it must be taken up again, `unreachable`
  * when others found meanwhile that the backend does not answer.
  */
-async function reconcilePage(pass: Pass, after: string | undefined): Promise<string | undefined | 'stopped' | 'dark'> {
+async function reconcilePage(
+  pass: Pass,
+  after: string | undefined,
+): Promise<string | undefined | 'stopped' | 'unreachable'> {
   const { tick, backend } = pass;
   const refusal = pass.budget.refuses(backend.name, { requests: 1 });
   if (refusal !== null) {
@@ -128,7 +131,7 @@ async function reconcilePage(pass: Pass, after: string | undefined): Promise<str
     await comparePage(pass, page, after);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    if (error.kind === 'cancelled' && !tick.standing(backend.name).isReachable) return 'dark';
+    if (error.kind === 'cancelled' && !tick.standing(backend.name).isReachable) return 'unreachable';
     count(tick.tally, 'failed', `list-${error.kind}`);
     tick.deps.log.error('Reconciler stopped on a page and will take it up again', {
       alarm: true,
@@ -145,7 +148,7 @@ async function comparePage(pass: Pass, page: ListPage, after: string | undefined
   const { tick, backend } = pass;
   const items = page.items.filter(({ storageKey }) => !storageKey.startsWith(internalPrefix));
   pass.listed += items.length;
-  const inOrder = tick.view.probe(backend.name).listsInByteOrder === true;
+  const inOrder = tick.view.capabilities(backend.name).listsInByteOrder === true;
   const recorded = inOrder ? await recordedBetween(pass, after, page.next) : [];
   const named = new Map<string, ObjectRecord>(recorded.map((object) => [object.key, object]));
   const entries = await entriesFor(
@@ -197,13 +200,13 @@ async function checkSize(pass: Pass, object: ObjectRecord, sizeBytes: number): P
   const verdict = await examine(pass.tick, object.key, pass.backend.name);
   found(
     pass,
-    verdict === 'dismissed' || verdict === 'damaged' ? 'succeeded' : 'failed',
+    verdict === 'quarantined' || verdict === 'damaged' ? 'succeeded' : 'failed',
     `wrong-size-${verdict}`,
     object.key,
   );
 }
 
-/** N6: the owner of an adopted file wrote it again. */
+/** N6: the owner of an imported file wrote it again. */
 async function checkEtag(pass: Pass, object: ObjectRecord, etag: string): Promise<void> {
   const { tick, backend } = pass;
   if (object.plainEtags?.[backend.name] === etag || tick.dryRun) return;
@@ -220,9 +223,9 @@ async function finishRun(tick: Tick): Promise<'done' | 'more'> {
   tick.figures.passComplete = 1;
   if (tick.dryRun) return 'done';
   // What this very round imported is not in the state it began with.
-  await look(tick);
+  await refresh(tick);
   const waiting = tick.view.placements.filter((p) => p.policy === importingLabel).map((p) => p.label);
-  const { objects } = await findByPlacement(tick.deps.store, waiting, tick.slices, undefined, releaseBatch);
+  const { objects } = await findByPlacement(tick.deps.store, waiting, tick.shards, undefined, releaseBatch);
   await forEachConcurrently(objects, tick.tuning.concurrency, async (object) => void (await relabel(tick, object)));
   return objects.length === 0 ? 'done' : 'more';
 }

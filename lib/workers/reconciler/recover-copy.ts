@@ -3,12 +3,12 @@ import type { StoredObject } from '../../fleet/backend.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
-import { learnDigest } from '../../transfer/verify.ts';
 import { readingOf } from '../../tick/budget.ts';
+import { learnDigest } from '../../transfer/verify.ts';
 import { found, type Pass } from './pass.ts';
 
 /** Bytes of ours, by their mark, and the entry their object has now. */
-export interface Adoptee {
+export interface Candidate {
   readonly key: string;
   readonly copyId: string;
   readonly storage: string;
@@ -24,7 +24,7 @@ export interface Adoptee {
  * generation, or joins it when the bytes are equal. Of two generations the newer ULID stays, which is the best that marks can
  * tell; the older bytes are left to the sweeps that follow. A tombstone is never overruled.
  */
-export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
+export async function recover(pass: Pass, it: Candidate): Promise<void> {
   const { tick, backend } = pass;
   const { entry, storage } = it;
   if (entry?.kind === 'tombstone') return found(pass, 'skipped', 'deleted', storage);
@@ -39,7 +39,7 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   if (refusal !== null) return found(pass, 'deferred', refusal, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
   const giveBack = pass.budget.reserve(backend.name, spend);
-  const open = () => backend.get(storage, { ifMatch: it.stored.etag, lends: true }, tick.signal);
+  const open = () => backend.get(storage, { ifMatch: it.stored.etag, reusesBuffers: true }, tick.signal);
   const digest = await learnDigest(open).finally(giveBack);
   if (digest === null) return found(pass, 'failed', 'unreadable', storage);
   const { sha256, sizeBytes } = digest;
@@ -48,32 +48,32 @@ export async function adopt(pass: Pass, it: Adoptee): Promise<void> {
   const ends =
     it.queued === undefined ? [] : [{ item: it.queued, expect: { state: it.queued.state, dueAt: it.queued.dueAt } }];
   const swap = isSame ? joining(pass, it, entry) : making(pass, it, sha256);
-  const [outcome] = await tick.commit([{ ...swap, ends }]);
-  // Another copy of this object was adopted in the same moment: judge by what is there now.
-  if (outcome?.outcome === 'lost') return adopt(pass, { ...it, entry: outcome.seen });
-  if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `adopt-${outcome?.outcome}`, storage);
-  tick.audit('Copy adopted by its mark', {
+  const [outcome] = await tick.commit([{ ...swap, completes: ends }]);
+  // Another copy of this object was recovered in the same moment: judge by what is there now.
+  if (outcome?.outcome === 'lost') return recover(pass, { ...it, entry: outcome.seen });
+  if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `recover-${outcome?.outcome}`, storage);
+  tick.audit('Copy recovered by its mark', {
     key: it.key,
     backend: backend.name,
     copyId: it.copyId,
     generation: it.generation,
   });
-  return found(pass, 'succeeded', isSame ? 'joined' : 'adopted', storage);
+  return found(pass, 'succeeded', isSame ? 'joined' : 'recovered', storage);
 }
 
-function joining(pass: Pass, it: Adoptee, entry: ObjectRecord): Swap {
+function joining(pass: Pass, it: Candidate, entry: ObjectRecord): Swap {
   // It was read just now, and is what is recorded.
   const after = { ...entry, isDamaged: false, copies: { ...entry.copies, [pass.backend.name]: it.copyId } };
   return { key: it.key, change: { before: entry, after }, orphans: superseded(pass), ignoresRoom: true };
 }
 
-/** What becomes of bytes that lose their record by an adoption. */
+/** What becomes of bytes that lose their record by a recovery. */
 function superseded({ tick }: Pass): NonNullable<Swap['orphans']> {
   const now = tick.now();
   return { reason: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
 }
 
-function making(pass: Pass, it: Adoptee, sha256: string): Swap {
+function making(pass: Pass, it: Candidate, sha256: string): Swap {
   const { tick, backend } = pass;
   const now = tick.now();
   const after: ObjectRecord = {

@@ -1,18 +1,18 @@
 import type { StoredObject } from '../../fleet/backend.ts';
-import { condemn } from '../../store/enqueue-deletes.ts';
+import { enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
-import { readMark } from '../../transfer/mark.ts';
-import { brakeAllows, brakeCount } from '../../tick/removal-limit.ts';
 import { isUsable } from '../../tick/health.ts';
-import { adopt } from './recover-copy.ts';
+import { isWithinRemovalLimit, removalCount } from '../../tick/removal-limit.ts';
+import { onlyReports } from '../../tick/report-only.ts';
+import { readMark } from '../../transfer/mark.ts';
 import { importFile } from './import-file.ts';
 import { found, type Pass, type Unnamed } from './pass.ts';
-import { onlyReports } from '../../tick/report-only.ts';
+import { recover } from './recover-copy.ts';
 
 /**
  * Settles a listed key that no record named when the page was compared (N2, N3, N5): bytes of ours that lost their record
- * are condemned, under everything N2 asks; a stranger's file is imported where that is on; everything else is reported.
+ * are enqueued for deletion, under everything N2 asks; an external client's file is imported where that is on; everything else is reported.
  */
 export async function settleUnnamed(pass: Pass, { listed, atKey }: Unnamed): Promise<void> {
   const { tick, backend } = pass;
@@ -41,11 +41,12 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
   const entry = (await tick.deps.store.objects([name.key])).get(name.key) ?? null;
   if (entry?.kind === 'object' && entry.copies[backend.name] === name.copyId)
     return found(pass, 'skipped', 'recorded-meanwhile', storage);
-  if (pass.adopts) return adopt(pass, { ...name, storage, stored, generation, entry, ...(queued && { queued }) });
+  if (pass.recovers) return recover(pass, { ...name, storage, stored, generation, entry, ...(queued && { queued }) });
   const reason = await whyKept(pass, entry, generation);
   if (reason !== null) return found(pass, 'skipped', reason, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
-  if (!(await brakeAllows(tick, backend.name, pass.listed))) return found(pass, 'skipped', 'braked', storage);
+  if (!(await isWithinRemovalLimit(tick, backend.name, pass.listed)))
+    return found(pass, 'skipped', 'removal-limit', storage);
   const now = tick.now();
   const item: QueueItem = {
     id,
@@ -60,10 +61,19 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
     reason: 'orphan',
     attempts: 0,
   };
-  const counters = [brakeCount(tick, backend.name, stored.sizeBytes)];
-  const [outcome] = await condemn(tick.commitDeps(), [{ item, expected: entry, counters }], tick.deadline.commitUntil);
+  const counters = [removalCount(tick, backend.name, stored.sizeBytes)];
+  const [outcome] = await enqueueDeletes(
+    tick.commitDeps(),
+    [{ item, expected: entry, counters }],
+    tick.deadline.commitUntil,
+  );
   if (outcome === 'queued')
-    tick.audit('Bytes condemned', { key: name.key, backend: backend.name, storageKey: storage, reason: 'orphan' });
+    tick.audit('Bytes enqueued for deletion', {
+      key: name.key,
+      backend: backend.name,
+      storageKey: storage,
+      reason: 'orphan',
+    });
   return found(
     pass,
     outcome === 'queued' ? 'succeeded' : 'skipped',
@@ -76,7 +86,7 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
 function mayBeRecorded(pass: Pass, { intent, transfer, state, claimedBy }: QueueItem): boolean {
   const isWrite = intent !== undefined || transfer !== undefined;
   const mayBeDeleted = state === 'cleanup' && claimedBy !== undefined;
-  return pass.adopts && onlyReports(pass.tick, pass.backend.name) && isWrite && !mayBeDeleted;
+  return pass.recovers && onlyReports(pass.tick, pass.backend.name) && isWrite && !mayBeDeleted;
 }
 
 /** N2: null when the bytes may go; else why they are only reported: the metadata may be what was lost. */

@@ -1,6 +1,6 @@
 import { count } from '../../base/tally.ts';
-import { type CopyVerdict, scrubObject } from './scrub-object.ts';
 import { runTick, type TickDeps, type TickReport } from '../../tick/tick.ts';
+import { type CopyVerdict, scrubObject } from './scrub-object.ts';
 
 /** What a scrub of one key showed; no verdicts when there is no such object. */
 export interface KeyScrub {
@@ -12,13 +12,13 @@ export interface KeyScrub {
 const settled: ReadonlySet<string> = new Set([
   'good',
   'backfilled',
-  'dismissed',
+  'quarantined',
   'renewed',
   'overwritten',
   'unchanged',
 ]);
 
-/** Reads every copy of one object now, whatever the lap; what it finds has the same consequences as in a lap. */
+/** Reads every copy of one object now, whatever the scrub cycle; what it finds has the same consequences as in a scrub cycle. */
 export async function scrubKey(deps: TickDeps, key: string, deadline: number): Promise<KeyScrub> {
   let isFound = false;
   const verdicts: CopyVerdict[] = [];

@@ -1,12 +1,12 @@
 import { tee } from '../../base/tee.ts';
+import { examine } from '../../steps/examine-copy.ts';
+import { settlePlainChange } from '../../steps/plain-change.ts';
 import type { ObjectRecord } from '../../store/model.ts';
-import { isEncrypted, type Keyring, plaintextVerifies } from '../../transfer/keyring.ts';
-import { type CopyReading, readCopy } from '../../transfer/read-copy.ts';
 import { type Budget, readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
-import { settlePlainChange } from '../../steps/plain-change.ts';
-import { examine } from '../../steps/examine-copy.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { isEncrypted, type Keyring, plaintextVerifies } from '../../transfer/keyring.ts';
+import { type CopyReading, readCopy } from '../../transfer/read-copy.ts';
 
 /** What was found of one copy. */
 export interface CopyVerdict {
@@ -14,14 +14,14 @@ export interface CopyVerdict {
   readonly copyId: string;
   /**
    * `good` · `backfilled` good, and its hash was recorded · `parked` not reachable now · an `over-…` usage limit ·
-   * `unreadable` nothing can be said · what `dismiss` or the owner's overwrite led to.
+   * `unreadable` nothing can be said · what `quarantine` or the owner's overwrite led to.
    */
   readonly verdict: string;
   readonly detail?: string;
 }
 
 /**
- * Reads every copy of an object and compares it with the record. Bytes that differ or are missing go to `dismiss`; a hash
+ * Reads every copy of an object and compares it with the record. Bytes that differ or are missing go to `quarantine`; a hash
  * not known yet is recorded on the same generation; an object thought damaged is lifted when a copy verifies.
  */
 export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budget): Promise<CopyVerdict[]> {
@@ -96,8 +96,10 @@ async function verify(
       return main;
     },
   });
-  const said = await plaintext;
-  return reading.outcome === 'good' && said !== undefined ? { ...reading, plaintext: said } : reading;
+  const plaintextDigest = await plaintext;
+  return reading.outcome === 'good' && plaintextDigest !== undefined
+    ? { ...reading, plaintext: plaintextDigest }
+    : reading;
 }
 
 /** Null when the fleet has none, this worker must not have it, or it cannot be had now. */

@@ -4,14 +4,14 @@ import { policyOf } from '../../config/fleet-file.ts';
 import { scheduleMs } from '../../config/parameters.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Budget } from '../../tick/budget.ts';
-import { scrubObject } from './scrub-object.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
+import { scrubObject } from './scrub-object.ts';
 
 /**
- * The scrubber re-reads every recorded copy once per lap, in key order within each slice (S1–S4).
+ * The scrubber re-reads every recorded copy once per scrub cycle, in key order within each shard (S1–S4).
  *
- * A copy whose bytes differ from the record, or are missing, is removed only through `dismiss`: while another copy verifies.
+ * A copy whose bytes differ from the record, or are missing, is removed only through `quarantine`: while another copy verifies.
  * What cannot be read is counted and left. A verified copy costs no write. When policies have changed, every object is first
  * put under the label of the policy that applies to its key now.
  */
@@ -19,14 +19,14 @@ export const scrubber: Worker = { name: 'scrubber', hasWork, begin };
 
 const dayMs = 24 * 3_600_000;
 
-/** Where the lap is; kept as the lease's cursor. */
-interface Lap {
-  /** Next place to read; absent between laps. */
+/** Where the scrub cycle is; kept as the lease's cursor. */
+interface ScrubCycle {
+  /** Next place to read; absent between scrub cycles. */
   readonly at?: Place;
-  /** When this lap, or the last one, began. */
+  /** When this scrub cycle, or the last one, began. */
   readonly startedAt: number;
-  /** When the lap last came by the beginning of each slice, and the time before that for the slice it is in. */
-  readonly sliceAt: Readonly<Record<string, number>>;
+  /** When the scrub cycle last came by the beginning of each shard, and the time before that for the shard it is in. */
+  readonly shardAt: Readonly<Record<string, number>>;
   /** The policies whose labels all objects carry, and how far a relabelling has come. */
   readonly labels?: string;
   readonly relabelAt?: Place;
@@ -38,68 +38,73 @@ async function hasWork(tick: Tick): Promise<boolean> {
 
 async function begin(tick: Tick): Promise<Round> {
   const budget = await tick.budget();
-  let lap = readLap(tick);
+  let cycle = readCycle(tick);
   let share = shareOf(tick);
   return async () => {
-    if (lap.labels !== policiesOf(tick)) lap = await relabelStretch(tick, lap);
-    if (isBetweenLaps(tick, lap)) share = 0;
+    if (cycle.labels !== policiesOf(tick)) cycle = await relabelStretch(tick, cycle);
+    if (isBetweenCycles(tick, cycle)) share = 0;
     else if (share > 0) {
-      const begun = lap.at === undefined ? { ...lap, at: firstPlace(tick.slices), startedAt: tick.now() } : lap;
+      const begun = cycle.at === undefined ? { ...cycle, at: firstPlace(tick.shards), startedAt: tick.now() } : cycle;
       const { copies, next, left } = await scrubStretch(
         tick,
         begun.at!,
         Math.min(share, tick.tuning.batchSize),
         budget,
       );
-      // A lap that has ended is not begun again in the same tick.
+      // A scrub cycle that has ended is not begun again in the same tick.
       share = next === undefined ? 0 : share - copies;
-      lap = moved(tick, begun, next, left);
+      cycle = moved(tick, begun, next, left);
     }
-    if (!tick.dryRun) tick.cursor = JSON.stringify(lap);
-    const isRelabelling = lap.relabelAt !== undefined && !tick.dryRun && !tick.outOfTime();
-    return share <= 0 && !isRelabelling ? done(tick, lap) : 'more';
+    if (!tick.dryRun) tick.cursor = JSON.stringify(cycle);
+    const isRelabelling = cycle.relabelAt !== undefined && !tick.dryRun && !tick.outOfTime();
+    return share <= 0 && !isRelabelling ? done(tick, cycle) : 'more';
   };
 }
 
-/** A lap that took less than its time waits for the next one to be due. */
-function isBetweenLaps(tick: Tick, lap: Lap): boolean {
-  return lap.at === undefined && lap.startedAt > 0 && tick.now() < lap.startedAt + lapMs(tick);
+/** A scrub cycle that took less than its time waits for the next one to be due. */
+function isBetweenCycles(tick: Tick, cycle: ScrubCycle): boolean {
+  return cycle.at === undefined && cycle.startedAt > 0 && tick.now() < cycle.startedAt + cycleMs(tick);
 }
 
-function lapMs(tick: Tick): number {
-  return tick.params.scrubberLapDays * dayMs;
+function cycleMs(tick: Tick): number {
+  return tick.params.scrubberCycleDays * dayMs;
 }
 
-/** S1: copies to read in this tick: its share of the lap, at least a batch. */
+/** S1: copies to read in this tick: its share of the scrub cycle, at least a batch. */
 function shareOf(tick: Tick): number {
   const copies = tick.view.placements.reduce((sum, p) => sum + p.count.objects * p.copies.length, 0);
-  const ticks = lapMs(tick) / (scheduleMs(tick.tuning.schedule) ?? 3_600_000);
+  const ticks = cycleMs(tick) / (scheduleMs(tick.tuning.schedule) ?? 3_600_000);
   return Math.max(tick.tuning.batchSize, Math.ceil(copies / tick.of / ticks));
 }
 
-/** An unreadable cursor begins a lap: reading a copy once more is the safe mistake. */
-function readLap(tick: Tick): Lap {
-  const fresh: Lap = { startedAt: 0, sliceAt: {} };
+/** An unreadable cursor begins a scrub cycle: reading a copy once more is the safe mistake. */
+function readCycle(tick: Tick): ScrubCycle {
+  const fresh: ScrubCycle = { startedAt: 0, shardAt: {} };
   if (tick.cursor === undefined) return fresh;
   try {
-    return { ...fresh, ...(JSON.parse(tick.cursor) as Partial<Lap>) };
+    return { ...fresh, ...(JSON.parse(tick.cursor) as Partial<ScrubCycle>) };
   } catch {
-    tick.deps.log.warn('The scrubber’s cursor could not be read: a new lap begins', { cursor: tick.cursor });
+    tick.deps.log.warn('The scrubber’s cursor could not be read: a new scrub cycle begins', { cursor: tick.cursor });
     return fresh;
   }
 }
 
-/** What stands behind a slice's place was read when the lap before came by; once through, since this lap did. */
-function moved(tick: Tick, { at: _at, ...rest }: Lap, next: Place | undefined, left: readonly string[]): Lap {
-  const sliceAt = { ...rest.sliceAt, ...Object.fromEntries(left.map((slice) => [slice, tick.now()])) };
-  return next === undefined ? { ...rest, sliceAt } : { ...rest, sliceAt, at: next };
+/** What stands behind a shard's place was read when the scrub cycle before came by; once through, since this scrub cycle did. */
+function moved(
+  tick: Tick,
+  { at: _at, ...rest }: ScrubCycle,
+  next: Place | undefined,
+  left: readonly string[],
+): ScrubCycle {
+  const shardAt = { ...rest.shardAt, ...Object.fromEntries(left.map((shard) => [shard, tick.now()])) };
+  return next === undefined ? { ...rest, shardAt } : { ...rest, shardAt, at: next };
 }
 
-/** S4: reports how far the lap is and how old the oldest verification may be. */
-function done(tick: Tick, lap: Lap): 'done' {
-  const place = lap.at === undefined ? tick.slices.length : tick.slices.indexOf(lap.at.slice);
-  tick.figures.lapProgress = place / tick.slices.length;
-  const verifiedAt = tick.slices.map((slice) => lap.sliceAt[slice] ?? lap.startedAt);
+/** S4: reports how far the scrub cycle is and how old the oldest verification may be. */
+function done(tick: Tick, cycle: ScrubCycle): 'done' {
+  const place = cycle.at === undefined ? tick.shards.length : tick.shards.indexOf(cycle.at.shard);
+  tick.figures.cycleProgress = place / tick.shards.length;
+  const verifiedAt = tick.shards.map((shard) => cycle.shardAt[shard] ?? cycle.startedAt);
   tick.figures.oldestUnverifiedSeconds = Math.round((tick.now() - Math.min(...verifiedAt)) / 1000);
   return 'done';
 }
@@ -107,19 +112,19 @@ function done(tick: Tick, lap: Lap): 'done' {
 interface Scrubbed {
   /** Copies that were looked at. */
   readonly copies: number;
-  /** Where the lap goes on; undefined at its end. */
+  /** Where the scrub cycle goes on; undefined at its end. */
   readonly next: Place | undefined;
-  /** Slices that were read to their end. */
+  /** Shards that were read to their end. */
   readonly left: readonly string[];
 }
 
-/** Reads objects in the order of the walk until they have a batch of copies, over as many slices as that takes. */
+/** Reads objects in the order of the walk until they have a batch of copies, over as many shards as that takes. */
 async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budget): Promise<Scrubbed> {
   const left: string[] = [];
   let copies = 0;
   let at: Place | undefined = from;
   while (at !== undefined && copies < limit && !tick.outOfTime()) {
-    const stretch = await readStretch(tick.deps.store, tick.slices, at, limit - copies);
+    const stretch = await readStretch(tick.deps.store, tick.shards, at, limit - copies);
     const taken: ObjectRecord[] = [];
     for (const object of stretch.objects) {
       if (copies >= limit) break;
@@ -129,8 +134,8 @@ async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budg
     await forEachConcurrently(taken, tick.tuning.concurrency, (object) => scrubOne(tick, object, budget));
     const last = taken.at(-1);
     const isWhole = taken.length === stretch.objects.length;
-    if (isWhole && stretch.next?.slice !== at.slice) left.push(at.slice);
-    at = isWhole ? stretch.next : { slice: at.slice, key: last!.key };
+    if (isWhole && stretch.next?.shard !== at.shard) left.push(at.shard);
+    at = isWhole ? stretch.next : { shard: at.shard, key: last!.key };
   }
   return { copies, next: at, left };
 }
@@ -149,7 +154,8 @@ async function scrubOne(tick: Tick, object: ObjectRecord, budget: Budget): Promi
 }
 
 function tallied(verdict: string): Verdict {
-  if (['good', 'backfilled', 'dismissed', 'renewed', 'overwritten', 'unchanged'].includes(verdict)) return 'succeeded';
+  if (['good', 'backfilled', 'quarantined', 'renewed', 'overwritten', 'unchanged'].includes(verdict))
+    return 'succeeded';
   if (verdict.startsWith('over-')) return 'deferred';
   return verdict === 'parked' || verdict === 'lost' ? 'skipped' : 'failed';
 }
@@ -162,12 +168,12 @@ function policiesOf(tick: Tick): string {
 const relabelBatch = 200;
 
 /** S4: puts objects under the labels of the policies now in force, as many as a batch holds. */
-async function relabelStretch(tick: Tick, lap: Lap): Promise<Lap> {
-  if (tick.dryRun) return lap;
-  const { relabelAt, ...rest } = lap;
-  let at: Place | undefined = relabelAt ?? firstPlace(tick.slices);
+async function relabelStretch(tick: Tick, cycle: ScrubCycle): Promise<ScrubCycle> {
+  if (tick.dryRun) return cycle;
+  const { relabelAt, ...rest } = cycle;
+  let at: Place | undefined = relabelAt ?? firstPlace(tick.shards);
   for (let seen = 0; at !== undefined && seen < relabelBatch && !tick.outOfTime(); ) {
-    const stretch = await readStretch(tick.deps.store, tick.slices, at, relabelBatch - seen);
+    const stretch = await readStretch(tick.deps.store, tick.shards, at, relabelBatch - seen);
     await forEachConcurrently(
       stretch.objects,
       tick.tuning.concurrency,

@@ -155,7 +155,7 @@ function unescapeXml(text: string): string {
   return text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&amp;', '&');
 }
 
-/** Secrets Manager has no embedded twin: this one answers what it is given. */
+/** Secrets Manager has no embedded in-memory implementation: this one answers what it is given. */
 export async function serveSecrets(secrets: Readonly<Record<string, string>>): Promise<Recorder> {
   const asked: Need[] = [];
   const server = createServer((from, answer) => {

@@ -18,7 +18,7 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^cleanup-queue Objects dynamodb:PutItem$/,
-    'Dismissed bytes that verify at the end of their seven days go back into the record.',
+    'Quarantined bytes that verify at the end of their seven days go back into the record.',
   ],
   [
     /^cleanup-queue Versions s3:ListBucketVersions$/,
@@ -30,5 +30,8 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
   ],
   [/^replicator Parts s3:AbortMultipartUpload$/, 'A transfer that is given up, or begun twice, ends its own upload.'],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
-  [/^apply Abort /, 'The probe of a backend that refuses to copy parts ends the upload that it began for it.'],
+  [
+    /^apply Abort /,
+    'The capability check of a backend that refuses to copy parts ends the upload that it began for it.',
+  ],
 ];

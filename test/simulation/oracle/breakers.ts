@@ -84,7 +84,7 @@ export function createBreakersCheck(
     requestSent(by, backend, operation) {
       if (by.role === 'operator') return;
       if (by.role === 'client') {
-        // It may read from a dark backend when no other holds its object, and one of its calls knows less than another.
+        // It may read from an unreachable backend when no other holds its object, and one of its calls knows less than another.
         const isWrite = operation === 'PUT begins' || operation === 'create-upload';
         if (isWrite && neverClosed.get(by)?.has(backend))
           wrong(`${by.name} puts to ${backend}, whose breaker it has never read to be closed`);

@@ -1,5 +1,5 @@
-import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
 import type { PlainCheck } from './plain.ts';
 import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
@@ -7,7 +7,7 @@ import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
 /** Bytes of ours on a backend that neither a record nor a queue item names. */
-export interface Stray {
+export interface Orphan {
   readonly backend: string;
   readonly storageKey: string;
   /** The writer failed, was killed, or its request took effect when nobody waited any more. */
@@ -22,8 +22,8 @@ export interface Stray {
 export interface BytesCheck {
   written(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   harmed(backend: string, storageKey: string, isUnseen: boolean): void;
-  /** A stranger wrote or removed a file. */
-  strangerActed(backend: string, key: string): void;
+  /** An external client wrote or removed a file. */
+  externalClientActed(backend: string, key: string): void;
   /** A record changed: what it names now was verified first, and what it names no more was to spare. */
   recordChanged(before: Entry | null, after: Entry | null): void;
   /** Invariant 1, for one key; and that what was recorded in this step is named once. */
@@ -34,7 +34,7 @@ export interface BytesCheck {
   hiddenCopies(entry: ObjectRecord): string[];
   /** Bytes of ours of which a bucket keeps older versions although nothing names them. */
   versionsLeft(): string[];
-  strays(): Stray[];
+  orphans(): Orphan[];
 }
 
 /** Workers that take copies out of records on evidence. */
@@ -90,7 +90,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const since = world.current?.actor.startedStep ?? 0;
     const role = world.current?.actor.role ?? 'nobody';
     const isCleaner = role === 'over-replication-cleaner';
-    const isReachable = (name: string) => !faults.isDarkSinceBefore(name, since);
+    const isReachable = (name: string) => !faults.isUnreachableSinceBefore(name, since);
     const wasMisled = (name: string) => faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
     const isGood = (name: string) => isAsRecorded(before, name) && isReachable(name) && !wasMisled(name);
     const remains = (name: string) => {
@@ -143,14 +143,16 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
       // A request that was sent twice may land twice, with the same bytes: invariant 1 looks at those.
       if (!isLate && namedBy(sight, backend, storageKey) !== undefined)
         report(new Violation('written once', `${by.name} writes over the recorded "${storageKey}" on ${backend}`));
-      if (plain.isStrangers(place))
-        report(new Violation('written once', `${by.name} writes over a stranger's "${storageKey}" on ${backend}`));
+      if (plain.isExternal(place))
+        report(
+          new Violation('written once', `${by.name} writes over an external client's "${storageKey}" on ${backend}`),
+        );
     },
     harmed(backend, storageKey, isUnseen) {
       harmedAt.set(placeOf(backend, storageKey), world.step);
       if (isUnseen) unseen.add(placeOf(backend, storageKey));
     },
-    strangerActed: (backend, key) => void changedAt.set(placeOf(backend, key), world.step),
+    externalClientActed: (backend, key) => void changedAt.set(placeOf(backend, key), world.step),
     recordChanged(before, after) {
       if (after?.kind !== 'object') return;
       copiesAdded(before, after);
@@ -182,12 +184,12 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
         if (bucket.contents().has(storageKey) && isForPeople(backend, storageKey)) return false;
         return !sight.queue.has(place) && namedBy(sight, backend, storageKey) === undefined;
       }),
-    strays() {
-      const found: Stray[] = [];
+    orphans() {
+      const found: Orphan[] = [];
       for (const [backend, bucket] of backends) {
         for (const storageKey of bucket.contents().keys()) {
           const place = placeOf(backend, storageKey);
-          if (storageKey.startsWith('.holdfast/') || plain.isStrangers(place) || sight.queue.has(place)) continue;
+          if (storageKey.startsWith('.holdfast/') || plain.isExternal(place) || sight.queue.has(place)) continue;
           if (namedBy(sight, backend, storageKey) !== undefined) continue;
           const writer = writers.get(place);
           const isExplained = writer !== undefined && (writer.isLate || writer.by.hadFault);

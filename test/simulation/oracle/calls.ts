@@ -50,7 +50,7 @@ export interface CallsCheck {
   /** One summary of a listing: it stood at some moment since the listing began. */
   listed(call: ClientCall, key: string, result: ReadResult): void;
   listingEnded(call: ClientCall): void;
-  /** The generation of a key changed; `file` is what a stranger keeps there, if that is what made it. */
+  /** The generation of a key changed; `file` is what an external client keeps there, if that is what made it. */
   generationChanged(
     key: string,
     before: Entry | null,

@@ -43,7 +43,7 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
     const isSpared = ifMatch !== undefined && named?.plainEtags?.[backend] !== ifMatch;
     if (named !== undefined && !isSpared) refuse(actor, backend, storageKey, 'deletes what a record names');
     const place = placeOf(backend, storageKey);
-    if (!plain.isStrangers(place)) return;
+    if (!plain.isExternal(place)) return;
     const reason = plain.whyNotDeleted(place, ifMatch);
     if (reason !== null) refuse(actor, backend, storageKey, reason);
   }
@@ -60,7 +60,9 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
     const writtenAt = sight.backends.get(backend)!.contents().get(storageKey)?.lastModified;
     const ageMs = world.now - (writtenAt ?? 0);
     if (ageMs < minAgeMs - skewMs)
-      report(new Violation('3 deletes', `A sweep condemns "${storageKey}" on ${backend}, ${ageMs} ms old`, key));
+      report(
+        new Violation('3 deletes', `A sweep enqueues for deletion "${storageKey}" on ${backend}, ${ageMs} ms old`, key),
+      );
   }
 
   /** Q1: a claim holds until it runs out. */
@@ -73,7 +75,7 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
   return {
     happens(actor, backend, storageKey, ifMatch) {
       happens(actor, backend, storageKey, ifMatch);
-      if (plain.isStrangers(placeOf(backend, storageKey))) plain.deleted(placeOf(backend, storageKey), ifMatch);
+      if (plain.isExternal(placeOf(backend, storageKey))) plain.deleted(placeOf(backend, storageKey), ifMatch);
     },
     asked(actor, backend, storageKey, ifMatch) {
       happens(actor, backend, storageKey, ifMatch);

@@ -1,12 +1,12 @@
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
 import type { MemorySnapshot } from '../../../lib/testing/store/memory-tables.ts';
-import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { Faults } from '../faults.ts';
 import type { Observer } from '../observer.ts';
 import type { World } from '../world.ts';
 import { createBreakersCheck } from './breakers.ts';
-import { createBytesCheck, type Stray } from './bytes.ts';
+import { createBytesCheck, type Orphan } from './bytes.ts';
 import { type CallsCheck, createCallsCheck } from './calls.ts';
 import { createDeletesCheck } from './deletes.ts';
 import { createDrainsCheck } from './drains.ts';
@@ -34,7 +34,7 @@ export interface OracleDeps {
   readonly snapshot: () => MemorySnapshot;
   /** Draining backends, and since when. */
   readonly drains: () => ReadonlyMap<string, number>;
-  /** How old bytes must be before a sweep may condemn them. */
+  /** How old bytes must be before a sweep may enqueue for deletion them. */
   readonly minAgeMs: number;
 }
 
@@ -47,7 +47,7 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'> {
   /** A fleet file that may be in force from now on. */
   fleetApplied(file: FleetFile): void;
   /** Somebody else wrote, or removed, a file in one of the buckets. */
-  strangerActed(backend: string, key: string): void;
+  externalClientActed(backend: string, key: string): void;
   /** With imports on: files that are neither recorded nor remembered, in sentences. */
   unsettledFiles(): string[];
   /** Whether a file is still there that a delete left behind. */
@@ -67,7 +67,7 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'> {
   goodCopies(entry: ObjectRecord): string[];
   /** Copies that a bucket hides under a delete marker. */
   hiddenCopies(entry: ObjectRecord): string[];
-  strays(): Stray[];
+  orphans(): Orphan[];
   /** Places of ours where a bucket keeps older versions although nothing names them. */
   versionsLeft(): string[];
   openUploads(): Promise<OpenUpload[]>;
@@ -187,7 +187,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     if (misspent !== null) report(new Violation('usage', misspent));
     if (held.objects.size !== objects.size || held.queue.size !== queue.size)
       report(new Violation('simulator', 'The oracle has lost sight of the tables'));
-    for (const { backend, storageKey, isExplained, isInHand } of bytes.strays())
+    for (const { backend, storageKey, isExplained, isInHand } of bytes.orphans())
       if (!isExplained && !isInHand)
         report(
           new Violation('named bytes', `Nothing names "${storageKey}" on ${backend}, although nothing went wrong`),
@@ -203,9 +203,9 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     queue,
     usedBytes: ledger.usedBytes,
     fleetApplied: (file) => void files.push(file),
-    strangerActed(backend, key) {
-      plain.strangerActed(backend, key);
-      bytes.strangerActed(backend, key);
+    externalClientActed(backend, key) {
+      plain.externalClientActed(backend, key);
+      bytes.externalClientActed(backend, key);
     },
     unsettledFiles: plain.unsettled,
     hasForsakenFiles: plain.hasForsaken,
@@ -217,7 +217,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     recount,
     goodCopies: bytes.goodCopies,
     hiddenCopies: bytes.hiddenCopies,
-    strays: bytes.strays,
+    orphans: bytes.orphans,
     versionsLeft: bytes.versionsLeft,
     ...uploads,
     ...leases,

@@ -1,5 +1,5 @@
-import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { DrainsCheck } from './drains.ts';
 import { hashOf } from './reading.ts';
 import { partsOf, placeOf, type Sight } from './sight.ts';
@@ -11,25 +11,25 @@ export interface Content {
   readonly sha256: string;
 }
 
-/** Files that strangers keep under plain keys: what of them may be recorded, and when one may be removed (idea 4, N3, N5, N6, Q3). */
+/** Files that external clients keep under plain keys: what of them may be recorded, and when one may be removed (idea 4, N3, N5, N6, Q3). */
 export interface PlainCheck {
-  /** A stranger wrote the file that is there now, or removed it. */
-  strangerActed(backend: string, key: string): void;
-  /** Whether a stranger ever kept a file at a place. */
-  isStrangers(place: string): boolean;
-  /** The file at the key of an entry, if what made its generation was an import or a stranger's overwrite. */
+  /** An external client wrote the file that is there now, or removed it. */
+  externalClientActed(backend: string, key: string): void;
+  /** Whether an external client ever kept a file at a place. */
+  isExternal(place: string): boolean;
+  /** The file at the key of an entry, if what made its generation was an import or an external client's overwrite. */
   contentOf(entry: Entry): Content | undefined;
   recordChanged(before: Entry | null, after: Entry | null, isAskedDelete: boolean): void;
   itemAdded(item: QueueItem): void;
   /** Whether the recorded file of a plain copy is not the one that is there: its owner acted since. */
   isChanged(record: ObjectRecord, backend: string): boolean;
-  /** Why this delete of a stranger's file may not be; null when it may. */
+  /** Why this delete of an external client's file may not be; null when it may. */
   whyNotDeleted(place: string, ifMatch: string | undefined): string | null;
   /** A delete of ours takes effect. */
   deleted(place: string, ifMatch: string | undefined): void;
   /** What was queued in this step, somebody asked for. */
   check(): void;
-  /** Every file is as strangers, and deletes that people asked for, left it. */
+  /** Every file is as external clients, and deletes that people asked for, left it. */
   checkAll(): void;
   /** Whether a file is still there that a delete left behind. */
   hasForsaken(): boolean;
@@ -41,7 +41,7 @@ const longestKey = 997;
 
 export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck {
   const { world, backends, objects, queue } = sight;
-  /** Everything that strangers ever left at a place, by ETag. */
+  /** Everything that external clients ever left at a place, by ETag. */
   const versions = new Map<string, Map<string, MemoryObject>>();
   /** What must be there now. */
   const left = new Map<string, MemoryObject | undefined>();
@@ -98,16 +98,16 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   }
 
   return {
-    strangerActed(backend, key) {
+    externalClientActed(backend, key) {
       const place = placeOf(backend, key);
-      const there = backends.get(backend)!.peek(key);
-      left.set(place, there);
+      const existing = backends.get(backend)!.peek(key);
+      left.set(place, existing);
       forsaken.delete(place);
       const known = versions.get(place) ?? new Map<string, MemoryObject>();
       versions.set(place, known);
-      if (there !== undefined) known.set(there.etag, there);
+      if (existing !== undefined) known.set(existing.etag, existing);
     },
-    isStrangers: (place) => versions.has(place),
+    isExternal: (place) => versions.has(place),
     contentOf(entry) {
       if (entry.kind !== 'object') return undefined;
       const [name] = plainOf(entry);

@@ -1,5 +1,5 @@
-import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Entry, QueueItem } from '../../../lib/store/model.ts';
+import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Faults } from '../faults.ts';
 import type { World } from '../world.ts';
 import type { CallsCheck } from './calls.ts';

@@ -139,8 +139,8 @@ export function createUsageCheck(
     usageMismatch(table) {
       for (const row of new Set([...table.keys(), ...written.keys()]))
         for (const way of fields) {
-          const [there, added] = [table.get(row)?.[way] ?? 0, written.get(row)?.[way] ?? 0];
-          if (there !== added) return `${row}: the table says ${there} ${way}, ${added} were added`;
+          const [existing, added] = [table.get(row)?.[way] ?? 0, written.get(row)?.[way] ?? 0];
+          if (existing !== added) return `${row}: the table says ${existing} ${way}, ${added} were added`;
         }
       return null;
     },

@@ -5,14 +5,14 @@ import type { Step } from '../stage.ts';
 export const comeBack: Step = {
   name: 'return',
   async run(stage) {
-    const dark = stage.dark!;
-    stage.backend(dark).server.faults.clear();
+    const unreachable = stage.unreachable!;
+    stage.backend(unreachable).server.faults.clear();
     await stage.until('a closed breaker', async () => {
       await stage.tick('replicator');
-      return (await stage.standing(dark)).breaker === 'closed';
+      return (await stage.standing(unreachable)).breaker === 'closed';
     });
     const { overReplicated } = await stage.summary();
     if (overReplicated === 0) throw new Error('no surplus was named');
-    return `${dark} answers, a probe closed its breaker; ${plural(overReplicated, 'object')} named as having a copy too many`;
+    return `${unreachable} answers, a probe closed its breaker; ${plural(overReplicated, 'object')} named as having a copy too many`;
   },
 };

@@ -8,18 +8,18 @@ import { copies } from '../work.ts';
 export const rebalance: Step = {
   name: 'rebalancing',
   async run(stage) {
-    const { process: wired, stack, work, buckets } = stage.arranged;
+    const { process: holdfastProcess, stack, work, buckets } = stage.arranged;
     const { usedBytes } = await stage.view();
     const quotaBytes = Math.ceil(Math.max(...buckets.map(({ name }) => usedBytes(name))) * 1.25) + 64 * 1024;
     const backends = stack.fleet.backends.map((backend) => ({ ...backend, quotaBytes }));
-    await apply(wired, { ...stack.fleet, backends });
+    await apply(holdfastProcess, { ...stack.fleet, backends });
     const before = await use(stage, quotaBytes);
     await stage.until('an even fleet', async () => (await stage.tick('rebalancer')).outcome === 'empty');
     await stage.emptyQueue();
     const after = await use(stage, quotaBytes);
     const moved = work.acts('rebalancer', 'Copy moved');
     if (after.range > before.range) throw new Error(`${before.text} became ${after.text}`);
-    await apply(wired, stack.fleet);
+    await apply(holdfastProcess, stack.fleet);
     return `with quotas of ${bytes(quotaBytes)} in use by ${before.text}; ${copies(moved)} moved: ${after.text}`;
   },
 };

@@ -5,16 +5,17 @@ import { copies } from '../work.ts';
 export const replaceCopies: Step = {
   name: 'replacement',
   async run(stage) {
-    const dark = stage.dark!;
+    const unreachable = stage.unreachable!;
     const { work } = stage.arranged;
-    const { requests } = stage.backend(dark).server;
+    const { requests } = stage.backend(unreachable).server;
     const transfers = () => requests.count({ operation: 'PutObject' }) + requests.count({ operation: 'GetObject' });
-    const before = { made: work.acts('replicator', 'Copy recorded'), transfers: transfers() };
-    await stage.until(`${dark} no longer counts`, async () => !(await stage.standing(dark)).isCounted);
+    const before = { recorded: work.acts('replicator', 'Copy recorded'), transfers: transfers() };
+    await stage.until(`${unreachable} no longer counts`, async () => !(await stage.standing(unreachable)).isCounted);
     await stage.replicate();
-    const made = work.acts('replicator', 'Copy recorded') - before.made;
-    if (made === 0) throw new Error('no copy was made');
-    if (transfers() !== before.transfers) throw new Error(`${dark} was read or written while it was dark`);
-    return `${copies(made)} made elsewhere; ${dark} was neither source nor target`;
+    const recorded = work.acts('replicator', 'Copy recorded') - before.recorded;
+    if (recorded === 0) throw new Error('no copy was made');
+    if (transfers() !== before.transfers)
+      throw new Error(`${unreachable} was read or written while it was unreachable`);
+    return `${copies(recorded)} made elsewhere; ${unreachable} was neither source nor target`;
   },
 };

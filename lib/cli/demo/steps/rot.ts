@@ -19,9 +19,9 @@ export const rot: Step = {
     if (read !== object.sha256) throw new Error('a reader got other bytes');
     const verified = () => work.reasons('scrubber', 'good');
     const before = verified();
-    await stage.until('a lap of the scrubber', async () => (await stage.tick('scrubber')).figures.lapProgress === 1);
-    if (work.acts('scrubber', 'Copy dismissed') !== 1)
-      throw new Error(`${work.acts('scrubber', 'Copy dismissed')} copies were found wrong instead of 1`);
+    await stage.until('a scrub cycle', async () => (await stage.tick('scrubber')).figures.cycleProgress === 1);
+    if (work.acts('scrubber', 'Copy quarantined') !== 1)
+      throw new Error(`${work.acts('scrubber', 'Copy quarantined')} copies were found wrong instead of 1`);
     await stage.replicate();
     return `one bit turned in a copy on ${name}; the scrubber read ${copies(verified() - before + 1)}, found that one, and it was made anew`;
   },

@@ -45,15 +45,15 @@ async function putAndDie(stage: Stage, { key, path }: SourceFile): Promise<void>
     env: { PATH, HOME, ...stack.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  let said = '';
+  let output = '';
   child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+    output += chunk.toString();
   });
   const exited = once(child, 'exit');
   const clients = buckets.map((bucket) => ({ s3: plainClient(bucket), bucket: bucket.bucket }));
   try {
     await stage.until('an upload', async () => {
-      if (child.exitCode !== null) throw new Error(`the process ended by itself: ${said}`);
+      if (child.exitCode !== null) throw new Error(`the process ended by itself: ${output}`);
       const listed = await Promise.all(clients.map(({ s3, bucket }) => listAll(s3, bucket, `${key}!`)));
       return listed.flat().length > 0;
     });

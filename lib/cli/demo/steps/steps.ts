@@ -1,8 +1,8 @@
 import type { Step } from '../stage.ts';
-import { adoptFile } from './import-file.ts';
 import { comeBack } from './come-back.ts';
 import { drainBackend } from './drain-backend.ts';
-import { goDark } from './lose-backend.ts';
+import { importFile } from './import-file.ts';
+import { loseBackend } from './lose-backend.ts';
 import { openBreaker } from './open-breaker.ts';
 import { rebalance } from './rebalance.ts';
 import { removeSurplus } from './remove-surplus.ts';
@@ -12,14 +12,14 @@ import { settleUpload } from './settle-upload.ts';
 
 /** What the demo shows once every file has its copies, in this order: each step finds what the one before left. */
 export const steps: readonly Step[] = [
-  goDark,
+  loseBackend,
   openBreaker,
   replaceCopies,
   comeBack,
   removeSurplus,
   settleUpload,
   rot,
-  adoptFile,
+  importFile,
   drainBackend,
   rebalance,
 ];
