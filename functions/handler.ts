@@ -3,7 +3,8 @@ import type { Parameters } from '../lib/config/parameters.ts';
 import { createProcess } from '../lib/process/process.ts';
 import type { FleetView } from '../lib/store/fleet-view.ts';
 import { type Gauges, gaugesOf } from '../lib/tick/metrics.ts';
-import { runTick, type TickReport, type Worker } from '../lib/tick/tick.ts';
+import { runTick } from '../lib/tick/run-tick.ts';
+import type { TickReport, Worker } from '../lib/tick/tick.ts';
 import { lambdaLog } from './log.ts';
 import { metricLines } from './publish.ts';
 

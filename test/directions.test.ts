@@ -4,35 +4,32 @@ import { expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
+/** What moves bytes and keeps records. */
+const engine = ['lib/transfer', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'];
+
 /** Each folder, and the folders its files may import from besides their own. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
-  'lib/base': ['lib/config'],
   'lib/config': [],
+  'lib/base': ['lib/config'],
   'lib/fleet': ['lib/base', 'lib/config'],
   'lib/store': ['lib/base', 'lib/config'],
   'lib/transfer': ['lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
-  'lib/workers': ['lib/transfer', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
+  'lib/plans': ['lib/base', 'lib/config'],
+  'lib/tick': ['lib/plans', ...engine],
+  'lib/steps': ['lib/tick', 'lib/plans', ...engine],
+  'lib/workers': ['lib/steps', 'lib/tick', 'lib/plans', ...engine],
+  'lib/operations': ['lib/steps', 'lib/tick', 'lib/plans', ...engine],
+  'lib/process': engine,
+  // The in-memory implementations, for tests.
+  'lib/testing': ['lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
   // Entry points.
-  'lib/client': ['lib/process', 'lib/workers', 'lib/transfer', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
-  'lib/process': ['lib/workers', 'lib/transfer', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
-  'lib/cli': [
-    'lib',
-    'lib/local',
-    'lib/client',
-    'lib/process',
-    'lib/workers',
-    'lib/transfer',
-    'lib/fleet',
-    'lib/store',
-    'lib/base',
-    'lib/config',
-  ],
-  'lib/console': ['lib/process', 'lib/workers', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
-  functions: ['lib/process', 'lib/workers', 'lib/transfer', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
+  'lib/client': ['lib/process', ...engine],
+  'lib/cli': ['lib', 'lib/local', 'lib/client', 'lib/process', 'lib/workers', 'lib/operations', 'lib/tick', ...engine],
+  functions: ['lib/process', 'lib/workers', 'lib/operations', 'lib/tick', ...engine],
   // The embedded stack is used by the command line and by tests alone.
   'lib/local': ['lib/base', 'lib/config'],
   infra: ['lib/config', 'lib/base'],
-  lib: ['lib/client', 'lib/process', 'lib/workers', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
+  lib: ['lib/client', 'lib/process', 'lib/workers', 'lib/plans', 'lib/fleet', 'lib/store', 'lib/base', 'lib/config'],
 };
 
 function folderOf(file: string): string {

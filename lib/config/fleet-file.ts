@@ -1,4 +1,5 @@
 import type { ParsedFleetFile } from './parse-fleet-file.ts';
+import { fingerprintOf } from './place.ts';
 
 /** A fleet file as it is in force: checked, defaults filled in. `parse-fleet-file.ts` makes it. */
 export type FleetFile = ParsedFleetFile;
@@ -14,36 +15,6 @@ export interface Policy extends PolicyConfig {
 /** Longest object key in UTF-8 bytes that every backend of a fleet can hold with a copy id behind it. */
 export function maxKeyBytes(file: Pick<FleetFile, 'backends'>): number {
   return 997 - Math.max(0, ...file.backends.map((b) => Buffer.byteLength(b.prefix)));
-}
-
-/** What identifies the bytes of a backend: a change of it is refused while anything is recorded there. */
-export interface Fingerprint {
-  readonly endpoint: string;
-  readonly bucket: string;
-  readonly prefix: string;
-}
-
-/** The fingerprint of a backend: endpoint in its shortest form, bucket and prefix. */
-export function fingerprintOf(config: Pick<BackendConfig, 'endpoint' | 'region' | 'bucket' | 'prefix'>): Fingerprint {
-  const url =
-    config.endpoint === undefined ? `https://s3.${config.region}.amazonaws.com` : new URL(config.endpoint).origin;
-  return { endpoint: url, bucket: config.bucket, prefix: config.prefix };
-}
-
-/** Whether two backends could name the same bytes. */
-export function overlaps(
-  a: Pick<BackendConfig, 'endpoint' | 'region' | 'bucket' | 'prefix'>,
-  b: Pick<BackendConfig, 'endpoint' | 'region' | 'bucket' | 'prefix'>,
-): boolean {
-  return fingerprintsOverlap(fingerprintOf(a), fingerprintOf(b));
-}
-
-export function fingerprintsOverlap(a: Fingerprint, b: Fingerprint): boolean {
-  return (
-    a.endpoint === b.endpoint &&
-    a.bucket === b.bucket &&
-    (a.prefix.startsWith(b.prefix) || b.prefix.startsWith(a.prefix))
-  );
 }
 
 /** Whether the storage of two backends is one, for one identity: then it can copy from one to the other by itself. */

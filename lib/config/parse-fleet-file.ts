@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { type FleetFile, overlaps } from './fleet-file.ts';
+import { overlaps } from './place.ts';
 import { ConfigError } from './problems.ts';
 
 const namePattern = /^[a-z0-9][a-z0-9-]{0,30}$/;
@@ -126,9 +126,9 @@ export type ParsedFleetFile = v.InferOutput<typeof schema>;
 export interface Inspected {
   readonly problems: readonly string[];
   /** Null when there is any problem. */
-  readonly file: FleetFile | null;
+  readonly file: ParsedFleetFile | null;
   /** The backends and policies that have no problem of their own, for whoever has more to say about them. */
-  readonly sound: Pick<FleetFile, 'backends' | 'policies' | 'encryption'>;
+  readonly sound: Pick<ParsedFleetFile, 'backends' | 'policies' | 'encryption'>;
 }
 
 /** Finds every problem of a fleet file at once, also those between parts of it when other parts do not read. */
@@ -153,7 +153,7 @@ function droppedNames(policies: unknown): string[] {
  * Reads a fleet file from parsed JSON.
  * Throws a `ConfigError` that lists every problem, each with the path and the value.
  */
-export function parseFleetFile(input: unknown): FleetFile {
+export function parseFleetFile(input: unknown): ParsedFleetFile {
   const { file, problems } = inspectFleetFile(input);
   if (file === null) throw new ConfigError('The fleet file has problems', problems);
   return file;
@@ -165,16 +165,18 @@ function soundParts(input: unknown): Inspected['sound'] {
   const sound = (Array.isArray(backends) ? backends : []).map((entry) => read(entry, backend)).filter((r) => r.success);
   const rules = Object.entries(Object(policies)).map(([key, entry]) => [key, read(entry, policy)] as const);
   return {
-    backends: sound.map(({ output }) => output as FleetFile['backends'][number]),
+    backends: sound.map(({ output }) => output as ParsedFleetFile['backends'][number]),
     policies: Object.fromEntries(
-      rules.filter(([, r]) => r.success).map(([key, { output }]) => [key, output as FleetFile['policies'][string]]),
+      rules
+        .filter(([, r]) => r.success)
+        .map(([key, { output }]) => [key, output as ParsedFleetFile['policies'][string]]),
     ),
-    encryption: encryption as FleetFile['encryption'],
+    encryption: encryption as ParsedFleetFile['encryption'],
   };
 }
 
 /** Reads a fleet file from its text. Throws a `ConfigError` for text that is not JSON, too. */
-export function parseFleetText(textOfFile: string): FleetFile {
+export function parseFleetText(textOfFile: string): ParsedFleetFile {
   let parsed: unknown;
   try {
     parsed = JSON.parse(textOfFile);

@@ -1,20 +1,14 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
-import {
-  type BackendConfig,
-  type Fingerprint,
-  type FleetFile,
-  fingerprintOf,
-  fingerprintsOverlap,
-} from '../config/fleet-file.ts';
+import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
+import { type Fingerprint, fingerprintOf, fingerprintsOverlap } from '../config/place.ts';
 import { ConfigError } from '../config/problems.ts';
 import { type Backend, BackendError, type Capabilities, isOutage } from '../fleet/backend.ts';
 import { readOwner, readOwnership, writeOwner } from '../fleet/owner.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
-import { fleetKey } from '../store/ledger.ts';
 import type { Change, Store } from '../store/port.ts';
-import { reportOnlyKey } from '../tick/report-only.ts';
+import { fleetKey, rowKeys } from '../store/row-keys.ts';
 
 /** What `apply` needs from the process it runs in. */
 export interface ApplyDeps {
@@ -100,12 +94,12 @@ function fingerprintProblems(view: FleetView, file: FleetFile): string[] {
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
 async function fleetIdOf(deps: ApplyDeps, view: FleetView, file: FleetFile, options: ApplyOptions): Promise<string> {
-  const row = view.row('identity');
+  const row = view.row(rowKeys.identity);
   const former = options.takeOver && view.config === null ? await formerFleetId(deps, file) : null;
   const existing = row?.data.fleetId;
   if (typeof existing === 'string' && (former === null || former === existing)) return existing;
   const fleetId = former ?? deps.ids.ulid();
-  const put = { pk: fleetKey, sk: 'identity', version: (row?.version ?? 0) + 1, data: { fleetId } };
+  const put = { pk: fleetKey, sk: rowKeys.identity, version: (row?.version ?? 0) + 1, data: { fleetId } };
   const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
   if (answer.outcome === 'done') return fleetId;
   throw new NotApplied(['another `init` is running at this moment']);
@@ -140,7 +134,7 @@ async function inspect(
   const { name } = config;
   const problem = (text: string): Bucket => ({ outcome: 'problem', sentence: text });
   try {
-    const fleetId = String(view.row('identity')?.data.fleetId ?? '');
+    const fleetId = String(view.row(rowKeys.identity)?.data.fleetId ?? '');
     const owner = { fleetId, backend: name, tables: await deps.store.identity() };
     const found = await readOwnership(await deps.openBackend(config, {}, 'read-write'), owner);
     if (found.outcome === 'ours') return { outcome: 'ours' };
@@ -197,10 +191,10 @@ function refuse(fileProblems: readonly string[], problems: readonly string[]): v
  * is complete.
  */
 async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
-  const row = view.row(reportOnlyKey(name));
+  const row = view.row(rowKeys.reportOnly(name));
   const put = {
     pk: fleetKey,
-    sk: reportOnlyKey(name),
+    sk: rowKeys.reportOnly(name),
     version: (row?.version ?? 0) + 1,
     data: { since: deps.clock.now() },
   };
@@ -228,13 +222,13 @@ async function writeConfig(
   };
   const data = { fleetId, file, fingerprints };
   const changes: Change[] = [
-    { kind: 'row', put: { pk: fleetKey, sk: 'config', version, data }, expect: view.config?.version ?? 'absent' },
+    { kind: 'row', put: { pk: fleetKey, sk: rowKeys.config, version, data }, expect: view.config?.version ?? 'absent' },
     ...quotaSeeds(view, file),
     ...file.backends.map(({ name }): Change => {
-      const row = view.row(`capabilities/${name}`);
+      const row = view.row(rowKeys.capabilities(name));
       const put = {
         pk: fleetKey,
-        sk: `capabilities/${name}`,
+        sk: rowKeys.capabilities(name),
         version: (row?.version ?? 0) + 1,
         data: { ...capabilities[name] },
       };
@@ -252,6 +246,6 @@ function quotaSeeds(view: FleetView, file: FleetFile): Change[] {
     const had = view.config?.file.backends.find((b) => b.name === name)?.quotaBytes ?? 0;
     const bytes = view.usedBytes(name) - view.quotaBytesUsed(name);
     if (quotaBytes === 0 || had > 0 || bytes === 0) return [];
-    return [{ kind: 'add', pk: fleetKey, sk: `quota/${name}`, add: { objects: 0, bytes } }];
+    return [{ kind: 'add', pk: fleetKey, sk: rowKeys.quota(name), add: { objects: 0, bytes } }];
   });
 }

@@ -2,9 +2,9 @@ import type { Clock } from '../base/clock.ts';
 import { parseParameters } from '../config/parameters.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { parsePlacement } from '../store/keys.ts';
-import { fleetKey } from '../store/ledger.ts';
 import { type Count, type QueueState, queueStates } from '../store/model.ts';
 import type { RowChange, RowEnd, Store } from '../store/port.ts';
+import { fleetKey, placementOfRow, rowKeys } from '../store/row-keys.ts';
 
 /** What the verbs of a drain need from the process they run in. */
 export interface DrainDeps {
@@ -53,7 +53,7 @@ export async function drain(deps: DrainDeps, name: string): Promise<Drained> {
     const existing = view.drain(name);
     if (existing !== undefined) return { outcome: 'draining', since: existing.since };
     if (!view.config?.file.backends.some((backend) => backend.name === name)) return { outcome: 'not-configured' };
-    const put = { pk: fleetKey, sk: drainKey(name), version: 1, data: { since: now } };
+    const put = { pk: fleetKey, sk: rowKeys.drain(name), version: 1, data: { since: now } };
     if (await isWritten(deps, { kind: 'row', put, expect: 'absent' })) return { outcome: 'draining', since: now };
   }
   return { outcome: 'contended' };
@@ -62,7 +62,7 @@ export async function drain(deps: DrainDeps, name: string): Promise<Drained> {
 /** Ends a drain: the backend takes part again, with what it still holds. */
 export async function undrain(deps: DrainDeps, name: string): Promise<Undrained> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const row = (await readFleet(deps.store, deps.clock.now())).row(drainKey(name));
+    const row = (await readFleet(deps.store, deps.clock.now())).row(rowKeys.drain(name));
     if (row === undefined) return { outcome: 'not-draining' };
     const end: RowEnd = { kind: 'row-end', pk: fleetKey, sk: row.sk, expect: row.version };
     if (await isWritten(deps, end)) return { outcome: 'undrained' };
@@ -89,20 +89,15 @@ export async function drainStatus(deps: DrainDeps, name: string): Promise<DrainS
   return { outcome: 'drained', since };
 }
 
-export function drainKey(name: string): string {
-  return `drain/${name}`;
-}
-
 async function isWritten(deps: DrainDeps, change: RowChange | RowEnd): Promise<boolean> {
   return (await deps.store.write(change)).outcome === 'done';
 }
 
 function rowsNaming(view: FleetView, name: string): string {
   const isNaming = (row: string) =>
-    row === `used/${name}` ||
-    (row.startsWith('queue/') && row.endsWith(`/${name}`)) ||
-    (row.startsWith('placement/') &&
-      parsePlacement(row.slice('placement/'.length)).copies.some(({ backend }) => backend === name));
+    row === rowKeys.used(name) ||
+    queueStates.some((state) => row === rowKeys.queue(state, name)) ||
+    placedOn(row).includes(name);
   return JSON.stringify(view.totals.filter(({ row }) => isNaming(row)));
 }
 
@@ -117,4 +112,10 @@ function remains(view: FleetView, name: string): Remains {
     damaged: sum(held.filter(({ isDamaged }) => isDamaged).map(({ count }) => count)),
     queue: Object.fromEntries(queueStates.map((state) => [state, view.queue(state, name)])) as Remains['queue'],
   };
+}
+
+/** The backends of the placement that a row is the total of. */
+function placedOn(row: string): string[] {
+  const label = placementOfRow(row);
+  return label === undefined ? [] : parsePlacement(label).copies.map(({ backend }) => backend);
 }

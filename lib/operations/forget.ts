@@ -5,12 +5,11 @@ import { parseParameters } from '../config/parameters.ts';
 import { type CommitDeps, commit } from '../store/commit.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { labelInShard, lane, shards } from '../store/keys.ts';
-import { fleetKey } from '../store/ledger.ts';
 import { type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
+import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Swap } from '../store/swap.ts';
-import { breakerKey } from '../tick/report.ts';
-import { type DrainDeps, drainKey } from './drain.ts';
+import type { DrainDeps } from './drain.ts';
 
 export interface ForgetDeps extends DrainDeps {
   readonly ids: Ids;
@@ -183,7 +182,7 @@ function holdsOnly(view: FleetView, name: string, lastCopies: number): boolean {
 
 /** A backend of this name that is added one day begins afresh. */
 async function dropRows(deps: ForgetDeps, view: FleetView, name: string): Promise<void> {
-  for (const sk of [drainKey(name), breakerKey(name), `capabilities/${name}`]) {
+  for (const sk of [rowKeys.drain(name), rowKeys.breaker(name), rowKeys.capabilities(name), rowKeys.reportOnly(name)]) {
     const row = view.row(sk);
     if (row !== undefined) await deps.store.write({ kind: 'row-end', pk: fleetKey, sk, expect: row.version });
   }

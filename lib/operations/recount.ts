@@ -2,9 +2,9 @@ import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { lane, ledgerPlacement, shards } from '../store/keys.ts';
-import { fleetKey } from '../store/ledger.ts';
 import { type Count, queueStates } from '../store/model.ts';
 import type { Change, Store } from '../store/port.ts';
+import { backendOfQuotaRow, fleetKey, rowKeys } from '../store/row-keys.ts';
 
 /** A ledger total that differs from what is there. */
 export interface Difference {
@@ -61,8 +61,8 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
       const page = await store.byKey(shard, after, pageSize);
       for (const entry of (await store.objects(page.items)).values()) {
         if (entry.kind !== 'object') continue;
-        add(`placement/${ledgerPlacement(entry)}`, 1, entry.sizeBytes);
-        for (const backend of Object.keys(entry.copies)) add(`used/${backend}`, 0, entry.sizeBytes);
+        add(rowKeys.placement(ledgerPlacement(entry)), 1, entry.sizeBytes);
+        for (const backend of Object.keys(entry.copies)) add(rowKeys.used(backend), 0, entry.sizeBytes);
       }
       after = page.next;
     } while (after !== undefined);
@@ -75,8 +75,8 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
         do {
           const page = await store.due(lane(state, backend, shard), Number.MAX_SAFE_INTEGER, pageSize, after);
           for (const item of page.items) {
-            add(`queue/${state}/${backend}`, 1, item.sizeBytes);
-            add(`used/${backend}`, 0, item.sizeBytes);
+            add(rowKeys.queue(state, backend), 1, item.sizeBytes);
+            add(rowKeys.used(backend), 0, item.sizeBytes);
           }
           after = page.next;
         } while (after !== undefined);
@@ -91,14 +91,15 @@ function ledgerOf(view: FleetView): Map<string, Count> {
     view.totals.filter(({ row }) => /^(placement|queue|used)\//.test(row)).map(({ row, count }) => [row, count]),
   );
   for (const { name, quotaBytes } of view.config?.file.backends ?? []) {
-    if (quotaBytes > 0) ledger.set(`quota/${name}`, { objects: 0, bytes: view.quotaBytesUsed(name) });
+    if (quotaBytes > 0) ledger.set(rowKeys.quota(name), { objects: 0, bytes: view.quotaBytesUsed(name) });
   }
   return ledger;
 }
 
 function withQuotas(counted: Map<string, Count>, view: FleetView): Map<string, Count> {
   for (const { name, quotaBytes } of view.config?.file.backends ?? []) {
-    if (quotaBytes > 0) counted.set(`quota/${name}`, { objects: 0, bytes: counted.get(`used/${name}`)?.bytes ?? 0 });
+    if (quotaBytes > 0)
+      counted.set(rowKeys.quota(name), { objects: 0, bytes: counted.get(rowKeys.used(name))?.bytes ?? 0 });
   }
   return counted;
 }
@@ -113,7 +114,7 @@ function compare(ledger: ReadonlyMap<string, Count>, counted: ReadonlyMap<string
 async function mend(deps: RecountDeps, differences: readonly Difference[]): Promise<number> {
   for (const { row, ledger, counted } of differences) {
     const add = { objects: counted.objects - ledger.objects, bytes: counted.bytes - ledger.bytes };
-    const sk = row.startsWith('quota/') ? row : `${row}#0`;
+    const sk = backendOfQuotaRow(row) !== undefined ? row : `${row}#0`;
     const changes: Change[] = [{ kind: 'add', pk: fleetKey, sk, add }];
     await deps.store.transact(changes, deps.ids.ulid());
   }

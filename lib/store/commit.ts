@@ -4,6 +4,7 @@ import { newLedgerDelta } from './ledger.ts';
 import type { Entry, QueueItem, Version } from './model.ts';
 import type { Change, CounterAdd, QueueExpectation, Refusal, Store } from './port.ts';
 import { StoreError } from './port.ts';
+import { backendOfQuotaRow } from './row-keys.ts';
 import { orphansOf, type Swap } from './swap.ts';
 
 /**
@@ -167,7 +168,8 @@ function settleRefused(
   for (const [i, refusal] of refusals.entries()) {
     const { change } = tagged[i]!;
     if (refusal?.cause !== 'counter' || change.kind !== 'add') continue;
-    const backend = change.sk.slice('quota/'.length);
+    const backend = backendOfQuotaRow(change.sk);
+    if (backend === undefined) continue;
     grantRoom(live, out, outcomes, backend, deps.quotaOf(backend) - (refusal.seen?.bytes ?? 0));
   }
   return live.filter((pending) => !out.has(pending));

@@ -1,9 +1,10 @@
 import { type BreakerPosition, type BreakerState, breakerPosition } from '../base/health.ts';
-import type { BackendConfig, Fingerprint, FleetFile } from '../config/fleet-file.ts';
+import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
+import type { Fingerprint } from '../config/place.ts';
 import { type Placement, parsePlacement } from './keys.ts';
-import { fleetKey } from './ledger.ts';
 import type { ControlRow, Count, QueueState } from './model.ts';
 import type { Store } from './port.ts';
+import { fleetKey, placementOfRow, rowKeys } from './row-keys.ts';
 
 /** The fleet file in force, as the table holds it. */
 export interface FleetConfig {
@@ -67,21 +68,21 @@ export async function readFleet(store: Store, now: number): Promise<FleetView> {
   const totals = sumStripes(counters);
   const total = (row: string) => totals.get(row)?.count ?? nothing;
   const data = <T>(sk: string) => bySk.get(sk)?.data as T | undefined;
-  const settings = data<Partial<Settings>>('settings');
+  const settings = data<Partial<Settings>>(rowKeys.settings);
   return {
     readAt: now,
-    config: configOf(bySk.get('config')),
+    config: configOf(bySk.get(rowKeys.config)),
     placements: placementTotals(totals),
     totals: [...totals.values()],
     settings: { overrides: settings?.overrides ?? {}, paused: settings?.paused ?? [] },
-    usedBytes: (backend) => total(`used/${backend}`).bytes,
-    quotaBytesUsed: (backend) => plain.get(`quota/${backend}`)?.bytes ?? 0,
-    queue: (state, backend) => total(`queue/${state}/${backend}`),
+    usedBytes: (backend) => total(rowKeys.used(backend)).bytes,
+    quotaBytesUsed: (backend) => plain.get(rowKeys.quota(backend))?.bytes ?? 0,
+    queue: (state, backend) => total(rowKeys.queue(state, backend)),
     namedBackends: () => namedBackends(totals),
-    breaker: (backend) => data<BreakerState>(`breaker/${backend}`),
-    drain: (backend) => data<{ since: number }>(`drain/${backend}`),
-    capabilities: (backend) => data<Record<string, unknown>>(`capabilities/${backend}`) ?? {},
-    removals: (backend, day) => plain.get(`removals/${backend}/${day}`)?.objects ?? 0,
+    breaker: (backend) => data<BreakerState>(rowKeys.breaker(backend)),
+    drain: (backend) => data<{ since: number }>(rowKeys.drain(backend)),
+    capabilities: (backend) => data<Record<string, unknown>>(rowKeys.capabilities(backend)) ?? {},
+    removals: (backend, day) => plain.get(rowKeys.removals(backend, day))?.objects ?? 0,
     row: (sk) => bySk.get(sk),
   };
 }
@@ -105,8 +106,8 @@ function sumStripes(counters: readonly { readonly sk: string; readonly count: Co
 function placementTotals(totals: ReadonlyMap<string, LedgerTotal>): PlacementTotal[] {
   const found: PlacementTotal[] = [];
   for (const { row, count } of totals.values()) {
-    if (!row.startsWith('placement/') || count.objects === 0) continue;
-    const label = row.slice('placement/'.length);
+    const label = placementOfRow(row);
+    if (label === undefined || count.objects === 0) continue;
     found.push({ ...parsePlacement(label), label, count });
   }
   return found;
@@ -116,8 +117,8 @@ function namedBackends(totals: ReadonlyMap<string, LedgerTotal>): string[] {
   const names = new Set<string>();
   for (const { row, count } of totals.values()) {
     if (count.objects === 0 && count.bytes === 0) continue;
-    if (row.startsWith('placement/'))
-      for (const { backend } of parsePlacement(row.slice(10)).copies) names.add(backend);
+    const label = placementOfRow(row);
+    if (label !== undefined) for (const { backend } of parsePlacement(label).copies) names.add(backend);
     if (row.startsWith('queue/')) names.add(row.slice(row.lastIndexOf('/') + 1));
   }
   return [...names].sort();

@@ -1,9 +1,7 @@
 import { ledgerPlacement } from './keys.ts';
 import type { Entry, QueueItem } from './model.ts';
 import type { CounterAdd } from './port.ts';
-
-/** Partition key of everything that describes the fleet. */
-export const fleetKey = 'fleet';
+import { fleetKey, rowKeys } from './row-keys.ts';
 
 /**
  * The change of the ledger that goes with a set of swaps: totals per placement, per queue state and per backend.
@@ -33,11 +31,11 @@ export function newLedgerDelta(): LedgerDelta {
   return {
     record(entry, sign) {
       if (entry?.kind !== 'object') return;
-      add(`placement/${ledgerPlacement(entry)}`, sign, sign * entry.sizeBytes);
+      add(rowKeys.placement(ledgerPlacement(entry)), sign, sign * entry.sizeBytes);
       for (const backend of Object.keys(entry.copies)) use(backend, sign * entry.sizeBytes);
     },
     item(item, sign) {
-      add(`queue/${item.state}/${item.backend}`, sign, sign * item.sizeBytes);
+      add(rowKeys.queue(item.state, item.backend), sign, sign * item.sizeBytes);
       use(item.backend, sign * item.sizeBytes);
     },
     usedBytes: (backend) => used.get(backend) ?? 0,
@@ -50,12 +48,17 @@ export function newLedgerDelta(): LedgerDelta {
       }
       for (const [backend, bytes] of used) {
         if (bytes !== 0)
-          rows.push({ kind: 'add', pk: fleetKey, sk: `used/${backend}#${stripe}`, add: { objects: 0, bytes } });
+          rows.push({
+            kind: 'add',
+            pk: fleetKey,
+            sk: `${rowKeys.used(backend)}#${stripe}`,
+            add: { objects: 0, bytes },
+          });
         const quota = quotaOf(backend);
         const needed = reserved.get(backend) ?? 0;
         if (quota > 0 && (bytes !== 0 || needed > 0)) {
           const gate = needed > 0 ? { atMostBytes: quota - needed } : {};
-          rows.push({ kind: 'add', pk: fleetKey, sk: `quota/${backend}`, add: { objects: 0, bytes }, ...gate });
+          rows.push({ kind: 'add', pk: fleetKey, sk: rowKeys.quota(backend), add: { objects: 0, bytes }, ...gate });
         }
       }
       return rows;

@@ -1,8 +1,9 @@
 import { monthOf } from '../base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
-import type { BackendConfig } from '../config/fleet-file.ts';
+import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
+import type { Meter } from '../fleet/meter.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import type { Tick } from './tick.ts';
+import type { Store } from '../store/port.ts';
 
 /** What a request or transfer would spend on one backend. */
 export type Spend = Partial<Usage>;
@@ -21,8 +22,17 @@ export interface Budget {
   reserve(backend: string, spend: Spend): () => void;
 }
 
+/** What a budget is read from: the fleet file now in force, what this tick spent, and how many parts share the month. */
+export interface BudgetDeps {
+  readonly config: Pick<FleetFile, 'backends'>;
+  readonly of: number;
+  readonly meter: Pick<Meter, 'spent'>;
+  readonly deps: { readonly store: Pick<Store, 'usage'> };
+  now(): number;
+}
+
 /** Reads this month's usage where limits are set. Of n parallel parts each plans 1/n of what is left. */
-export async function readBudget(tick: Tick): Promise<Budget> {
+export async function readBudget(tick: BudgetDeps): Promise<Budget> {
   const limited = tick.config.backends.filter(hasLimits).map((b) => b.name);
   const month = monthOf(tick.now());
   const used = limited.length === 0 ? new Map<string, Usage>() : await tick.deps.store.usage(month, limited);

@@ -1,7 +1,8 @@
 import type { BreakerState } from '../base/health.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { claimProbe, mayProbe } from '../fleet/breaker.ts';
-import { breakerKey, writeBreaker } from './report.ts';
+import { rowKeys } from '../store/row-keys.ts';
+import { writeBreaker } from './report.ts';
 import type { Tick } from './tick.ts';
 
 /**
@@ -36,7 +37,7 @@ async function mayAsk(tick: Tick, name: string): Promise<boolean> {
   const { config, breaker } = tick.standing(name);
   if (config === undefined) return false;
   if (breaker === 'closed') return true;
-  const row = tick.view.row(breakerKey(name));
+  const row = tick.view.row(rowKeys.breaker(name));
   const state = row?.data as BreakerState | undefined;
   if (state === undefined || !mayProbe(state, tick.now())) return false;
   const answer = await writeBreaker(tick, name, row, claimProbe(state, tick.now()));

@@ -1,5 +1,5 @@
-import { fleetKey } from '../store/ledger.ts';
 import type { CounterAdd } from '../store/port.ts';
+import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import { refresh } from './refresh.ts';
 import type { Tick } from './tick.ts';
 
@@ -31,7 +31,7 @@ export async function isWithinRemovalLimit(tick: Tick, backend: string, listed =
 
 /** Counts one removal; it goes into the removal's own transaction. */
 export function removalCount(tick: Tick, backend: string, sizeBytes: number): CounterAdd {
-  const sk = `removals/${backend}/${dayOf(tick.now())}`;
+  const sk = rowKeys.removals(backend, dayOf(tick.now()));
   return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } };
 }
 

@@ -1,7 +1,7 @@
 import type { BreakerState } from '../base/health.ts';
 import { observe } from '../fleet/breaker.ts';
-import { fleetKey } from '../store/ledger.ts';
 import type { ControlRow } from '../store/model.ts';
+import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Tick } from './tick.ts';
 
 /** How often a breaker row is tried again when another tick wrote it meanwhile. */
@@ -12,7 +12,7 @@ export async function reportHealth(tick: Tick): Promise<void> {
   for (const { name } of tick.config.backends) {
     const seen = tick.meter.observed(name);
     if (seen === undefined) continue;
-    let row = tick.view.row(breakerKey(name));
+    let row = tick.view.row(rowKeys.breaker(name));
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       const before = row?.data as BreakerState | undefined;
       const rules = { failures: tick.params.breakerFailures, openMs: tick.params.breakerOpenMs };
@@ -35,13 +35,9 @@ function auditChange(tick: Tick, backend: string, before: BreakerState | undefin
     tick.audit(isOpen ? 'Breaker opened' : 'Breaker closed', { backend, failures: after.failures });
 }
 
-export function breakerKey(backend: string): string {
-  return `breaker/${backend}`;
-}
-
 /** Writes a breaker row on condition of the version seen. */
 export function writeBreaker(tick: Tick, backend: string, row: ControlRow | undefined, state: BreakerState) {
-  const put = { pk: fleetKey, sk: breakerKey(backend), version: (row?.version ?? 0) + 1, data: { ...state } };
+  const put = { pk: fleetKey, sk: rowKeys.breaker(backend), version: (row?.version ?? 0) + 1, data: { ...state } };
   return tick.deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
 }
 

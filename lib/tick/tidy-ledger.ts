@@ -1,5 +1,5 @@
-import { fleetKey } from '../store/ledger.ts';
 import type { Change } from '../store/port.ts';
+import { fleetKey } from '../store/row-keys.ts';
 import type { Tick } from './tick.ts';
 
 /**

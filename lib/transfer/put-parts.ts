@@ -1,11 +1,24 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
-import { type Backend, BackendError, type CompletedPart } from '../fleet/backend.ts';
-import { markFor, markName } from './mark.ts';
+import { type Backend, BackendError, type CompletedPart, type ObjectHeaders } from '../fleet/backend.ts';
+import { type Mark, markFor, markName } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
-import type { StoreRequest } from './put-verified.ts';
 import { retryTransient, unsent } from './retry-transient.ts';
-import { compare } from './verify.ts';
+import { compare, type Expected } from './verify.ts';
+
+export interface StoreRequest {
+  readonly storageKey: string;
+  readonly body: Body;
+  readonly expected: Expected;
+  readonly headers?: ObjectHeaders;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly mark: Mark;
+  /** For messages: what is being read. */
+  readonly what: string;
+  /** Without them everything is written at once. */
+  readonly parts?: PartRules;
+}
 
 /** Parts on their way while the next one is read. */
 const width = 3;

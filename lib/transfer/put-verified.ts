@@ -1,24 +1,9 @@
 import { createHash } from 'node:crypto';
-import { type Body, bodyOf } from '../base/bytes.ts';
-import type { Backend, ObjectHeaders } from '../fleet/backend.ts';
-import { type Mark, markFor, markName } from './mark.ts';
-import type { PartRules } from './parts.ts';
-import { putInParts } from './put-parts.ts';
-import { type Digest, digestOf, type Expected, verifying } from './verify.ts';
-
-export interface StoreRequest {
-  readonly storageKey: string;
-  readonly body: Body;
-  readonly expected: Expected;
-  readonly headers?: ObjectHeaders;
-  readonly metadata?: Readonly<Record<string, string>>;
-  readonly tags?: Readonly<Record<string, string>>;
-  readonly mark: Mark;
-  /** For messages: what is being read. */
-  readonly what: string;
-  /** Without them everything is written at once. */
-  readonly parts?: PartRules;
-}
+import { bodyOf } from '../base/bytes.ts';
+import type { Backend } from '../fleet/backend.ts';
+import { markFor, markName } from './mark.ts';
+import { putInParts, type StoreRequest } from './put-parts.ts';
+import { type Digest, digestOf, verifying } from './verify.ts';
 
 /** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
 export type StoreOutcome =

@@ -3,7 +3,8 @@ import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
-import type { PlacedCopy } from '../store/keys.ts';
+import { relabel } from '../steps/relabel.ts';
+import { importingLabel, type PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
 import type { Budget } from '../tick/budget.ts';
@@ -11,8 +12,6 @@ import { findByPlacement } from '../tick/find-work.ts';
 import { isUsable } from '../tick/health.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
 import { readCopy } from '../transfer/read-copy.ts';
-import { importingLabel } from './reconciler/import-file.ts';
-import { relabel } from './scrubber/scrubber.ts';
 
 /**
  * The over-replication cleaner takes surplus copies out of the records (C1–C3); the cleanup queue deletes their bytes.

@@ -10,6 +10,7 @@ import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/tr
 import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import type { PlacementTotal } from '../store/fleet-view.ts';
+import { importingLabel } from '../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { noteLag, noteWaiting } from '../tick/ages.ts';
 import { findByPlacement } from '../tick/find-work.ts';
@@ -18,7 +19,6 @@ import { refreshIfOld } from '../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
 import { createPartBuffers } from '../transfer/big/part-buffers.ts';
 import type { CopyOutcome } from '../transfer/copy.ts';
-import { importingLabel } from './reconciler/import-file.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for (R1–R6).

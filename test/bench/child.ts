@@ -6,7 +6,7 @@ import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3
 import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import type { Store } from '../../lib/store/port.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 export interface Endpoint {

@@ -13,7 +13,8 @@ import { newLedgerDelta } from '../../lib/store/ledger.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
-import { runTick, type TickDeps, type TickReport } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
+import type { TickDeps, TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 /**

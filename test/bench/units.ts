@@ -11,7 +11,7 @@ import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 const objects = Number(process.argv[2] ?? 1000);

@@ -118,7 +118,7 @@ test('with the key service down the scrubber verifies the stored bytes and quara
   const fleet = await encrypted();
   await fleet.client.put('sealed/x', secret);
   await fleet.tick('replicator');
-  const { runTick } = await import('../../lib/tick/tick.ts');
+  const { runTick } = await import('../../lib/tick/run-tick.ts');
   const { scrubber } = await import('../../lib/workers/scrubber/scrubber.ts');
   const keyring = await fleet.deps.openKeyring!({ rawKeyEnv: 'FLEET_KEY' });
   const down = {

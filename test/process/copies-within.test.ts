@@ -5,7 +5,7 @@ import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { readMark } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { oddKeys } from '../contracts/backend-access.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { recount } from '../../lib/operations/recount.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { seeded } from '../support/fleet.ts';
 import { expireLeases, type Lab, openLab } from '../support/lab.ts';

@@ -3,7 +3,7 @@ import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { someBytes } from '../contracts/backend-bytes.ts';
 import { createManualClock } from '../support/fleet.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { recount } from '../../lib/operations/recount.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { oddKeys } from '../contracts/backend-access.ts';

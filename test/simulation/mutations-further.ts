@@ -202,7 +202,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'an idle tick takes the lease',
     edits: [
       {
-        file: 'tick/tick.ts',
+        file: 'tick/run-tick.ts',
         find: "if (!(await worker.hasWork(tick))) return 'empty';",
         replace: 'await worker.hasWork(tick);',
       },

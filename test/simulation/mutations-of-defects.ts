@@ -25,7 +25,7 @@ export const foundMutations: readonly Mutation[] = [
     name: 'what was begun on a backend goes on, although it is known to be unreachable',
     edits: [
       {
-        file: 'tick/tick.ts',
+        file: 'tick/run-tick.ts',
         find: "mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),",
         replace: 'mayAsk: () => true,',
       },

@@ -26,7 +26,7 @@ export const turnsMutations: readonly Mutation[] = [
     name: 'a lease ends before its tick',
     edits: [
       {
-        file: 'tick/tick.ts',
+        file: 'tick/run-tick.ts',
         find: 'const expiresAt = tick.deadline.at + 5_000;',
         replace: 'const expiresAt = tick.now() + 5_000;',
       },
@@ -61,7 +61,7 @@ export const turnsMutations: readonly Mutation[] = [
         replace: "if (breaker !== 'open') return true;",
       },
       {
-        file: 'tick/tick.ts',
+        file: 'tick/run-tick.ts',
         find: "tick.standing(name).breaker === 'closed' ||",
         replace: "tick.standing(name).breaker !== 'open' ||",
       },
@@ -132,7 +132,7 @@ export const turnsMutations: readonly Mutation[] = [
   {
     name: 'a tick plays one round, whatever is left',
     edits: [
-      { file: 'tick/tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },
+      { file: 'tick/run-tick.ts', find: "if ((await run()) === 'done') return;", replace: 'await run();\n    return;' },
     ],
   },
   {

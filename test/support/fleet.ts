@@ -17,7 +17,8 @@ import type { Store } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
-import { runTick, type TickDeps, type TickEvent, type TickReport } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
+import type { TickDeps, TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 /** A call of a port, before it has its effect. Throwing refuses it; awaiting holds it up; `after` sees its result. */

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { gaugesOf } from '../../lib/tick/metrics.ts';
-import { runTick, type TickReport } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
+import type { TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 

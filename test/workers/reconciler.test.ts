@@ -6,7 +6,7 @@ import { commit } from '../../lib/store/commit.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';

@@ -74,7 +74,7 @@ test('two replicator ticks without leases both finish, with a correct ledger', a
       updateLease: async () => true,
     },
   };
-  const { runTick } = await import('../../lib/tick/tick.ts');
+  const { runTick } = await import('../../lib/tick/run-tick.ts');
   const { replicator } = await import('../../lib/workers/replicator.ts');
   const event = { deadline: fleet.clock.now() + 300_000 };
   await Promise.all([runTick(free, replicator, event), runTick(free, replicator, event)]);

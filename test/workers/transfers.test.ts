@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { runTick } from '../../lib/tick/tick.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
 import { markFor } from '../../lib/transfer/mark.ts';
 import { replicator } from '../../lib/workers/replicator.ts';
 import { crashEverywhere } from '../support/crash.ts';

@@ -8,7 +8,8 @@ import { type BackendStanding, type FleetView, readFleet, standingOf } from '../
 import { shards } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { FleetSummary } from '../../tick/fleet-summary.ts';
-import { runTick, type TickEvent, type TickReport } from '../../tick/tick.ts';
+import { runTick } from '../../tick/run-tick.ts';
+import type { TickEvent, TickReport } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
 import { workers } from '../../workers/workers.ts';
 import type { Arranged } from './arrange.ts';

@@ -1,6 +1,6 @@
 import { type WorkerName, workerNames } from '../../config/parameters.ts';
 import type { HoldfastProcess } from '../../process/process.ts';
-import { runTick } from '../../tick/tick.ts';
+import { runTick } from '../../tick/run-tick.ts';
 import { workers } from '../../workers/workers.ts';
 import type { Work } from './work.ts';
 

@@ -1,5 +1,6 @@
 import { type DoctorDeps, doctor } from '../../operations/doctor.ts';
-import { runTick, type TickReport } from '../../tick/tick.ts';
+import { runTick } from '../../tick/run-tick.ts';
+import type { TickReport } from '../../tick/tick.ts';
 import { reconciler } from '../../workers/reconciler/reconciler.ts';
 import { scrubKey } from '../../workers/scrubber/scrub-key.ts';
 import { CommandError, UsageError } from '../failure.ts';

@@ -1,6 +1,6 @@
 import { parameterProblem, parameters, workerNames } from '../../config/parameters.ts';
 import type { Settings } from '../../store/fleet-view.ts';
-import { fleetKey } from '../../store/ledger.ts';
+import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { table } from '../format.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -76,9 +76,9 @@ async function change(session: Session, done: string, next: (now: Settings) => S
   const { store } = session.process();
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const fleet = await fleetNow(session);
-    const before = fleet.row('settings');
+    const before = fleet.row(rowKeys.settings);
     const after = next(fleet.settings);
-    const put = { pk: fleetKey, sk: 'settings', version: (before?.version ?? 0) + 1, data: { ...after } };
+    const put = { pk: fleetKey, sk: rowKeys.settings, version: (before?.version ?? 0) + 1, data: { ...after } };
     const answer = await store.write({ kind: 'row', put, expect: before?.version ?? 'absent' });
     if (answer.outcome === 'done') return { text: done, document: after };
   }

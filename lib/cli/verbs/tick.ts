@@ -1,5 +1,6 @@
 import type { WorkerName } from '../../config/parameters.ts';
-import { runTick, type TickReport, type Worker } from '../../tick/tick.ts';
+import { runTick } from '../../tick/run-tick.ts';
+import type { TickReport, Worker } from '../../tick/tick.ts';
 import { workers } from '../../workers/workers.ts';
 import { UsageError } from '../failure.ts';
 import { duration } from '../format.ts';

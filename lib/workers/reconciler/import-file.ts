@@ -1,19 +1,13 @@
 import { maxKeyBytes } from '../../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../../fleet/backend.ts';
 import { readableCopies } from '../../steps/examine-copy.ts';
-import { queueId } from '../../store/keys.ts';
+import { importingLabel, queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
 import { readCopy } from '../../transfer/read-copy.ts';
 import { learnDigest } from '../../transfer/verify.ts';
 import { found, type Pass } from './pass.ts';
-
-/**
- * The label of objects imported in a run that has not ended: no policy has this name, so no worker makes copies of them
- * before every backend of the run had the chance to join with its own.
- */
-export const importingLabel = '!importing';
 
 /**
  * Imports a file that Holdfast did not write as a plain copy (N5): of a new object, or of one that another backend holds

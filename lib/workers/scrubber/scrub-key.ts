@@ -1,5 +1,6 @@
 import { count } from '../../base/tally.ts';
-import { runTick, type TickDeps, type TickReport } from '../../tick/tick.ts';
+import { runTick } from '../../tick/run-tick.ts';
+import type { TickDeps, TickReport } from '../../tick/tick.ts';
 import { type CopyVerdict, scrubObject } from './scrub-object.ts';
 
 /** What a scrub of one key showed; no verdicts when there is no such object. */

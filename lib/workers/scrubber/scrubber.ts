@@ -1,7 +1,7 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, type Verdict } from '../../base/tally.ts';
-import { policyOf } from '../../config/fleet-file.ts';
 import { scheduleMs } from '../../config/parameters.ts';
+import { relabel } from '../../steps/relabel.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Budget } from '../../tick/budget.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
@@ -183,14 +183,4 @@ async function relabelStretch(tick: Tick, cycle: ScrubCycle): Promise<ScrubCycle
     at = stretch.next;
   }
   return at === undefined ? { ...rest, labels: policiesOf(tick) } : { ...rest, relabelAt: at };
-}
-
-/** The object under its right label; null when it changed meanwhile (whoever changed it computed the label anew). */
-export async function relabel(tick: Tick, object: ObjectRecord): Promise<ObjectRecord | null> {
-  const policy = policyOf(tick.config, object.key).name;
-  if (policy === object.policy) return object;
-  const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after: { ...object, policy } } }]);
-  if (outcome?.outcome !== 'committed' || outcome.entry?.kind !== 'object') return null;
-  tick.audit('Object relabelled', { key: object.key, from: object.policy, to: policy });
-  return outcome.entry;
 }

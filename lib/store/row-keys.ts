@@ -1,0 +1,35 @@
+import type { QueueState } from './model.ts';
+
+/** Partition key of everything that describes the fleet. */
+export const fleetKey = 'fleet';
+
+const placementPrefix = 'placement/';
+const quotaPrefix = 'quota/';
+
+/** Sort keys of the rows that describe the fleet; those of totals are followed by `#<stripe>` in the table. */
+export const rowKeys = {
+  config: 'config',
+  identity: 'identity',
+  settings: 'settings',
+  drain: (backend: string) => `drain/${backend}`,
+  breaker: (backend: string) => `breaker/${backend}`,
+  capabilities: (backend: string) => `capabilities/${backend}`,
+  /** Keeps sweeps of a backend from enqueueing anything for deletion, since its bucket was taken over. */
+  reportOnly: (backend: string) => `report-only/${backend}`,
+  /** Removals on evidence on one calendar day (UTC), `yyyy-mm-dd`. */
+  removals: (backend: string, day: string) => `removals/${backend}/${day}`,
+  quota: (backend: string) => `${quotaPrefix}${backend}`,
+  used: (backend: string) => `used/${backend}`,
+  queue: (state: QueueState, backend: string) => `queue/${state}/${backend}`,
+  placement: (label: string) => `${placementPrefix}${label}`,
+} as const;
+
+/** The ledger placement that a row is the total of; undefined for any other row. */
+export function placementOfRow(row: string): string | undefined {
+  return row.startsWith(placementPrefix) ? row.slice(placementPrefix.length) : undefined;
+}
+
+/** The backend that a quota row gates; undefined for any other row. */
+export function backendOfQuotaRow(row: string): string | undefined {
+  return row.startsWith(quotaPrefix) ? row.slice(quotaPrefix.length) : undefined;
+}

@@ -1,0 +1,235 @@
+import { type Deadline, deadlineAt, signalAt } from '../base/deadline.ts';
+import { newTally, type Tally } from '../base/tally.ts';
+import { type Parameters, parseParameters, scheduleMs, type WorkerName } from '../config/parameters.ts';
+import type { Backend, Capabilities } from '../fleet/backend.ts';
+import { createMeter } from '../fleet/meter.ts';
+import { type Ownership, readOwnership } from '../fleet/owner.ts';
+import { throttled } from '../fleet/throttle.ts';
+import { commit } from '../store/commit.ts';
+import { type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
+import { shardsOfPart } from '../store/keys.ts';
+import type { Lease } from '../store/model.ts';
+import { StoreError } from '../store/port.ts';
+import { type Budget, readBudget } from './budget.ts';
+import { refresh } from './refresh.ts';
+import { reportHealth, reportUsage } from './report.ts';
+import type { Tick, TickDeps, TickEvent, TickOutcome, TickReport, Worker } from './tick.ts';
+import { tidyLedger } from './tidy-ledger.ts';
+
+/**
+ * One tick of one worker: reads the fleet, ends as `empty` without a lease when nothing is to do, takes the lease, runs
+ * rounds until nothing is left or time is short, saves the cursor, reports health and usage, gives the lease back.
+ * Never throws for what can happen in a fleet; `error` says why it could not plan.
+ */
+export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent): Promise<TickReport> {
+  const startedAt = deps.clock.now();
+  const runId = deps.ids.ulid();
+  const tally = newTally();
+  const figures: Record<string, number> = {};
+  const finish = (outcome: TickOutcome, message?: string): TickReport => {
+    const durationMs = deps.clock.now() - startedAt;
+    const report = {
+      worker: worker.name,
+      outcome,
+      ...tally,
+      durationMs,
+      runId,
+      figures,
+      ...(message === undefined ? {} : { message }),
+    };
+    deps.log.info('Tick finished', { ...report });
+    return report;
+  };
+  let stop = () => {};
+  try {
+    const deadline = deadlineAt(event.deadline, startedAt);
+    const cancel = signalAt(deps.clock, deadline.cancelAt);
+    stop = cancel.stop;
+    const view = await readFleet(deps.store, startedAt);
+    if (view.config === null) return finish('error', 'The fleet has no configuration: run `holdfast init` first');
+    const params = parseParameters(deps.env, view.settings.overrides);
+    if (isStale(event, params, worker.name, startedAt))
+      return finish('empty', `The event of ${event.scheduledTime} is stale`);
+    if (view.settings.paused.includes(worker.name)) return finish('empty', 'The worker is paused');
+    const tick = createTick(deps, worker.name, event, {
+      runId,
+      view,
+      params,
+      deadline,
+      signal: cancel.signal,
+      tally,
+      figures,
+    });
+    try {
+      const outcome = await runWithLease(tick, worker, event);
+      return tick.problems.length > 0 ? finish('error', tick.problems.join('; ')) : finish(outcome);
+    } finally {
+      deps.sawFleet?.(tick.view, params);
+    }
+  } catch (error) {
+    if (error instanceof StoreError || (error as Error).name === 'ConfigError')
+      return finish('error', (error as Error).message);
+    throw error;
+  } finally {
+    stop();
+  }
+}
+
+async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promise<TickOutcome> {
+  const { deps } = tick;
+  try {
+    if (!(await worker.hasWork(tick))) return 'empty';
+    const part = worker.leaseOf?.(event) ?? `${tick.part}/${tick.of}`;
+    const expiresAt = tick.deadline.at + 5_000;
+    tick.lease = await deps.store.acquireLease({
+      worker: worker.name,
+      part,
+      holder: tick.runId,
+      now: tick.now(),
+      expiresAt,
+    });
+    if (tick.lease === null) return 'busy';
+    tick.cursor = tick.lease.cursor;
+    await runRounds(tick, worker, event.rounds ?? tick.tuning.rounds);
+    if (!tick.dryRun) await tidyLedger(tick);
+  } finally {
+    // Each is done whatever becomes of the one before.
+    await reportHealth(tick)
+      .finally(() => reportUsage(tick))
+      .finally(() => tick.lease !== null && releaseLease(tick, tick.lease));
+  }
+  return outcomeOf(tick.tally);
+}
+
+async function runRounds(tick: Tick, worker: Worker, rounds: number): Promise<void> {
+  const run = await worker.begin(tick);
+  for (let round = 0; rounds === 0 || round < rounds; round += 1) {
+    if (round > 0) {
+      if (tick.outOfTime()) return;
+      await refresh(tick);
+    }
+    if ((await run()) === 'done') return;
+  }
+}
+
+async function releaseLease(tick: Tick, lease: Lease): Promise<void> {
+  const last = { runId: tick.runId, at: tick.now(), outcome: outcomeOf(tick.tally), ...tick.tally };
+  const change = { expiresAt: 0, last, ...(tick.cursor === undefined ? {} : { cursor: tick.cursor }) };
+  const isHeld = await tick.deps.store.updateLease(lease, change);
+  if (!isHeld) tick.deps.log.warn('The lease had passed to another tick', { worker: tick.worker, epoch: lease.epoch });
+}
+
+function outcomeOf(tally: Tally): TickOutcome {
+  if (tally.planned === 0) return 'empty';
+  if (tally.failed === 0) return 'success';
+  return tally.succeeded === 0 && tally.failed === tally.planned ? 'failed' : 'partial';
+}
+
+function isStale(event: TickEvent, params: Parameters, worker: WorkerName, now: number): boolean {
+  if (event.scheduledTime === undefined) return false;
+  const scheduled = Date.parse(event.scheduledTime);
+  const period =
+    params.staleEventMs > 0 ? params.staleEventMs : (scheduleMs(params.workers[worker].schedule) ?? 60_000);
+  return Number.isFinite(scheduled) && now - scheduled > period;
+}
+
+interface TickParts {
+  readonly runId: string;
+  readonly view: FleetView;
+  readonly params: Parameters;
+  readonly deadline: Deadline;
+  readonly signal: AbortSignal;
+  readonly tally: Tally;
+  readonly figures: Record<string, number>;
+}
+
+function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts: TickParts): Tick {
+  const { params } = parts;
+  const meter = createMeter(deps.clock);
+  const handles = new Map<string, Promise<Backend>>();
+  const owners = new Map<string, Promise<Ownership>>();
+  const part = event.part ?? 0;
+  const of = event.of ?? 1;
+  const problems: string[] = [];
+  let budget: Promise<Budget> | undefined;
+  const fileNow = () => tick.view.config!.file;
+  /** By the file as it is now; each of n parts has an nth. */
+  const ratesOf = (name: string) => {
+    const config = fileNow().backends.find((b) => b.name === name);
+    return {
+      bytesPerSecond: (config?.maxBytesPerSecond ?? 0) / of,
+      requestsPerSecond: (config?.maxRequestsPerSecond ?? 0) / of,
+    };
+  };
+  const open = async (name: string, use: 'read-write' | 'delete') => {
+    const config = fileNow().backends.find((b) => b.name === name);
+    if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
+    const opened = await deps.openBackend(config, tick.view.capabilities(name) as Capabilities, use);
+    const rules = {
+      rates: () => ratesOf(name),
+      // What was begun before others found it unreachable sends nothing more.
+      mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),
+    };
+    return meter.watch(throttled(opened, deps.clock, rules));
+  };
+  const tick: Tick = {
+    deps,
+    worker,
+    ...parts,
+    get config() {
+      return fileNow();
+    },
+    fleetId: parts.view.config!.fleetId,
+    tuning: params.workers[worker],
+    part,
+    of,
+    shards: shardsOfPart(part, of),
+    dryRun: event.dryRun ?? params.workers[worker].dryRun,
+    reconcile: event.reconcile,
+    meter,
+    cursor: undefined,
+    refreshedAt: parts.view.readAt,
+    onRefresh: new Set(),
+    probes: new Set(),
+    lease: null,
+    now: () => deps.clock.now(),
+    outOfTime: () => deps.clock.now() >= parts.deadline.admitUntil,
+    standing: (name) => standingOf(tick.view, name, deps.clock.now(), params.unhealthyAfterMs),
+    standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
+    backend: (name, use = 'read-write') => remember(handles, `${use} ${name}`, () => open(name, use)),
+    ownership: (name) =>
+      remember(owners, name, async () => {
+        const tables = await deps.store.identity();
+        return readOwnership(await tick.backend(name), { fleetId: tick.fleetId, backend: name, tables }, parts.signal);
+      }),
+    budget: () => {
+      budget ??= readBudget(tick);
+      return budget;
+    },
+    commitDeps: () => ({
+      store: deps.store,
+      clock: deps.clock,
+      ids: deps.ids,
+      stripes: params.ledgerStripes,
+      quotaOf: (name) => fileNow().backends.find((b) => b.name === name)?.quotaBytes ?? 0,
+    }),
+    commit: (swaps) => commit(tick.commitDeps(), swaps, parts.deadline.commitUntil),
+    problems,
+    problem: (sentence) => {
+      if (!problems.includes(sentence)) problems.push(sentence);
+    },
+    audit: (sentence, fields) =>
+      deps.log.info(sentence, { audit: true, worker, runId: parts.runId, epoch: tick.lease?.epoch, ...fields }),
+  };
+  return tick;
+}
+
+/** One answer per key for the life of a tick; a failure is not remembered. */
+function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const existing = known.get(key);
+  if (existing !== undefined) return existing;
+  const created = make();
+  known.set(key, created);
+  created.catch(() => known.delete(key));
+  return created;
+}
