@@ -78,16 +78,25 @@ export interface CopyFromRequest extends Pick<PutRequest, 'storageKey' | 'header
 }
 
 export interface Listed {
+  /** Empty for an object whose key is the prefix itself, as consoles make them for folders. */
   readonly storageKey: string;
   readonly sizeBytes: number;
   readonly etag: string;
   readonly lastModified: number;
 }
 
-/** `next` is absent only at the true end of the listing. */
+/**
+ * Where a page begins: behind a key, which holds for ever, where keys come in byte order; else at a token, which holds as long
+ * as the backend takes it.
+ */
+export type ListFrom = { readonly afterKey: string } | { readonly token: string };
+
 export interface ListPage {
   readonly items: readonly Listed[];
-  readonly next?: string;
+  /** Entries whose keys cannot be read, as they came: they stand somewhere on this page. */
+  readonly unreadable?: readonly string[];
+  /** Where the rest begins; absent only at the true end of the listing. */
+  readonly next?: ListFrom;
 }
 
 export interface DeleteRequest {
@@ -149,9 +158,9 @@ export interface Backend {
   copyFrom(request: CopyFromRequest, signal?: AbortSignal): Promise<{ readonly sha256?: string }>;
   /** One outcome per request, in order. Throws when the batch as a whole was refused or not answered. */
   delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<readonly DeleteOutcome[]>;
-  /** Keys in the backend's own order, `after` a `next` of an earlier page. Pages of at most 1000. */
+  /** Keys in the backend's own order, `from` a `next` of an earlier page. Pages of at most 1000. */
   list(
-    options: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+    options: { readonly prefix?: string; readonly from?: ListFrom; readonly limit?: number },
     signal?: AbortSignal,
   ): Promise<ListPage>;
 

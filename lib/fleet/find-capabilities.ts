@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
 import type { Ids } from '../base/ids.ts';
-import { type Backend, BackendError, type Capabilities, isOutage, type PutRequest } from './backend.ts';
+import { type Backend, BackendError, type Capabilities, isOutage, type ListFrom, type PutRequest } from './backend.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
 import { backendOn } from './s3-backend.ts';
@@ -178,13 +178,13 @@ async function checkOrder({ backend, key, signal }: Check, folder: string): Prom
   for (const storageKey of wanted) await backend.put(small(storageKey, 'x'), signal);
   const seen: string[] = [];
   const refused = await refusal(async () => {
-    let after: string | undefined;
+    let from: ListFrom | undefined;
     do {
-      const options = { prefix: `${folder}order/`, limit: 3, ...(after === undefined ? {} : { after }) };
+      const options = { prefix: `${folder}order/`, limit: 3, ...(from === undefined ? {} : { from }) };
       const page = await backend.list(options, signal);
       seen.push(...page.items.map((item) => item.storageKey));
-      after = page.next;
-    } while (after !== undefined && seen.length <= wanted.length);
+      from = page.next;
+    } while (from !== undefined && seen.length <= wanted.length);
   });
   return refused === undefined && JSON.stringify(seen) === JSON.stringify(wanted);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
-import type { ListPage } from '../../lib/fleet/backend.ts';
+import type { ListFrom, ListPage } from '../../lib/fleet/backend.ts';
 import { type Access, oddKeys } from './backend-access.ts';
 
 /** Listings. */
@@ -9,12 +9,12 @@ export function listsContract(on: Access): void {
     const inOrder = [...oddKeys].sort(compareUtf8);
     const pages = async (options: { prefix?: string; limit?: number }) => {
       const found: ListPage[] = [];
-      let after: string | undefined;
+      let from: ListFrom | undefined;
       do {
-        const page = await on.backend.list({ ...options, ...(after === undefined ? {} : { after }) });
+        const page = await on.backend.list({ ...options, ...(from === undefined ? {} : { from }) });
         found.push(page);
-        after = page.next;
-      } while (after !== undefined);
+        from = page.next;
+      } while (from !== undefined);
       return found;
     };
     const keys = (found: readonly ListPage[]) => found.flatMap((page) => page.items.map((item) => item.storageKey));
@@ -52,7 +52,7 @@ export function listsContract(on: Access): void {
       for (const key of ['a', 'b', 'c', 'd']) await on.put(key, key);
       const first = await on.backend.list({ limit: 2 });
       await on.backend.delete([{ storageKey: 'b' }, { storageKey: 'c' }]);
-      const second = await on.backend.list({ limit: 2, after: first.next! });
+      const second = await on.backend.list({ limit: 2, from: first.next! });
       expect(keys([second])).toEqual(['d']);
     });
   });

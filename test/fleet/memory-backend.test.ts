@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bodyOf, compareUtf8 } from '../../lib/base/bytes.ts';
 import type { Clock } from '../../lib/base/clock.ts';
+import type { ListFrom } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { kindOf } from '../contracts/backend-bytes.ts';
 
@@ -24,12 +25,12 @@ describe('memory backend', () => {
           if (i % 5 === 0) backend.listNow({ limit });
         }
         const seen: string[] = [];
-        let after: string | undefined;
+        let from: ListFrom | undefined;
         do {
-          const page = backend.listNow({ limit, ...(after === undefined ? {} : { after }) });
+          const page = backend.listNow({ limit, ...(from === undefined ? {} : { from }) });
           seen.push(...page.items.map((item) => item.storageKey));
-          after = page.next;
-        } while (after !== undefined);
+          from = page.next;
+        } while (from !== undefined);
         expect(seen).toEqual([...wanted].sort(compareUtf8));
       }),
     );

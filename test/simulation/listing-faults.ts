@@ -16,7 +16,7 @@ export function listedBadly(
   { world, faults, random, memory }: ListingDeps,
   options: Parameters<MemoryBackend['listNow']>[0] & object,
 ): ListPage | null {
-  if (options.after !== undefined && faults.strikes('listing broken off', 40)) {
+  if (options.from !== undefined && faults.strikes('listing broken off', 40)) {
     const kind = random.pick(['unavailable', 'timeout', 'throttled', 'rejected'] as const);
     throw new BackendError(kind, memory.name, `Backend "${memory.name}" breaks its listing off (simulated)`);
   }

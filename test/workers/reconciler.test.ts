@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import { BackendError } from '../../lib/fleet/backend.ts';
+import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
 import { commit } from '../../lib/store/commit.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
@@ -501,7 +501,7 @@ test('an import that is stopped goes on where it was, and lists no page twice', 
   fleet.clock.advance(2 * hourMs);
   const listed: unknown[] = [];
   fleet.before = ({ port, method, args }) => {
-    if (port === 'a' && method === 'list') listed.push((args[0] as { after?: string }).after);
+    if (port === 'a' && method === 'list') listed.push(JSON.stringify((args[0] as { from?: ListFrom }).from));
   };
   let ticks = 0;
   while ((await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } })).figures.passComplete !== 1) {

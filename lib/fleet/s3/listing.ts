@@ -1,21 +1,15 @@
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
-import type { Listed, ListPage } from '../backend.ts';
+import type { Listed, ListFrom, ListPage } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
-
-/**
- * Marks a `next` that is a continuation token. Any other is the last key seen, which holds across processes and days;
- * it is used where keys come in byte order, for there alone does a key say what came before it.
- */
-const tokenMark = '\u0000token\u0000';
 
 /** One page of a listing. A page that says that there is more, but not where, is an error and never the end. */
 export async function listPage(
   s3: S3Connection,
-  options: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+  options: { readonly prefix?: string; readonly from?: ListFrom; readonly limit?: number },
   signal?: AbortSignal,
 ): Promise<ListPage> {
-  const { prefix = '', after, limit = 1000 } = options;
+  const { prefix = '', from, limit = 1000 } = options;
   const answer = await s3.call('list', prefix, signal, (sending) =>
     s3.retrying.send(
       new ListObjectsV2Command({
@@ -23,7 +17,7 @@ export async function listPage(
         Prefix: s3.fullKey(prefix),
         MaxKeys: Math.min(Math.max(limit, 1), 1000),
         EncodingType: 'url',
-        ...position(s3, after),
+        ...position(s3, from),
       }),
       sending,
     ),
@@ -31,40 +25,59 @@ export async function listPage(
   const fail = (whatIsSo: string) => backendError('unavailable', s3.attempted('list', prefix), whatIsSo);
   // An empty answer, or a page of some proxy, would otherwise pass for an empty bucket.
   if (answer.IsTruncated === undefined) throw fail('its answer is no listing');
-  const items = (answer.Contents ?? []).map((item): Listed => {
-    const key = decodeKey(item.Key ?? '', answer.EncodingType);
-    if (key === undefined) throw fail(`the key ${JSON.stringify(item.Key)} of its listing cannot be decoded`);
-    if (!key.startsWith(s3.fullKey(prefix)))
-      throw fail(`its listing holds ${JSON.stringify(key)}, outside that prefix`);
-    if (!item.LastModified || item.Size === undefined)
-      throw fail(`its listing says too little of ${JSON.stringify(key)}`);
-    return {
-      storageKey: key.slice(s3.prefix.length),
-      sizeBytes: item.Size,
-      etag: item.ETag ?? '',
-      lastModified: item.LastModified.getTime(),
-    };
-  });
-  if (!answer.IsTruncated) return { items };
-  const next = nextPosition(s3, items, answer);
-  if (next === undefined || next === after) throw fail('its listing says that there is more, but not where');
-  return { items, next };
+  const items: Listed[] = [];
+  const unreadable: string[] = [];
+  for (const entry of answer.Contents ?? []) {
+    const listed = listedOf(s3, prefix, entry, answer.EncodingType);
+    if (listed === null) unreadable.push(entry.Key ?? '');
+    else items.push(listed);
+  }
+  const page = { items, ...(unreadable.length > 0 && { unreadable }) };
+  if (!answer.IsTruncated) return page;
+  const next = nextPosition(s3, answer, items);
+  if (next === undefined || isSamePlace(next, from)) throw fail('its listing says that there is more, but not where');
+  return { ...page, next };
 }
 
-function position(s3: S3Connection, after: string | undefined) {
-  if (after === undefined) return {};
-  if (after.startsWith(tokenMark)) return { ContinuationToken: after.slice(tokenMark.length) };
-  return { StartAfter: s3.fullKey(after) };
+/** Null when the entry cannot be looked up by what is said of it: the others of its page are not held up by it. */
+function listedOf(
+  s3: S3Connection,
+  prefix: string,
+  { Key, Size, ETag, LastModified }: NonNullable<ListObjectsV2CommandOutput['Contents']>[number],
+  encodingType: string | undefined,
+): Listed | null {
+  const key = decodeKey(Key ?? '', encodingType);
+  if (key === undefined || !key.isWellFormed() || !key.startsWith(s3.fullKey(prefix))) return null;
+  if (LastModified === undefined || Size === undefined) return null;
+  return {
+    storageKey: key.slice(s3.prefix.length),
+    sizeBytes: Size,
+    etag: ETag ?? '',
+    lastModified: LastModified.getTime(),
+  };
 }
 
+function position(s3: S3Connection, from: ListFrom | undefined) {
+  if (from === undefined) return {};
+  return 'token' in from ? { ContinuationToken: from.token } : { StartAfter: s3.fullKey(from.afterKey) };
+}
+
+/** Behind the last key where keys come in byte order, for there alone does a key say what came before it. */
 function nextPosition(
   s3: S3Connection,
+  { Contents = [], NextContinuationToken: token }: ListObjectsV2CommandOutput,
   items: readonly Listed[],
-  answer: ListObjectsV2CommandOutput,
-): string | undefined {
+): ListFrom | undefined {
   const last = items.at(-1);
-  if (s3.capabilities.listsInByteOrder === true && last) return last.storageKey;
-  return answer.NextContinuationToken ? tokenMark + answer.NextContinuationToken : undefined;
+  // An unreadable key at the end would be listed again, and with it all that follow the last readable one.
+  const endsReadably = items.length === Contents.length;
+  if (s3.capabilities.listsInByteOrder === true && last && (endsReadably || !token))
+    return { afterKey: last.storageKey };
+  return token ? { token } : undefined;
+}
+
+function isSamePlace(next: ListFrom, from: ListFrom | undefined): boolean {
+  return JSON.stringify(next) === JSON.stringify(from);
 }
 
 /** A key as the backend meant it, whether or not it heeded `encoding-type`; undefined when it cannot be read. */

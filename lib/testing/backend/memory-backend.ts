@@ -53,7 +53,7 @@ export interface MemoryBackend extends Backend {
   putNow(storageKey: string, bytes: Uint8Array, options?: PutNow): MemoryObject;
   /** What somebody else's plain DELETE does: where the bucket keeps versions, it leaves the bytes and a delete marker. */
   deleteNow(storageKey: string): void;
-  listNow(options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): ListPage;
+  listNow(options?: Parameters<Backend['list']>[0]): ListPage;
 }
 
 const everything: Capabilities = {
@@ -165,13 +165,16 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     return { outcome: 'deleted' };
   };
 
-  const listNow: MemoryBackend['listNow'] = ({ prefix = '', after, limit = 1000 } = {}) => {
+  const listNow: MemoryBackend['listNow'] = ({ prefix = '', from, limit = 1000 } = {}) => {
+    const after = from === undefined ? undefined : 'token' in from ? from.token : from.afterKey;
     const page = keys.page(prefix, after, Math.min(Math.max(limit, 1), 1000));
     const items = page.keys.map((storageKey) => {
       const { sizeBytes, etag, lastModified } = objects.get(storageKey)!;
       return { storageKey, sizeBytes, etag, lastModified };
     });
-    return page.hasMore ? { items, next: items.at(-1)!.storageKey } : { items };
+    if (!page.hasMore) return { items };
+    const last = items.at(-1)!.storageKey;
+    return { items, next: capabilities.listsInByteOrder ? { afterKey: last } : { token: last } };
   };
 
   return {

@@ -1,6 +1,6 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
-import { BackendError, type ListPage } from '../../fleet/backend.ts';
+import { BackendError, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
 import { examine } from '../../steps/examine-copy.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
@@ -124,7 +124,7 @@ async function reconcilePage(
   let page: ListPage;
   try {
     page = await backend.list(
-      { ...(after === undefined ? {} : { after }), limit: Math.min(1000, tick.tuning.batchSize) },
+      { ...(after === undefined ? {} : { from: fromOf(after) }), limit: Math.min(1000, tick.tuning.batchSize) },
       tick.signal,
     );
     await comparePage(pass, page, after);
@@ -140,7 +140,18 @@ async function reconcilePage(
     });
     return 'stopped';
   }
-  return page.next;
+  return placeOf(page.next);
+}
+
+const tokenMark = '\u0000token\u0000';
+
+function placeOf(from: ListFrom | undefined): string | undefined {
+  if (from === undefined) return undefined;
+  return 'token' in from ? tokenMark + from.token : from.afterKey;
+}
+
+function fromOf(place: string): ListFrom {
+  return place.startsWith(tokenMark) ? { token: place.slice(tokenMark.length) } : { afterKey: place };
 }
 
 async function comparePage(pass: Pass, page: ListPage, after: string | undefined): Promise<void> {
@@ -148,7 +159,7 @@ async function comparePage(pass: Pass, page: ListPage, after: string | undefined
   const items = page.items.filter(({ storageKey }) => !storageKey.startsWith(internalPrefix));
   pass.listed += items.length;
   const inOrder = tick.view.capabilities(backend.name).listsInByteOrder === true;
-  const recorded = inOrder ? await recordedBetween(pass, after, page.next) : [];
+  const recorded = inOrder ? await recordedBetween(pass, after, placeOf(page.next)) : [];
   const named = new Map<string, ObjectRecord>(recorded.map((object) => [object.key, object]));
   const entries = await entriesFor(
     pass,
