@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { type ExitCode, failureOf } from './failure.ts';
-import { type AddVerb, createSession, type Result, type Session } from './session.ts';
+import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
 import { drainVerbs } from './verbs/drain.ts';
 import { inspectVerbs } from './verbs/inspect.ts';
 import { localVerbs } from './verbs/local.ts';
@@ -32,14 +32,15 @@ const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** Runs the command line and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<never> {
   process.stdout.on('error', () => process.exit(1));
-  const code = await run(args);
+  const code = await runCommandLine(args, process);
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   process.exit(code);
 }
 
-async function run(args: readonly string[]): Promise<ExitCode> {
+/** Runs the command line, and leaves the process as it is; signals end it. */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let code: ExitCode = 0;
-  const program = createProgram((verb) => async (session) => {
+  const program = createProgram(terminal, (verb) => async (session) => {
     code = await runVerb(session, verb);
   });
   try {
@@ -49,14 +50,15 @@ async function run(args: readonly string[]): Promise<ExitCode> {
     if (!(error instanceof CommanderError)) throw error;
     // Help and version are what was asked for; commander has written everything.
     if (error.exitCode === 0) return 0;
-    if (args.includes('--json')) printDocument({ error: error.message.replace(/^error: /, ''), kind: 'usage' });
+    if (args.includes('--json'))
+      printDocument(terminal, { error: error.message.replace(/^error: /, ''), kind: 'usage' });
     return 2;
   }
 }
 
 type Verb = (session: Session) => Promise<Result>;
 
-function createProgram(wrap: (verb: Verb) => (session: Session) => Promise<void>): Command {
+function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Session) => Promise<void>): Command {
   const program = new Command('holdfast')
     .description('Keeps objects safe across several independent S3-compatible backends.')
     .version(version(), '-V, --version', 'print the version')
@@ -65,13 +67,17 @@ function createProgram(wrap: (verb: Verb) => (session: Session) => Promise<void>
     .option('--json', 'print one JSON document on stdout, and nothing else there')
     .showHelpAfterError('(holdfast --help lists the verbs)')
     .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+    })
     .addHelpText('after', environmentHelp);
   const add: AddVerb = (command, act) => {
     command.option('--json', 'print one JSON document on stdout').helpOption('-h, --help', 'print this help');
     command.action(async (...given: unknown[]) => {
       const args = given.slice(0, -2) as (string | undefined)[];
       const options = command.optsWithGlobals();
-      const session = createSession(process.env, options.json === true);
+      const session = createSession(terminal, options.json === true);
       await wrap((s) => act(s, args, options as Parameters<typeof act>[2]))(session);
     });
   };
@@ -97,8 +103,8 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
   try {
     const { text, document, exitCode } = await verb(session);
     // A verb that has printed its document itself leaves none.
-    if (session.isJson && document !== undefined) printDocument(document);
-    if (!session.isJson && text !== '') process.stdout.write(`${text}\n`);
+    if (session.isJson && document !== undefined) printDocument(session, document);
+    if (!session.isJson && text !== '') session.stdout.write(`${text}\n`);
     return exitCode ?? 0;
   } catch (error) {
     return report(session, error);
@@ -110,16 +116,16 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
 
 function report(session: Session, error: unknown): ExitCode {
   const { sentence, kind, exitCode } = failureOf(error);
-  process.stderr.write(`error: ${sentence}\n`);
-  if (session.isJson) printDocument({ error: sentence, kind });
+  session.stderr.write(`error: ${sentence}\n`);
+  if (session.isJson) printDocument(session, { error: sentence, kind });
   if (session.env.HOLDFAST_LOG === 'debug' && error instanceof Error) {
     session.log().debug('The command failed', { kind, stack: error.stack });
   }
   return exitCode;
 }
 
-function printDocument(document: unknown): void {
-  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+function printDocument({ stdout }: Terminal, document: unknown): void {
+  stdout.write(`${JSON.stringify(document, null, 2)}\n`);
 }
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
@@ -16,9 +17,16 @@ export interface Result {
   readonly exitCode?: ExitCode;
 }
 
-/** One run of the command line. */
-export interface Session {
+/** Where a command is run: in a shell, or in a test. */
+export interface Terminal {
   readonly env: Env;
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+/** One run of the command line. */
+export interface Session extends Terminal {
   readonly isJson: boolean;
   /** The wired process; made when it is first asked for. */
   process(): HoldfastProcess;
@@ -32,7 +40,8 @@ export interface Session {
   abandon(): void;
 }
 
-export function createSession(env: Env, isJson: boolean): Session {
+export function createSession(terminal: Terminal, isJson: boolean): Session {
+  const { env } = terminal;
   let holdfastProcess: HoldfastProcess | undefined;
   let client: Holdfast | undefined;
   let log: Log | undefined;
@@ -41,10 +50,10 @@ export function createSession(env: Env, isJson: boolean): Session {
     for (const undo of undos.splice(0).reverse()) undo();
   };
   const session: Session = {
-    env,
+    ...terminal,
     isJson,
     log() {
-      log ??= createLog(env);
+      log ??= createLog(terminal);
       return log;
     },
     process() {
@@ -71,11 +80,11 @@ export function createSession(env: Env, isJson: boolean): Session {
   return session;
 }
 
-function createLog(env: Env): Log {
+function createLog({ env, stderr }: Terminal): Log {
   const level = logLevelOf(env.HOLDFAST_LOG, 'warn');
   if (level === null)
     throw new UsageError(`HOLDFAST_LOG is "${env.HOLDFAST_LOG}"; it must be one of ${logLevels.join(', ')}`);
-  return createJsonLog(systemClock, level, (line) => process.stderr.write(line));
+  return createJsonLog(systemClock, level, (line) => stderr.write(line));
 }
 
 /** The fleet's state. Throws `not-configured` before `init`. */

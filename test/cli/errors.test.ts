@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type CliLab, type Ran, runCli, startCli } from './kit.ts';
+import { type CliLab, type Ran, spawnCli, startCli } from './kit.ts';
 
 let lab: CliLab;
 
@@ -43,10 +43,10 @@ test('an unknown worker is answered with those that there are', async () => {
   expectError(
     await lab.run(['tick', 'nobody']),
     2,
-    /There is no worker "nobody"; existing are replicator, .*cleanup-queue/,
+    /There is no worker "nobody"; there are replicator, .*cleanup-queue/,
   );
   expectError(await lab.run(['tick', 'constructor']), 2, 'There is no worker "constructor"');
-  expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; existing are replicator, /);
+  expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; there are replicator, /);
 });
 
 test('bad keys end with 2', async () => {
@@ -165,6 +165,6 @@ test('a bad log level and a bad parameter in the environment are named', async (
 });
 
 test('help and version need nothing at all', async () => {
-  expect((await runCli(['--help'])).stdout).toContain('Usage: holdfast');
-  expect((await runCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  expect((await spawnCli(['--help'])).stdout).toContain('Usage: holdfast');
+  expect((await spawnCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { runCommandLine } from '../../lib/cli/main.ts';
 import type { Holdfast } from '../../lib/client/client.ts';
 import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
@@ -25,32 +27,35 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** The real command line as a child process, on an embedded stack. */
+/** The command line on an embedded stack. */
 export interface CliLab {
   readonly stack: Stack;
   /** The library on the same fleet: arranges what a command then meets. */
   readonly holdfast: Holdfast;
   /** A folder of its own for files. */
   readonly dir: string;
+  /** In this process. */
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
   /** Runs with `--json`; throws unless it succeeds. */
   json<T = Record<string, unknown>>(args: readonly string[], options?: RunOptions): Promise<T>;
+  /** In a process of its own, for what only that shows. */
+  spawn(args: readonly string[], options?: RunOptions): Promise<Ran>;
   close(): Promise<void>;
 }
 
 export async function startCli(options: Omit<StackOptions, 'dir'> = {}): Promise<CliLab> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
   const stack = await startStack({ ...options, dir: join(dir, 'stack') });
-  const run = (args: readonly string[], how: RunOptions = {}) =>
-    runCli(args, { cwd: dir, ...how, env: { ...stack.env, ...how.env } });
+  const here = (how: RunOptions): RunOptions => ({ cwd: dir, ...how, env: { ...stack.env, ...how.env } });
   const holdfast = createHoldfast({ env: stack.env });
   return {
     stack,
     dir,
     holdfast,
-    run,
-    async json(args, how) {
-      const ran = await run([...args, '--json'], how);
+    run: (args, how = {}) => runCli(args, here(how)),
+    spawn: (args, how = {}) => spawnCli(args, here(how)),
+    async json(args, how = {}) {
+      const ran = await runCli([...args, '--json'], here(how));
       if (ran.code !== 0) throw new Error(`holdfast ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}`);
       return ran.json();
     },
@@ -67,7 +72,42 @@ export function bareEnv(env: Readonly<Record<string, string>> = {}): Record<stri
   return { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', AWS_EC2_METADATA_DISABLED: 'true', ...env };
 }
 
-export async function runCli(args: readonly string[], { env, stdin, cwd }: RunOptions = {}): Promise<Ran> {
+/** One command at a time: the folder that a relative path starts from is the process's. */
+let running: Promise<unknown> = Promise.resolve();
+
+/** The command line in this process: what it reads and writes is its own, all but the folder and the machine. */
+export function runCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const run = running.then(() => runNow(args, options));
+  running = run.catch(() => {});
+  return run;
+}
+
+async function runNow(args: readonly string[], { env, stdin = '', cwd }: RunOptions): Promise<Ran> {
+  const [stdout, stderr] = [createSink(), createSink()];
+  const before = process.cwd();
+  if (cwd !== undefined) process.chdir(cwd);
+  try {
+    const terminal = { env: bareEnv(env), stdin: Readable.from([Buffer.from(stdin)]), ...{ stdout, stderr } };
+    const code = await runCommandLine(args, terminal);
+    return ranWith(code, stdout.chunks, stderr.chunks);
+  } finally {
+    process.chdir(before);
+  }
+}
+
+function createSink(): Writable & { readonly chunks: Buffer[] } {
+  const chunks: Buffer[] = [];
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      chunks.push(Buffer.from(chunk));
+      done();
+    },
+  });
+  return Object.assign(sink, { chunks });
+}
+
+/** The real command line as a child process. */
+export async function spawnCli(args: readonly string[], { env, stdin, cwd }: RunOptions = {}): Promise<Ran> {
   const child = spawn(process.execPath, [entry, ...args], { env: bareEnv(env), ...(cwd === undefined ? {} : { cwd }) });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -77,6 +117,10 @@ export async function runCli(args: readonly string[], { env, stdin, cwd }: RunOp
   child.stdin.on('error', () => {});
   child.stdin.end(stdin ?? '');
   const [code] = (await once(child, 'close')) as [number | null];
+  return ranWith(code, out, err);
+}
+
+function ranWith(code: number | null, out: readonly Buffer[], err: readonly Buffer[]): Ran {
   const bytes = Buffer.concat(out);
   const stdout = bytes.toString();
   return { code, bytes, stdout, stderr: Buffer.concat(err).toString(), json: () => JSON.parse(stdout) };

@@ -39,8 +39,8 @@ test('put stores a file, locate says where its bytes are, get gives them back', 
 test('put reads stdin and get writes to stdout, byte for byte', async () => {
   const content = randomBytes(1_000_000);
 
-  await lab.run(['put', 'piped'], { stdin: content });
-  const got = await lab.run(['get', 'piped']);
+  await lab.spawn(['put', 'piped'], { stdin: content });
+  const got = await lab.spawn(['get', 'piped']);
 
   expect(got.code).toBe(0);
   expect(got.bytes.equals(content)).toBe(true);

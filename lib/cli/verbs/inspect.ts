@@ -63,7 +63,7 @@ async function reconcile(session: Session, [backend]: Arguments, options: Reconc
     if (report.outcome === 'busy') throw new CommandError('busy', `Another pass over "${backend}" is running`);
     for (const [what, times] of Object.entries(report.reasons)) found[what] = (found[what] ?? 0) + times;
     const isComplete = report.figures.passComplete === 1;
-    if (!session.isJson) process.stderr.write(`${backend}: ${summary(found)}${isComplete ? '' : ' …'}\n`);
+    if (!session.isJson) session.stderr.write(`${backend}: ${summary(found)}${isComplete ? '' : ' …'}\n`);
     if (isComplete || hasStopped(report)) return result(backend!, found, isComplete);
   }
 }

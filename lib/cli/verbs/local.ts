@@ -38,7 +38,7 @@ async function local(
     withFaults: faults === true,
   });
   try {
-    process.stdout.write(session.isJson ? `${JSON.stringify(documentOf(stack), null, 2)}\n` : describe(stack));
+    session.stdout.write(session.isJson ? `${JSON.stringify(documentOf(stack), null, 2)}\n` : describe(stack));
     await signalled;
   } finally {
     await stack.close();

@@ -25,7 +25,7 @@ export const objectVerbs: VerbGroup = (program, verb) => {
 async function put(session: Session, [key, file]: Arguments, flags: PutFlags): Promise<Result> {
   const options = putOptions(flags);
   const isStdin = file === undefined || file === '-';
-  const body = isStdin ? await spooled(session, process.stdin) : await fileBody(session, file);
+  const body = isStdin ? await spooled(session, session.stdin) : await fileBody(session, file);
   const done = await session.client().put(key!, body, options);
   return { text: `put ${escaped(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
 }
@@ -43,7 +43,7 @@ async function get(session: Session, [key, file]: Arguments): Promise<Result> {
       document: { ...known, headers, metadata, file },
     };
   }
-  for await (const chunk of body) if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
+  for await (const chunk of body) if (!session.stdout.write(chunk)) await once(session.stdout, 'drain');
   return { text: '', document: null };
 }
 

@@ -45,7 +45,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
     ...(dryRun === undefined ? {} : { dryRun }),
   });
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
-  if (report.outcome === 'error') process.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);
+  if (report.outcome === 'error') session.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);
   return { text: describe(report), document: report, exitCode: isFine ? 0 : 1 };
 }
 
