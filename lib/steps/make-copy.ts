@@ -1,7 +1,7 @@
 import { areNeighbours } from '../config/fleet-file.ts';
 import type { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type Budget, readingOf, type Spend } from '../tick/budget.ts';
+import { type Budget, type ExceededLimit, readingOf, type Spend, type Spent } from '../tick/budget.ts';
 import type { Tick } from '../tick/tick.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
 import type { Orphan } from './enqueue-orphans.ts';
@@ -25,7 +25,7 @@ export interface CopyPlan {
 /** What became of it. `over-limit`: a usage limit of this month stands in the way of either leg. */
 export interface MadeCopy {
   readonly copyId: string;
-  readonly outcome: CopyOutcome | { readonly outcome: 'over-limit'; readonly reason: string };
+  readonly outcome: CopyOutcome | { readonly outcome: 'over-limit'; readonly reason: ExceededLimit };
   /** Bytes that were written on the way, and are not this copy. */
   readonly orphans: readonly Omit<Orphan, 'object'>[];
 }
@@ -95,16 +95,16 @@ async function spending<T>(
   { object, source, target }: CopyPlan,
   { reading, writing }: { reading: Spend; writing: Spend },
   run: (request: Parameters<typeof copy>[0]) => Promise<T>,
-): Promise<{ copyId: string; outcome: T | { outcome: 'over-limit'; reason: string } }> {
+): Promise<{ copyId: string; outcome: T | Extract<Spent<T>, { outcome: 'over-limit' }> }> {
   const copyId = tick.deps.ids.ulid();
-  const refusal = budget.refuses(source, reading) ?? budget.refuses(target, writing);
-  if (refusal !== null) return { copyId, outcome: { outcome: 'over-limit', reason: refusal } };
-  const giveBack = [budget.reserve(source, reading), budget.reserve(target, writing)];
-  try {
+  const claims = [
+    { backend: source, ...reading },
+    { backend: target, ...writing },
+  ];
+  const spent = await budget.spend(claims, async () => {
     const [from, to] = await Promise.all([tick.backend(source), tick.backend(target)]);
     const { fleetId, params } = tick;
-    return { copyId, outcome: await run({ object, from, to, copyId, fleetId, preservesTags: params.preservesTags }) };
-  } finally {
-    for (const back of giveBack) back();
-  }
+    return run({ object, from, to, copyId, fleetId, preservesTags: params.preservesTags });
+  });
+  return { copyId, outcome: spent.outcome === 'spent' ? spent.value : spent };
 }

@@ -119,10 +119,11 @@ async function releaseLease(tick: Tick, lease: Lease): Promise<void> {
   if (!isHeld) tick.deps.log.warn('The lease had passed to another tick', { worker: tick.worker, epoch: lease.epoch });
 }
 
-function outcomeOf(tally: Tally): TickOutcome {
-  if (tally.planned === 0) return 'empty';
-  if (tally.failed === 0) return 'success';
-  return tally.succeeded === 0 && tally.failed === tally.planned ? 'failed' : 'partial';
+/** `failed`: every attempted item failed, whatever was skipped or put off beside them. */
+function outcomeOf({ planned, failed, succeeded }: Tally): TickOutcome {
+  if (planned === 0) return 'empty';
+  if (failed === 0) return 'success';
+  return succeeded === 0 ? 'failed' : 'partial';
 }
 
 function isStale(event: TickEvent, params: Parameters, worker: WorkerName, now: number): boolean {

@@ -117,6 +117,16 @@ test('of two concurrent 60-byte copies into 100 free bytes one is recorded and t
   expect(fleet.backends.b!.contents().size).toBe(2);
 });
 
+test('a tick in which every attempted item failed is failed, whatever it passed over', async () => {
+  const fleet = await createTestFleet({ backends: ['a', { name: 'b', maxObjectBytes: 10 }] });
+  await fleet.client.put('small', 'ok');
+  await fleet.client.put('too-big', 'x'.repeat(11));
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'put') throw new BackendError('unavailable', 'b', 'Backend "b" is out of order');
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'failed', planned: 2, failed: 1, skipped: 1 });
+});
+
 test('fifty objects that cannot be replicated do not keep the one that can waiting for more than two ticks', async () => {
   const fleet = await createTestFleet({
     backends: ['a', { name: 'b', maxObjectBytes: 10 }],

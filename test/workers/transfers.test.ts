@@ -229,7 +229,7 @@ test('a target that stores other bytes is found out, nothing is recorded, and th
       uploadPart({ ...request, body: bodyOf(Buffer.alloc(request.sizeBytes)) }, signal),
   });
   const report = await fleet.tick('replicator');
-  expect(report).toMatchObject({ outcome: 'partial', failed: 1, reasons: { 'target-wrong': 1 } });
+  expect(report).toMatchObject({ outcome: 'failed', failed: 1, reasons: { 'target-wrong': 1 } });
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a']);
   await fleet.tick('cleanup-queue');
   expect(await openAt(fleet, begun)).toEqual([]);
