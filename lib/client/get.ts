@@ -68,8 +68,11 @@ export async function get(context: ClientContext, key: string): Promise<GetObjec
 
 /** Size and hash of the content as it was put. */
 export function contentOf({ sizeBytes, sha256, encryption }: ObjectRecord): { sizeBytes: number; sha256?: string } {
-  if (encryption !== undefined) return { sizeBytes: encryption.plaintextBytes, sha256: encryption.plaintextSha256 };
-  return { sizeBytes, ...(sha256 === undefined ? {} : { sha256 }) };
+  const content =
+    encryption === undefined
+      ? { sizeBytes, sha256 }
+      : { sizeBytes: encryption.plaintextBytes, sha256: encryption.plaintextSha256 };
+  return { sizeBytes: content.sizeBytes, ...(content.sha256 !== undefined && { sha256: content.sha256 }) };
 }
 
 /** The content as it was put: stored bytes, decrypted where they were encrypted. */

@@ -3,6 +3,7 @@ import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
 
@@ -67,7 +68,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         headers: source.headers,
         metadata: source.metadata,
         tags,
-        mark: { fleetId, generation: object.generation },
+        mark: markOf(object, fleetId),
       },
       signal,
     ).catch((error: unknown) => {

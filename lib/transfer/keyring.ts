@@ -31,7 +31,7 @@ export function decrypted(
   ciphertext: Body,
 ): Body {
   const { plaintextBytes, plaintextSha256 } = object.encryption;
-  const expected = { sizeBytes: plaintextBytes, sha256: plaintextSha256 };
+  const expected = { sizeBytes: plaintextBytes, ...(plaintextSha256 !== undefined && { sha256: plaintextSha256 }) };
   return verifying(keyring.decrypt(ciphertext, object), expected, `The plaintext of "${object.key}"`);
 }
 
@@ -41,8 +41,9 @@ export async function plaintextVerifies(
   object: ObjectRecord & { readonly encryption: Encryption },
   ciphertext: Body,
 ): Promise<boolean> {
+  const { plaintextBytes, plaintextSha256 } = object.encryption;
   const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, object));
-  return sizeBytes === object.encryption.plaintextBytes && sha256 === object.encryption.plaintextSha256;
+  return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
 }
 
 /** Narrows to an encrypted object. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { bodyOf } from '../base/bytes.ts';
 import type { Backend } from '../fleet/backend.ts';
-import { markFor, markName } from './mark.ts';
+import { describeBytes } from './describe-bytes.ts';
 import { putInParts, type StoreRequest } from './put-parts.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
@@ -32,9 +32,7 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
       storageKey,
       sizeBytes: expected.sizeBytes,
       body: verifying(request.body, expected, request.what, keep, md5),
-      metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
-      ...(request.headers && { headers: request.headers }),
-      ...(request.tags && { tags: request.tags }),
+      ...describeBytes(request, to.name, storageKey),
       ...(expected.sha256 === undefined ? {} : { sha256: expected.sha256 }),
     },
     signal,

@@ -19,7 +19,11 @@ export function queueItemToItem(item: QueueItem): Item {
   return itemOf({ ...item, lane: laneOf(item) });
 }
 
-const encryption = v.object({ plaintextSha256: v.string(), plaintextBytes: v.number(), keyId: v.string() });
+const encryption = v.object({
+  plaintextSha256: v.exactOptional(v.string()),
+  plaintextBytes: v.number(),
+  keyId: v.string(),
+});
 // Not v.record(), which drops some keys ("constructor") that are good names of backends.
 const textMap = v.custom<Record<string, string>>(isTextMap, 'not a map of strings');
 const anyMap = v.custom<Record<string, unknown>>(isMap, 'not a map');
