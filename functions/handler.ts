@@ -1,4 +1,5 @@
 import { systemClock } from '../lib/base/clock.ts';
+import { defined } from '../lib/base/defined.ts';
 import type { Parameters } from '../lib/config/parameters.ts';
 import { createProcess } from '../lib/process/process.ts';
 import type { FleetView } from '../lib/store/fleet-view.ts';
@@ -49,9 +50,7 @@ export function createHandler(worker: Worker): Handler {
     };
     const report = await runTick(deps, worker, {
       deadline: systemClock.now() + context.getRemainingTimeInMillis(),
-      ...(part === undefined ? {} : { part }),
-      ...(of === undefined ? {} : { of }),
-      ...(scheduledTime === undefined ? {} : { scheduledTime }),
+      ...defined({ part, of, scheduledTime }),
     });
     if (gauges)
       for (const line of metricLines(gauges(report), fleetName, systemClock.now())) process.stdout.write(line);

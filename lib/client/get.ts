@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { type Body, bodyOf, collect } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { BackendError, type GetResult, type ObjectHeaders } from '../fleet/backend.ts';
 import { sourceOrder } from '../fleet/routing.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { expectedEtag } from '../store/records.ts';
 import { decrypted, isEncrypted, KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
@@ -68,11 +70,10 @@ export async function get(context: ClientContext, key: string): Promise<GetObjec
 
 /** Size and hash of the content as it was put. */
 export function contentOf({ sizeBytes, sha256, encryption }: ObjectRecord): { sizeBytes: number; sha256?: string } {
-  const content =
-    encryption === undefined
-      ? { sizeBytes, sha256 }
-      : { sizeBytes: encryption.plaintextBytes, sha256: encryption.plaintextSha256 };
-  return { sizeBytes: content.sizeBytes, ...(content.sha256 !== undefined && { sha256: content.sha256 }) };
+  if (encryption !== undefined) {
+    return { sizeBytes: encryption.plaintextBytes, ...defined({ sha256: encryption.plaintextSha256 }) };
+  }
+  return { sizeBytes, ...defined({ sha256 }) };
 }
 
 /** The content as it was put: stored bytes, decrypted where they were encrypted. */
@@ -152,10 +153,10 @@ async function openOn(
 ): Promise<Opened> {
   const backend = await context.backend(fleet, name);
   const copyId = object.copies[name]!;
-  const etag = copyId === '' ? object.plainEtags?.[name] : undefined;
+  const etag = expectedEtag(object, name);
   const open = () =>
     backend.get(storageKey(object.key, copyId), {
-      ...(etag === undefined ? {} : { ifMatch: etag }),
+      ...defined({ ifMatch: etag }),
       ...(offset === 0 ? {} : { range: [offset, object.sizeBytes - 1] as const }),
     });
   const found = await open();

@@ -1,9 +1,12 @@
 import { type Body, bodyOf } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
-import { queueId, storageKey } from '../store/keys.ts';
+import { copyIdOf, newCopyId, storageKey } from '../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
+import { bytesOf, enqueuedForDeletion, newQueueItem } from '../store/queue-items.ts';
+import { contentOf, newRecord } from '../store/records.ts';
 import { KeyringError } from '../transfer/keyring.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
@@ -161,23 +164,20 @@ function candidates(work: Put, fleet: Fleet): string[] {
 
 function intentFor(work: Put, backend: string, seen: Entry | null): QueueItem {
   const { clock, ids } = work.context.deps;
-  const storage = storageKey(work.key, ids.ulid());
   const now = clock.now();
-  const { sha256, encryption } = work.content;
-  return {
-    id: queueId(backend, storage),
+  return newQueueItem({
     state: 'intent',
     backend,
-    storageKey: storage,
+    storageKey: storageKey(work.key, newCopyId(ids)),
     key: work.key,
     generation: work.generation,
     sizeBytes: work.content.sizeBytes,
+    ...contentOf(work.content),
     createdAt: now,
     dueAt: now + work.silenceMs,
-    reason: 'put',
-    attempts: 0,
-    intent: { sha256, ...(encryption && { encryption }), ...(seen === null ? {} : { replaces: seen.generation }) },
-  };
+    cause: 'put',
+    intent: defined({ replaces: seen?.generation }),
+  });
 }
 
 /** Null when the bytes stand there, verified; else what went wrong, as a sentence's end. */
@@ -192,19 +192,13 @@ async function upload(work: Put, fleet: Fleet, item: QueueItem): Promise<string 
       body: work.content.open(),
       expected: { sizeBytes: work.content.sizeBytes, sha256: work.content.sha256 },
       what: `The content for "${work.key}"`,
-      mark: {
-        fleetId: fleet.fleetId,
-        generation: work.generation,
-        sha256: work.content.sha256,
-        isEncrypted: work.content.encryption !== undefined,
-      },
+      mark: { fleetId: fleet.fleetId, generation: work.generation },
       parts: {
         aboveBytes: fleet.params.multipartAboveBytes,
         partBytes: fleet.params.partBytes,
         clock: context.deps.clock,
       },
-      ...(options.headers && { headers: options.headers }),
-      ...(options.metadata && { metadata: options.metadata }),
+      ...defined({ headers: options.headers, metadata: options.metadata }),
     });
     return stored.outcome === 'stored' ? null : stored.detail;
   } catch (error) {
@@ -244,12 +238,11 @@ async function beat(work: Put, item: QueueItem, signal: AbortSignal): Promise<vo
 
 /** The bytes may still arrive, or have arrived unseen: an hour later they are deleted. */
 async function giveUp(work: Put, item: QueueItem, reason: string): Promise<void> {
-  const to: QueueItem = {
-    ...item,
-    state: 'cleanup',
+  const to = enqueuedForDeletion(item, {
+    cause: 'put-failed',
     reason: `put failed: ${reason}`.slice(0, 200),
     dueAt: work.context.deps.clock.now() + hourMs,
-  };
+  });
   await work.context.committer.commit({ key: work.key, moves: [{ from: { item }, to }] }, recordBy(work));
 }
 
@@ -270,7 +263,7 @@ async function record(work: Put, item: QueueItem, seen: Entry | null): Promise<'
         key,
         change: { before, after: recordFor(work, fleet, item, before) },
         completes: [{ item, expect: { state: 'intent' } }],
-        orphans: { reason: 'replaced', dueAt: now + fleet.params.graceMs, createdAt: now },
+        orphans: { cause: 'replaced', dueAt: now + fleet.params.graceMs, createdAt: now },
       },
       recordBy(work),
     );
@@ -288,18 +281,11 @@ async function record(work: Put, item: QueueItem, seen: Entry | null): Promise<'
 }
 
 function recordFor(work: Put, fleet: Fleet, item: QueueItem, before: Entry | null): ObjectRecord {
-  return {
-    kind: 'object',
-    key: work.key,
-    generation: work.generation,
-    rev: 0,
-    sizeBytes: work.content.sizeBytes,
+  return newRecord({
+    ...bytesOf(item),
     createdAt: item.createdAt,
-    sha256: work.content.sha256,
-    copies: { [item.backend]: item.storageKey.slice(work.key.length + 1) },
+    copies: { [item.backend]: copyIdOf(item) },
     policy: policyOf(fleet.file, work.key).name,
-    isDamaged: false,
-    ...(work.content.encryption && { encryption: work.content.encryption }),
-    ...(before?.plainEtags && { plainEtags: before.plainEtags }),
-  };
+    ...defined({ plainEtags: before?.plainEtags }),
+  });
 }

@@ -1,10 +1,10 @@
-import type { Entry, Tombstone } from '../store/model.ts';
+import { defined } from '../base/defined.ts';
+import type { Entry } from '../store/model.ts';
+import { newTombstone } from '../store/records.ts';
 import { copiesOf } from '../store/swap.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
 import { readEntry } from './put.ts';
-
-const tombstoneMs = 7 * 24 * 3_600_000;
 
 /**
  * Deletes a key: it is gone when this returns, and stays gone whatever puts of before still arrive. A plain file that was
@@ -24,8 +24,11 @@ export async function remove(context: ClientContext, key: string): Promise<boole
     const outcome = await context.committer.commit(
       {
         key,
-        change: { before, after: tombstone(key, generation, before, now) },
-        orphans: { reason: 'deleted', dueAt: now + fleet.params.graceMs, createdAt: now },
+        change: {
+          before,
+          after: newTombstone({ key, generation, deletedAt: now, ...defined({ plainEtags: before?.plainEtags }) }),
+        },
+        orphans: { cause: 'deleted', dueAt: now + fleet.params.graceMs, createdAt: now },
         deletesPlain: importedFiles(before),
       },
       deadline,
@@ -48,18 +51,4 @@ function importedFiles(before: Entry | null): string[] {
   return copies.flatMap(([backend, copyId]) =>
     copyId === '' && before?.plainEtags?.[backend] !== undefined ? [backend] : [],
   );
-}
-
-/** Without a ttl while a file is remembered: it must not be taken for a new object later. */
-function tombstone(key: string, generation: string, before: Entry | null, now: number): Tombstone {
-  const plainEtags = before?.plainEtags;
-  const remembers = plainEtags !== undefined && Object.keys(plainEtags).length > 0;
-  return {
-    kind: 'tombstone',
-    key,
-    generation,
-    rev: 0,
-    deletedAt: now,
-    ...(remembers ? { plainEtags } : { ttl: Math.ceil((now + tombstoneMs) / 1000) }),
-  };
 }

@@ -36,22 +36,10 @@ export interface TableDefinition {
 
 /** Finds work: objects by policy, shard and set of backends. Tombstones have no `placement`, so they are not in it. */
 export const byPlacementIndex = 'by-placement';
-/** Walks the keys of objects in order, shard by shard. Tombstones have no `shard`, so they are not in it. */
+/** Walks keys in order, shard by shard: of objects, and of tombstones that remember a file. */
 export const byKeyIndex = 'by-key';
 /** Finds queue items that are due, lane by lane. */
 export const dueIndex = 'due';
-
-/** What `by-placement` holds besides its keys: the rest of a record, so that a swap can be built on what was found. */
-const projectedOfRecord = [
-  'generation',
-  'rev',
-  'sizeBytes',
-  'createdAt',
-  'sha256',
-  'copies',
-  'plainEtags',
-  'encryption',
-] as const;
 
 const text = (name: string): KeyAttribute => ({ name, type: 'string' });
 const number = (name: string): KeyAttribute => ({ name, type: 'number' });
@@ -67,7 +55,8 @@ export function tableDefinitions(names: TableNames): Readonly<Record<keyof Table
           name: byPlacementIndex,
           partitionKey: text('placement'),
           sortKey: text('key'),
-          projects: projectedOfRecord,
+          // A swap is built on what was found: what were missing here, it would erase.
+          projects: 'all',
         },
         { name: byKeyIndex, partitionKey: text('shard'), sortKey: text('key'), projects: 'keys' },
       ],
@@ -78,6 +67,12 @@ export function tableDefinitions(names: TableNames): Readonly<Record<keyof Table
       partitionKey: text('id'),
       indexes: [{ name: dueIndex, partitionKey: text('lane'), sortKey: number('dueAt'), projects: 'all' }],
     },
-    control: { name: names.control, partitionKey: text('pk'), sortKey: text('sk'), indexes: [] },
+    control: {
+      name: names.control,
+      partitionKey: text('pk'),
+      sortKey: text('sk'),
+      indexes: [],
+      ttlAttribute: 'ttl',
+    },
   };
 }

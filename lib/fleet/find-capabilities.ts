@@ -7,6 +7,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import { type Backend, BackendError, type Capabilities, isOutage, type ListFrom, type PutRequest } from './backend.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
@@ -180,7 +181,7 @@ async function checkOrder({ backend, key, signal }: Check, folder: string): Prom
   const refused = await refusal(async () => {
     let from: ListFrom | undefined;
     do {
-      const options = { prefix: `${folder}order/`, limit: 3, ...(from === undefined ? {} : { from }) };
+      const options = { prefix: `${folder}order/`, limit: 3, ...defined({ from }) };
       const page = await backend.list(options, signal);
       seen.push(...page.items.map((item) => item.storageKey));
       from = page.next;

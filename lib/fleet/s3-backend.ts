@@ -6,6 +6,7 @@ import {
   HeadObjectCommand,
 } from '@aws-sdk/client-s3';
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import {
   type Backend,
   BackendError,
@@ -92,7 +93,7 @@ async function getObject(
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
     ...(range === undefined ? {} : { Range: `bytes=${range[0]}-${range[1]}` }),
-    ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }),
+    ...defined({ IfMatch: ifMatch }),
   };
   const answer = await s3.call('read', storageKey, signal, (sending) =>
     s3.retrying.send(new GetObjectCommand(input), sending),
@@ -190,17 +191,18 @@ function stored(answer: Described, sizeBytes: number): StoredObject {
     etag: answer.ETag ?? '',
     headers: headersOf(answer),
     metadata: answer.Metadata ?? {},
-    ...(answer.LastModified === undefined ? {} : { lastModified: answer.LastModified.getTime() }),
-    ...(sha256 === undefined ? {} : { sha256 }),
+    ...defined({ lastModified: answer.LastModified?.getTime(), sha256 }),
   };
 }
 
 function headersOf(answer: Described): ObjectHeaders {
   return {
-    ...(answer.ContentType === undefined ? {} : { contentType: answer.ContentType }),
-    ...(answer.CacheControl === undefined ? {} : { cacheControl: answer.CacheControl }),
-    ...(answer.ContentDisposition === undefined ? {} : { contentDisposition: answer.ContentDisposition }),
-    ...(answer.ContentEncoding === undefined ? {} : { contentEncoding: answer.ContentEncoding }),
-    ...(answer.ContentLanguage === undefined ? {} : { contentLanguage: answer.ContentLanguage }),
+    ...defined({
+      contentType: answer.ContentType,
+      cacheControl: answer.CacheControl,
+      contentDisposition: answer.ContentDisposition,
+      contentEncoding: answer.ContentEncoding,
+      contentLanguage: answer.ContentLanguage,
+    }),
   };
 }

@@ -100,7 +100,7 @@ function examineLedger(view: FleetView): Finding[] {
         sentence: 'It holds objects and is not in the fleet file: its copies are out of reach',
       });
   }
-  const damaged = view.placements.filter((p) => p.isDamaged).reduce((sum, p) => sum + p.count.objects, 0);
+  const damaged = view.placements.filter((p) => p.condition === 'damaged').reduce((sum, p) => sum + p.count.objects, 0);
   if (damaged > 0)
     findings.push({
       subject: 'objects',

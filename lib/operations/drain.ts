@@ -109,7 +109,7 @@ function remains(view: FleetView, name: string): Remains {
   });
   return {
     copies: sum(held.map(({ count }) => count)),
-    damaged: sum(held.filter(({ isDamaged }) => isDamaged).map(({ count }) => count)),
+    damaged: sum(held.filter(({ condition }) => condition === 'damaged').map(({ count }) => count)),
     queue: Object.fromEntries(queueStates.map((state) => [state, view.queue(state, name)])) as Remains['queue'],
   };
 }

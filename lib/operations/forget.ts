@@ -5,7 +5,7 @@ import { parseParameters } from '../config/parameters.ts';
 import { type CommitDeps, commit } from '../store/commit.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { labelInShard, lane, shards } from '../store/keys.ts';
-import { type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
+import { type Condition, type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Swap } from '../store/swap.ts';
@@ -20,7 +20,7 @@ export interface ForgetDeps extends DrainDeps {
 export interface LastCopy {
   readonly key: string;
   readonly sizeBytes: number;
-  readonly isDamaged: boolean;
+  readonly condition: Condition;
 }
 
 /**
@@ -126,11 +126,11 @@ async function* pages<T>(read: (after?: string) => Promise<Page<T>>): AsyncGener
 
 function isLast(view: FleetView, object: ObjectRecord, name: string): boolean {
   const others = Object.keys(object.copies).filter((other) => other !== name && isConfigured(view, other));
-  return object.isDamaged || others.length === 0;
+  return object.condition === 'damaged' || others.length === 0;
 }
 
-function lastCopy({ key, sizeBytes, isDamaged }: ObjectRecord): LastCopy {
-  return { key, sizeBytes, isDamaged };
+function lastCopy({ key, sizeBytes, condition }: ObjectRecord): LastCopy {
+  return { key, sizeBytes, condition };
 }
 
 async function removeCopies(deps: ForgetDeps, view: FleetView, name: string, objects: readonly ObjectRecord[]) {
@@ -145,7 +145,7 @@ async function removeCopies(deps: ForgetDeps, view: FleetView, name: string, obj
       policy: policyOf(view.config!.file, object.key).name,
       ...(Object.keys(plainEtags).length === 0 ? {} : { plainEtags }),
     };
-    const orphans = { reason: 'forgotten', dueAt: now, createdAt: now };
+    const orphans = { cause: 'forgotten' as const, dueAt: now, createdAt: now };
     return { key: object.key, change: { before: object, after }, orphans };
   });
   const outcomes = await commit(commitDeps(deps, view), swaps, now + commitMs);

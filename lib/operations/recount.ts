@@ -63,6 +63,7 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
         if (entry.kind !== 'object') continue;
         add(rowKeys.placement(ledgerPlacement(entry)), 1, entry.sizeBytes);
         for (const backend of Object.keys(entry.copies)) add(rowKeys.used(backend), 0, entry.sizeBytes);
+        if (entry.encryption !== undefined) add(rowKeys.key(entry.encryption.keyId), 1, entry.sizeBytes);
       }
       after = page.next;
     } while (after !== undefined);
@@ -77,6 +78,7 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
           for (const item of page.items) {
             add(rowKeys.queue(state, backend), 1, item.sizeBytes);
             add(rowKeys.used(backend), 0, item.sizeBytes);
+            if (item.encryption !== undefined) add(rowKeys.key(item.encryption.keyId), 1, item.sizeBytes);
           }
           after = page.next;
         } while (after !== undefined);
@@ -88,7 +90,7 @@ async function countAll(store: Store, view: FleetView): Promise<Map<string, Coun
 
 function ledgerOf(view: FleetView): Map<string, Count> {
   const ledger = new Map(
-    view.totals.filter(({ row }) => /^(placement|queue|used)\//.test(row)).map(({ row, count }) => [row, count]),
+    view.totals.filter(({ row }) => /^(placement|queue|used|key)\//.test(row)).map(({ row, count }) => [row, count]),
   );
   for (const { name, quotaBytes } of view.config?.file.backends ?? []) {
     if (quotaBytes > 0) ledger.set(rowKeys.quota(name), { objects: 0, bytes: view.quotaBytesUsed(name) });

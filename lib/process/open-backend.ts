@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
@@ -28,7 +29,7 @@ export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): Ba
   const open = new Map<string, { readonly fingerprint: string; readonly backend: Promise<S3Backend> }>();
   const addressOf = (config: BackendConfig) => ({
     name: config.name,
-    ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
+    ...defined({ endpoint: config.endpoint }),
     region: config.region,
     bucket: config.bucket,
     prefix: config.prefix,

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import { createIds, type Ids } from '../base/ids.ts';
 import { type Log, silentLog } from '../base/log.ts';
 import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
@@ -87,8 +88,7 @@ function dynamoOptions(env: Env): DynamoClientOptions {
   const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
   const { AWS_REGION: region, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
   return {
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(region === undefined ? {} : { region }),
+    ...defined({ endpoint, region }),
     ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
   };
 }

@@ -1,6 +1,7 @@
 import { type DeleteRequest, enqueueDeletes } from '../store/enqueue-deletes.ts';
-import { queueId, storageKey } from '../store/keys.ts';
+import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
+import { bytesOf, newQueueItem } from '../store/queue-items.ts';
 import type { Tick } from '../tick/tick.ts';
 
 /** Bytes that a worker wrote and could not record. */
@@ -23,19 +24,15 @@ export async function enqueueOrphans(tick: Tick, orphans: readonly Orphan[]): Pr
 }
 
 function itemFor(tick: Tick, { object, backend, copyId, reason }: Orphan): QueueItem {
-  const storage = storageKey(object.key, copyId);
   const now = tick.now();
-  return {
-    id: queueId(backend, storage),
+  return newQueueItem({
+    ...bytesOf(object),
     state: 'cleanup',
     backend,
-    storageKey: storage,
-    key: object.key,
-    generation: object.generation,
-    sizeBytes: object.sizeBytes,
+    storageKey: storageKey(object.key, copyId),
     createdAt: now,
     dueAt: now + tick.params.graceMs,
+    cause: 'unrecorded',
     reason,
-    attempts: 0,
-  };
+  });
 }

@@ -1,13 +1,11 @@
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { newRecord } from '../store/records.ts';
 import { type Budget, readingOf } from '../tick/budget.ts';
 import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import { learnDigest } from '../transfer/verify.ts';
-
-/** Why bytes are queued that an owner's overwrite of an imported file has made old. */
-export const overwrittenReason = 'overwritten';
 
 /** `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · else why not. */
 export type PlainChange =
@@ -54,25 +52,22 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
   }
   if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
   const now = tick.now();
-  const after: ObjectRecord = {
-    kind: 'object',
+  const after = newRecord({
     key,
     generation: tick.deps.ids.ulid(),
-    rev: 0,
     sizeBytes: seen.sizeBytes,
     createdAt: now,
     sha256: seen.sha256,
     copies: { [name]: '' },
     policy: policyOf(tick.config, key).name,
-    isDamaged: false,
     plainEtags,
-  };
+  });
   const [outcome] = await tick.commit([
     {
       key,
       change: { before: object, after },
-      // The cleanup queue keeps bytes with this reason until the new content is at its factor.
-      orphans: { reason: overwrittenReason, dueAt: now + tick.params.graceMs, createdAt: now },
+      // The cleanup queue keeps bytes with this cause until the new content is at its factor.
+      orphans: { cause: 'overwritten', dueAt: now + tick.params.graceMs, createdAt: now },
       counters: [removalCount(tick, name, object.sizeBytes)],
       ignoresRoom: true,
     },

@@ -264,7 +264,18 @@ function backoffMs(attempt: number): number {
 function afterOf(swap: Swap): Entry | null {
   if (swap.change === undefined) return null;
   const { before, after } = swap.change;
-  return { ...after, rev: before === null ? 1 : before.rev + 1 };
+  return { ...unstuck(before, after), rev: before === null ? 1 : before.rev + 1 };
+}
+
+/** New content was refused by nobody yet, and an object that gained a copy is not refused by all: said here once, for every swap. */
+function unstuck(before: Entry | null, after: Entry): Entry {
+  if (after.kind !== 'object' || before?.kind !== 'object') return after;
+  if (after.generation !== before.generation) {
+    const { stuck: _old, ...fresh } = after;
+    return fresh.condition === 'stuck' ? { ...fresh, condition: 'sound' } : fresh;
+  }
+  const hasGained = Object.keys(after.copies).some((name) => before.copies[name] === undefined);
+  return hasGained && after.condition === 'stuck' ? { ...after, condition: 'sound' } : after;
 }
 
 function encode(deps: CommitDeps, live: readonly Pending[], stripe: number): Tagged[] {
@@ -320,7 +331,7 @@ function versionOf(entry: Entry): Version {
 function account(ledger: ReturnType<typeof newLedgerDelta>, { swap, known }: Pending): void {
   if (swap.change !== undefined) {
     ledger.record(swap.change.before, -1);
-    ledger.record(swap.change.after, 1);
+    ledger.record(afterOf(swap), 1);
   }
   for (const { item } of swap.completes ?? []) ledger.item(item, -1);
   for (const { from, to } of swap.moves ?? []) {

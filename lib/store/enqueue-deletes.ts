@@ -1,3 +1,4 @@
+import { defined } from '../base/defined.ts';
 import { type CommitDeps, commit } from './commit.ts';
 import type { Entry, QueueItem } from './model.ts';
 import { namesBytes, type Swap } from './swap.ts';
@@ -48,13 +49,13 @@ export async function enqueueDeletes(
 }
 
 function movingRev({ item, expected, counters }: DeleteRequest): Swap {
-  if (expected === null) return queueOnly({ item, expected, ...(counters && { counters }) });
+  if (expected === null) return queueOnly({ item, expected, ...defined({ counters }) });
   return {
-    ...queueOnly({ item, expected, ...(counters && { counters }) }),
+    ...queueOnly({ item, expected, ...defined({ counters }) }),
     change: { before: expected, after: expected },
   };
 }
 
 function queueOnly({ item, counters }: DeleteRequest): Swap {
-  return { key: item.key, enqueuesDeletes: [item], ...(counters && { counters }) };
+  return { key: item.key, enqueuesDeletes: [item], ...defined({ counters }) };
 }

@@ -1,10 +1,11 @@
+import { defined } from '../base/defined.ts';
 import { type BreakerPosition, type BreakerState, breakerPosition } from '../base/health.ts';
 import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
 import type { Fingerprint } from '../config/place.ts';
 import { type Placement, parsePlacement } from './keys.ts';
 import type { ControlRow, Count, QueueState } from './model.ts';
 import type { Store } from './port.ts';
-import { fleetKey, placementOfRow, rowKeys } from './row-keys.ts';
+import { fleetKey, keyOfRow, placementOfRow, removalsOfRow, rowKeys } from './row-keys.ts';
 
 /** The fleet file in force, as the table holds it. */
 export interface FleetConfig {
@@ -36,6 +37,15 @@ export interface LedgerTotal {
   readonly stripes: readonly { readonly sk: string; readonly count: Count }[];
 }
 
+/** How many copies left their records on evidence on one day. */
+export interface RemovalRow {
+  readonly sk: string;
+  readonly backend: string;
+  /** UTC, `yyyy-mm-dd`. */
+  readonly day: string;
+  readonly count: Count;
+}
+
 /** The state of the whole fleet, from one query. */
 export interface FleetView {
   readonly readAt: number;
@@ -49,6 +59,10 @@ export interface FleetView {
   /** The same total on one row, where there is a quota. */
   quotaBytesUsed(backend: string): number;
   queue(state: QueueState, backend: string): Count;
+  /** Objects and queue items per key that they are encrypted with. */
+  keys(): ReadonlyMap<string, Count>;
+  /** Removals on evidence, one row per backend and day. */
+  readonly removalRows: readonly RemovalRow[];
   /** Backends that the ledger names, configured or not. */
   namedBackends(): readonly string[];
   breaker(backend: string): BreakerState | undefined;
@@ -78,6 +92,8 @@ export async function readFleet(store: Store, now: number): Promise<FleetView> {
     usedBytes: (backend) => total(rowKeys.used(backend)).bytes,
     quotaBytesUsed: (backend) => plain.get(rowKeys.quota(backend))?.bytes ?? 0,
     queue: (state, backend) => total(rowKeys.queue(state, backend)),
+    keys: () => keysOf(totals),
+    removalRows: counters.flatMap(removalRow),
     namedBackends: () => namedBackends(totals),
     breaker: (backend) => data<BreakerState>(rowKeys.breaker(backend)),
     drain: (backend) => data<{ since: number }>(rowKeys.drain(backend)),
@@ -111,6 +127,19 @@ function placementTotals(totals: ReadonlyMap<string, LedgerTotal>): PlacementTot
     found.push({ ...parsePlacement(label), label, count });
   }
   return found;
+}
+
+function keysOf(totals: ReadonlyMap<string, LedgerTotal>): Map<string, Count> {
+  const keys = [...totals.values()].flatMap(({ row, count }) => {
+    const keyId = keyOfRow(row);
+    return keyId === undefined || count.objects === 0 ? [] : [[keyId, count] as const];
+  });
+  return new Map(keys);
+}
+
+function removalRow({ sk, count }: { readonly sk: string; readonly count: Count }): RemovalRow[] {
+  const of = removalsOfRow(sk);
+  return of === undefined ? [] : [{ sk, ...of, count }];
 }
 
 function namedBackends(totals: ReadonlyMap<string, LedgerTotal>): string[] {
@@ -152,7 +181,7 @@ export function standingOf(view: FleetView, name: string, now: number, unhealthy
   const isLongUnhealthy = state?.unhealthySince !== undefined && now - state.unhealthySince > unhealthyAfterMs;
   return {
     name,
-    ...(config && { config }),
+    ...defined({ config }),
     breaker,
     isDraining,
     isReachable: config !== undefined && breaker === 'closed',

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
-import type { ObjectRecord, QueueItem, QueueState } from './model.ts';
+import type { Ids } from '../base/ids.ts';
+import { type Condition, conditions, type Entry, type ObjectRecord, type QueueItem, type QueueState } from './model.ts';
 
 /** Number of shards: the unit of spreading and of parallel ticks. */
 export const shardCount = 16;
@@ -45,6 +46,27 @@ export function lane(state: QueueState, backend: string, shard: string): string 
   return `${state}/${backend}/${shard}`;
 }
 
+/** A copy id for bytes about to be written: a storage key is never written twice. */
+export function newCopyId(ids: Pick<Ids, 'ulid'>): string {
+  return ids.ulid();
+}
+
+/** The copy id of bytes of an object; empty for a plain copy. */
+export function copyIdOf({ key, storageKey: storage }: Pick<QueueItem, 'key' | 'storageKey'>): string {
+  return storage.slice(key.length + 1);
+}
+
+/** The objects that could record the bytes at a storage key: the one of that very name, and the one whose copy it may be. */
+export function keysThatMayName(storage: string): string[] {
+  const copy = parseStorageKey(storage);
+  return copy === null ? [storage] : [storage, copy.key];
+}
+
+/** Whether an entry is in the key-ordered index: objects, and tombstones that remember a file. */
+export function isInKeyIndex(entry: Entry): boolean {
+  return entry.kind === 'object' || entry.plainEtags !== undefined;
+}
+
 /** One copy within a placement. */
 export interface PlacedCopy {
   readonly backend: string;
@@ -54,11 +76,12 @@ export interface PlacedCopy {
 /** What a placement label says. */
 export interface Placement {
   readonly policy: string;
-  readonly isDamaged: boolean;
+  readonly condition: Condition;
   readonly copies: readonly PlacedCopy[];
 }
 
-const damagedMark = '!damaged';
+/** How the policy part of a label ends. */
+const markOf: { readonly [C in Condition]: string } = { sound: '', stuck: '!stuck', damaged: '!damaged' };
 
 /** `b2+oci*`: the backends of a record, sorted, plain copies marked. */
 export function placementSet(copies: Readonly<Record<string, string>>): string {
@@ -68,8 +91,8 @@ export function placementSet(copies: Readonly<Record<string, string>>): string {
     .join('+');
 }
 
-function policyPart(record: Pick<ObjectRecord, 'policy' | 'isDamaged'>): string {
-  return record.isDamaged ? record.policy + damagedMark : record.policy;
+function policyPart({ policy, condition }: Pick<ObjectRecord, 'policy' | 'condition'>): string {
+  return policy + markOf[condition];
 }
 
 /** `<policy>/<shard>/<b1+b2>`: the partition of the `by-placement` index. */
@@ -93,11 +116,11 @@ export function parsePlacement(text: string): Placement {
   const at = text.indexOf('/');
   if (at < 1) throw new Error(`Not a placement: "${text}"`);
   const label = text.slice(0, at);
-  const isDamaged = label.endsWith(damagedMark);
+  const condition = conditions.find((c) => c !== 'sound' && label.endsWith(markOf[c])) ?? 'sound';
   const set = text.slice(at + 1);
   return {
-    policy: isDamaged ? label.slice(0, -damagedMark.length) : label,
-    isDamaged,
+    policy: label.slice(0, label.length - markOf[condition].length),
+    condition,
     copies: set === '' ? [] : set.split('+').map(placedCopy),
   };
 }

@@ -1,10 +1,11 @@
 import { ledgerPlacement } from './keys.ts';
-import type { Entry, QueueItem } from './model.ts';
+import type { Content, Entry, QueueItem } from './model.ts';
 import type { CounterAdd } from './port.ts';
 import { fleetKey, rowKeys } from './row-keys.ts';
 
 /**
- * The change of the ledger that goes with a set of swaps: totals per placement, per queue state and per backend.
+ * The change of the ledger that goes with a set of swaps: totals per placement, per queue state, per backend and per
+ * encryption key (records and queue items: what waits may be restored).
  *
  * Used bytes of a backend = sizes of its recorded copies + sizes of its queue items. So they rise once, when bytes are
  * first named, and fall once, when an item ends without its bytes being recorded.
@@ -28,15 +29,20 @@ export function newLedgerDelta(): LedgerDelta {
     totals.set(row, { objects: total.objects + objects, bytes: total.bytes + bytes });
   };
   const use = (backend: string, bytes: number) => used.set(backend, (used.get(backend) ?? 0) + bytes);
+  const seal = ({ encryption, sizeBytes }: Content & { readonly sizeBytes: number }, sign: 1 | -1) => {
+    if (encryption !== undefined) add(rowKeys.key(encryption.keyId), sign, sign * sizeBytes);
+  };
   return {
     record(entry, sign) {
       if (entry?.kind !== 'object') return;
       add(rowKeys.placement(ledgerPlacement(entry)), sign, sign * entry.sizeBytes);
       for (const backend of Object.keys(entry.copies)) use(backend, sign * entry.sizeBytes);
+      seal(entry, sign);
     },
     item(item, sign) {
       add(rowKeys.queue(item.state, item.backend), sign, sign * item.sizeBytes);
       use(item.backend, sign * item.sizeBytes);
+      seal(item, sign);
     },
     usedBytes: (backend) => used.get(backend) ?? 0,
     maxRows: () => totals.size + 2 * used.size,

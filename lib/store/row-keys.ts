@@ -5,6 +5,8 @@ export const fleetKey = 'fleet';
 
 const placementPrefix = 'placement/';
 const quotaPrefix = 'quota/';
+const keyPrefix = 'key/';
+const removalsPrefix = 'removals/';
 
 /** Sort keys of the rows that describe the fleet; those of totals are followed by `#<stripe>` in the table. */
 export const rowKeys = {
@@ -17,10 +19,12 @@ export const rowKeys = {
   /** Keeps sweeps of a backend from enqueueing anything for deletion, since its bucket was taken over. */
   reportOnly: (backend: string) => `report-only/${backend}`,
   /** Removals on evidence on one calendar day (UTC), `yyyy-mm-dd`. */
-  removals: (backend: string, day: string) => `removals/${backend}/${day}`,
+  removals: (backend: string, day: string) => `${removalsPrefix}${backend}/${day}`,
   quota: (backend: string) => `${quotaPrefix}${backend}`,
   used: (backend: string) => `used/${backend}`,
   queue: (state: QueueState, backend: string) => `queue/${state}/${backend}`,
+  /** What is encrypted with a key. */
+  key: (keyId: string) => `${keyPrefix}${keyId}`,
   placement: (label: string) => `${placementPrefix}${label}`,
 } as const;
 
@@ -32,4 +36,16 @@ export function placementOfRow(row: string): string | undefined {
 /** The backend that a quota row gates; undefined for any other row. */
 export function backendOfQuotaRow(row: string): string | undefined {
   return row.startsWith(quotaPrefix) ? row.slice(quotaPrefix.length) : undefined;
+}
+
+/** The encryption key whose objects a row counts; undefined for any other row. */
+export function keyOfRow(row: string): string | undefined {
+  return row.startsWith(keyPrefix) ? row.slice(keyPrefix.length) : undefined;
+}
+
+/** The backend and day whose removals a row counts; undefined for any other row. */
+export function removalsOfRow(row: string): { readonly backend: string; readonly day: string } | undefined {
+  if (!row.startsWith(removalsPrefix)) return undefined;
+  const [backend, day] = row.slice(removalsPrefix.length).split('/');
+  return backend === undefined || day === undefined ? undefined : { backend, day };
 }

@@ -1,6 +1,9 @@
-import { queueId, storageKey } from './keys.ts';
+import { defined } from '../base/defined.ts';
+import { storageKey } from './keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from './model.ts';
 import type { CounterAdd, QueueExpectation } from './port.ts';
+import { bytesOf, type Deletion, newQueueItem } from './queue-items.ts';
+import { expectedEtag } from './records.ts';
 
 /** An existing queue item and what must still be so for it to change; by default only its state. */
 export interface HeldItem {
@@ -22,7 +25,7 @@ export interface Swap {
   /** New items for bytes already there that no record names: charged unconditionally. */
   readonly enqueuesDeletes?: readonly QueueItem[];
   /** How bytes that lose their record by this swap are queued. Required when it removes copies that are not plain. */
-  readonly orphans?: { readonly reason: string; readonly dueAt: number; readonly createdAt: number };
+  readonly orphans?: Deletion & { readonly createdAt: number };
   /** Backends whose plain copy a person asked to delete; others stay where they are. */
   readonly deletesPlain?: readonly string[];
   /** True when new bytes are charged whatever room there is (imports). */
@@ -62,20 +65,13 @@ export function orphansOf(swap: Swap): QueueItem[] {
 function orphan(swap: Swap, before: ObjectRecord, backend: string, copyId: string): QueueItem {
   if (swap.orphans === undefined)
     throw new Error(`A swap of "${swap.key}" removes the copy on "${backend}" without saying why`);
-  const storage = storageKey(before.key, copyId);
-  const plainEtag = copyId === '' ? before.plainEtags?.[backend] : undefined;
-  return {
-    id: queueId(backend, storage, plainEtag),
+  const plainEtag = expectedEtag(before, backend);
+  return newQueueItem({
+    ...bytesOf(before),
+    ...swap.orphans,
     state: 'cleanup',
     backend,
-    storageKey: storage,
-    key: before.key,
-    generation: before.generation,
-    sizeBytes: before.sizeBytes,
-    createdAt: swap.orphans.createdAt,
-    dueAt: swap.orphans.dueAt,
-    reason: swap.orphans.reason,
-    attempts: 0,
-    ...(plainEtag === undefined ? {} : { plainEtag }),
-  };
+    storageKey: storageKey(before.key, copyId),
+    ...defined({ plainEtag }),
+  });
 }

@@ -25,15 +25,15 @@ export function summarize(
   const counted = ({ copies }: PlacementTotal) => copies.filter(({ backend }) => standing(backend).isCounted).length;
   const objectsOf = (which: (placement: PlacementTotal) => boolean) =>
     view.placements.filter(which).reduce((sum, { count }) => sum + count.objects, 0);
-  const isShort = (p: PlacementTotal) => !p.isDamaged && counted(p) < factorOf(p);
+  const isShort = (p: PlacementTotal) => p.condition !== 'damaged' && counted(p) < factorOf(p);
   const backends = new Set([...view.namedBackends(), ...view.config.file.backends.map(({ name }) => name)]);
   return {
     objects: objectsOf(() => true),
     bytes: view.placements.reduce((sum, { count }) => sum + count.bytes, 0),
     underReplicated: objectsOf(isShort),
     atRisk: objectsOf((p) => isShort(p) && counted(p) <= 1 && factorOf(p) > 1),
-    overReplicated: objectsOf((p) => !p.isDamaged && hasSurplus(p, factorOf(p), standing)),
-    damaged: objectsOf(({ isDamaged }) => isDamaged),
+    overReplicated: objectsOf((p) => p.condition !== 'damaged' && hasSurplus(p, factorOf(p), standing)),
+    damaged: objectsOf(({ condition }) => condition === 'damaged'),
     queue: Object.fromEntries(
       queueStates.map((state) => [state, addUp([...backends].map((name) => view.queue(state, name)))]),
     ) as Record<QueueState, Count>,

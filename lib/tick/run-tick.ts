@@ -1,4 +1,5 @@
 import { type Deadline, deadlineAt, signalAt } from '../base/deadline.ts';
+import { defined } from '../base/defined.ts';
 import { newTally, type Tally } from '../base/tally.ts';
 import { type Parameters, parseParameters, scheduleMs, type WorkerName } from '../config/parameters.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
@@ -35,7 +36,7 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
       durationMs,
       runId,
       figures,
-      ...(message === undefined ? {} : { message }),
+      ...defined({ message }),
     };
     deps.log.info('Tick finished', { ...report });
     return report;
@@ -114,7 +115,7 @@ async function runRounds(tick: Tick, worker: Worker, rounds: number): Promise<vo
 
 async function releaseLease(tick: Tick, lease: Lease): Promise<void> {
   const last = { runId: tick.runId, at: tick.now(), outcome: outcomeOf(tick.tally), ...tick.tally };
-  const change = { expiresAt: 0, last, ...(tick.cursor === undefined ? {} : { cursor: tick.cursor }) };
+  const change = { expiresAt: 0, last, ...defined({ cursor: tick.cursor }) };
   const isHeld = await tick.deps.store.updateLease(lease, change);
   if (!isHeld) tick.deps.log.warn('The lease had passed to another tick', { worker: tick.worker, epoch: lease.epoch });
 }

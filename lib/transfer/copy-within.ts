@@ -1,9 +1,10 @@
+import { defined } from '../base/defined.ts';
 import { BackendError, type BackendErrorKind, type CopySource } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { expectedEtag } from '../store/records.ts';
 import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
-import { describeBytes } from './describe-bytes.ts';
-import { markOf } from './mark.ts';
+import { markFor, markName } from './mark.ts';
 
 /**
  * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
@@ -41,24 +42,20 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
   const { object, from, to, copyId, place } = request;
   const sourceKey = storageKey(object.key, object.copies[from.name]!);
   const target = storageKey(object.key, copyId);
-  const ifMatch = object.copies[from.name] === '' ? object.plainEtags?.[from.name] : undefined;
+  const ifMatch = expectedEtag(object, from.name);
   try {
     const found = await from.head(sourceKey, signal);
     const isAsRecorded = found?.sizeBytes === object.sizeBytes && (ifMatch === undefined || ifMatch === found.etag);
     // Reading it says what is so.
     if (!isAsRecorded) return { outcome: 'declined', detail: 'its source is not as recorded' };
-    const tags = request.preservesTags ? await from.tags(sourceKey, signal) : undefined;
-    const description = {
-      headers: found.headers,
-      metadata: found.metadata,
-      tags,
-      mark: markOf(object, request.fleetId),
-    };
+    const mark = markFor({ fleetId: request.fleetId, generation: object.generation }, to.name, target);
     const { sha256 } = await to.copyFrom(
       {
-        source: { backend: from.name, ...place, storageKey: sourceKey, ...(ifMatch === undefined ? {} : { ifMatch }) },
+        source: { backend: from.name, ...place, storageKey: sourceKey, ...defined({ ifMatch }) },
         storageKey: target,
-        ...describeBytes(description, to.name, target),
+        headers: found.headers,
+        metadata: { ...found.metadata, [markName]: mark },
+        ...(request.preservesTags ? { tags: await from.tags(sourceKey, signal) } : {}),
       },
       signal,
     );

@@ -3,7 +3,7 @@ import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { markOf } from './mark.ts';
+import { expectedEtag } from '../store/records.ts';
 import { putVerified } from './put-verified.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
 
@@ -43,7 +43,7 @@ export interface CopyRequest {
 export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<CopyOutcome> {
   const { object, from, to, copyId, fleetId } = request;
   const sourceId = object.copies[from.name]!;
-  const ifMatch = sourceId === '' ? object.plainEtags?.[from.name] : undefined;
+  const ifMatch = expectedEtag(object, from.name);
   const target = storageKey(object.key, copyId);
   try {
     const open = () => from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
@@ -68,7 +68,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         headers: source.headers,
         metadata: source.metadata,
         tags,
-        mark: markOf(object, fleetId),
+        mark: { fleetId, generation: object.generation },
       },
       signal,
     ).catch((error: unknown) => {

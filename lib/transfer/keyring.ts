@@ -1,4 +1,5 @@
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import type { Encryption, ObjectRecord } from '../store/model.ts';
 import { digestOf, verifying } from './verify.ts';
 
@@ -31,7 +32,7 @@ export function decrypted(
   ciphertext: Body,
 ): Body {
   const { plaintextBytes, plaintextSha256 } = object.encryption;
-  const expected = { sizeBytes: plaintextBytes, ...(plaintextSha256 !== undefined && { sha256: plaintextSha256 }) };
+  const expected = { sizeBytes: plaintextBytes, ...defined({ sha256: plaintextSha256 }) };
   return verifying(keyring.decrypt(ciphertext, object), expected, `The plaintext of "${object.key}"`);
 }
 
@@ -41,9 +42,9 @@ export async function plaintextVerifies(
   object: ObjectRecord & { readonly encryption: Encryption },
   ciphertext: Body,
 ): Promise<boolean> {
-  const { plaintextBytes, plaintextSha256 } = object.encryption;
   const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, object));
-  return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
+  const { plaintextBytes, plaintextSha256 = sha256 } = object.encryption;
+  return sizeBytes === plaintextBytes && sha256 === plaintextSha256;
 }
 
 /** Narrows to an encrypted object. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { bodyOf } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import type { Backend } from '../fleet/backend.ts';
-import { describeBytes } from './describe-bytes.ts';
+import { markFor, markName } from './mark.ts';
 import { putInParts, type StoreRequest } from './put-parts.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
@@ -32,8 +33,8 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
       storageKey,
       sizeBytes: expected.sizeBytes,
       body: verifying(request.body, expected, request.what, keep, md5),
-      ...describeBytes(request, to.name, storageKey),
-      ...(expected.sha256 === undefined ? {} : { sha256: expected.sha256 }),
+      metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
+      ...defined({ headers: request.headers, tags: request.tags, sha256: expected.sha256 }),
     },
     signal,
   );

@@ -63,7 +63,7 @@ export async function quarantine(
     {
       key: object.key,
       change: { before: object, after: { ...object, copies } },
-      orphans: { reason: `quarantined: ${evidence}`, dueAt: now + quarantineMs, createdAt: now },
+      orphans: { cause: 'quarantined', reason: `quarantined: ${evidence}`, dueAt: now + quarantineMs, createdAt: now },
       counters: [deps.removalCount(name, object.sizeBytes)],
     },
   ]);
@@ -123,9 +123,9 @@ async function markDamaged(
   name: string,
   reason: string,
 ): Promise<QuarantineOutcome> {
-  if (object.isDamaged) return 'damaged';
+  if (object.condition === 'damaged') return 'damaged';
   const [outcome] = await deps.commit([
-    { key: object.key, change: { before: object, after: { ...object, isDamaged: true } } },
+    { key: object.key, change: { before: object, after: { ...object, condition: 'damaged' } } },
   ]);
   if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
   deps.audit('Object is damaged: no copy verifies', { key: object.key, backend: name, reason });

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { expectedEtag } from '../store/records.ts';
 import { type Digest, digestOf, isProven } from './verify.ts';
 
 /**
@@ -35,7 +37,7 @@ export async function readCopy(
 ): Promise<CopyReading> {
   const copyId = object.copies[backend.name];
   if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend.name}"`);
-  const etag = copyId === '' ? object.plainEtags?.[backend.name] : undefined;
+  const etag = expectedEtag(object, backend.name);
   try {
     if (options.trustsAttestation && object.sha256 !== undefined) {
       const attested = await backend.head(storageKey(object.key, copyId), signal);
@@ -46,7 +48,7 @@ export async function readCopy(
     }
     const reusesBuffers = options.alongside === undefined;
     const key = storageKey(object.key, copyId);
-    const open = () => backend.get(key, { ...(etag === undefined ? {} : { ifMatch: etag }), reusesBuffers }, signal);
+    const open = () => backend.get(key, { ...defined({ ifMatch: etag }), reusesBuffers }, signal);
     const found = await open();
     const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
     const body = options.alongside === undefined ? found.body : options.alongside(found.body);

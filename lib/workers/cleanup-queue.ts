@@ -1,9 +1,10 @@
+import { defined } from '../base/defined.ts';
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, note } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type DeleteOutcome } from '../fleet/backend.ts';
 import { cleanupBackoffMs } from '../plans/backoff.ts';
-import { overwrittenReason } from '../steps/plain-change.ts';
+import { copyIdOf } from '../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
@@ -99,7 +100,7 @@ async function dropNamed(tick: Tick, item: QueueItem): Promise<void> {
 
 /** Replicas of what an owner overwrote stay until the new content is at its factor. */
 function isStillNeeded(tick: Tick, item: QueueItem, entry: ObjectRecord): boolean {
-  if (item.reason !== overwrittenReason) return false;
+  if (item.cause !== 'overwritten') return false;
   const counted = Object.keys(entry.copies).filter((name) => tick.standing(name).isCounted);
   return counted.length < policyOf(tick.config, entry.key).factor;
 }
@@ -115,11 +116,11 @@ async function postpone(tick: Tick, item: QueueItem): Promise<void> {
 
 /** Quarantined bytes that verify now return to their object, if it is still the same content and lacks a copy there. */
 async function takeBack(tick: Tick, { item, isFirst }: Claim, entry: ObjectRecord): Promise<boolean> {
-  if (!isFirst || !item.reason.startsWith('quarantined') || entry.generation !== item.generation) return false;
+  if (!isFirst || item.cause !== 'quarantined' || entry.generation !== item.generation) return false;
   if (entry.copies[item.backend] !== undefined || entry.sha256 === undefined) return false;
   if (!(await isUsable(tick, item.backend))) return false;
-  const copyId = item.storageKey.slice(item.key.length + 1);
-  const after: ObjectRecord = { ...entry, isDamaged: false, copies: { ...entry.copies, [item.backend]: copyId } };
+  const copyId = copyIdOf(item);
+  const after: ObjectRecord = { ...entry, condition: 'sound', copies: { ...entry.copies, [item.backend]: copyId } };
   const reading = await readCopy(await tick.backend(item.backend), after, tick.signal);
   if (reading.outcome !== 'good') return false;
   await settle(
@@ -153,7 +154,7 @@ async function deleteOn(tick: Tick, backend: string, items: readonly QueueItem[]
     await abortOpenUploads(tick, rest);
     const requests = rest.map(({ storageKey, plainEtag }) => ({
       storageKey,
-      ...(plainEtag === undefined ? {} : { ifMatch: plainEtag }),
+      ...defined({ ifMatch: plainEtag }),
     }));
     outcomes = await handle.delete(requests, tick.signal);
   } catch (error) {

@@ -28,9 +28,9 @@ async function hasWork(tick: Tick): Promise<boolean> {
 
 /** Ledger placements with a copy that may go, and those under a label that no policy has. */
 function overReplicated(tick: Tick): string[] {
-  const isWork = ({ policy, isDamaged, copies }: (typeof tick.view.placements)[number]) => {
+  const isWork = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
     // What a run imports keeps its label until the run has ended.
-    if (isDamaged || policy === importingLabel) return false;
+    if (condition === 'damaged' || policy === importingLabel) return false;
     const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
     return rule === undefined || surplus(tick, copies, rule.factor).length > 0;
   };
@@ -184,7 +184,7 @@ function swapFor(tick: Tick, { object, leaving }: Attempt): Swap {
   return {
     key: object.key,
     change: { before: object, after: { ...object, copies } },
-    orphans: { reason: 'surplus', dueAt: now + tick.params.graceMs, createdAt: now },
+    orphans: { cause: 'surplus' as const, dueAt: now + tick.params.graceMs, createdAt: now },
     // Without its ETag a plain file could not be told from what its owner wrote since: it stays where it is.
     deletesPlain: leaving.filter((name) => object.copies[name] === '' && object.plainEtags?.[name] !== undefined),
   };

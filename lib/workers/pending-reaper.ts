@@ -1,8 +1,12 @@
+import { defined } from '../base/defined.ts';
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
-import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
+import { copyIdOf } from '../store/keys.ts';
+import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../store/model.ts';
+import { bytesOf, enqueuedForDeletion } from '../store/queue-items.ts';
+import { newRecord } from '../store/records.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
 import type { Budget } from '../tick/budget.ts';
 import { findDue } from '../tick/due-items.ts';
@@ -108,9 +112,9 @@ async function later(tick: Tick, item: QueueItem, verdict: Verdict, reason: stri
 }
 
 /** The intent becomes a deletion, unless its writer has spoken since. */
-function toCleanup(item: QueueItem, reason: string, dueAt: number): Decision {
+function toCleanup(item: QueueItem, reason: string, dueAt: number, cause: QueueCause = 'put-failed'): Decision {
   const from = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
-  const to: QueueItem = { ...item, state: 'cleanup', reason, dueAt, attempts: 0 };
+  const to = enqueuedForDeletion(item, { cause, reason, dueAt });
   return { swap: { key: item.key, moves: [{ from, to }] }, reason };
 }
 
@@ -120,13 +124,15 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
   const now = tick.now();
   if (namesBytes(entry, item.backend, item.storageKey))
     return { swap: { key: item.key, completes: [held] }, reason: 'settled' };
-  if (entry?.generation !== item.intent?.replaces) return toCleanup(item, 'superseded', now + tick.params.graceMs);
+  if (entry?.generation !== item.intent?.replaces) {
+    return toCleanup(item, 'superseded', now + tick.params.graceMs, 'put-superseded');
+  }
   if (now - item.createdAt > oldestMs) return toCleanup(item, 'too-old', now + tick.params.graceMs);
   // A slow PUT may still land.
   if (found === null) return toCleanup(item, 'never-arrived', now + hourMs);
   if (found.sizeBytes !== item.sizeBytes) return toCleanup(item, 'wrong-size', now + hourMs);
   const after = promoted(tick, item, entry);
-  const orphans = { reason: 'replaced', dueAt: now + tick.params.graceMs, createdAt: now };
+  const orphans = { cause: 'replaced' as const, dueAt: now + tick.params.graceMs, createdAt: now };
   return {
     swap: { key: item.key, change: { before: entry, after }, completes: [held], orphans },
     reason: 'promoted',
@@ -136,19 +142,11 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
 
 /** The record that the put would have made. */
 function promoted(tick: Tick, item: QueueItem, before: Entry | null): ObjectRecord {
-  const { sha256, encryption } = item.intent ?? {};
-  return {
-    kind: 'object',
-    key: item.key,
-    generation: item.generation,
-    rev: 0,
-    sizeBytes: item.sizeBytes,
+  return newRecord({
+    ...bytesOf(item),
     createdAt: item.createdAt,
-    copies: { [item.backend]: item.storageKey.slice(item.key.length + 1) },
+    copies: { [item.backend]: copyIdOf(item) },
     policy: policyOf(tick.config, item.key).name,
-    isDamaged: false,
-    ...(sha256 && { sha256 }),
-    ...(encryption && { encryption }),
-    ...(before?.plainEtags && { plainEtags: before.plainEtags }),
-  };
+    ...defined({ plainEtags: before?.plainEtags }),
+  });
 }

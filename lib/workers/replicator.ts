@@ -1,4 +1,5 @@
 import { type Admission, createAdmission } from '../base/admission.ts';
+import { defined } from '../base/defined.ts';
 import { allEnded, forEachConcurrently } from '../base/pool.ts';
 import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
@@ -45,7 +46,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 /** R1: ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
 export function underReplicated(tick: Tick): PlacementTotal[] {
   return tick.view.placements.filter((placement) => {
-    if (placement.isDamaged || placement.policy === importingLabel) return false;
+    if (placement.condition === 'damaged' || placement.policy === importingLabel) return false;
     const factor = (tick.config.policies[placement.policy] ?? tick.config.policies.default!).factor;
     return placement.copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
   });
@@ -323,7 +324,7 @@ function swapFor(tick: Tick, { object, newCopies, sha256 }: Attempt) {
     ...object,
     copies: { ...object.copies, ...newCopies },
     policy: policyOf(tick.config, object.key).name,
-    ...(sha256 === undefined ? {} : { sha256 }),
+    ...defined({ sha256 }),
   };
   return { key: object.key, change: { before: object, after } };
 }

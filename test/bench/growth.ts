@@ -115,7 +115,7 @@ function recordOf({ ids }: HoldfastProcess, key: string): ObjectRecord {
   const generation = ids.ulid();
   const copies = { 'local-1': generation, 'local-2': generation };
   const fixed = { kind: 'object', key, generation, rev: 1, sizeBytes: 0, createdAt: 0, sha256: '' } as const;
-  return { ...fixed, copies, policy: 'default', isDamaged: false };
+  return { ...fixed, copies, policy: 'default', condition: 'sound' };
 }
 
 function watched(store: Store) {

@@ -86,7 +86,7 @@ test.each(['missing', 'another'])(
     const report = await fleet.tick('scrubber');
     expect(report.failed).toBe(what === 'missing' ? 0 : 2);
     expect(Object.keys(fleet.object('sealed/x').copies)).toEqual(['a', 'b']);
-    expect(fleet.object('sealed/x').isDamaged).toBe(false);
+    expect(fleet.object('sealed/x').condition).toBe('sound');
     expect(fleet.queue()).toEqual([]);
   },
 );

@@ -4,7 +4,7 @@ import type { Change, CounterAdd, Refusal, Store } from '../../lib/store/port.ts
 import * as fixtures from './store-fixtures.ts';
 
 const { attempt, generation, given, item, itemAt, laterGeneration, newToken, objectAt, putItem, putObject } = fixtures;
-const { record, tombstone } = fixtures;
+const { record, tombstone, wholeItem, wholeRecord } = fixtures;
 
 function refused(...refusals: (Refusal | null)[]) {
   return { outcome: 'refused', refusals };
@@ -32,12 +32,7 @@ export function changesContract(fresh: () => Promise<Store>): void {
   describe('objects', () => {
     test('a new object is written when its key is absent, whole', async () => {
       const store = await fresh();
-      const whole = record('a', {
-        sha256: 'f'.repeat(64),
-        copies: { b2: '', oci: 'X', constructor: 'Y' },
-        plainEtags: { b2: '"etag"' },
-        encryption: { plaintextSha256: '0'.repeat(64), plaintextBytes: 1000, keyId: 'k' },
-      });
+      const whole = wholeRecord('a');
       expect(await attempt(store, putObject(whole))).toMatchObject({ outcome: 'done' });
       expect(await objectAt(store, 'a')).toEqual(whole);
     });
@@ -108,7 +103,8 @@ export function changesContract(fresh: () => Promise<Store>): void {
       const items: QueueItem[] = [
         item('cleanup', { lastError: 'e', claimedBy: 'c', claimedAt: 3, plainEtag: '"x"' }),
         item('dead', { state: 'dead', attempts: 10 }),
-        item('intent', { state: 'intent', intent: { replaces: generation, sha256: 'f' } }),
+        wholeItem('known'),
+        item('intent', { state: 'intent', sha256: 'f', intent: { replaces: generation } }),
         item('bare', { state: 'intent', intent: {} }),
         item('transfer', {
           state: 'transfer',

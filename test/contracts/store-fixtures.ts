@@ -29,7 +29,54 @@ export function record(key: string, fields: Partial<ObjectRecord> = {}): ObjectR
     createdAt: 1_700_000_000_000,
     copies: { b2: '01ARZ3NDEKTSV4RRFFQ69G5FAA', oci: '01ARZ3NDEKTSV4RRFFQ69G5FAB' },
     policy: 'default',
-    isDamaged: false,
+    condition: 'sound',
+    ...fields,
+  };
+}
+
+/** A record in which every field has a value. */
+export function wholeRecord(key: string, fields: Partial<ObjectRecord> = {}): Required<ObjectRecord> {
+  const refusal = { leg: 'target', cause: 'too-large', message: 'Too large', asOf: '12' } as const;
+  return {
+    ...record(key),
+    sha256: 'f'.repeat(64),
+    headersSha256: 'e'.repeat(64),
+    copies: { b2: '', oci: 'X', constructor: 'Y' },
+    condition: 'stuck',
+    stuck: { constructor: { ...refusal, attempts: 2, refusedAt: 1, nextTryAt: 2 } },
+    plainEtags: { b2: '"etag"' },
+    encryption: { plaintextSha256: '0'.repeat(64), plaintextBytes: 1000, keyId: 'k' },
+    ...fields,
+  };
+}
+
+/** A queue item in which every field has a value. */
+export function wholeItem(key: string, fields: Partial<QueueItem> = {}): Required<QueueItem> {
+  const { sha256, headersSha256, encryption } = wholeRecord(key);
+  return {
+    ...item(key),
+    sha256,
+    headersSha256,
+    encryption,
+    cause: 'quarantined',
+    lastError: 'e',
+    claimedBy: 'c',
+    claimedAt: 3,
+    plainEtag: '"x"',
+    drainSince: 5,
+    intent: { replaces: generation },
+    transfer: {
+      from: 'oci',
+      uploadId: 'u',
+      partSizeBytes: 5,
+      partsDone: 2,
+      hashState: 'h',
+      sha256,
+      isUnproven: true,
+      leaves: 'oci',
+      failedLeg: 'target',
+      sourceKey: 's',
+    },
     ...fields,
   };
 }
@@ -58,6 +105,7 @@ export function item(key: string, fields: Partial<QueueItem> = {}): QueueItem {
     sizeBytes: 1234,
     createdAt: 1_700_000_000_000,
     dueAt: 1_700_000_060_000,
+    cause: 'replaced',
     reason: 'replaced',
     attempts: 0,
     ...fields,

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
 import { labelInShard, lane, ledgerPlacement, placementLabel, shardOf, shards } from '../../lib/store/keys.ts';
-import type { QueueItem } from '../../lib/store/model.ts';
+import { conditions, type QueueItem } from '../../lib/store/model.ts';
 import type { Page, Store } from '../../lib/store/port.ts';
-import { given, item, objectAt, putItem, putObject, record, tombstone } from './store-fixtures.ts';
+import { given, item, objectAt, putItem, putObject, record, tombstone, wholeRecord } from './store-fixtures.ts';
 
 /** Keys that are equal, ordered or split differently by anything that does not treat them as bytes. */
 const oddKeys = [
@@ -113,9 +113,36 @@ export function readsContract(fresh: () => Promise<Store>): void {
       expect(await store.byKey(shardOf('a'), undefined, 10)).toEqual({ items: ['a'] });
       expect(await store.byPlacement(placementLabel(before), undefined, 10)).toEqual({ items: [again] });
     });
+
+    test('a tombstone is among the keys while it remembers a file, and no longer', async () => {
+      const store = await fresh();
+      const remembering = tombstone('a', { plainEtags: { b2: '"e"' } });
+      await given(store, putObject(remembering));
+      expect(await store.byKey(shardOf('a'), undefined, 10)).toEqual({ items: ['a'] });
+      await given(store, putObject(tombstone('a', { rev: 2 }), remembering));
+      expect(await store.byKey(shardOf('a'), undefined, 10)).toEqual({ items: [] });
+    });
   });
 
   describe('the by-placement index', () => {
+    test('a swap that is built on what the index returned erases nothing', async () => {
+      const store = await fresh();
+      const whole = wholeRecord('a');
+      await given(store, putObject(whole));
+      const found = (await store.byPlacement(placementLabel(whole), undefined, 10)).items[0]!;
+      expect(found).toEqual(whole);
+      await given(store, putObject({ ...found, rev: 2 }, found));
+      expect(await objectAt(store, 'a')).toEqual({ ...whole, rev: 2 });
+    });
+
+    test.each(conditions)('an object that is %s is found under the label of that, and under no other', async (now) => {
+      const store = await fresh();
+      await given(store, putObject(record('a', { condition: now })));
+      const labels = conditions.map((condition) => placementLabel(record('a', { condition })));
+      const found = await Promise.all(labels.map((label) => store.byPlacement(label, undefined, 10)));
+      expect(found.map(({ items }) => items.length)).toEqual(conditions.map((c) => (c === now ? 1 : 0)));
+    });
+
     test('whole records come in UTF-8 byte order, page by page, and never from another label', async () => {
       const store = await fresh();
       const records = oneShard(['a', '\u{1F600}', '\uFFFD', 'b']).map((key) =>
@@ -146,7 +173,7 @@ export function readsContract(fresh: () => Promise<Store>): void {
         record('a'),
         record('a', { rev: 2, copies: { b2: '' }, plainEtags: { b2: 'e' } }),
         record('a', { rev: 3, policy: 'archive-2' }),
-        record('a', { rev: 4, policy: 'archive-2', isDamaged: true }),
+        record('a', { rev: 4, policy: 'archive-2', condition: 'damaged' }),
         record('a', { rev: 5, copies: {} }),
       ];
       for (const [i, step] of steps.entries()) {

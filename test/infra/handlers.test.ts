@@ -144,7 +144,7 @@ test('replicator: a source that is gone ends as failed, after everything was rep
   expect(error).toMatchObject({ name: 'TickFailed' });
   expect(lines.map(({ message }) => message)).toContain('Tick finished');
   expect(lines.filter((line) => '_aws' in line)).toHaveLength(4);
-  expect(await entryOf('gone')).toMatchObject({ isDamaged: true });
+  expect(await entryOf('gone')).toMatchObject({ condition: 'damaged' });
   await client.delete('gone');
 });
 

@@ -129,6 +129,7 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
             sizeBytes,
             createdAt,
             dueAt,
+            cause: 'replaced',
             reason: 'old',
             attempts: 0,
           },

@@ -60,7 +60,14 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
     const lacking = lackingCopies(entry);
     const isMoving = [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
     const isKnown = surroundings.fileInForce().policies[entry.policy] !== undefined;
-    if (entry.isDamaged || entry.sha256 === undefined || !isWhole(entry) || isHidden(entry) || !isKnown || isMoving)
+    if (
+      entry.condition === 'damaged' ||
+      entry.sha256 === undefined ||
+      !isWhole(entry) ||
+      isHidden(entry) ||
+      !isKnown ||
+      isMoving
+    )
       return false;
     if (worker === 'replicator') return lacking > 0;
     const isPlain = Object.values(entry.copies).includes('');
@@ -84,7 +91,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
       const good = oracle.goodCopies(entry);
       const recorded = Object.keys(entry.copies);
       if (good.length === 0 || isHidden(entry)) continue;
-      if (entry.isDamaged)
+      if (entry.condition === 'damaged')
         found.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);
       if (good.length < recorded.length) found.push(`"${entry.key}" is recorded where its bytes are not good`);
       const lacking = lackingCopies(entry);
@@ -101,7 +108,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
   }
 
   function isWaitedFor(entry: Entry | undefined): boolean {
-    return entry?.kind === 'object' && (entry.isDamaged || !isAtFactor(entry));
+    return entry?.kind === 'object' && (entry.condition === 'damaged' || !isAtFactor(entry));
   }
 
   /**
@@ -134,7 +141,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
   function isAtFactor(entry: ObjectRecord): boolean {
     const draining = surroundings.drains();
     const counted = Object.keys(entry.copies).filter((name) => !draining.has(name));
-    return entry.isDamaged || counted.length >= factorOf(surroundings.fileInForce(), entry.key);
+    return entry.condition === 'damaged' || counted.length >= factorOf(surroundings.fileInForce(), entry.key);
   }
 
   function isReadable(key: string): boolean {

@@ -81,7 +81,7 @@ export function createRest(deps: RestDeps): Rest {
       if (drains) await tick('over-replication-cleaner');
     }
     for (const entry of oracle.objects.values()) {
-      if (entry.kind !== 'object' || entry.isDamaged || needs.isHidden(entry)) continue;
+      if (entry.kind !== 'object' || entry.condition === 'damaged' || needs.isHidden(entry)) continue;
       if (oracle.goodCopies(entry).every((good) => good === name)) continue;
       const lacking = needs.lackingCopies(entry, name);
       if (lacking > 0)

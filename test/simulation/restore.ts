@@ -83,7 +83,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
 
   /** At the end it had a good copy; then it had not been deleted, and nothing on the buckets looks newer than it. */
   function isExpected(entry: ObjectRecord): boolean {
-    if (entry.isDamaged || oracle.goodCopies(entry).length === 0) return false;
+    if (entry.condition === 'damaged' || oracle.goodCopies(entry).length === 0) return false;
     if (snapshot.objects.get(entry.key)?.kind === 'tombstone') return false;
     const generations = [...backends.values()].flatMap((bucket) =>
       [...bucket.contents()]

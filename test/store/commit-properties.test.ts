@@ -39,13 +39,13 @@ function createWorld(seed: number, quotaBytes: (backend: string) => number, loss
 
 function recordOf(key: string, fields: Partial<ObjectRecord> = {}): ObjectRecord {
   const fixed = { kind: 'object', key, generation: `g-${key}`, rev: 0, createdAt: 0, sizeBytes: 10 } as const;
-  return { ...fixed, copies: {}, policy: 'default', isDamaged: false, ...fields };
+  return { ...fixed, copies: {}, policy: 'default', condition: 'sound', ...fields };
 }
 
 function itemOf(key: string, backend: string, copyId: string, sizeBytes: number, state: QueueState): QueueItem {
   const storage = storageKey(key, copyId);
   const id = queueId(backend, storage);
-  const times = { createdAt: 0, dueAt: 0, attempts: 0, reason: 'test' };
+  const times = { createdAt: 0, dueAt: 0, attempts: 0, cause: 'replaced', reason: 'test' } as const;
   return { id, state, backend, storageKey: storage, key, generation: 'g', sizeBytes, ...times };
 }
 
@@ -91,7 +91,7 @@ const intention: fc.Arbitrary<Intention> = fc.record({
   isPlain: fc.boolean(),
 });
 
-const orphans = { reason: 'test', dueAt: 0, createdAt: 0 };
+const orphans = { cause: 'replaced', reason: 'test', dueAt: 0, createdAt: 0 } as const;
 
 /** The swap for an intention; null when there is nothing to do it to. */
 function swapFor(store: MemoryStore, { key, what, backend, sizeBytes, isPlain }: Intention, n: number): Swap | null {
@@ -129,7 +129,11 @@ function swapFor(store: MemoryStore, { key, what, backend, sizeBytes, isPlain }:
     case 'drop':
       return changed({ ...before, copies: others });
     case 'damage':
-      return changed({ ...before, isDamaged: !before.isDamaged, policy: isPlain ? 'archive' : 'default' });
+      return changed({
+        ...before,
+        condition: before.condition === 'damaged' ? 'sound' : 'damaged',
+        policy: isPlain ? 'archive' : 'default',
+      });
     case 'stale':
       return {
         ...changed({ ...before, copies: {} }),
@@ -157,11 +161,11 @@ function counted(store: MemoryStore, quotaOf: (backend: string) => number): Map<
   };
   for (const entry of store.allObjects()) {
     if (entry.kind !== 'object') continue;
-    const { policy, isDamaged, sizeBytes, copies } = entry;
+    const { policy, condition, sizeBytes, copies } = entry;
     const set = Object.keys(copies)
       .sort()
       .map((name) => (copies[name] === '' ? `${name}*` : name));
-    add(`placement/${policy}${isDamaged ? '!damaged' : ''}/${set.join('+')}`, 1, sizeBytes);
+    add(`placement/${policy}${condition === 'damaged' ? '!damaged' : ''}/${set.join('+')}`, 1, sizeBytes);
     for (const name of Object.keys(copies)) use(name, sizeBytes);
   }
   for (const { state, backend, sizeBytes } of store.allQueueItems()) {

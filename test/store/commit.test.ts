@@ -37,7 +37,7 @@ function object(key: string, copies: Record<string, string>, sizeBytes = 10): Ob
     createdAt: 0,
     copies,
     policy: 'default',
-    isDamaged: false,
+    condition: 'sound',
     sha256: 'x',
   };
 }
@@ -121,7 +121,7 @@ test('a first send that lands after its resend was refused for room is neither r
           {
             key: 'k2',
             change: { before: now, after: { ...now, copies } },
-            orphans: { reason: 't', dueAt: 0, createdAt: 0 },
+            orphans: { cause: 'replaced', reason: 't', dueAt: 0, createdAt: 0 },
           },
         ],
         inTime(),
@@ -166,6 +166,7 @@ function cleanup(key: string, copyId: string): QueueItem {
     sizeBytes: 10,
     createdAt: 0,
     dueAt: 1,
+    cause: 'replaced',
     reason: 'test',
     attempts: 0,
   };
@@ -218,7 +219,7 @@ test('bytes that are queued already, and no more by the next attempt, are queued
     return store.apply(changes, token);
   });
   const after = object('k', { b: 'new' });
-  const orphans = { reason: 'replaced', dueAt: clock.now() + 1_000, createdAt: clock.now() };
+  const orphans = { cause: 'replaced', dueAt: clock.now() + 1_000, createdAt: clock.now() } as const;
   expect(await commit(deps, [{ key: 'k', change: { before, after }, orphans }], inTime())).toMatchObject([
     { outcome: 'committed' },
   ]);
@@ -248,7 +249,7 @@ test('two swaps of one object in one call happen in order', async () => {
       before: { ...before, copies: { a: 'id-k', b: 'new' }, rev: 2 },
       after: { ...before, copies: { b: 'new' } },
     },
-    orphans: { reason: 'moved', dueAt: 9, createdAt: 0 },
+    orphans: { cause: 'moved', dueAt: 9, createdAt: 0 } as const,
   };
   const outcomes = await commit(depsWith(), [addCopy(before), second], inTime());
   expect(outcomes.map((o) => o.outcome)).toEqual(['committed', 'committed']);

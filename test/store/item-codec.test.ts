@@ -3,7 +3,14 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { attributesOf, itemOf } from '../../lib/store/dynamodb/attributes.ts';
 import { entryOf, entryToItem, leaseOf, queueItemOf, queueItemToItem, rowOf } from '../../lib/store/dynamodb/items.ts';
-import { type Entry, type ObjectRecord, type QueueItem, queueStates } from '../../lib/store/model.ts';
+import {
+  conditions,
+  type Entry,
+  type ObjectRecord,
+  type QueueItem,
+  queueCauses,
+  queueStates,
+} from '../../lib/store/model.ts';
 
 const table = 'any-table';
 const text = fc.string({ unit: 'binary', maxLength: 12 });
@@ -15,7 +22,23 @@ const mapKey = fc.oneof(
 const mapOf = <T>(value: fc.Arbitrary<T>) => fc.array(fc.tuple(mapKey, value)).map((all) => Object.fromEntries(all));
 const whole = fc.maxSafeNat();
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,30}$/);
-const encryption = fc.record({ plaintextSha256: text, plaintextBytes: whole, keyId: text }, { noNullPrototype: true });
+const encryption = fc.record(
+  { plaintextSha256: text, plaintextBytes: whole, keyId: text },
+  { requiredKeys: ['plaintextBytes', 'keyId'], noNullPrototype: true },
+);
+const content = { sha256: text, headersSha256: text, encryption };
+const stuckReason = fc.record(
+  {
+    leg: fc.constantFrom('source', 'target'),
+    cause: text,
+    message: text,
+    attempts: whole,
+    refusedAt: whole,
+    nextTryAt: whole,
+    asOf: text,
+  },
+  { noNullPrototype: true },
+);
 
 const object = fc.record(
   {
@@ -25,15 +48,15 @@ const object = fc.record(
     rev: whole,
     sizeBytes: whole,
     createdAt: whole,
-    sha256: text,
+    ...content,
     copies: mapOf(text),
+    stuck: mapOf(stuckReason),
     policy: name,
-    isDamaged: fc.boolean(),
+    condition: fc.constantFrom(...conditions),
     plainEtags: mapOf(text),
-    encryption,
   },
   {
-    requiredKeys: ['kind', 'key', 'generation', 'rev', 'sizeBytes', 'createdAt', 'copies', 'policy', 'isDamaged'],
+    requiredKeys: ['kind', 'key', 'generation', 'rev', 'sizeBytes', 'createdAt', 'copies', 'policy', 'condition'],
     noNullPrototype: true,
   },
 ) as fc.Arbitrary<ObjectRecord>;
@@ -51,7 +74,7 @@ const tombstone = fc.record(
   { requiredKeys: ['kind', 'key', 'generation', 'rev', 'deletedAt'], noNullPrototype: true },
 );
 
-const intent = fc.record({ replaces: text, sha256: text, encryption }, { requiredKeys: [], noNullPrototype: true });
+const intent = fc.record({ replaces: text }, { requiredKeys: [], noNullPrototype: true });
 const transfer = fc.record(
   {
     from: text,
@@ -63,6 +86,7 @@ const transfer = fc.record(
     isUnproven: fc.boolean(),
     leaves: text,
     failedLeg: fc.constantFrom('source', 'target'),
+    sourceKey: text,
   },
   { requiredKeys: ['from', 'uploadId', 'partSizeBytes', 'partsDone', 'hashState'], noNullPrototype: true },
 );
@@ -78,12 +102,15 @@ const queueItem = fc.record(
     sizeBytes: whole,
     createdAt: whole,
     dueAt: whole,
+    ...content,
+    cause: fc.constantFrom(...queueCauses),
     reason: text,
     attempts: whole,
     lastError: text,
     claimedBy: text,
     claimedAt: whole,
     plainEtag: text,
+    drainSince: whole,
     intent,
     transfer,
   },
@@ -91,7 +118,7 @@ const queueItem = fc.record(
     noNullPrototype: true,
     requiredKeys: [
       ...(['id', 'state', 'backend', 'storageKey', 'key', 'generation'] as const),
-      ...(['sizeBytes', 'createdAt', 'dueAt', 'reason', 'attempts'] as const),
+      ...(['sizeBytes', 'createdAt', 'dueAt', 'cause', 'reason', 'attempts'] as const),
     ],
   },
 ) as fc.Arbitrary<QueueItem>;

@@ -14,6 +14,7 @@ import {
   shardsOfPart,
   storageKey,
 } from '../../lib/store/keys.ts';
+import { conditions } from '../../lib/store/model.ts';
 import { record } from '../contracts/store-fixtures.ts';
 
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,30}$/);
@@ -107,17 +108,19 @@ const copies = fc
 
 test('§3: a placement says policy, damage and copies, sorted and plain ones marked, and its label the shard too', () => {
   fc.assert(
-    fc.property(key, name, fc.boolean(), copies, (object, policy, isDamaged, all) => {
-      const entry = record(object, { policy, isDamaged, copies: all });
+    fc.property(key, name, fc.constantFrom(...conditions), copies, (object, policy, condition, all) => {
+      const entry = record(object, { policy, condition, copies: all });
       const placement = ledgerPlacement(entry);
       const held = Object.keys(all).sort();
       expect(parsePlacement(placement)).toEqual({
         policy,
-        isDamaged,
+        condition,
         copies: held.map((backend) => ({ backend, isPlain: all[backend] === '' })),
       });
       const set = held.map((backend) => backend + (all[backend] === '' ? '*' : '')).join('+');
-      expect(placementLabel(entry)).toBe(`${policy}${isDamaged ? '!damaged' : ''}/${shardOf(object)}/${set}`);
+      expect(placementLabel(entry)).toBe(
+        `${policy}${condition === 'sound' ? '' : `!${condition}`}/${shardOf(object)}/${set}`,
+      );
       expect(labelInShard(placement, shardOf(object))).toBe(placementLabel(entry));
     }),
   );

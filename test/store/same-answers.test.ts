@@ -4,7 +4,7 @@ import { compareUtf8 } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
 import { laneOf, placementLabel, shards } from '../../lib/store/keys.ts';
-import { queueStates } from '../../lib/store/model.ts';
+import { conditions, queueStates } from '../../lib/store/model.ts';
 import { type Change, type Page, type Store, StoreError } from '../../lib/store/port.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { item, record, tombstone } from '../contracts/store-fixtures.ts';
@@ -29,11 +29,11 @@ const entry = fc.oneof(
         key,
         version,
         copies: fc.constantFrom(...backends),
-        isDamaged: fc.boolean(),
+        condition: fc.constantFrom(...conditions),
         sha256: fc.constantFrom('f', undefined),
       })
-      .map(({ key, version, copies, isDamaged, sha256 }) =>
-        record(key, { ...version, copies, isDamaged, ...(sha256 !== undefined && { sha256 }) }),
+      .map(({ key, version, copies, condition, sha256 }) =>
+        record(key, { ...version, copies, condition, ...(sha256 !== undefined && { sha256 }) }),
       ),
   },
   fc.record({ key, version }).map(({ key, version }) => tombstone(key, version)),
@@ -181,7 +181,7 @@ function isDone(answer: unknown): boolean {
 
 async function everythingIn(store: Store): Promise<unknown> {
   const labels = keys.flatMap((key) =>
-    backends.flatMap((copies) => [true, false].map((isDamaged) => placementLabel(record(key, { copies, isDamaged })))),
+    backends.flatMap((copies) => conditions.map((condition) => placementLabel(record(key, { copies, condition })))),
   );
   const lanes = keys.flatMap((key) => queueStates.map((state) => laneOf(item(key, { state }))));
   return {

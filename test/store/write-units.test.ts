@@ -41,7 +41,7 @@ function recordOf(i: number): ObjectRecord {
     sha256: 'f'.repeat(64),
     copies,
     policy: 'default',
-    isDamaged: false,
+    condition: 'sound',
   };
 }
 

@@ -31,7 +31,7 @@ const object: ObjectRecord = {
   sha256: createHash('sha256').update(bytes).digest('hex'),
   copies: { from: copyId },
   policy: 'default',
-  isDamaged: false,
+  condition: 'sound',
 };
 
 /** Copies on the embedded server with short timeouts; what is saved can be gone on from. */

@@ -71,6 +71,7 @@ test('bytes that a record names are dropped from the queue with an alarm, never 
     sizeBytes: 1,
     createdAt: 0,
     dueAt: 0,
+    cause: 'replaced',
     reason: 'a defect',
     attempts: 0,
   } as const;

@@ -143,7 +143,7 @@ test('the only copy, rotten, is copied nowhere', async () => {
   await fleet.client.put('k', 'good!!');
   rot(fleet, 'k', 'a');
   await fleet.tick('replicator');
-  expect(fleet.object('k')).toMatchObject({ isDamaged: true, copies: { a: expect.any(String) } });
+  expect(fleet.object('k')).toMatchObject({ condition: 'damaged', copies: { a: expect.any(String) } });
   await fleet.settle();
   expect(fleet.keysOn('b')).toEqual([]);
 });

@@ -296,7 +296,7 @@ test('a damaged object is left alone', async () => {
   fleet.store.apply([
     {
       kind: 'object',
-      put: { ...entry, rev: entry.rev + 1, isDamaged: true },
+      put: { ...entry, rev: entry.rev + 1, condition: 'damaged' },
       expect: { generation: entry.generation, rev: entry.rev },
     },
     move('default', -1),

@@ -279,10 +279,10 @@ test('after older tables were restored, a recovery finds a copy that was moved a
   fleet.backends.a!.deleteNow(`k!${before}`);
   fleet.clock.advance(2 * hourMs);
   await fleet.tick('scrubber');
-  expect(fleet.object('k').isDamaged).toBe(true);
+  expect(fleet.object('k').condition).toBe('damaged');
   const report = await fleet.tick('reconciler', { reconcile: { backend: 'a', recover: true } });
   expect(report.reasons).toMatchObject({ joined: 1 });
-  expect(fleet.object('k')).toMatchObject({ copies: { a: copyId }, isDamaged: false });
+  expect(fleet.object('k')).toMatchObject({ copies: { a: copyId }, condition: 'sound' });
   expect(await fleet.read('k')).toBe('content');
   await fleet.settle(['cleanup-queue']);
   expect(fleet.keysOn('a')).toEqual([`k!${copyId}`]);
@@ -311,7 +311,9 @@ test('after a take-over nothing is deleted before the recovery, which finds a pu
     dueAt: now,
     reason: 'put',
     attempts: 0,
-    intent: { sha256: sha256! },
+    sha256: sha256!,
+    cause: 'put',
+    intent: {},
   };
   const store = createMemoryStore({ clock: fleet.clock, from: before, identity: 'restored' });
   await commit(

@@ -181,7 +181,7 @@ test('the only copy, wrong: the object is damaged, its bytes are kept, and it is
   const { metadata } = fleet.backends.a!.peek(key)!;
   fleet.backends.a!.putNow(key, Buffer.from('evil'), { metadata });
   await fleet.tick('replicator');
-  expect(fleet.object('k')).toMatchObject({ isDamaged: true, copies: { a: expect.any(String) } });
+  expect(fleet.object('k')).toMatchObject({ condition: 'damaged', copies: { a: expect.any(String) } });
   expect(fleet.keysOn('a')).toEqual([key]);
   await expect(fleet.read('k')).rejects.toThrow('none of its copies can be read and verified');
   expect(fleet.keysOn('b')).toEqual([]);

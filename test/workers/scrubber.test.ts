@@ -92,12 +92,12 @@ test('damage is lifted when a copy verifies again', async () => {
   const { bytes, metadata } = fleet.backends.a!.peek(key)!;
   fleet.backends.a!.putNow(key, Buffer.from('x'), { metadata });
   await fleet.tick('scrubber');
-  expect(fleet.object('k').isDamaged).toBe(true);
+  expect(fleet.object('k').condition).toBe('damaged');
   expect((await fleet.recount()).differences).toEqual([]);
   fleet.backends.a!.putNow(key, bytes, { metadata });
   fleet.clock.advance(31 * 24 * hourMs);
   await fleet.tick('scrubber');
-  expect(fleet.object('k').isDamaged).toBe(false);
+  expect(fleet.object('k').condition).toBe('sound');
   expect(await fleet.read('k')).toBe('v');
 });
 

@@ -76,10 +76,10 @@ async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
 function describeForgotten(name: string, { outcome, removed, ended, lastCopies }: Forgotten): string {
   const done = `${plural(removed, 'copy').replace(/copys$/, 'copies')} left the records, ${plural(ended, 'queue item')} ended`;
   if (outcome === 'forgotten') return `${name} is forgotten: ${done}`;
-  const rows = lastCopies.map(({ key, sizeBytes, isDamaged }) => [
+  const rows = lastCopies.map(({ key, sizeBytes, condition }) => [
     escaped(key),
     bytes(sizeBytes),
-    isDamaged ? 'damaged' : '',
+    condition === 'sound' ? '' : condition,
   ]);
   const list = rows.length === 0 ? '' : `\n\n${table(['LAST COPY', 'SIZE', ''], rows)}`;
   if (outcome === 'unfinished') return `not finished: ${done}; run it again${list}`;

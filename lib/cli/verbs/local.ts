@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve, sep } from 'node:path';
+import { defined } from '../../base/defined.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import type { Env } from '../../process/process.ts';
 import { fleetText } from '../fleet-source.ts';
@@ -33,8 +34,7 @@ async function local(
   const text = givenFleet(session.env, dir);
   const stack = await startStack({
     dir,
-    ...(backends === undefined ? {} : { backends }),
-    ...(text === undefined ? {} : { fleetText: text }),
+    ...defined({ backends, fleetText: text }),
     withFaults: faults === true,
   });
   try {
@@ -74,7 +74,7 @@ function documentOf({ dynamodbEndpoint, fleetPath, env, backends }: Stack) {
       endpoint: server.endpoint,
       bucket,
       folder,
-      ...(server.controlEndpoint === undefined ? {} : { control: server.controlEndpoint }),
+      ...defined({ control: server.controlEndpoint }),
     })),
   };
 }

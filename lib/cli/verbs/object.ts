@@ -70,20 +70,28 @@ async function locate(session: Session, [key]: Arguments): Promise<Result> {
   const { config } = await fleetNow(session);
   const entry = (await session.process().store.objects([key!])).get(key!);
   if (entry?.kind !== 'object') throw absent(key!);
-  const { generation, rev, sizeBytes, sha256, isDamaged } = entry;
+  const { generation, rev, sizeBytes, sha256, condition } = entry;
   const copies = Object.entries(entry.copies)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([backend, copyId]) => {
       const prefix = config.fingerprints[backend]?.prefix ?? '';
       return { backend, copyId, storageKey: prefix + storageKey(entry.key, copyId) };
     });
-  const document = { key, generation, rev, sizeBytes, sha256: sha256 ?? null, damaged: isDamaged, copies };
+  const document = {
+    key,
+    generation,
+    rev,
+    sizeBytes,
+    sha256: sha256 ?? null,
+    damaged: condition === 'damaged',
+    copies,
+  };
   const rows = copies.map(({ backend, storageKey: at }) => [
     backend,
     config.fingerprints[backend]?.bucket ?? '-',
     escaped(at),
   ]);
-  const first = `${escaped(entry.key)}  ${bytes(sizeBytes)}  generation ${generation}  rev ${rev}${isDamaged ? '  DAMAGED' : ''}`;
+  const first = `${escaped(entry.key)}  ${bytes(sizeBytes)}  generation ${generation}  rev ${rev}${condition === 'sound' ? '' : `  ${condition.toUpperCase()}`}`;
   const hash = sha256 === undefined ? 'sha256 not known yet' : `sha256 ${sha256}`;
   const text = `${first}\n${hash}\n${plural(copies.length, 'copy').replace('copys', 'copies')}\n\n${table(['BACKEND', 'BUCKET', 'STORAGE KEY'], rows)}`;
   return { text, document };

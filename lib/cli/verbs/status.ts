@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
@@ -32,11 +33,12 @@ async function status(session: Session): Promise<Result> {
     objects: summary.objects,
     bytes: summary.bytes,
     backends,
-    placements: fleet.placements.map(({ label, policy, isDamaged, copies, count }) => ({
+    placements: fleet.placements.map(({ label, policy, condition, copies, count }) => ({
       placement: label,
       policy,
       backends: copies.map(({ backend }) => backend),
-      damaged: isDamaged,
+      condition,
+      damaged: condition === 'damaged',
       ...count,
     })),
     underReplicated: summary.underReplicated,
@@ -58,7 +60,7 @@ function backendLine(fleet: Fleet, { name, config, breaker, isDraining, isReacha
     draining: isDraining,
     reachable: isReachable,
     breaker,
-    ...(unhealthySince === undefined ? {} : { unhealthySince }),
+    ...defined({ unhealthySince }),
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
     usedBytes: fleet.usedBytes(name),
     quotaBytes: config?.quotaBytes ?? 0,

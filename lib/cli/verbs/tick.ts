@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import type { WorkerName } from '../../config/parameters.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { TickReport, Worker } from '../../tick/tick.ts';
@@ -39,10 +40,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   const holdfastProcess = session.process();
   const report = await runTick(holdfastProcess, worker, {
     deadline: holdfastProcess.clock.now() + deadline * 1000,
-    ...(part === undefined ? {} : { part }),
-    ...(of === undefined ? {} : { of }),
-    ...(rounds === undefined ? {} : { rounds }),
-    ...(dryRun === undefined ? {} : { dryRun }),
+    ...defined({ part, of, rounds, dryRun }),
   });
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
   if (report.outcome === 'error') session.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import type { Capabilities } from '../backend.ts';
 import { type Attempted, MissingCredentialsError, toBackendError } from './errors.ts';
 import { createTransport, type OnRequest, type S3Timeouts } from './transport.ts';
@@ -84,7 +85,7 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
   const transport = createTransport({ clock, timeouts, maxSockets, onRequest });
   const open = (credentials: S3Credentials, maxAttempts: number) => {
     const client = new S3Client({
-      ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+      ...defined({ endpoint: options.endpoint }),
       region: options.region,
       forcePathStyle: options.pathStyle,
       credentials: typeof credentials === 'function' ? () => fetchKeys(name, credentials) : credentials,

@@ -1,4 +1,5 @@
 import { CopyObjectCommand } from '@aws-sdk/client-s3';
+import { defined } from '../../base/defined.ts';
 import type { BackendError, CopyFromRequest } from '../backend.ts';
 import { attestedSha256 } from './attested.ts';
 import type { S3Connection } from './connection.ts';
@@ -15,7 +16,7 @@ export async function copyFrom(
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
     CopySource: pathOf(source.bucket, source.prefix + source.storageKey),
-    ...(source.ifMatch === undefined ? {} : { CopySourceIfMatch: source.ifMatch }),
+    ...defined({ CopySourceIfMatch: source.ifMatch }),
     ...headerInput(headers, metadata, tags),
     MetadataDirective: 'REPLACE' as const,
     TaggingDirective: 'REPLACE' as const,

@@ -1,4 +1,5 @@
 import { DeleteObjectCommand, DeleteObjectsCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
+import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { BackendError, type DeleteOutcome, type DeleteRequest, isOutage } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
@@ -116,7 +117,7 @@ async function deleteOne(
         new DeleteObjectCommand({
           Bucket: s3.bucket,
           Key: s3.fullKey(storageKey),
-          ...(versionId === undefined ? {} : { VersionId: versionId }),
+          ...defined({ VersionId: versionId }),
         }),
         sending,
       ),
@@ -187,7 +188,7 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
     if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.VersionIdMarker)) {
       throw fail('its listing says that there is more, but not where');
     }
-    after = { KeyMarker: keyMarker, ...(marker === undefined ? {} : { VersionIdMarker: marker }) };
+    after = { KeyMarker: keyMarker, ...defined({ VersionIdMarker: marker }) };
   }
 }
 

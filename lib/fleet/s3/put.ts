@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { defined } from '../../base/defined.ts';
 import type { BackendError, ObjectHeaders, PutRequest, PutResult } from '../backend.ts';
 import { attestedSha256 } from './attested.ts';
 import type { CallOptions, S3Connection } from './connection.ts';
@@ -26,7 +27,7 @@ export async function putObject(s3: S3Connection, request: PutRequest, signal?: 
     client.send(new PutObjectCommand({ ...input, ...body }), sending),
   );
   const sha256 = s3.capabilities.checksumSha256 === true ? attestedSha256(answer) : undefined;
-  return { etag: etagOf(s3, 'write', storageKey, answer), ...(sha256 === undefined ? {} : { sha256 }) };
+  return { etag: etagOf(s3, 'write', storageKey, answer), ...defined({ sha256 }) };
 }
 
 /** What answers without an ETag is not S3, but something in between: nothing is known of the bytes. */
@@ -47,11 +48,13 @@ export function headerInput(
 ) {
   return {
     ...(Object.keys(tags).length === 0 ? {} : { Tagging: new URLSearchParams(tags).toString() }),
-    ...(headers.contentType === undefined ? {} : { ContentType: headers.contentType }),
-    ...(headers.cacheControl === undefined ? {} : { CacheControl: headers.cacheControl }),
-    ...(headers.contentDisposition === undefined ? {} : { ContentDisposition: headers.contentDisposition }),
-    ...(headers.contentEncoding === undefined ? {} : { ContentEncoding: headers.contentEncoding }),
-    ...(headers.contentLanguage === undefined ? {} : { ContentLanguage: headers.contentLanguage }),
+    ...defined({
+      ContentType: headers.contentType,
+      CacheControl: headers.cacheControl,
+      ContentDisposition: headers.contentDisposition,
+      ContentEncoding: headers.contentEncoding,
+      ContentLanguage: headers.contentLanguage,
+    }),
     Metadata: metadata,
   };
 }

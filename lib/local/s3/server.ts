@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import { createControlServer } from './control.ts';
 import { createExchange } from './exchange.ts';
 import { createFaults, type Faults } from './faults.ts';
@@ -87,7 +88,7 @@ export async function createS3Server(options: S3ServerOptions): Promise<S3Server
   return {
     endpoint: `http://${LOCALHOST}:${port}`,
     port,
-    ...(control && { controlEndpoint: control.endpoint }),
+    ...defined({ controlEndpoint: control?.endpoint }),
     faults,
     requests,
     objectPath(bucketName, key) {

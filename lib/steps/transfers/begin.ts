@@ -1,6 +1,8 @@
+import { defined } from '../../base/defined.ts';
 import type { Outcome } from '../../store/commit.ts';
-import { lane, queueId, storageKey } from '../../store/keys.ts';
+import { lane, newCopyId, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
+import { bytesOf, newQueueItem } from '../../store/queue-items.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { partSizeFor } from '../../transfer/parts.ts';
 
@@ -20,29 +22,25 @@ export interface TransferPlan {
 
 /** The item of a copy that is about to begin: at a fresh storage key, due at once. */
 export function newTransfer(tick: Tick, { object, from, to, leaves }: TransferPlan): QueueItem {
-  const storage = storageKey(object.key, tick.deps.ids.ulid());
   const now = tick.now();
-  return {
-    id: queueId(to, storage),
+  return newQueueItem({
+    ...bytesOf(object),
     state: 'transfer',
     backend: to,
-    storageKey: storage,
-    key: object.key,
-    generation: object.generation,
-    sizeBytes: object.sizeBytes,
+    storageKey: storageKey(object.key, newCopyId(tick.deps.ids)),
     createdAt: now,
     dueAt: now,
+    cause: leaves === undefined ? 'copy' : 'move',
     reason: leaves === undefined ? 'under-replicated' : 'moved',
-    attempts: 0,
     transfer: {
       from,
       uploadId: '',
       partSizeBytes: partSizeFor(object.sizeBytes, tick.params.partBytes),
       partsDone: 0,
       hashState: '',
-      ...(leaves !== undefined && { leaves }),
+      ...defined({ leaves }),
     },
-  };
+  });
 }
 
 /** Names and charges a copy before a byte of it is written. */

@@ -1,8 +1,11 @@
+import { defined } from '../../base/defined.ts';
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { cleanupBackoffMs } from '../../plans/backoff.ts';
+import { copyIdOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
+import { enqueuedForDeletion } from '../../store/queue-items.ts';
 import type { Swap } from '../../store/swap.ts';
 import { noteLag } from '../../tick/ages.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -17,7 +20,7 @@ const tries = 5;
 export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefined): string | null {
   if (entry?.kind !== 'object' || entry.generation !== item.generation) return 'superseded';
   if (entry.copies[item.backend] !== undefined) return 'has-copy';
-  if (entry.isDamaged) return 'damaged';
+  if (entry.condition === 'damaged') return 'damaged';
   const { config, isCounted } = tick.standing(item.backend);
   if (config === undefined || !isCounted) return 'target-not-counted';
   if (config.maxObjectBytes > 0 && config.maxObjectBytes < item.sizeBytes) return 'target-too-small';
@@ -41,9 +44,9 @@ export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Pr
     if (outcome!.outcome !== 'committed') {
       return count(tick.tally, outcome!.outcome === 'expired' ? 'skipped' : 'failed', `record-${outcome!.outcome}`);
     }
-    const { key, backend, storageKey, reason } = item;
+    const { key, backend, reason } = item;
     noteLag(tick, entry as ObjectRecord, [backend]);
-    tick.audit('Copy recorded', { key, backend, copyId: storageKey.slice(key.length + 1), reason });
+    tick.audit('Copy recorded', { key, backend, copyId: copyIdOf(item), reason });
     return count(tick.tally, 'succeeded', 'transferred');
   }
   await pause(tick, hold, 'record-lost');
@@ -53,7 +56,7 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
   const { leaves } = item.transfer!;
   const copies: Record<string, string> = {
     ...before.copies,
-    [item.backend]: item.storageKey.slice(item.key.length + 1),
+    [item.backend]: copyIdOf(item),
   };
   if (leaves !== undefined) delete copies[leaves];
   const now = tick.now();
@@ -62,7 +65,7 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
     change: { before, after: { ...before, copies, policy: policyOf(tick.config, item.key).name, sha256 } },
     completes: [{ item, expect: { state: 'transfer', claimedBy: tick.runId } }],
     ...(leaves !== undefined && {
-      orphans: { reason: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
+      orphans: { cause: 'moved' as const, dueAt: now + tick.params.graceMs, createdAt: now },
     }),
   };
 }
@@ -75,14 +78,11 @@ export async function abandon(tick: Tick, hold: Hold, reason: string): Promise<v
 }
 
 async function enqueueItem(tick: Tick, { item }: Hold, reason: string, reserves: readonly QueueItem[] = []) {
-  const { claimedBy: _by, claimedAt: _at, ...unclaimed } = item;
-  const to: QueueItem = {
-    ...unclaimed,
-    state: 'cleanup',
+  const to = enqueuedForDeletion(item, {
+    cause: 'copy-abandoned',
     reason: `transfer ${reason}`,
     dueAt: tick.now(),
-    attempts: 0,
-  };
+  });
   const from = { item, expect: { state: 'transfer', claimedBy: tick.runId } } as const;
   const [outcome] = await tick.commit([{ key: item.key, moves: [{ from, to }], reserves }]);
   const { key, backend, storageKey } = item;
@@ -124,7 +124,7 @@ export async function failTransfer(tick: Tick, hold: Hold, failure: Failure): Pr
 /** Other bytes stand at the target than were sent: they go, and the next attempt waits under a name of its own. */
 export async function failStoredWrong(tick: Tick, hold: Hold, object: ObjectRecord, message: string): Promise<void> {
   const { from, leaves } = hold.item.transfer!;
-  const plan = { object, from, to: hold.item.backend, ...(leaves !== undefined && { leaves }) };
+  const plan = { object, from, to: hold.item.backend, ...defined({ leaves }) };
   const attempts = hold.item.attempts + 1;
   const fresh = newTransfer(tick, plan);
   const next: QueueItem = {
@@ -141,7 +141,7 @@ export async function failStoredWrong(tick: Tick, hold: Hold, object: ObjectReco
 }
 
 export function fromTheStart({ from, partSizeBytes, leaves }: TransferFields): TransferFields {
-  return { from, uploadId: '', partSizeBytes, partsDone: 0, hashState: '', ...(leaves !== undefined && { leaves }) };
+  return { from, uploadId: '', partSizeBytes, partsDone: 0, hashState: '', ...defined({ leaves }) };
 }
 
 function hasProgress({ item, found }: Hold): boolean {

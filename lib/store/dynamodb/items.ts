@@ -1,17 +1,29 @@
 import * as v from 'valibot';
 import type { Usage } from '../../base/usage.ts';
-import { laneOf, parsePlacement, placementLabel, shardOf } from '../keys.ts';
-import { type ControlRow, type Count, type Entry, type Lease, type QueueItem, queueStates } from '../model.ts';
+import { isInKeyIndex, laneOf, parsePlacement, placementLabel, shardOf } from '../keys.ts';
+import {
+  type ControlRow,
+  type Count,
+  type Entry,
+  type Lease,
+  type QueueItem,
+  queueCauses,
+  queueStates,
+  type StuckReason,
+} from '../model.ts';
 import { StoreError } from '../port.ts';
 import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attributes.ts';
 
-/** A record or tombstone as an item of the Objects table. A tombstone is in neither index. */
+/**
+ * A record or tombstone as an item of the Objects table. A tombstone finds no work, so it is not in `by-placement`; it is in
+ * `by-key` while it remembers a file, so that a pass over that file's backend meets it.
+ */
 export function entryToItem(entry: Entry): Item {
   if (entry.kind === 'tombstone') {
     const { kind: _, ...attributes } = entry;
-    return itemOf(attributes);
+    return itemOf(isInKeyIndex(entry) ? { ...attributes, shard: shardOf(entry.key) } : attributes);
   }
-  const { kind: _, policy: _policy, isDamaged: _isDamaged, ...attributes } = entry;
+  const { kind: _, policy: _policy, condition: _condition, ...attributes } = entry;
   return itemOf({ ...attributes, placement: placementLabel(entry), shard: shardOf(entry.key) });
 }
 
@@ -24,9 +36,27 @@ const encryption = v.object({
   plaintextBytes: v.number(),
   keyId: v.string(),
 });
+const content = {
+  sha256: v.exactOptional(v.string()),
+  headersSha256: v.exactOptional(v.string()),
+  encryption: v.exactOptional(encryption),
+};
 // Not v.record(), which drops some keys ("constructor") that are good names of backends.
 const textMap = v.custom<Record<string, string>>(isTextMap, 'not a map of strings');
 const anyMap = v.custom<Record<string, unknown>>(isMap, 'not a map');
+const stuckReason = v.object({
+  leg: v.picklist(['source', 'target']),
+  cause: v.string(),
+  message: v.string(),
+  attempts: v.number(),
+  refusedAt: v.number(),
+  nextTryAt: v.number(),
+  asOf: v.string(),
+});
+const stuckReasons = v.custom<Record<string, StuckReason>>(
+  (value) => isMap(value) && Object.values(value).every((reason) => v.is(stuckReason, reason)),
+  'not a map of refusals',
+);
 
 const objectItem = v.object({
   key: v.string(),
@@ -34,11 +64,11 @@ const objectItem = v.object({
   rev: v.number(),
   sizeBytes: v.number(),
   createdAt: v.number(),
-  sha256: v.exactOptional(v.string()),
+  ...content,
   copies: textMap,
+  stuck: v.exactOptional(stuckReasons),
   placement: v.pipe(v.string(), v.regex(/^[^/]+\/\d\d\//, 'not a placement label')),
   plainEtags: v.exactOptional(textMap),
-  encryption: v.exactOptional(encryption),
 });
 
 const tombstoneItem = v.object({
@@ -60,19 +90,16 @@ const queueItem = v.object({
   sizeBytes: v.number(),
   createdAt: v.number(),
   dueAt: v.number(),
+  ...content,
+  cause: v.picklist(queueCauses),
   reason: v.string(),
   attempts: v.number(),
   lastError: v.exactOptional(v.string()),
   claimedBy: v.exactOptional(v.string()),
   claimedAt: v.exactOptional(v.number()),
+  drainSince: v.exactOptional(v.number()),
   plainEtag: v.exactOptional(v.string()),
-  intent: v.exactOptional(
-    v.object({
-      replaces: v.exactOptional(v.string()),
-      sha256: v.exactOptional(v.string()),
-      encryption: v.exactOptional(encryption),
-    }),
-  ),
+  intent: v.exactOptional(v.object({ replaces: v.exactOptional(v.string()) })),
   transfer: v.exactOptional(
     v.object({
       from: v.string(),
@@ -84,12 +111,19 @@ const queueItem = v.object({
       isUnproven: v.exactOptional(v.boolean()),
       leaves: v.exactOptional(v.string()),
       failedLeg: v.exactOptional(v.picklist(['source', 'target'])),
+      sourceKey: v.exactOptional(v.string()),
     }),
   ),
 });
 
 const countItem = v.object({ objects: v.number(), bytes: v.number() });
-const rowItem = v.object({ pk: v.string(), sk: v.string(), version: v.number(), data: anyMap });
+const rowItem = v.object({
+  pk: v.string(),
+  sk: v.string(),
+  version: v.number(),
+  data: anyMap,
+  ttl: v.exactOptional(v.number()),
+});
 const usageItem = v.object({ requests: v.number(), egressBytes: v.number(), ingressBytes: v.number() });
 const leaseItem = v.object({
   pk: v.pipe(v.string(), v.startsWith('lease/')),
@@ -113,8 +147,8 @@ export function entryOf(item: Item, table: string): Entry {
   if (item.placement === undefined) return { kind: 'tombstone', ...read(tombstoneItem, item, table) };
   const { placement, ...record } = read(objectItem, item, table);
   // The label's shard is not needed: only its policy part is not derived from the rest of the record.
-  const { policy, isDamaged } = parsePlacement(placement);
-  return { kind: 'object', ...record, policy, isDamaged };
+  const { policy, condition } = parsePlacement(placement);
+  return { kind: 'object', ...record, policy, condition };
 }
 
 export function queueItemOf(item: Item, table: string): QueueItem {

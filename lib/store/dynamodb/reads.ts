@@ -5,6 +5,7 @@ import {
   type QueryCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import type { Ids } from '../../base/ids.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { StoreError } from '../port.ts';
@@ -68,7 +69,7 @@ export async function queryAll(deps: ReadDeps, table: string, partition: { pk: s
       KeyConditionExpression: '#pk = :pk',
       ExpressionAttributeNames: { '#pk': 'pk' },
       ExpressionAttributeValues: { ':pk': { S: partition.pk } },
-      ...(start && { ExclusiveStartKey: start }),
+      ...defined({ ExclusiveStartKey: start }),
     });
     items.push(...page.items);
     start = page.last;

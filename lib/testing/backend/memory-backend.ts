@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import {
   type Backend,
   BackendError,
@@ -202,9 +203,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         }
       }
       const { etag } = putNow(storageKey, bytes, {
-        ...(headers && { headers }),
-        ...(metadata && { metadata }),
-        ...(tags && { tags }),
+        ...defined({ headers, metadata, tags }),
       });
       const isChecked = capabilities.checksumSha256 && request.sha256 !== undefined;
       return { etag, ...(isChecked && { sha256: request.sha256 }) };
@@ -250,9 +249,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         throw new BackendError(isOther ? 'precondition' : 'not-found', source.backend, message);
       }
       putNow(storageKey, object.bytes, {
-        ...(headers && { headers }),
-        ...(metadata && { metadata }),
-        ...(tags && { tags }),
+        ...defined({ headers, metadata, tags }),
       });
       return capabilities.attestsCopies ? { sha256: hash('sha256', object.bytes) } : {};
     },

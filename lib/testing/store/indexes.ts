@@ -1,5 +1,5 @@
 import { compareUtf8 } from '../../base/bytes.ts';
-import { labelInShard, laneOf, ledgerPlacement, shardOf } from '../../store/keys.ts';
+import { isInKeyIndex, labelInShard, laneOf, ledgerPlacement, shardOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Page } from '../../store/port.ts';
 import { createSortedList, type SortedList } from './sorted-list.ts';
@@ -20,30 +20,43 @@ export interface MemoryIndexes {
 
 interface IndexedObject {
   readonly record: ObjectRecord;
-  readonly shard: string;
   readonly label: string;
 }
 
 export function createMemoryIndexes(): MemoryIndexes {
   const objects = new Map<string, IndexedObject>();
+  /** Key → shard, of what is in the key-ordered index. */
+  const indexed = new Map<string, string>();
   const labels = createPartitions<string>(compareUtf8);
   const shards = createPartitions<string>(compareUtf8);
   const queued = new Map<string, { readonly item: QueueItem; readonly lane: string }>();
   const lanes = createPartitions<Position>((a, b) => a.dueAt - b.dueAt || compareUtf8(a.id, b.id));
 
+  function noteKey(key: string, entry: Entry | null): void {
+    const before = indexed.get(key);
+    const isIn = entry !== null && isInKeyIndex(entry);
+    if (isIn === (before !== undefined)) return;
+    if (before !== undefined) {
+      indexed.delete(key);
+      shards.remove(before, key);
+      return;
+    }
+    const shard = shardOf(key);
+    indexed.set(key, shard);
+    shards.add(shard, key);
+  }
+
   function noteObject(key: string, entry: Entry | null): void {
+    noteKey(key, entry);
     const before = objects.get(key);
     if (entry?.kind !== 'object') {
       if (!before) return;
       objects.delete(key);
       labels.remove(before.label, key);
-      shards.remove(before.shard, key);
       return;
     }
-    const shard = before?.shard ?? shardOf(key);
-    const label = labelInShard(ledgerPlacement(entry), shard);
-    objects.set(key, { record: entry, shard, label });
-    if (!before) shards.add(shard, key);
+    const label = labelInShard(ledgerPlacement(entry), indexed.get(key)!);
+    objects.set(key, { record: entry, label });
     if (before?.label === label) return;
     if (before) labels.remove(before.label, key);
     labels.add(label, key);

@@ -1,4 +1,5 @@
 import type { Body } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
 import { brokenOff, retryTransient } from '../retry-transient.ts';
@@ -55,8 +56,8 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: PartIO, si
   const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
     retryTransient(clock, cancel, brokenOff, async () => fill(into, await open(range, true, cancel), source));
   const run = buffers.holds(partSizeBytes)
-    ? runPass({ ...common, width, buffers, read, ...(write && { write }) }, signal)
-    : runStreamPass({ ...common, open, ...(write && { write }) }, signal);
+    ? runPass({ ...common, width, buffers, read, ...defined({ write }) }, signal)
+    : runStreamPass({ ...common, open, ...defined({ write }) }, signal);
   const [ran] = await Promise.allSettled([run]);
   if (!(await saver.flush())) throw new ClaimLostError();
   if (ran.status === 'rejected') throw ran.reason;

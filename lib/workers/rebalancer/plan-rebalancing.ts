@@ -29,9 +29,9 @@ export function isUneven(tick: Tick): boolean {
 export function movablePlacements(tick: Tick): string[] {
   const uses = usesOf(tick);
   const leadsAway = directionOf(tick, uses);
-  const isMovable = ({ policy, isDamaged, copies }: (typeof tick.view.placements)[number]) => {
+  const isMovable = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
     const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
-    if (isDamaged || rule === undefined || !isSettled(tick, copies, rule.factor)) return false;
+    if (condition !== 'sound' || rule === undefined || !isSettled(tick, copies, rule.factor)) return false;
     const sources = uses.filter(({ name }) => copies.some((copy) => copy.backend === name && !copy.isPlain));
     const others = uses.filter(({ name }) => !copies.some((copy) => copy.backend === name));
     return sources.some((from) => others.some((to) => leadsAway(from, to)));
@@ -96,7 +96,7 @@ function isSettled(tick: Tick, copies: readonly PlacedCopy[], factor: number): b
 function mayMove(tick: Tick, object: ObjectRecord): boolean {
   const { name, factor } = policyOf(tick.config, object.key);
   const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
-  return object.policy === name && !object.isDamaged && isSettled(tick, copies, factor);
+  return object.policy === name && object.condition === 'sound' && isSettled(tick, copies, factor);
 }
 
 function planObject(tick: Tick, { key, sizeBytes, copies }: ObjectRecord): PlanObject {

@@ -214,6 +214,6 @@ function swapFor(tick: Tick, { object, from, to, newCopy }: Attempt): Swap {
   return {
     key: object.key,
     change: { before: object, after: { ...object, copies: { ...others, [to]: copyId }, sha256 } },
-    orphans: { reason: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
+    orphans: { cause: 'moved' as const, dueAt: now + tick.params.graceMs, createdAt: now },
   };
 }

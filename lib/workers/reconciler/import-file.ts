@@ -3,6 +3,7 @@ import { BackendError, type StoredObject } from '../../fleet/backend.ts';
 import { readableCopies } from '../../steps/examine-copy.ts';
 import { importingLabel, queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
+import { newRecord } from '../../store/records.ts';
 import { readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
 import { readCopy } from '../../transfer/read-copy.ts';
@@ -24,18 +25,15 @@ export async function importFile(pass: Pass, stored: StoredObject, key: string, 
   if (tick.standing(backend.name).isDraining) return found(pass, 'skipped', 'draining', key);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', key);
   if (entry?.kind === 'object') return join(pass, stored, entry);
-  const after: ObjectRecord = {
-    kind: 'object',
+  const after = newRecord({
     key,
     generation: tick.deps.ids.ulid(),
-    rev: 0,
     sizeBytes: stored.sizeBytes,
     createdAt: stored.lastModified ?? tick.now(),
     copies: { [backend.name]: '' },
     policy: importingLabel,
-    isDamaged: false,
     plainEtags: { ...entry?.plainEtags, [backend.name]: stored.etag },
-  };
+  });
   const [outcome] = await tick.commit([{ key, change: { before: entry, after }, ignoresRoom: true }]);
   if (outcome?.outcome !== 'committed') return found(pass, 'skipped', `import-${outcome?.outcome}`, key);
   tick.audit('File imported', { key, backend: backend.name, generation: after.generation });

@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { BackendError, type ListFrom, type ListPage } from '../../fleet/backend.ts';
@@ -104,7 +105,7 @@ function kindOf({ reconcile }: Tick): string {
 
 function advance(tick: Tick, mine: readonly string[], done: string): Progress {
   const next = mine[mine.indexOf(done) + 1];
-  return { kind: kindOf(tick), listed: 0, ...(next === undefined ? {} : { backend: next }) };
+  return { kind: kindOf(tick), listed: 0, ...defined({ backend: next }) };
 }
 
 /**
@@ -124,7 +125,10 @@ async function reconcilePage(
   let page: ListPage;
   try {
     page = await backend.list(
-      { ...(after === undefined ? {} : { from: fromOf(after) }), limit: Math.min(1000, tick.tuning.batchSize) },
+      {
+        ...defined({ from: after === undefined ? undefined : fromOf(after) }),
+        limit: Math.min(1000, tick.tuning.batchSize),
+      },
       tick.signal,
     );
     await comparePage(pass, page, after);

@@ -1,7 +1,9 @@
+import { defined } from '../../base/defined.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import type { StoredObject } from '../../fleet/backend.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
+import { newRecord } from '../../store/records.ts';
 import type { Swap } from '../../store/swap.ts';
 import { readingOf } from '../../tick/budget.ts';
 import { learnDigest } from '../../transfer/verify.ts';
@@ -63,31 +65,32 @@ export async function recover(pass: Pass, it: Candidate): Promise<void> {
 
 function joining(pass: Pass, it: Candidate, entry: ObjectRecord): Swap {
   // It was read just now, and is what is recorded.
-  const after = { ...entry, isDamaged: false, copies: { ...entry.copies, [pass.backend.name]: it.copyId } };
+  const after: ObjectRecord = {
+    ...entry,
+    condition: 'sound',
+    copies: { ...entry.copies, [pass.backend.name]: it.copyId },
+  };
   return { key: it.key, change: { before: entry, after }, orphans: superseded(pass), ignoresRoom: true };
 }
 
 /** What becomes of bytes that lose their record by a recovery. */
 function superseded({ tick }: Pass): NonNullable<Swap['orphans']> {
   const now = tick.now();
-  return { reason: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
+  return { cause: 'superseded', dueAt: now + tick.params.graceMs, createdAt: now };
 }
 
 function making(pass: Pass, it: Candidate, sha256: string): Swap {
   const { tick, backend } = pass;
   const now = tick.now();
-  const after: ObjectRecord = {
-    kind: 'object',
+  const after = newRecord({
     key: it.key,
     generation: it.generation,
-    rev: 0,
     sizeBytes: it.stored.sizeBytes,
     createdAt: it.stored.lastModified ?? now,
     sha256,
     copies: { [backend.name]: it.copyId },
     policy: policyOf(tick.config, it.key).name,
-    isDamaged: false,
-    ...(it.entry?.plainEtags && { plainEtags: it.entry.plainEtags }),
-  };
+    ...defined({ plainEtags: it.entry?.plainEtags }),
+  });
   return { key: it.key, change: { before: it.entry, after }, orphans: superseded(pass), ignoresRoom: true };
 }

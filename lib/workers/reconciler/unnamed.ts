@@ -1,7 +1,9 @@
+import { defined } from '../../base/defined.ts';
 import type { StoredObject } from '../../fleet/backend.ts';
 import { enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
+import { newQueueItem } from '../../store/queue-items.ts';
 import { isUsable } from '../../tick/health.ts';
 import { isWithinRemovalLimit, removalCount } from '../../tick/removal-limit.ts';
 import { onlyReports } from '../../tick/report-only.ts';
@@ -41,15 +43,14 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
   const entry = (await tick.deps.store.objects([name.key])).get(name.key) ?? null;
   if (entry?.kind === 'object' && entry.copies[backend.name] === name.copyId)
     return found(pass, 'skipped', 'recorded-meanwhile', storage);
-  if (pass.recovers) return recover(pass, { ...name, storage, stored, generation, entry, ...(queued && { queued }) });
+  if (pass.recovers) return recover(pass, { ...name, storage, stored, generation, entry, ...defined({ queued }) });
   const reason = await whyKept(pass, entry, generation);
   if (reason !== null) return found(pass, 'skipped', reason, storage);
   if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
   if (!(await isWithinRemovalLimit(tick, backend.name, pass.listed)))
     return found(pass, 'skipped', 'removal-limit', storage);
   const now = tick.now();
-  const item: QueueItem = {
-    id,
+  const item = newQueueItem({
     state: 'cleanup',
     backend: backend.name,
     storageKey: storage,
@@ -58,9 +59,8 @@ async function settleOurs(pass: Pass, storage: string, stored: StoredObject, gen
     sizeBytes: stored.sizeBytes,
     createdAt: now,
     dueAt: now + tick.params.graceMs,
-    reason: 'orphan',
-    attempts: 0,
-  };
+    cause: 'orphan',
+  });
   const counters = [removalCount(tick, backend.name, stored.sizeBytes)];
   const [outcome] = await enqueueDeletes(
     tick.commitDeps(),

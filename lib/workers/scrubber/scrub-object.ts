@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { tee } from '../../base/tee.ts';
 import { examine } from '../../steps/examine-copy.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
@@ -29,7 +30,7 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
   let current = object;
   for (const [backend, copyId] of Object.entries(object.copies).sort()) {
     const say = (verdict: string, detail?: string) =>
-      verdicts.push({ backend, copyId, verdict, ...(detail === undefined ? {} : { detail }) });
+      verdicts.push({ backend, copyId, verdict, ...defined({ detail }) });
     // The record was read again since: another hand took this copy away, or put another in its place.
     if (current.copies[backend] !== copyId) {
       say('lost');
@@ -49,7 +50,7 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
     const giveBack = budget.reserve(backend, spend);
     const reading = await verify(tick, current, backend).finally(giveBack);
     if (reading.outcome === 'good') {
-      const isNews = current.sha256 === undefined || current.isDamaged;
+      const isNews = current.sha256 === undefined || current.condition === 'damaged';
       const noted = isNews ? await noteGood(tick, current, reading.digest.sha256) : current;
       const verdict = isNews && noted !== null ? 'backfilled' : 'good';
       if (reading.plaintext === undefined) say(verdict);
@@ -116,10 +117,10 @@ async function keyringOf(tick: Tick): Promise<Keyring | null> {
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */
 async function noteGood(tick: Tick, object: ObjectRecord, sha256: string): Promise<ObjectRecord | null> {
-  const after: ObjectRecord = { ...object, sha256, isDamaged: false };
+  const after: ObjectRecord = { ...object, sha256, condition: 'sound' };
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after } }]);
   if (outcome?.outcome !== 'committed' || outcome.entry?.kind !== 'object') return null;
-  tick.audit(object.isDamaged ? 'Damage lifted: a copy verifies' : 'Hash recorded', {
+  tick.audit(object.condition === 'damaged' ? 'Damage lifted: a copy verifies' : 'Hash recorded', {
     key: object.key,
     reason: 'scrub',
   });

@@ -16,9 +16,9 @@ export function keyWithin(storageKey: string): string | null {
 }
 
 /** `<policy>[!damaged]/<b1+b2*>` */
-export function labelOf({ policy, isDamaged, copies }: ObjectRecord): string {
+export function labelOf({ policy, condition, copies }: ObjectRecord): string {
   const names = Object.keys(copies).sort();
-  return `${policy}${isDamaged ? '!damaged' : ''}/${names.map((name) => (copies[name] === '' ? `${name}*` : name)).join('+')}`;
+  return `${policy}${condition === 'sound' ? '' : `!${condition}`}/${names.map((name) => (copies[name] === '' ? `${name}*` : name)).join('+')}`;
 }
 
 export function factorOf(file: FleetFile, key: string): number {

@@ -1,3 +1,4 @@
+import { defined } from '../../../base/defined.ts';
 import {
   CHECKSUM_ALGORITHMS,
   type ChecksumAlgorithm,
@@ -63,9 +64,9 @@ function commit(
   const kept = parts.map(({ partNumber, sizeBytes, checksum: own }) => ({
     partNumber,
     sizeBytes,
-    ...(own && { checksum: own.value }),
+    ...defined({ checksum: own?.value }),
   }));
-  const version = bucket.put({ key, etag, headers, metadata, tags, parts: kept, ...(checksum && { checksum }) }, body);
+  const version = bucket.put({ key, etag, headers, metadata, tags, parts: kept, ...defined({ checksum }) }, body);
   bucket.uploads.remove(upload.id);
   const result = {
     Location: `http://${request.headers.get('host')}/${bucket.name}/${encodeURIComponent(key)}`,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { defined } from '../../../base/defined.ts';
 import { closeVersion } from '../bucket.ts';
 import type { ByteRange } from '../byte-range.ts';
 import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm, checksumElement, createChecksum } from '../checksums.ts';
@@ -45,7 +46,7 @@ export async function copyObject(context: Context): Promise<Reply> {
     assertWriteConditions(headers, bucket.current(request.key));
     if (faults.take('drop-metadata')) described.metadata = {};
     const { etag, checksum } = copied;
-    const version = bucket.put({ key: request.key, etag, ...described, ...(checksum && { checksum }) }, copied.body);
+    const version = bucket.put({ key: request.key, etag, ...described, ...defined({ checksum }) }, copied.body);
     return xmlReply('CopyObjectResult', copyResult(version), {
       ...versionHeader(bucket, version),
       ...sourceVersionHeader(source),
@@ -155,9 +156,7 @@ function describe({ request }: Context, { bucket, version }: CopySource): Object
   const { 'x-amz-storage-class': _, ...kept } = version.headers;
   const storageClass = given.headers['x-amz-storage-class'];
   return {
-    headers: replacesMetadata
-      ? given.headers
-      : { ...kept, ...(storageClass && { 'x-amz-storage-class': storageClass }) },
+    headers: replacesMetadata ? given.headers : { ...kept, ...defined({ 'x-amz-storage-class': storageClass }) },
     metadata: replacesMetadata ? given.metadata : { ...version.metadata },
     tags: replacesTags ? readTaggingHeader(headers) : { ...version.tags },
   };

@@ -1,3 +1,4 @@
+import { defined } from '../../../base/defined.ts';
 import { assertDeleteCondition } from '../conditions.ts';
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
@@ -26,7 +27,7 @@ export function deleteObject({ request, store }: Context): Reply {
   const versionId = request.query.get('versionId');
   const removed = remove(bucket, { key: request.key, versionId, ifMatch: request.headers.get('if-match') });
   return emptyReply(204, {
-    ...(removed.versionId !== undefined && { 'x-amz-version-id': removed.versionId }),
+    ...defined({ 'x-amz-version-id': removed.versionId }),
     ...(removed.isDeleteMarker && { 'x-amz-delete-marker': 'true' }),
   });
 }
@@ -49,7 +50,7 @@ export async function deleteObjects(context: Context): Promise<Reply> {
   const deleted: Record<string, string>[] = [];
   const errors: Record<string, string>[] = [];
   for (const one of removals) {
-    const named = { Key: one.key, ...(one.versionId !== undefined && { VersionId: one.versionId }) };
+    const named = { Key: one.key, ...defined({ VersionId: one.versionId }) };
     try {
       if (credential.noDelete) throw new S3Error('AccessDenied');
       const removed = remove(bucket, one);

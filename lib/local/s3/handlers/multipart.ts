@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { defined } from '../../../base/defined.ts';
 import { parseCopyRange } from '../byte-range.ts';
 import { checksumHeader, isCrc } from '../checksums.ts';
 import { assertObjectSize, assertStillThere, type Context } from '../context.ts';
@@ -23,8 +24,10 @@ export function createMultipartUpload({ request, store, faults }: Context): Repl
     'InitiateMultipartUploadResult',
     { Bucket: bucket.name, Key: key, UploadId: upload.id },
     {
-      ...(checksum.checksumAlgorithm && { 'x-amz-checksum-algorithm': checksum.checksumAlgorithm }),
-      ...(checksum.checksumType && { 'x-amz-checksum-type': checksum.checksumType }),
+      ...defined({
+        'x-amz-checksum-algorithm': checksum.checksumAlgorithm,
+        'x-amz-checksum-type': checksum.checksumType,
+      }),
     },
   );
 }
@@ -42,7 +45,7 @@ export async function uploadPart(context: Context): Promise<Reply> {
       assertStillThere(context, bucket);
       findUpload(context);
       const { md5, checksum } = payload.digests();
-      const draft = { partNumber, sizeBytes: body.sizeBytes, etag: md5.toString('hex'), ...(checksum && { checksum }) };
+      const draft = { partNumber, sizeBytes: body.sizeBytes, etag: md5.toString('hex'), ...defined({ checksum }) };
       const part = bucket.uploads.putPart(upload.id, draft, body);
       const { 'x-amz-checksum-type': _, ...headers } = checksumHeaders(checksum);
       return emptyReply(200, { etag: quoted(part.etag), ...headers });
@@ -64,7 +67,7 @@ export async function uploadPartCopy(context: Context): Promise<Reply> {
       assertStillThere(context, bucket);
       findUpload(context);
       const { etag, checksum, body } = copied;
-      const draft = { partNumber, sizeBytes: body.sizeBytes, etag, ...(checksum && { checksum }) };
+      const draft = { partNumber, sizeBytes: body.sizeBytes, etag, ...defined({ checksum }) };
       const { ChecksumType: _, ...result }: Record<string, string> = copyResult(
         bucket.uploads.putPart(upload.id, draft, body),
       );

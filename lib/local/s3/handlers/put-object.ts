@@ -1,3 +1,4 @@
+import { defined } from '../../../base/defined.ts';
 import { checksumHeader } from '../checksums.ts';
 import { assertWriteConditions } from '../conditions.ts';
 import { assertObjectSize, assertStillThere, type Context, versionHeader } from '../context.ts';
@@ -22,7 +23,7 @@ export async function putObject(context: Context): Promise<Reply> {
     if (faults.take('drop-metadata')) described.metadata = {};
     const { md5, checksum } = payload.digests();
     const etag = md5.toString('hex');
-    const version = bucket.put({ key: request.key, etag, ...described, ...(checksum && { checksum }) }, body);
+    const version = bucket.put({ key: request.key, etag, ...described, ...defined({ checksum }) }, body);
     return emptyReply(200, { etag: quoted(etag), ...versionHeader(bucket, version), ...checksumHeaders(checksum) });
   } catch (error) {
     body.discard();

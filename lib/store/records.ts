@@ -1,0 +1,49 @@
+import { isDeepStrictEqual } from 'node:util';
+import { defined } from '../base/defined.ts';
+import type { Content, Entry, ObjectRecord, Tombstone } from './model.ts';
+
+/** Everything a new record says; its rev is assigned by `commit`. */
+export type NewRecord = Omit<ObjectRecord, 'kind' | 'rev' | 'condition'> & Partial<Pick<ObjectRecord, 'condition'>>;
+
+/** A record of new content, or of content that no record named so far. */
+export function newRecord(fields: NewRecord): ObjectRecord {
+  return { ...fields, kind: 'object', rev: 0, condition: fields.condition ?? 'sound' };
+}
+
+/** How long it is remembered that an object was deleted. */
+const tombstoneMs = 7 * 24 * 3_600_000;
+
+/** The tombstone of a delete: it lasts for as long as it remembers a file that is still there, else for 7 days. */
+export function newTombstone(fields: Pick<Tombstone, 'key' | 'generation' | 'deletedAt' | 'plainEtags'>): Tombstone {
+  return expiring({ ...fields, kind: 'tombstone', rev: 0 });
+}
+
+function expiring({ plainEtags = {}, ttl: _, ...rest }: Tombstone): Tombstone {
+  const isRemembering = Object.keys(plainEtags).length > 0;
+  return { ...rest, ...(isRemembering ? { plainEtags } : { ttl: Math.ceil((rest.deletedAt + tombstoneMs) / 1000) }) };
+}
+
+/** An entry that no longer remembers a file on a backend: it is not there any more. */
+export function withoutPlainFile(entry: Entry, backend: string): Entry {
+  const { [backend]: _file, ...plainEtags } = entry.plainEtags ?? {};
+  if (entry.kind === 'tombstone') return expiring({ ...entry, plainEtags });
+  const { plainEtags: _all, ...rest } = entry;
+  return Object.keys(plainEtags).length === 0 ? rest : { ...rest, plainEtags };
+}
+
+/** The ETag that an object's file on a backend must still have; undefined where its copy is not a plain one. */
+export function expectedEtag(object: ObjectRecord, backend: string): string | undefined {
+  return object.copies[backend] === '' ? object.plainEtags?.[backend] : undefined;
+}
+
+/** What a record or a queue item knows of its bytes. */
+export function contentOf({ sha256, headersSha256, encryption }: Content): Content {
+  return defined({ sha256, headersSha256, encryption });
+}
+
+/** Whether two records differ in nothing but rev, condition and refusals: who read the one may go on with the other. */
+export function isSameContent(a: ObjectRecord, b: ObjectRecord): boolean {
+  const { rev: _a, condition: _ca, stuck: _sa, ...one } = a;
+  const { rev: _b, condition: _cb, stuck: _sb, ...other } = b;
+  return isDeepStrictEqual(one, other);
+}
