@@ -28,7 +28,7 @@ export interface Terminal {
 /** One run of the command line. */
 export interface Session extends Terminal {
   readonly isJson: boolean;
-  /** The wired process; made when it is first asked for. */
+  /** The process of this session; made when it is first asked for. */
   process(): HoldfastProcess;
   client(): Holdfast;
   log(): Log;
