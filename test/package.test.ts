@@ -93,7 +93,7 @@ beforeAll(async () => {
   await install(await pack());
   await startStack();
   await run('npx', ['holdfast', 'init']);
-}, 300_000);
+});
 
 afterAll(async () => {
   if (stack !== undefined) {
@@ -158,7 +158,7 @@ await holdfast.close();
   expect(ticked).toMatchObject({ outcome: 'success', failed: 0 });
   const scrubbed = await run('npx', ['holdfast', 'scrub', 'big', '--json']);
   expect(JSON.parse(scrubbed.stdout).verdicts).toHaveLength(2);
-}, 120_000);
+});
 
 test('the installed types resolve for a strict program', async () => {
   writeFileSync(
@@ -194,4 +194,4 @@ export const moves: readonly { readonly key: string }[] = planPackTight({ backen
     (error: Ran) => error.stdout,
   );
   expect(output).toBe('');
-}, 60_000);
+});

@@ -23,8 +23,8 @@ export interface LocalDynamo {
   close(): Promise<void>;
 }
 
-const startTimeoutMs = 15_000;
-const stopTimeoutMs = 5_000;
+const startTimeoutMs = 60_000;
+const stopTimeoutMs = 20_000;
 const pollMs = 20;
 const portAttempts = 5;
 

@@ -45,7 +45,6 @@ describe('S3 backend and odd answers', () => {
       capabilities,
       clock: systemClock,
       attempts: 1,
-      timeouts: { connectMs: 500, answerMs: 500, stallMs: 200 },
     });
   const answer = (status: number, headers: Record<string, string>, text: string) => {
     script = (_request, response) => response.writeHead(status, headers).end(text);
@@ -352,5 +351,16 @@ describe('S3 backend and odd answers', () => {
       expect(await kindOf(connect({ keepsVersions: true }).delete(requests))).toBe('unavailable');
       expect(seen.every((line) => line.startsWith('GET'))).toBe(true);
     });
+  });
+
+  it('a put asks for no permission to send its body: a server that ignores the question would be waited for', async () => {
+    let asked: string | undefined = 'nobody came';
+    script = (request, response, body) => {
+      asked = request.headers.expect;
+      response.writeHead(200, { etag: `"${body.length}"` }).end();
+    };
+    const bytes = someBytes(3 * 2 ** 20);
+    await connect().put({ storageKey: 'k', sizeBytes: bytes.length, body: bodyOf(bytes) });
+    expect(asked).toBeUndefined();
   });
 });

@@ -123,7 +123,7 @@ test('replicator: small objects, one in parts, one for all three backends', asyn
   await client.put('big', Buffer.alloc(6_000_000, 'b'));
   await client.put('another', 'another');
   await client.put('archive/three', 'three');
-  await expect.poll(async () => (await kit.tick('replicator')).outcome, { timeout: 20_000 }).toBe('empty');
+  await expect.poll(async () => (await kit.tick('replicator')).outcome).toBe('empty');
   expect(await copiesOf('small')).toEqual(['aws-a', 'aws-b']);
   expect(await copiesOf('big')).toEqual(['aws-a', 'aws-b']);
   expect(await copiesOf('archive/three')).toEqual(['aws-a', 'aws-b', 'ext']);
@@ -166,7 +166,7 @@ test('pending reaper: puts whose process died before and after their bytes arriv
   await s3.send(new DeleteObjectCommand({ Bucket: 'bucket-a', Key: lost }));
   const seen: Record<string, number> = {};
   const reap = async () => Object.assign(seen, (await kit.tick('pending-reaper')).reasons);
-  await expect.poll(reap, { timeout: 20_000, interval: 500 }).toEqual({ promoted: 1, 'never-arrived': 1 });
+  await expect.poll(reap, { interval: 500 }).toEqual({ promoted: 1, 'never-arrived': 1 });
   expect(await copiesOf('arrived')).toEqual(['aws-a']);
 });
 

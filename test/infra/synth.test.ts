@@ -33,7 +33,7 @@ test('the example fleet synthesises without account, Docker or network', () => {
   expect(status).toBe(0);
   expect(files).toContain('holdfast.template.json');
   expect(files.filter((name) => name.startsWith('asset.'))).toHaveLength(8);
-}, 180_000);
+});
 
 test('mistakes end the synthesis, each with its message', () => {
   const { status, stderr } = synth({ SCRUBBER_PARTS: '17', HOLDFAST_ALARMS_OFF: 'noise' });

@@ -39,7 +39,7 @@ test('a server with two buckets copies by itself what is replicated from one to 
   for (const [key, bytes] of contents) await lab.holdfast.put(key, bytes, options);
   const { requests } = lab.stack.backends[0]!.server;
   requests.clear();
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 3_600_000;
   const report = await runTick({ ...lab.holdfastProcess, env: lab.env }, workers.replicator!, { deadline });
   expect(report).toMatchObject({ outcome: 'success', succeeded: contents.size });
   const { CopyObject, GetObject = 0, PutObject = 0 } = requests.byOperation();

@@ -10,12 +10,12 @@ async function play(seed: number): Promise<string | null> {
   return violation === null ? null : showViolation(await runHistory(seed, true), false);
 }
 
-describe('the simulation', { timeout: 900_000 }, () => {
-  it('keeps every invariant in a thousand histories, in which everything happens that can', async () => {
+describe('the simulation', () => {
+  it('keeps every invariant in two hundred histories, in which everything happens that can', async () => {
     const report = createReport();
     await playSeeds({
       from: 1,
-      seeds: 1000,
+      seeds: 200,
       onResult: (result) => {
         report.add(result);
         return result.violation === null;

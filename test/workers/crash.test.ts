@@ -149,7 +149,7 @@ test('a scrubber cut short anywhere loses nothing, and what it found wrong is re
     contents,
   });
   expect(calls).toBeGreaterThan(10);
-}, 180_000);
+});
 
 test('a reconciler cut short anywhere loses nothing, imports once and enqueues for deletion only orphans', async () => {
   const calls = await crashEverywhere({
@@ -173,7 +173,7 @@ test('a reconciler cut short anywhere loses nothing, imports once and enqueues f
     check: (fleet) => expect(fleet.object('recovered').copies.a).toBe(''),
   });
   expect(calls).toBeGreaterThan(10);
-}, 180_000);
+});
 
 /** Whatever the cut turn left, the next one finds; what was quarantined waits a week. */
 async function nextTurn(fleet: TestFleet, worker: 'scrubber' | 'reconciler', days: number): Promise<void> {

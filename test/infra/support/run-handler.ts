@@ -1,7 +1,7 @@
 /** Runs a bundled handler as Lambda does: node run-handler.ts <index.mjs> <event as JSON>. The outcome is the last line. */
 const [file, event] = process.argv.slice(2);
 const startedAt = Date.now();
-const timeoutMs = 50_000;
+const timeoutMs = 900_000;
 const context = {
   functionName: 'test',
   functionVersion: '$LATEST',
