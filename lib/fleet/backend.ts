@@ -35,6 +35,8 @@ export interface GetOptions {
   readonly ifMatch?: string;
   /** A chunk is done with when the next one is asked for: its memory may be freed at once. */
   readonly reusesBuffers?: boolean;
+  /** Asked on a connection of its own, not on one that was kept. */
+  readonly isFresh?: boolean;
 }
 
 export interface PutRequest {
@@ -149,6 +151,8 @@ export interface Backend {
    * owner object tells the two apart.
    */
   head(storageKey: string, signal?: AbortSignal): Promise<StoredObject | null>;
+  /** Length of the first part of an object that was written in parts, by a HEAD of it; null where there is no answer. */
+  firstPartBytes?(storageKey: string, signal?: AbortSignal): Promise<number | null>;
   /** The tags of an object; `unsupported` where the backend has none. */
   tags(storageKey: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /**

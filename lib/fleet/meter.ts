@@ -125,6 +125,7 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
             return { ...found, body: counted(name, found.body, (egressBytes) => add(name, { egressBytes })) };
           }),
         head: (key, signal) => asked(name, () => backend.head(key, signal)),
+        firstPartBytes: (key, signal) => asked(name, async () => (await backend.firstPartBytes?.(key, signal)) ?? null),
         tags: (key, signal) => asked(name, () => backend.tags(key, signal)),
         copyFrom: (request, signal) => asked(name, () => backend.copyFrom(request, signal)),
         delete: (requests, signal) => asked(name, () => backend.delete(requests, signal)),

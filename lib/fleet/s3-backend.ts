@@ -51,12 +51,22 @@ export function backendOn(s3: S3Connection): S3Backend {
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),
     head: (storageKey, signal) => headObject(s3, storageKey, signal),
+    firstPartBytes: (storageKey, signal) => firstPartBytes(s3, storageKey, signal),
     tags: (storageKey, signal) => tagsOf(s3, storageKey, signal),
     copyFrom: (request, signal) => copyFrom(s3, request, signal),
     delete: (requests, signal) => deleteObjects(s3, requests, signal),
     list: (listOptions, signal) => listPage(s3, listOptions, signal),
     ...multipart(s3),
   };
+}
+
+/** A HEAD of part 1 announces its length; where parts are not known, that of the whole. */
+async function firstPartBytes(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<number | null> {
+  const input = { Bucket: s3.bucket, Key: s3.fullKey(storageKey), PartNumber: 1 };
+  const { ContentLength } = await s3.call('look up the first part of', storageKey, signal, (sending) =>
+    s3.retrying.send(new HeadObjectCommand(input), sending),
+  );
+  return ContentLength ?? null;
 }
 
 async function tagsOf(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<Record<string, string>> {
@@ -86,7 +96,7 @@ async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSi
 async function getObject(
   s3: S3Connection,
   storageKey: string,
-  { range, ifMatch, reusesBuffers = false }: GetOptions,
+  { range, ifMatch, reusesBuffers = false, isFresh = false }: GetOptions,
   signal?: AbortSignal,
 ): Promise<GetResult> {
   const input = {
@@ -96,7 +106,7 @@ async function getObject(
     ...defined({ IfMatch: ifMatch }),
   };
   const answer = await s3.call('read', storageKey, signal, (sending) =>
-    s3.retrying.send(new GetObjectCommand(input), sending),
+    (isFresh ? s3.fresh() : s3.retrying).send(new GetObjectCommand(input), sending),
   );
   try {
     const lengthBytes = sizeOf(answer, s3, 'read', storageKey);

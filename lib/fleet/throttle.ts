@@ -65,6 +65,7 @@ export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend
         return { ...found, body: pace(found.body, signal) };
       }, signal),
     head: (key, signal) => turn(() => backend.head(key, signal), signal),
+    firstPartBytes: (key, signal) => turn(async () => (await backend.firstPartBytes?.(key, signal)) ?? null, signal),
     tags: (key, signal) => turn(() => backend.tags(key, signal), signal),
     copyFrom: (request, signal) => turn(() => backend.copyFrom(request, signal), signal),
     delete: (all, signal) => turn(() => backend.delete(all, signal), signal),

@@ -54,6 +54,7 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
     if (view.settings.paused.includes(worker.name)) return finish('empty', 'The worker is paused');
     const tick = createTick(deps, worker.name, event, {
       runId,
+      startedAt,
       view,
       params,
       deadline,
@@ -137,6 +138,7 @@ function isStale(event: TickEvent, params: Parameters, worker: WorkerName, now: 
 
 interface TickParts {
   readonly runId: string;
+  readonly startedAt: number;
   readonly view: FleetView;
   readonly params: Parameters;
   readonly deadline: Deadline;

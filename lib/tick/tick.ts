@@ -81,6 +81,8 @@ export interface Tick {
   readonly deps: TickDeps;
   readonly runId: string;
   readonly worker: WorkerName;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
   readonly config: FleetFile;
   readonly fleetId: string;
   readonly params: Parameters;

@@ -28,6 +28,7 @@ export function multipartContract(on: Access): void {
       expect((await collect(found.body)).equals(Buffer.concat(parts))).toBe(true);
       expect(found).toMatchObject({ etag, metadata: { mark: 'm' }, headers: { contentType: 'text/x-parts' } });
       expect(etag).toMatch(/^"[0-9a-f]{32}-3"$/);
+      expect(await on.backend.firstPartBytes?.('big/\u00e9 +')).toBe(5 * mib);
       expect(await on.backend.openUploads('big/\u00e9 +')).toEqual([]);
     });
 

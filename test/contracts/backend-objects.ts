@@ -32,6 +32,13 @@ export function objectsContract(on: Access): void {
       }
     });
 
+    it('gives the same on a connection of its own', async () => {
+      await on.put('k', someBytes(1000));
+      const found = await on.backend.get('k', { isFresh: true, range: [0, 9] });
+      expect((await collect(found.body)).equals(someBytes(1000).subarray(0, 10))).toBe(true);
+      expect(await kindOf(on.backend.get('none', { isFresh: true }))).toBe('not-found');
+    });
+
     it('gives the range asked for, and the size of the whole object', async () => {
       const bytes = someBytes(1000);
       await on.put('k', bytes);

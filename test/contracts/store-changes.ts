@@ -217,6 +217,13 @@ export function changesContract(fresh: () => Promise<Store>): void {
       expect((await store.control('fleet')).rows).toEqual([row(2)]);
     });
 
+    test('a row may say when it expires', async () => {
+      const store = await fresh();
+      const put = { ...row(1), ttl: 1_800_000_000 };
+      await given(store, { kind: 'row', put, expect: 'absent' });
+      expect((await store.control('fleet')).rows).toEqual([put]);
+    });
+
     test('a row ends on its version', async () => {
       const store = await fresh();
       const end = (expected: number): Change => ({ kind: 'row-end', ...fleet('config'), expect: expected });

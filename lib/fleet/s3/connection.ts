@@ -59,6 +59,8 @@ export interface S3Connection {
   /** For requests whose second sending could be answered differently because the first one had its effect. */
   readonly once: S3Client;
   readonly deleting: S3Client;
+  /** Asks on connections that nothing else was asked on. */
+  fresh(): S3Client;
   /** Runs one call of the SDK. Throws `BackendError` alone. */
   call<T>(
     action: string,
@@ -82,8 +84,9 @@ const defaultTimeouts: S3Timeouts = { connectMs: 2_000, answerMs: 30_000, stallM
 export function connectS3(options: S3ConnectionOptions): S3Connection {
   const { name, bucket, prefix, capabilities, clock, maxSockets = 64, attempts = 3, onRequest } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
-  const transport = createTransport({ clock, timeouts, maxSockets, onRequest });
-  const open = (credentials: S3Credentials, maxAttempts: number) => {
+  const sockets = { clock, timeouts, maxSockets, onRequest };
+  const transport = createTransport({ ...sockets, keepsSockets: true });
+  const open = (credentials: S3Credentials, maxAttempts: number, requestHandler = transport) => {
     const client = new S3Client({
       ...defined({ endpoint: options.endpoint }),
       region: options.region,
@@ -101,7 +104,7 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
       maxAttempts,
       cacheMiddleware: true,
       logger: silentLogger,
-      requestHandler: transport,
+      requestHandler,
     });
     // It copies every input and output for a logger that says nothing.
     client.middlewareStack.remove('loggerMiddleware');
@@ -109,6 +112,7 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
     return client;
   };
   const retrying = open(options.credentials, attempts);
+  let fresh: S3Client | undefined;
   const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey });
   return {
     name,
@@ -120,6 +124,10 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
     retrying,
     once: open(options.credentials, 1),
     deleting: options.deleteCredentials === undefined ? retrying : open(options.deleteCredentials, attempts),
+    fresh() {
+      fresh ??= open(options.credentials, attempts, createTransport({ ...sockets, keepsSockets: false }));
+      return fresh;
+    },
     attempted,
     async call(action, storageKey, signal, send) {
       try {

@@ -24,6 +24,8 @@ export interface TransportOptions {
   readonly clock: Clock;
   readonly timeouts: S3Timeouts;
   readonly maxSockets: number;
+  /** Whether sockets serve more than one request. */
+  readonly keepsSockets: boolean;
   readonly onRequest?: OnRequest | undefined;
 }
 
@@ -47,9 +49,9 @@ const readBytes = 256 * 1024;
  * the agent, keeps a busy process from taking its own queue for a silent backend. Streamed bodies, either way, do not
  * queue: one may be the source of another, and their number is bounded by those who hold them.
  */
-export function createTransport({ clock, timeouts, maxSockets, onRequest }: TransportOptions): Transport {
+export function createTransport({ clock, timeouts, maxSockets, keepsSockets, onRequest }: TransportOptions): Transport {
   const agent = {
-    keepAlive: true,
+    keepAlive: keepsSockets,
     maxSockets: Number.POSITIVE_INFINITY,
     maxFreeSockets: maxSockets,
     timeout: idleSocketMs,

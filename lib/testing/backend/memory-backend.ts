@@ -22,6 +22,8 @@ export interface MemoryObject extends StoredObject {
   readonly bytes: Uint8Array;
   readonly tags: Readonly<Record<string, string>>;
   readonly lastModified: number;
+  /** Length of its first part, where it was written in parts. */
+  readonly firstPartBytes?: number;
 }
 
 export interface MemoryBackendOptions {
@@ -41,6 +43,7 @@ export interface PutNow {
   readonly tags?: Readonly<Record<string, string>>;
   /** In place of the MD5 of the bytes. */
   readonly etag?: string;
+  readonly firstPartBytes?: number;
 }
 
 /** The backend port on a map, and the synchronous core below it. */
@@ -91,7 +94,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
   const putNow = (
     storageKey: string,
     bytes: Uint8Array,
-    { headers = {}, metadata = {}, tags = {}, etag }: PutNow = {},
+    { headers = {}, metadata = {}, tags = {}, etag, firstPartBytes }: PutNow = {},
   ) => {
     keepVersion(storageKey);
     const object: MemoryObject = {
@@ -102,6 +105,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       metadata: capabilities.keepsMetadata ? metadata : {},
       tags,
       lastModified: clock.now(),
+      ...(firstPartBytes === undefined ? {} : { firstPartBytes }),
     };
     markers.delete(storageKey);
     if (!objects.has(storageKey)) keys.add(storageKey);
@@ -212,7 +216,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     async get(storageKey, { range, ifMatch } = {}, signal) {
       const object = find('read', storageKey, signal);
       if (!object) throw fail('not-found', 'read', storageKey, 'it is not there');
-      const { bytes, tags: _tags, ...description } = object;
+      const { bytes, tags: _tags, firstPartBytes: _part, ...description } = object;
       if (ifMatch !== undefined && object.etag !== ifMatch) {
         throw fail('precondition', 'read', storageKey, `its ETag is ${object.etag}, not ${ifMatch}`);
       }
@@ -227,8 +231,12 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
     async head(storageKey, signal) {
       const object = find('look up', storageKey, signal);
       if (!object) return null;
-      const { bytes: _, tags: _tags, ...description } = object;
+      const { bytes: _, tags: _tags, firstPartBytes: _part, ...description } = object;
       return description;
+    },
+
+    async firstPartBytes(storageKey, signal) {
+      return find('look up the first part of', storageKey, signal)?.firstPartBytes ?? null;
     },
 
     async tags(storageKey, signal) {

@@ -18,7 +18,10 @@ interface MultipartDeps {
   putNow(
     storageKey: string,
     bytes: Uint8Array,
-    options: Pick<OpenUpload, 'headers' | 'metadata' | 'tags'> & { readonly etag: string },
+    options: Pick<OpenUpload, 'headers' | 'metadata' | 'tags'> & {
+      readonly etag: string;
+      readonly firstPartBytes: number;
+    },
   ): { readonly etag: string };
 }
 
@@ -89,10 +92,9 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
       uploads.delete(uploadId);
       const digests = Buffer.from(chosen.map(({ etag }) => etag.slice(1, -1)).join(''), 'hex');
       const etag = `"${hash('md5', digests)}-${chosen.length}"`;
-      return {
-        etag: putNow(storageKey, Buffer.concat(chosen.map(({ bytes }) => bytes)), { headers, metadata, tags, etag })
-          .etag,
-      };
+      const firstPartBytes = chosen[0]!.bytes.length;
+      const whole = Buffer.concat(chosen.map(({ bytes }) => bytes));
+      return { etag: putNow(storageKey, whole, { headers, metadata, tags, etag, firstPartBytes }).etag };
     },
 
     async abortUpload(storageKey, uploadId, signal) {

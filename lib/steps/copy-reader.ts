@@ -1,0 +1,35 @@
+import { createAdmission } from '../base/admission.ts';
+import type { Tick } from '../tick/tick.ts';
+import { createCopyReader } from '../transfer/reading/copy-reader.ts';
+import type { CopyReader } from '../transfer/reading/reading.ts';
+
+const readers = new WeakMap<object, CopyReader>();
+
+/** What a reader is made of: one tick's. */
+export type CopyReaderTick = Pick<
+  Tick,
+  'deps' | 'runId' | 'startedAt' | 'deadline' | 'signal' | 'params' | 'of' | 'config' | 'backend' | 'budget'
+>;
+
+/** The reader of whole copies of this tick: one, so that what it has in flight is bounded. */
+export function copyReader(tick: CopyReaderTick): CopyReader {
+  const known = readers.get(tick);
+  if (known !== undefined) return known;
+  const { store, clock, log } = tick.deps;
+  const reader = createCopyReader({
+    store,
+    clock,
+    log,
+    holder: tick.runId,
+    startedAt: tick.startedAt,
+    deadline: tick.deadline,
+    signal: tick.signal,
+    admission: createAdmission(tick.params.maxBytesInFlight),
+    windowBytes: tick.params.partBytes,
+    backend: (name) => tick.backend(name),
+    budget: () => tick.budget(),
+    bytesPerSecond: (name) => (tick.config.backends.find((b) => b.name === name)?.maxBytesPerSecond ?? 0) / tick.of,
+  });
+  readers.set(tick, reader);
+  return reader;
+}

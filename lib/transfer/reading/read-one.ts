@@ -1,0 +1,190 @@
+import { type Backend, BackendError } from '../../fleet/backend.ts';
+import { nativeHashes, resumableHashes } from '../big/running-hash.ts';
+import { createSaver } from '../big/saver.ts';
+import { leaveBody } from './read-pass.ts';
+import { aboutBytes, isBackingOff, openReadRow, type ReadRow, type ReadState } from './read-row.ts';
+import { readToEnd, type TurnEnd, whyOther } from './read-to-end.ts';
+import type { CopyReaderDeps, NotGood, PutOffReason, Reading, ReadOptions } from './reading.ts';
+import type { StoredBytes } from './stored-bytes.ts';
+
+/** Smaller ones are read again sooner than their row is asked. */
+const smallBytes = 256 * 1024;
+/** Larger ones are claimed before they are read, so that a turn that is killed leaves a trace. */
+const oneGoBytes = 64 * 2 ** 20;
+/** What a link that deserves the name moves in a second. */
+const modestBytesPerSecond = 10 * 2 ** 20;
+const longestWaitMs = 6 * 3_600_000;
+const dayMs = 24 * 3_600_000;
+/** A claim outlives its tick by as much as a lease does. */
+const claimGraceMs = 5_000;
+
+/** Bytes, the backend that holds them, and the row in which their reading is kept; null where it is not. */
+interface Place {
+  readonly backend: Backend;
+  readonly bytes: StoredBytes;
+  readonly row: ReadRow | null;
+}
+
+/** One turn at reading some bytes. Throws `StoreError` alone. */
+export async function readOne(deps: CopyReaderDeps, bytes: StoredBytes, options: ReadOptions): Promise<Reading> {
+  if (deps.clock.now() >= deps.deadline.admitUntil) return putOff('out-of-time');
+  try {
+    const backend = await deps.backend(bytes.backend);
+    const attested = options.trustsAttestation ? await attestedGood(deps, backend, bytes) : null;
+    if (attested !== null) return attested;
+    const isSmall = bytes.sizeBytes <= Math.min(smallBytes, deps.windowBytes);
+    const row = isSmall && !options.remembers ? null : await openReadRow(deps, bytes);
+    const place = { backend, bytes, row };
+    return (await knownAlready(deps, place, options)) ?? (await readNow(deps, place, options));
+  } catch (error) {
+    return unreadable(error);
+  }
+}
+
+/** The answer where nothing need, or may, be read now. */
+async function knownAlready(
+  deps: CopyReaderDeps,
+  { backend, bytes, row }: Place,
+  { agesUpToMs = dayMs }: ReadOptions,
+): Promise<Reading | null> {
+  const state = row?.state() ?? null;
+  if (state === null) return null;
+  const now = deps.clock.now();
+  if (isBackingOff(state, now)) return putOff('backing-off');
+  const { good, holder, heldUntil = 0 } = state;
+  const isExpected = good !== undefined && (bytes.sha256 ?? good.sha256) === good.sha256;
+  if (isExpected && now - good.readAt < agesUpToMs) {
+    const found = await backend.head(bytes.storageKey, deps.signal);
+    // What is not there as it was is read, or missed, anew.
+    if (found?.sizeBytes === bytes.sizeBytes && found.etag === state.etag)
+      return { outcome: 'good', sha256: good.sha256, found, readAt: good.readAt, isAged: true };
+  }
+  const isHeld = holder !== undefined && holder !== deps.holder && heldUntil > now;
+  return isHeld ? { outcome: 'reading', readBytes: state.progress?.position ?? 0 } : null;
+}
+
+async function readNow(
+  deps: CopyReaderDeps,
+  { backend, bytes, row }: Place,
+  { alongside }: ReadOptions,
+): Promise<Reading> {
+  const before = row?.state() ?? null;
+  if (row === null || fitsInOneGo(deps, bytes, before)) {
+    const windowBytes = Math.max(1, bytes.sizeBytes);
+    const end = await readToEnd(deps, { backend, bytes, hashes: nativeHashes, windowBytes, alongside, before: null });
+    const state = { ...before, ...end.state, ...(end.outcome === 'cut' ? { isSlow: true } : {}) };
+    // What had no row has one from now on.
+    const kept = row ?? (end.outcome === 'cut' ? await openReadRow(deps, bytes) : null);
+    return settle(deps, { backend, bytes, row: kept }, state, end);
+  }
+  const behindBytes = before?.progress?.position ?? 0;
+  const heldUntil = deps.deadline.at + claimGraceMs;
+  const claim: ReadState = { ...aboutBytes(bytes), ...before, holder: deps.holder, heldUntil };
+  // Somebody was faster, or nobody knows.
+  if ((await row.write(claim)) !== 'saved') return { outcome: 'reading', readBytes: behindBytes };
+  const saver = createSaver((state: ReadState) => row.write(state));
+  const { windowBytes } = deps;
+  const end = await readToEnd(deps, { backend, bytes, hashes: resumableHashes, windowBytes, before: claim, saver });
+  if (!(await saver.flush())) return { outcome: 'reading', readBytes: behindBytes };
+  return settle(deps, { backend, bytes, row }, end.state, end);
+}
+
+/** Whether a read is sure to end in this turn: then its hash is the fast one, which could not go on in another. */
+function fitsInOneGo(deps: CopyReaderDeps, { backend, sizeBytes }: StoredBytes, before: ReadState | null): boolean {
+  if (sizeBytes > oneGoBytes || before?.isSlow || before?.progress !== undefined || before?.firstSha256 !== undefined)
+    return false;
+  const rate = deps.bytesPerSecond(backend);
+  const perSecond = rate > 0 ? Math.min(modestBytesPerSecond, rate / 2) : modestBytesPerSecond;
+  return sizeBytes <= (perSecond * (deps.deadline.admitUntil - deps.clock.now())) / 1000;
+}
+
+/** Writes down what is to be kept of a turn, and answers. */
+async function settle(
+  deps: CopyReaderDeps,
+  { backend, bytes, row }: Place,
+  { holder: _holder, heldUntil: _until, ...state }: ReadState,
+  end: TurnEnd,
+): Promise<Reading> {
+  const now = deps.clock.now();
+  switch (end.outcome) {
+    case 'good': {
+      const { sha256, found } = end;
+      const outlastedTurn = end.reading.startedAt < deps.startedAt;
+      const good = { readAt: now, readingMs: end.reading.readingMs, sha256 };
+      const kept = outlastedTurn ? await row?.write({ ...identity(state), good }) : await row?.end();
+      if (kept === 'taken') return { outcome: 'reading', readBytes: 0 };
+      return { outcome: 'good', sha256, found, readAt: now, isAged: false };
+    }
+    case 'wrong': {
+      const { detail, sha256 } = end;
+      const suspicion = { at: now, detail, ...(bytes.sha256 === undefined ? {} : { against: bytes.sha256 }) };
+      await row?.write({ ...identity(state), suspicion });
+      return { outcome: 'wrong', detail, ...(sha256 === undefined ? {} : { sha256 }) };
+    }
+    case 'missing':
+      await row?.end();
+      return isMissingNow(deps, backend, bytes);
+    case 'changed':
+      await row?.end();
+      return { outcome: 'changed' };
+    case 'cut':
+    case 'over-limit':
+      await row?.write(state);
+      if (end.readBytes > 0 && (state.progress ?? state.firstSha256) !== undefined)
+        return { outcome: 'reading', readBytes: end.readBytes };
+      return putOff(end.outcome === 'cut' ? 'out-of-time' : end.reason);
+    case 'taken':
+      return { outcome: 'reading', readBytes: end.readBytes };
+    case 'failed':
+      await row?.write(isAboutBytes(end.error) ? backingOff(state, end.error, now) : state);
+      return unreadable(end.error);
+  }
+}
+
+/** What tells whose bytes a state is about, and nothing that was found out. */
+function identity({ generation, sizeBytes, etag }: ReadState): ReadState {
+  return { generation, sizeBytes, ...(etag === undefined ? {} : { etag }) };
+}
+
+function backingOff(state: ReadState, error: BackendError, now: number): ReadState {
+  const failures = (state.failures ?? 0) + 1;
+  const waitMs = Math.min(longestWaitMs, 60_000 * 2 ** (failures - 1));
+  return { ...state, failures, notBefore: now + waitMs, lastError: error.message.slice(0, 300) };
+}
+
+/** A failure of the backend, or of ours, passes with its cause; one that is about the bytes is let rest for longer each time. */
+function isAboutBytes({ kind }: BackendError): boolean {
+  return !['throttled', 'cancelled', 'missing-credentials'].includes(kind);
+}
+
+/** Asks again for bytes that were said not to be there, on a connection of its own: evidence is never somebody's memory. */
+export async function isMissingNow(deps: CopyReaderDeps, backend: Backend, bytes: StoredBytes): Promise<NotGood> {
+  const range = bytes.sizeBytes > 1 ? { range: [0, 0] as const } : {};
+  try {
+    const { body } = await backend.get(bytes.storageKey, { ...range, isFresh: true }, deps.signal);
+    await leaveBody(body);
+  } catch (error) {
+    if (error instanceof BackendError && error.kind === 'not-found') return { outcome: 'missing' };
+    return unreadable(error);
+  }
+  const message = `Cannot read ${JSON.stringify(bytes.storageKey)} on "${backend.name}": it was said to be missing, and is there`;
+  return unreadable(new BackendError('unavailable', backend.name, message));
+}
+
+/** Where the backend attests the expected hash of the full object, no byte need travel; null where it does not. */
+async function attestedGood(deps: CopyReaderDeps, backend: Backend, bytes: StoredBytes): Promise<Reading | null> {
+  if (bytes.sha256 === undefined) return null;
+  const found = await backend.head(bytes.storageKey, deps.signal);
+  const isSame = found?.sha256 === bytes.sha256 && whyOther(bytes, found) === null;
+  return isSame ? { outcome: 'good', sha256: bytes.sha256, found, readAt: deps.clock.now(), isAged: false } : null;
+}
+
+/** Whatever else was thrown is not the backend's. */
+export function unreadable(error: unknown): NotGood {
+  if (error instanceof BackendError) return { outcome: 'unreadable', error };
+  throw error;
+}
+
+export function putOff(reason: PutOffReason): NotGood {
+  return { outcome: 'put-off', reason };
+}

@@ -1,0 +1,160 @@
+import type { Body } from '../../base/bytes.ts';
+import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
+import type { RunningHash } from '../big/running-hash.ts';
+import type { CopyReaderDeps, PutOffReason } from './reading.ts';
+import type { StoredBytes } from './stored-bytes.ts';
+
+/** One pass over bytes, from a position to their end. */
+export interface ReadPass {
+  readonly backend: Backend;
+  readonly bytes: StoredBytes;
+  /** The ETag that every answer must have; absent when the first answer's is taken. */
+  readonly etag: string | undefined;
+  readonly position: number;
+  readonly hash: RunningHash;
+  /** Bytes asked for at a time. */
+  readonly windowBytes: number;
+  readonly alongside?: ((body: Body) => Body) | undefined;
+  /** All up to this position is hashed. False ends the pass: it is somebody else's. */
+  reached(position: number): boolean;
+}
+
+/**
+ * How a pass ended, and how far it came. `read` to the end · `cut` no time was left · `over-limit` · `taken` · `replaced` other
+ * bytes stand there than those it began with · `wrong-size` · `failed`.
+ */
+export type PassEnd = { readonly position: number } & (
+  | { readonly outcome: 'read'; readonly found: StoredObject }
+  | { readonly outcome: 'cut' }
+  | { readonly outcome: 'taken' }
+  | { readonly outcome: 'over-limit'; readonly reason: PutOffReason }
+  | { readonly outcome: 'replaced' }
+  | { readonly outcome: 'wrong-size'; readonly sizeBytes: number }
+  | { readonly outcome: 'failed'; readonly error: BackendError }
+);
+
+/** How often a window that broke off is gone on with, without any progress in between. */
+const tries = 3;
+
+/**
+ * Reads window by window, hashing the bytes as they come: what is cut in the midst of a window is not read again. Each window
+ * is charged, admitted by its bytes, and begun only while there is time; the first in any case.
+ */
+export async function runReadPass(deps: CopyReaderDeps, pass: ReadPass): Promise<PassEnd> {
+  const { bytes } = pass;
+  let { position, etag } = pass;
+  let found: StoredObject | undefined;
+  let isFirst = true;
+  for (let failures = 0; position < bytes.sizeBytes || found === undefined; isFirst = false) {
+    if (!isFirst && deps.clock.now() >= deps.deadline.admitUntil) return { outcome: 'cut', position };
+    const before = position;
+    const end = await readWindow(deps, { ...pass, etag, position }, (next) => {
+      position = next;
+      return pass.reached(next);
+    });
+    if (end.outcome === 'window') {
+      found = end.found;
+      etag ??= found.etag === '' ? undefined : found.etag;
+      failures = 0;
+      continue;
+    }
+    if (end.outcome !== 'failed') return { ...end, position };
+    failures = position > before ? 1 : failures + 1;
+    const isWorthIt = brokeOff.has(end.error.kind) && pass.alongside === undefined && failures < tries;
+    if (!isWorthIt) return { ...end, position };
+  }
+  return { outcome: 'read', position, found };
+}
+
+/** Broken in their midst: whatever came before, the adapter has tried again already. */
+const brokeOff: ReadonlySet<BackendError['kind']> = new Set(['truncated']);
+
+type WindowEnd =
+  | { readonly outcome: 'window'; readonly found: StoredObject }
+  | Exclude<DistributiveOmit<PassEnd, 'position'>, { readonly outcome: 'read' }>;
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+async function readWindow(
+  deps: CopyReaderDeps,
+  pass: ReadPass,
+  advance: (position: number) => boolean,
+): Promise<WindowEnd> {
+  const { backend, bytes, position } = pass;
+  const lengthBytes = Math.min(pass.windowBytes, bytes.sizeBytes - position);
+  const spend = { requests: 1, egressBytes: lengthBytes };
+  const leave = await deps.admission.enter(lengthBytes);
+  try {
+    const budget = await deps.budget();
+    const reason = budget.refuses(backend.name, spend);
+    if (reason !== null) return { outcome: 'over-limit', reason };
+    const giveBack = budget.reserve(backend.name, spend);
+    try {
+      return await fetchWindow(deps, pass, lengthBytes, advance);
+    } finally {
+      giveBack();
+    }
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    if (error.kind === 'cancelled') return { outcome: 'cut' };
+    return error.kind === 'precondition' ? { outcome: 'replaced' } : { outcome: 'failed', error };
+  } finally {
+    leave();
+  }
+}
+
+async function fetchWindow(
+  deps: CopyReaderDeps,
+  { backend, bytes, position, etag, hash, alongside }: ReadPass,
+  lengthBytes: number,
+  advance: (position: number) => boolean,
+): Promise<WindowEnd> {
+  const isWhole = lengthBytes === bytes.sizeBytes;
+  const { body, ...found } = await backend.get(
+    bytes.storageKey,
+    {
+      reusesBuffers: alongside === undefined,
+      ...(isWhole ? {} : { range: [position, position + lengthBytes - 1] as const }),
+      ...(etag === undefined ? {} : { ifMatch: etag }),
+    },
+    deps.signal,
+  );
+  if (found.sizeBytes !== bytes.sizeBytes) {
+    await leaveBody(body);
+    return { outcome: 'wrong-size', sizeBytes: found.sizeBytes };
+  }
+  // A backend that does not know If-Match answers all the same.
+  if (etag !== undefined && found.etag !== etag) {
+    await leaveBody(body);
+    return { outcome: 'replaced' };
+  }
+  let at = position;
+  for await (const chunk of alongside === undefined ? body : alongside(body)) {
+    at += chunk.length;
+    if (at > position + lengthBytes) throw tooLong(backend.name, bytes, lengthBytes);
+    hash.update(chunk);
+    if (!advance(at)) return { outcome: 'taken' };
+  }
+  if (at === position + lengthBytes) return { outcome: 'window', found };
+  throw new BackendError(
+    'truncated',
+    backend.name,
+    `${reading(backend.name, bytes)}: ${at - position} of ${lengthBytes} bytes came`,
+  );
+}
+
+function tooLong(name: string, bytes: StoredBytes, lengthBytes: number): BackendError {
+  return new BackendError(
+    'rejected',
+    name,
+    `${reading(name, bytes)}: more than the ${lengthBytes} bytes asked for came`,
+  );
+}
+
+function reading(name: string, { storageKey }: StoredBytes): string {
+  return `Cannot read ${JSON.stringify(storageKey)} on "${name}"`;
+}
+
+/** Lets go of what is not read to its end: its socket serves others. */
+export async function leaveBody(body: Body): Promise<void> {
+  await body[Symbol.asyncIterator]().return?.();
+}
