@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { createAdmission } from '../../lib/base/admission.ts';
 import { createPartBuffers } from '../../lib/transfer/big/part-buffers.ts';
 import { runPass } from '../../lib/transfer/big/pass.ts';
-import { nativeHash } from '../../lib/transfer/big/running-hash.ts';
+import { nativeHash } from '../../lib/transfer/running-hash.ts';
 
 const partBytes = 1000;
 const partCount = 60;

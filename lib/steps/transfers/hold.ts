@@ -2,7 +2,7 @@ import { count } from '../../base/tally.ts';
 import type { QueueItem, TransferFields } from '../../store/model.ts';
 import { StoreError } from '../../store/port.ts';
 import type { Tick } from '../../tick/tick.ts';
-import type { SaveOutcome } from '../../transfer/big/saver.ts';
+import type { SaveOutcome } from '../../transfer/saver.ts';
 
 /** A transfer that this tick has claimed; nobody else works on it until the claim runs out. */
 export interface Hold {

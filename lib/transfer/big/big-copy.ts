@@ -2,10 +2,10 @@ import type { Clock } from '../../base/clock.ts';
 import { type Backend, BackendError } from '../../fleet/backend.ts';
 import type { ObjectRecord, TransferFields } from '../../store/model.ts';
 import { type CopyOutcome, explain } from '../copy.ts';
+import type { SaveOutcome } from '../saver.ts';
 import { finish } from './finish.ts';
 import type { PartBuffers } from './part-buffers.ts';
 import type { Pass } from './pass.ts';
-import type { SaveOutcome } from './saver.ts';
 import { sendAll } from './send.ts';
 
 /**

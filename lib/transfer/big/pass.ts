@@ -3,8 +3,8 @@ import { bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import { retryTransient, unsent } from '../retry-transient.ts';
+import type { RunningHash } from '../running-hash.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import type { RunningHash } from './running-hash.ts';
 import type { PartIO } from './saved-pass.ts';
 
 /** Going once through the parts of an object, many at a time, while one hash takes them in order. */

@@ -3,10 +3,10 @@ import { defined } from '../../base/defined.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
 import { brokenOff, retryTransient } from '../retry-transient.ts';
+import { nativeHash, type RunningHash, resumableHash } from '../running-hash.ts';
+import { createSaver } from '../saver.ts';
 import { type BigCopy, ClaimLostError } from './big-copy.ts';
 import { runPass } from './pass.ts';
-import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts';
-import { createSaver } from './saver.ts';
 import { runStreamPass } from './stream-pass.ts';
 
 /** What a pass does with the bytes of a part. `body` may be consumed once. */

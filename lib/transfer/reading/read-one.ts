@@ -1,6 +1,6 @@
 import { type Backend, BackendError } from '../../fleet/backend.ts';
-import { nativeHashes, resumableHashes } from '../big/running-hash.ts';
-import { createSaver } from '../big/saver.ts';
+import { nativeHashes, resumableHashes } from '../running-hash.ts';
+import { createSaver } from '../saver.ts';
 import { leaveBody } from './read-pass.ts';
 import { aboutBytes, isBackingOff, openReadRow, type ReadRow, type ReadState } from './read-row.ts';
 import { readToEnd, type TurnEnd, whyOther } from './read-to-end.ts';

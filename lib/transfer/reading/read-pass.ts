@@ -1,6 +1,6 @@
 import type { Body } from '../../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
-import type { RunningHash } from '../big/running-hash.ts';
+import type { RunningHash } from '../running-hash.ts';
 import type { CopyReaderDeps, PutOffReason } from './reading.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 

@@ -4,7 +4,7 @@ import type { Log } from '../../base/log.ts';
 import type { ControlRow } from '../../store/model.ts';
 import { type RowChange, type RowEnd, type Store, StoreError } from '../../store/port.ts';
 import { readingKey } from '../../store/row-keys.ts';
-import type { SaveOutcome } from '../big/saver.ts';
+import type { SaveOutcome } from '../saver.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 
 /** Longer than a month: what a usage limit holds back waits for the next one. */

@@ -1,7 +1,7 @@
 import type { Body } from '../../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
-import type { HashMaker, RunningHash } from '../big/running-hash.ts';
-import type { Saver } from '../big/saver.ts';
+import type { HashMaker, RunningHash } from '../running-hash.ts';
+import type { Saver } from '../saver.ts';
 import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from './first-hash.ts';
 import { type PassEnd, type ReadPass, runReadPass } from './read-pass.ts';
 import { aboutBytes, type ReadState } from './read-row.ts';
