@@ -192,7 +192,12 @@ async function upload(work: Put, fleet: Fleet, item: QueueItem): Promise<string 
       body: work.content.open(),
       expected: { sizeBytes: work.content.sizeBytes, sha256: work.content.sha256 },
       what: `The content for "${work.key}"`,
-      mark: { fleetId: fleet.fleetId, generation: work.generation },
+      mark: {
+        fleetId: fleet.fleetId,
+        generation: work.generation,
+        sha256: work.content.sha256,
+        isEncrypted: work.content.encryption !== undefined,
+      },
       parts: {
         aboveBytes: fleet.params.multipartAboveBytes,
         partBytes: fleet.params.partBytes,

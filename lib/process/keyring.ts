@@ -11,6 +11,7 @@ import {
 } from '@aws-crypto/client-node';
 import type { Body } from '../base/bytes.ts';
 import type { FleetFile } from '../config/fleet-file.ts';
+import { boundGeneration, boundKey, rawNamespace } from '../transfer/ciphertext.ts';
 import { type Binding, type Keyring, KeyringError } from '../transfer/keyring.ts';
 
 /**
@@ -56,7 +57,7 @@ export function createKeyring(
 }
 
 function contextOf({ key, generation }: Binding): Record<string, string> {
-  return { 'holdfast:key': key, 'holdfast:generation': generation };
+  return { [boundKey]: key, [boundGeneration]: generation };
 }
 
 function rawKeyring(name: string, env: Readonly<Record<string, string | undefined>>): RawAesKeyringNode {
@@ -71,7 +72,7 @@ function rawKeyring(name: string, env: Readonly<Record<string, string | undefine
   unencryptedMasterKey.set(bytes);
   return new RawAesKeyringNode({
     keyName: name,
-    keyNamespace: 'holdfast',
+    keyNamespace: rawNamespace,
     unencryptedMasterKey,
     wrappingSuite: RawAesWrappingSuiteIdentifier.AES256_GCM_IV12_TAG16_NO_PADDING,
   });

@@ -8,7 +8,7 @@ export interface Version {
 
 /** How ciphertext came to be; absent for plain content. */
 export interface Encryption {
-  /** Hex; absent for ciphertext that was recovered and not deciphered since. */
+  /** Hex; absent where the record was rebuilt from the ciphertext, until a scrub has decrypted it. */
   readonly plaintextSha256?: string;
   readonly plaintextBytes: number;
   readonly keyId: string;

@@ -4,7 +4,8 @@ import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
 import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
-import { markFor, markName } from './mark.ts';
+import { describeBytes } from './describe-bytes.ts';
+import { markOf } from './mark.ts';
 
 /**
  * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
@@ -48,14 +49,18 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
     const isAsRecorded = found?.sizeBytes === object.sizeBytes && (ifMatch === undefined || ifMatch === found.etag);
     // Reading it says what is so.
     if (!isAsRecorded) return { outcome: 'declined', detail: 'its source is not as recorded' };
-    const mark = markFor({ fleetId: request.fleetId, generation: object.generation }, to.name, target);
+    const tags = request.preservesTags ? await from.tags(sourceKey, signal) : undefined;
+    const description = {
+      headers: found.headers,
+      metadata: found.metadata,
+      tags,
+      mark: markOf(object, request.fleetId),
+    };
     const { sha256 } = await to.copyFrom(
       {
         source: { backend: from.name, ...place, storageKey: sourceKey, ...defined({ ifMatch }) },
         storageKey: target,
-        headers: found.headers,
-        metadata: { ...found.metadata, [markName]: mark },
-        ...(request.preservesTags ? { tags: await from.tags(sourceKey, signal) } : {}),
+        ...describeBytes(description, to.name, target),
       },
       signal,
     );

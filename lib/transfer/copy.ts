@@ -4,6 +4,7 @@ import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
+import { markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
 
@@ -68,7 +69,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
         headers: source.headers,
         metadata: source.metadata,
         tags,
-        mark: { fleetId, generation: object.generation },
+        mark: markOf(object, fleetId),
       },
       signal,
     ).catch((error: unknown) => {

@@ -42,9 +42,9 @@ export async function plaintextVerifies(
   object: ObjectRecord & { readonly encryption: Encryption },
   ciphertext: Body,
 ): Promise<boolean> {
+  const { plaintextBytes, plaintextSha256 } = object.encryption;
   const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, object));
-  const { plaintextBytes, plaintextSha256 = sha256 } = object.encryption;
-  return sizeBytes === plaintextBytes && sha256 === plaintextSha256;
+  return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
 }
 
 /** Narrows to an encrypted object. */

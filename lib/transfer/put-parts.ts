@@ -1,8 +1,8 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
-import { defined } from '../base/defined.ts';
 import { type Backend, BackendError, type CompletedPart, type ObjectHeaders } from '../fleet/backend.ts';
-import { type Mark, markFor, markName } from './mark.ts';
+import { describeBytes } from './describe-bytes.ts';
+import type { Mark } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
 import { retryTransient, unsent } from './retry-transient.ts';
 import { compare, type Expected } from './verify.ts';
@@ -44,15 +44,8 @@ export async function putInParts(
   rules: PartRules,
   signal?: AbortSignal,
 ): Promise<PutInParts> {
-  const { storageKey, expected, mark, metadata } = request;
-  const { uploadId } = await to.createUpload(
-    {
-      storageKey,
-      metadata: { ...metadata, [markName]: markFor(mark, to.name, storageKey) },
-      ...defined({ headers: request.headers, tags: request.tags }),
-    },
-    signal,
-  );
+  const { storageKey, expected } = request;
+  const { uploadId } = await to.createUpload({ storageKey, ...describeBytes(request, to.name, storageKey) }, signal);
   try {
     const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes);
     const sent = await sendAll(to, request, { ...rules, uploadId, partSizeBytes }, signal);

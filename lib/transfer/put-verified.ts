@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Backend } from '../fleet/backend.ts';
-import { markFor, markName } from './mark.ts';
+import { describeBytes } from './describe-bytes.ts';
 import { putInParts, type StoreRequest } from './put-parts.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
@@ -33,8 +33,8 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
       storageKey,
       sizeBytes: expected.sizeBytes,
       body: verifying(request.body, expected, request.what, keep, md5),
-      metadata: { ...request.metadata, [markName]: markFor(request.mark, to.name, storageKey) },
-      ...defined({ headers: request.headers, tags: request.tags, sha256: expected.sha256 }),
+      ...describeBytes(request, to.name, storageKey),
+      ...defined({ sha256: expected.sha256 }),
     },
     signal,
   );

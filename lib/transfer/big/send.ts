@@ -1,7 +1,8 @@
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
 import { storageKey } from '../../store/keys.ts';
 import { expectedEtag } from '../../store/records.ts';
-import { markFor, markName } from '../mark.ts';
+import { describeBytes } from '../describe-bytes.ts';
+import { markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
 import { WrongBytes } from '../verify.ts';
 import { type BigCopy, type BigCopyOutcome, keep } from './big-copy.ts';
@@ -60,10 +61,9 @@ async function beginUpload(
   const { to, storageKey: key, fleetId, object } = job;
   // A turn that crashed may have begun one and not said so.
   await abortUploads(to, key, signal);
-  const mark = markFor({ fleetId, generation: object.generation }, to.name, key);
   const tags = job.preservesTags ? await from.tags(sourceAt(job, from).key, signal) : {};
-  const request = { storageKey: key, headers, metadata: { ...metadata, [markName]: mark }, tags };
-  const { uploadId } = await to.createUpload(request, signal);
+  const description = { headers, metadata, tags, mark: markOf(object, fleetId) };
+  const { uploadId } = await to.createUpload({ storageKey: key, ...describeBytes(description, to.name, key) }, signal);
   try {
     await keep(job, { uploadId, partsDone: 0 });
   } catch (error) {
