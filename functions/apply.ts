@@ -47,7 +47,9 @@ export async function handler(event: CustomResourceEvent, context: LambdaContext
 async function applyFile({ ResourceProperties }: CustomResourceEvent, deadline: number): Promise<Answer> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const { version, fleetId } = await apply(holdfastProcess, parseFleetText(ResourceProperties.fleet));
+      // A deployment that failed must be able to go back to the file before, whatever was put meanwhile.
+      const options = { park: 'rollback' } as const;
+      const { version, fleetId } = await apply(holdfastProcess, parseFleetText(ResourceProperties.fleet), options);
       return done({ version: String(version), fleetId });
     } catch (error) {
       if (attempt === attempts || systemClock.now() + pauseMs >= deadline) return failed((error as Error).message);

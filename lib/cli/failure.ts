@@ -1,7 +1,7 @@
 import { HoldfastError } from '../client/error.ts';
 import { ConfigError } from '../config/problems.ts';
 import { BackendError } from '../fleet/backend.ts';
-import { NotApplied } from '../operations/apply.ts';
+import { NotApplied } from '../operations/apply/deps.ts';
 import { StoreError } from '../store/port.ts';
 
 /** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file. */

@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import { parseParameters } from '../config/parameters.ts';
-import { type FleetView, readFleet } from '../store/fleet-view.ts';
-import { parsePlacement } from '../store/keys.ts';
+import { type DrainRecord, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type Count, type QueueState, queueStates } from '../store/model.ts';
-import type { RowChange, RowEnd, Store } from '../store/port.ts';
-import { fleetKey, placementOfRow, rowKeys } from '../store/row-keys.ts';
+import type { RowChange, Store } from '../store/port.ts';
+import { fleetKey, rowKeys } from '../store/row-keys.ts';
+import { addUp, namesNothing, readTwice } from './naming.ts';
 
 /** What the verbs of a drain need from the process they run in. */
 export interface DrainDeps {
@@ -13,8 +13,15 @@ export interface DrainDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+export interface DrainOptions {
+  /** Delete imported files, too, once they are elsewhere; else they stay where they are and only leave the records. */
+  readonly deleteImported?: boolean;
+}
+
+/** `too-few` the policies named ask for more backends than would remain: nothing was begun. */
 export type Drained =
   | { readonly outcome: 'draining'; readonly since: number }
+  | { readonly outcome: 'too-few'; readonly remaining: number; readonly policies: readonly string[] }
   | { readonly outcome: 'not-configured' }
   | { readonly outcome: 'contended' };
 
@@ -29,8 +36,8 @@ export interface Remains {
 }
 
 /**
- * `draining` something names the backend · `settling` nothing does, but a tick or upload begun before the drain may still
- * be under way until `settledAt` · `drained` nothing names it and nothing can · `not-draining`.
+ * `draining` something names the backend · `settling` nothing does, but what began before may still be under way until
+ * `settledAt` · `drained` nothing names it and nothing can · `not-draining`.
  */
 export type DrainStatus =
   | { readonly outcome: 'not-draining' }
@@ -42,21 +49,45 @@ export type DrainStatus =
 const attempts = 5;
 
 /**
- * Begins the drain of a backend: it receives nothing more and its copies no longer count, so the replicator replaces them
- * and the cleaner removes them. Draining what is draining changes nothing.
+ * From the closing of a drain on nobody decides to record or to acknowledge anything there; until then this long may pass:
+ * the age of the fleet that they decide by [5 s], the time in which they send what they decided [5 s], and the longest request
+ * of the metadata store [10 s].
  */
-export async function drain(deps: DrainDeps, name: string): Promise<Drained> {
+const closingMs = 20_000;
+
+/**
+ * Begins the drain of a backend: it receives nothing more and its copies no longer count, so the replicator replaces them
+ * and the cleaner removes them. Draining what is draining changes nothing, except that it may delete imported files from now on.
+ */
+export async function drain(deps: DrainDeps, name: string, options: DrainOptions = {}): Promise<Drained> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const view = await readFleet(deps.store, deps.clock.now());
-    // Not before: whoever read the fleet until now does not know, and may be under way for as long as a tick can.
-    const now = deps.clock.now();
-    const existing = view.drain(name);
-    if (existing !== undefined) return { outcome: 'draining', since: existing.since };
+    const row = view.row(rowKeys.drain(name));
+    const before = view.drain(name);
+    if (before !== undefined && (before.deleteImported || !options.deleteImported))
+      return { outcome: 'draining', since: before.since };
     if (!view.config?.file.backends.some((backend) => backend.name === name)) return { outcome: 'not-configured' };
-    const put = { pk: fleetKey, sk: rowKeys.drain(name), version: 1, data: { since: now } };
-    if (await isWritten(deps, { kind: 'row', put, expect: 'absent' })) return { outcome: 'draining', since: now };
+    const lacking = before === undefined ? whatWouldLack(view, name) : null;
+    if (lacking !== null) return lacking;
+    // Not before: whoever read the fleet until now does not know, and may be under way for as long as a tick can.
+    const begun: DrainRecord = before ?? { since: deps.clock.now() };
+    const data = { ...begun, ...(options.deleteImported && { deleteImported: true }) };
+    if (await isWritten(deps, name, row?.version, data)) return { outcome: 'draining', since: begun.since };
   }
   return { outcome: 'contended' };
+}
+
+/** Every policy must find its factor among the backends that remain. */
+function whatWouldLack(view: FleetView, name: string): Extract<Drained, { outcome: 'too-few' }> | null {
+  const { file, leaving } = view.config!;
+  const remaining = file.backends.filter(
+    (backend) =>
+      backend.name !== name && view.drain(backend.name) === undefined && !Object.hasOwn(leaving, backend.name),
+  ).length;
+  const policies = Object.entries(file.policies).flatMap(([policy, { factor }]) =>
+    factor > remaining ? [policy] : [],
+  );
+  return policies.length === 0 ? null : { outcome: 'too-few', remaining, policies };
 }
 
 /** Ends a drain: the backend takes part again, with what it still holds. */
@@ -64,58 +95,68 @@ export async function undrain(deps: DrainDeps, name: string): Promise<Undrained>
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const row = (await readFleet(deps.store, deps.clock.now())).row(rowKeys.drain(name));
     if (row === undefined) return { outcome: 'not-draining' };
-    const end: RowEnd = { kind: 'row-end', pk: fleetKey, sk: row.sk, expect: row.version };
-    if (await isWritten(deps, end)) return { outcome: 'undrained' };
+    const answer = await deps.store.write({ kind: 'row-end', pk: fleetKey, sk: row.sk, expect: row.version });
+    if (answer.outcome === 'done') return { outcome: 'undrained' };
   }
   return { outcome: 'contended' };
 }
 
-/** How far a drain has come, from the ledger alone. */
+/**
+ * How far a drain has come, from the ledger alone. Once nothing names the backend the drain is closed: from then on nothing
+ * is recorded there and no put is acknowledged by it, and what was decided before that is waited for.
+ */
 export async function drainStatus(deps: DrainDeps, name: string): Promise<DrainStatus> {
-  const view = await readFleet(deps.store, deps.clock.now());
-  const since = view.drain(name)?.since;
-  if (since === undefined) return { outcome: 'not-draining' };
-  // A query is not a snapshot: bytes on the move between two rows could be missed by one. Two that agree enclose a moment
-  // at which all these rows held what was read.
-  const again = await readFleet(deps.store, deps.clock.now());
-  const isStill = rowsNaming(view, name) === rowsNaming(again, name);
-  const isNamed = [view, again].some((v) => v.namedBackends().includes(name));
-  if (isNamed || !isStill || again.drain(name)?.since !== since) {
-    return { outcome: 'draining', since, ...remains(again, name) };
+  const readings = await readTwice(deps);
+  const [view, again] = readings;
+  const record = view.drain(name);
+  if (record === undefined) return { outcome: 'not-draining' };
+  const { since } = record;
+  if (!namesNothing(readings, name) || again.drain(name)?.since !== since) {
+    return { outcome: 'draining', since, ...remainsOf(again, name) };
   }
-  const settledAt = since + parseParameters(deps.env, view.settings.overrides).drainSettleMs;
+  const closedSince = record.closedSince ?? (await close(deps, name, again));
+  const settledAt = Math.max(
+    since + parseParameters(deps.env, view.settings.overrides).drainSettleMs,
+    closedSince + closingMs,
+  );
   // By the moment of the first reading: what began before the drain must have ended before it.
   if (view.readAt < settledAt) return { outcome: 'settling', since, settledAt };
   return { outcome: 'drained', since };
 }
 
-async function isWritten(deps: DrainDeps, change: RowChange | RowEnd): Promise<boolean> {
+/**
+ * Closes a drain, and then notes since when it is known to be closed: a write may take effect long after the time in it was
+ * looked up. What someone else wrote meanwhile is looked at again next time.
+ */
+async function close(deps: DrainDeps, name: string, view: FleetView): Promise<number> {
+  let record = view.drain(name)!;
+  let { version } = view.row(rowKeys.drain(name))!;
+  if (record.isClosed !== true) {
+    record = { ...record, isClosed: true };
+    if (!(await isWritten(deps, name, version, record))) return deps.clock.now();
+    version += 1;
+  }
+  const closedSince = deps.clock.now();
+  await isWritten(deps, name, version, { ...record, closedSince });
+  return closedSince;
+}
+
+async function isWritten(
+  deps: DrainDeps,
+  name: string,
+  version: number | undefined,
+  data: DrainRecord,
+): Promise<boolean> {
+  const put = { pk: fleetKey, sk: rowKeys.drain(name), version: (version ?? 0) + 1, data: { ...data } };
+  const change: RowChange = { kind: 'row', put, expect: version ?? 'absent' };
   return (await deps.store.write(change)).outcome === 'done';
 }
 
-function rowsNaming(view: FleetView, name: string): string {
-  const isNaming = (row: string) =>
-    row === rowKeys.used(name) ||
-    queueStates.some((state) => row === rowKeys.queue(state, name)) ||
-    placedOn(row).includes(name);
-  return JSON.stringify(view.totals.filter(({ row }) => isNaming(row)));
-}
-
-function remains(view: FleetView, name: string): Remains {
+function remainsOf(view: FleetView, name: string): Remains {
   const held = view.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
-  const sum = (counts: readonly Count[]): Count => ({
-    objects: counts.reduce((total, { objects }) => total + objects, 0),
-    bytes: counts.reduce((total, { bytes }) => total + bytes, 0),
-  });
   return {
-    copies: sum(held.map(({ count }) => count)),
-    damaged: sum(held.filter(({ condition }) => condition === 'damaged').map(({ count }) => count)),
+    copies: addUp(held.map(({ count }) => count)),
+    damaged: addUp(held.filter(({ condition }) => condition === 'damaged').map(({ count }) => count)),
     queue: Object.fromEntries(queueStates.map((state) => [state, view.queue(state, name)])) as Remains['queue'],
   };
-}
-
-/** The backends of the placement that a row is the total of. */
-function placedOn(row: string): string[] {
-  const label = placementOfRow(row);
-  return label === undefined ? [] : parsePlacement(label).copies.map(({ backend }) => backend);
 }

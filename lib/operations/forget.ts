@@ -7,7 +7,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { labelInShard, lane, shards } from '../store/keys.ts';
 import { type Condition, type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
-import { fleetKey, rowKeys } from '../store/row-keys.ts';
+import { fleetKey, rowsAbout } from '../store/row-keys.ts';
 import type { Swap } from '../store/swap.ts';
 import type { DrainDeps } from './drain.ts';
 
@@ -182,7 +182,7 @@ function holdsOnly(view: FleetView, name: string, lastCopies: number): boolean {
 
 /** A backend of this name that is added one day begins afresh. */
 async function dropRows(deps: ForgetDeps, view: FleetView, name: string): Promise<void> {
-  for (const sk of [rowKeys.drain(name), rowKeys.breaker(name), rowKeys.capabilities(name), rowKeys.reportOnly(name)]) {
+  for (const sk of rowsAbout(name)) {
     const row = view.row(sk);
     if (row !== undefined) await deps.store.write({ kind: 'row-end', pk: fleetKey, sk, expect: row.version });
   }

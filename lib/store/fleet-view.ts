@@ -14,8 +14,24 @@ export interface FleetConfig {
   /** Random, minted once. */
   readonly fleetId: string;
   readonly file: FleetFile;
-  /** Every backend that was ever configured and may still hold something. */
+  /** Every backend that was ever configured: a name is bound to its place for ever. */
   readonly fingerprints: Readonly<Record<string, Fingerprint>>;
+  /** Backends of the file that take nothing more since then, and are about to be out of it. */
+  readonly leaving: Readonly<Record<string, { readonly since: number }>>;
+  /** Digests of the file as it was given, and of the one that was in force before. */
+  readonly digests: { readonly file?: string; readonly former?: string };
+}
+
+/** That a backend is being emptied. Times in milliseconds since the epoch. */
+export interface DrainRecord {
+  /** When it began: two drains of one backend differ in it. */
+  readonly since: number;
+  /** A person asked for the deletion of imported files, which else stay where they are. */
+  readonly deleteImported?: boolean;
+  /** It was found empty: nothing may be recorded there, and no put acknowledged by it, any more. */
+  readonly isClosed?: boolean;
+  /** Since when it is known to be closed. */
+  readonly closedSince?: number;
 }
 
 export interface PlacementTotal extends Placement {
@@ -66,7 +82,7 @@ export interface FleetView {
   /** Backends that the ledger names, configured or not. */
   namedBackends(): readonly string[];
   breaker(backend: string): BreakerState | undefined;
-  drain(backend: string): { readonly since: number } | undefined;
+  drain(backend: string): DrainRecord | undefined;
   capabilities(backend: string): Readonly<Record<string, unknown>>;
   removals(backend: string, day: string): number;
   row(sk: string): ControlRow | undefined;
@@ -96,7 +112,7 @@ export async function readFleet(store: Store, now: number): Promise<FleetView> {
     removalRows: counters.flatMap(removalRow),
     namedBackends: () => namedBackends(totals),
     breaker: (backend) => data<BreakerState>(rowKeys.breaker(backend)),
-    drain: (backend) => data<{ since: number }>(rowKeys.drain(backend)),
+    drain: (backend) => data<DrainRecord>(rowKeys.drain(backend)),
     capabilities: (backend) => data<Record<string, unknown>>(rowKeys.capabilities(backend)) ?? {},
     removals: (backend, day) => plain.get(rowKeys.removals(backend, day))?.objects ?? 0,
     row: (sk) => bySk.get(sk),
@@ -153,10 +169,12 @@ function namedBackends(totals: ReadonlyMap<string, LedgerTotal>): string[] {
   return [...names].sort();
 }
 
+type FleetFields = Pick<FleetConfig, 'fleetId' | 'file' | 'fingerprints'>;
+
 function configOf(row: ControlRow | undefined): FleetConfig | null {
   if (row === undefined) return null;
-  const { fleetId, file, fingerprints } = row.data as unknown as Omit<FleetConfig, 'version'>;
-  return { version: row.version, fleetId, file, fingerprints };
+  const { fleetId, file, fingerprints, leaving = {}, digests = {} } = row.data as Partial<FleetConfig> & FleetFields;
+  return { version: row.version, fleetId, file, fingerprints, leaving, digests };
 }
 
 /** How a backend takes part, at one moment. */
@@ -166,9 +184,13 @@ export interface BackendStanding {
   readonly config?: BackendConfig;
   readonly breaker: BreakerPosition;
   readonly isDraining: boolean;
+  /** It is about to be out of the file: read from, and counted no more. */
+  readonly isLeaving: boolean;
+  /** Whether a copy may be recorded there: in the file, not leaving, and not told to be drained. */
+  readonly takesCopies: boolean;
   /** Configured and breaker closed: while it is half-open, only the one probe asks. */
   readonly isReachable: boolean;
-  /** Configured, not draining, not unhealthy for longer than the time allowed: its copies count towards a factor. */
+  /** Configured, neither draining nor leaving, not unhealthy for longer than the time allowed: its copies count towards a factor. */
   readonly isCounted: boolean;
 }
 
@@ -177,14 +199,18 @@ export function standingOf(view: FleetView, name: string, now: number, unhealthy
   const config = view.config?.file.backends.find((b) => b.name === name);
   const state = view.breaker(name);
   const breaker = breakerPosition(state, now);
-  const isDraining = view.drain(name) !== undefined;
+  const drain = view.drain(name);
+  const isDraining = drain !== undefined;
+  const isLeaving = Object.hasOwn(view.config?.leaving ?? {}, name);
   const isLongUnhealthy = state?.unhealthySince !== undefined && now - state.unhealthySince > unhealthyAfterMs;
   return {
     name,
     ...defined({ config }),
     breaker,
     isDraining,
+    isLeaving,
+    takesCopies: config !== undefined && !isLeaving && drain?.isClosed !== true,
     isReachable: config !== undefined && breaker === 'closed',
-    isCounted: config !== undefined && !isDraining && !isLongUnhealthy,
+    isCounted: config !== undefined && !isDraining && !isLeaving && !isLongUnhealthy,
   };
 }

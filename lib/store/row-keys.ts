@@ -54,3 +54,8 @@ export function removalsOfRow(row: string): { readonly backend: string; readonly
   const [backend, day] = row.slice(removalsPrefix.length).split('/');
   return backend === undefined || day === undefined ? undefined : { backend, day };
 }
+
+/** The rows that describe one backend, its totals aside: a name that is given up, and one day returns, begins without them. */
+export function rowsAbout(backend: string): readonly string[] {
+  return [rowKeys.drain(backend), rowKeys.breaker(backend), rowKeys.capabilities(backend), rowKeys.reportOnly(backend)];
+}

@@ -169,8 +169,8 @@ export const furtherMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'store/fleet-view.ts',
-        find: 'isCounted: config !== undefined && !isDraining &&',
-        replace: 'isCounted: config !== undefined &&',
+        find: 'isCounted: config !== undefined && !isDraining && !isLeaving &&',
+        replace: 'isCounted: config !== undefined && !isLeaving &&',
       },
     ],
   },

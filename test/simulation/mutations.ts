@@ -88,7 +88,7 @@ const rulesLeftOut: readonly Mutation[] = [
   },
   {
     name: 'copies on an unhealthy backend counted',
-    edits: [{ file: 'store/fleet-view.ts', find: '!isDraining && !isLongUnhealthy', replace: '!isDraining' }],
+    edits: [{ file: 'store/fleet-view.ts', find: '!isLeaving && !isLongUnhealthy', replace: '!isLeaving' }],
   },
   {
     name: 'no resend of an unknown answer',
@@ -227,9 +227,9 @@ const rulesLeftOut: readonly Mutation[] = [
     name: 'drain completes on one read',
     edits: [
       {
-        file: 'operations/drain.ts',
-        find: 'const again = await readFleet(deps.store, deps.clock.now());',
-        replace: 'const again = view;',
+        file: 'operations/naming.ts',
+        find: 'return [first, await readFleet(deps.store, deps.clock.now())];',
+        replace: 'return [first, first];',
       },
       {
         file: 'operations/drain.ts',

@@ -8,6 +8,7 @@ import type { ClientDeps } from '../../lib/client/context.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
+import type { ApplyOptions } from '../../lib/operations/apply/deps.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { type Recounted, recount } from '../../lib/operations/recount.ts';
 import { createKeyring } from '../../lib/process/keyring.ts';
@@ -104,6 +105,8 @@ export interface TestFleetOptions {
   readonly seed?: number;
 }
 
+type FleetChange = Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>;
+
 /** A whole fleet on the in-memory in-memory implementations, with its clock, library and workers. */
 export interface TestFleet {
   readonly clock: ManualClock;
@@ -115,12 +118,19 @@ export interface TestFleet {
   /** Called before and after each port call of workers and client. */
   before: Hook | undefined;
   after: Hook | undefined;
+  /** Called when what an operator asked for waits; then the wait is over at once. */
+  whileWaiting: (() => unknown) | undefined;
+  /** Called while `apply` finds out what a backend can do: in reality dozens of requests. */
+  whileFindingCapabilities: ((backend: string) => unknown) | undefined;
+  /** A clock for what operators ask for: waits pass at once. */
+  readonly operatorClock: Clock;
   readonly env: Record<string, string>;
   readonly deps: TickDeps & ClientDeps;
   tick(worker: WorkerName, event?: Partial<TickEvent>): Promise<TickReport>;
   /** Ticks the named workers in turn until none finds work, moving time on by a minute each. */
   settle(names?: readonly WorkerName[], minutes?: number): Promise<void>;
-  apply(change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>): Promise<void>;
+  /** Puts another file in force; backends may leave it with what they hold, unless the options say otherwise. */
+  apply(change: FleetChange, options?: ApplyOptions): Promise<void>;
   newClient(): Holdfast;
   entry(key: string): Entry | undefined;
   object(key: string): ObjectRecord;
@@ -156,7 +166,14 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     openBackend: async ({ name }) => handles[name]!,
     openKeyring: async (encryption) => createKeyring(encryption, env),
   };
-  const put = async (change: Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>) => {
+  const operatorClock: Clock = {
+    now: clock.now,
+    async sleep(ms) {
+      await fleet.whileWaiting?.();
+      clock.advance(ms);
+    },
+  };
+  const put = async (change: FleetChange, applyOptions: ApplyOptions = { park: 'any' }) => {
     const list = (change.backends ?? ['a', 'b', 'c']).map((b) => (typeof b === 'string' ? { name: b } : b));
     for (const { name } of list) {
       if (backends[name] !== undefined) continue;
@@ -178,10 +195,15 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
       {
         ...deps,
         store,
+        clock: operatorClock,
         openBackend: async ({ name }) => backends[name]!,
-        findCapabilities: async ({ name }) => backends[name]!.capabilities,
+        findCapabilities: async ({ name }) => {
+          await fleet.whileFindingCapabilities?.(name);
+          return backends[name]!.capabilities;
+        },
       },
       file,
+      applyOptions,
     );
   };
   const fleet: TestFleet = {
@@ -194,6 +216,9 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     deps,
     before: undefined,
     after: undefined,
+    whileWaiting: undefined,
+    whileFindingCapabilities: undefined,
+    operatorClock,
     client: createClient(deps),
     newClient: () => createClient(deps),
     apply: put,

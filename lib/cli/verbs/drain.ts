@@ -4,14 +4,22 @@ import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
+interface DrainFlags {
+  readonly deleteImported?: boolean;
+}
+
 type Arguments = readonly (string | undefined)[];
 
 /** `drain`, `undrain`, `forget`: taking a backend out of service. */
 export const drainVerbs: VerbGroup = (program, verb) => {
-  verb(
+  verb<DrainFlags>(
     program
       .command('drain <backend>')
-      .description('move everything off a backend; once it drains, show how far that has come'),
+      .description('move everything off a backend; once it drains, show how far that has come')
+      .option(
+        '--delete-imported',
+        'delete imported files there once they are elsewhere; else they stay where they are',
+      ),
     beginDrain,
   );
   verb(program.command('undrain <backend>').description('let a backend take part again'), endDrain);
@@ -25,12 +33,17 @@ export const drainVerbs: VerbGroup = (program, verb) => {
   );
 };
 
-async function beginDrain(session: Session, [name]: Arguments): Promise<Result> {
+async function beginDrain(session: Session, [name]: Arguments, { deleteImported }: DrainFlags): Promise<Result> {
   const backends = (await fleetNow(session)).config.file.backends.map((backend) => backend.name);
-  const { outcome } = await drain(session.process(), name!);
-  if (outcome === 'not-configured')
+  const begun = await drain(session.process(), name!, { deleteImported: deleteImported === true });
+  if (begun.outcome === 'not-configured')
     throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${backends.join(', ')}`);
-  if (outcome === 'contended') throw contended('drain', name!);
+  if (begun.outcome === 'contended') throw contended('drain', name!);
+  if (begun.outcome === 'too-few')
+    throw new CommandError(
+      'too-few-backends',
+      `Cannot drain backend "${name}": ${plural(begun.remaining, 'backend')} would remain, fewer than the factor of ${begun.policies.map((policy) => `policy "${policy}"`).join(', ')}`,
+    );
   const status = await drainStatus(session.process(), name!);
   return { text: describeDrain(name!, status), document: { backend: name, ...status } };
 }
@@ -42,7 +55,7 @@ function describeDrain(name: string, status: DrainStatus): string {
     case 'drained':
       return `${name} is drained: nothing names it, and it can leave the fleet file`;
     case 'settling':
-      return `${name} is empty; what began before the drain may still be under way until ${timestamp(status.settledAt)}`;
+      return `${name} is empty; what was decided before may still be under way until ${timestamp(status.settledAt)}`;
     case 'draining': {
       const { since, copies, damaged, queue } = status;
       const queued = Object.values(queue).reduce((sum, { objects }) => sum + objects, 0);

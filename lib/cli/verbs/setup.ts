@@ -7,6 +7,7 @@ import type { Result, Session, VerbGroup } from '../session.ts';
 interface SetupOptions {
   readonly fleet?: string;
   readonly takeOver?: boolean;
+  readonly park?: boolean;
 }
 
 const fleetOption = ['--fleet <file>', 'fleet file, instead of HOLDFAST_FLEET'] as const;
@@ -25,10 +26,14 @@ export const setupVerbs: VerbGroup = (program, verb) => {
     program
       .command('apply')
       .description('put the fleet file in force as a new version')
-      .option(...fleetOption),
-    async (session, _args, { fleet }) => {
+      .option(...fleetOption)
+      .option(
+        '--park',
+        'let backends leave the file that still hold something: their copies stay recorded and cannot be read',
+      ),
+    async (session, _args, { fleet, park }) => {
       const file = readFleetFile(session.env, fleet);
-      const applied = await apply(session.process(), file);
+      const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
       return { text: describe(applied), document: applied };
     },
   );
@@ -46,9 +51,17 @@ async function init(session: Session, _args: unknown, { fleet, takeOver }: Setup
   };
 }
 
-function describe({ version, fleetId, capabilities }: Applied): string {
+function describe({ version, fleetId, capabilities, warnings, parked }: Applied): string {
   const rows = Object.entries(capabilities).map(([name, can]) => [name, abilities(can)]);
-  return `Fleet ${fleetId}, version ${version}: ${plural(rows.length, 'backend')}\n\n${table(['BACKEND', 'CAN'], rows)}`;
+  const left = parked.map(
+    ({ backend, objects, queueItems }) =>
+      `Parked: ${backend}, with ${plural(objects, 'object')} and ${plural(queueItems, 'queue item')}`,
+  );
+  return [
+    `Fleet ${fleetId}, version ${version}: ${plural(rows.length, 'backend')}\n\n${table(['BACKEND', 'CAN'], rows)}`,
+    ...left,
+    ...warnings.map((warning) => `Warning: ${warning}`),
+  ].join('\n\n');
 }
 
 function abilities(can: Capabilities): string {

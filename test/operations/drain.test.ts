@@ -35,6 +35,13 @@ async function settleReadable(fleet: TestFleet, keys: readonly string[], minutes
   }
 }
 
+/** What an operator is told who asks, and asks again half a minute later. */
+async function askedTwice(fleet: TestFleet, name: string) {
+  await drainStatus(fleet.deps, name);
+  fleet.clock.advance(30_000);
+  return drainStatus(fleet.deps, name);
+}
+
 test('a drained backend is empty, and every object kept its copies elsewhere', async () => {
   const fleet = await filled();
   expect(await drain(fleet.deps, 'a')).toMatchObject({ outcome: 'draining' });
@@ -44,7 +51,7 @@ test('a drained backend is empty, and every object kept its copies elsewhere', a
   expect(fleet.keysOn('a')).toEqual([]);
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling' });
   fleet.clock.advance(settleMs);
-  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
@@ -53,7 +60,7 @@ test('a drain at factor one never leaves an object without a readable copy', asy
   await drain(fleet.deps, 'a');
   await settleReadable(fleet, ['k0', 'k5', 'k9'], 40);
   for (let i = 0; i < 10; i += 1) expect(fleet.copiesOf(`k${i}`)).toEqual({ b: `v${i}` });
-  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
 });
 
 test('draining twice keeps the beginning, and undrain lets the backend take part again', async () => {
@@ -79,6 +86,39 @@ test('a drain begins when it is written down, however long the fleet took to rea
   expect(await drain(fleet.deps, 'a')).toEqual({ outcome: 'draining', since: before + 600_000 });
 });
 
+test('a drain after which too few backends would remain is refused, and nothing drains', async () => {
+  const policies = { default: { factor: 1 }, wide: { prefix: 'w/', factor: 2 } };
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], policies });
+  expect(await drain(fleet.deps, 'a')).toMatchObject({ outcome: 'draining' });
+  expect(await drain(fleet.deps, 'b')).toEqual({ outcome: 'too-few', remaining: 1, policies: ['wide'] });
+  expect(await drainStatus(fleet.deps, 'b')).toEqual({ outcome: 'not-draining' });
+  expect(await drain(fleet.deps, 'a')).toMatchObject({ outcome: 'draining' });
+});
+
+test('a drain is closed once it is found empty, and drained only after what was decided before has had its time', async () => {
+  const fleet = await createTestFleet({ policies: single, env: { DRAIN_SETTLE_SECONDS: '0' } });
+  await drain(fleet.deps, 'a');
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling' });
+  fleet.clock.advance(19_000);
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling' });
+  fleet.clock.advance(1_000);
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+});
+
+test('a closing that takes effect late does not count from when it was sent', async () => {
+  const fleet = await createTestFleet({ policies: single, env: { DRAIN_SETTLE_SECONDS: '0' } });
+  await drain(fleet.deps, 'a');
+  let isSent = false;
+  fleet.before = ({ port, method }) => {
+    if (port !== 'store' || method !== 'write' || isSent) return;
+    isSent = true;
+    fleet.clock.advance(3_600_000);
+  };
+  const now = () => fleet.clock.now();
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling', settledAt: now() + 20_000 });
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling', settledAt: now() + 20_000 });
+});
+
 test('two drains at once agree on one beginning', async () => {
   const fleet = await filled();
   const both = await Promise.all([drain(fleet.deps, 'a'), drain(fleet.deps, 'a')]);
@@ -101,7 +141,7 @@ test('a drain whose other copies lie on a dead backend waits for replacements, a
   await settleReadable(fleet, ['k0', 'k9'], 60);
   for (let i = 0; i < 10; i += 1) expect(Object.keys(fleet.object(`k${i}`).copies)).toEqual(['c', 'd']);
   expect(fleet.keysOn('a')).toEqual([]);
-  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
 });
 
 test('a drain whose other copies lie on a dead backend, with one spare backend, keeps the copies it needs', async () => {
@@ -117,7 +157,7 @@ test('a drain whose other copies lie on a dead backend, with one spare backend, 
 });
 
 test('a drain with no room anywhere ends each tick with no-target, never completes and never runs hot', async () => {
-  const fleet = await filled({ backends: ['a', 'b'] });
+  const fleet = await filled({ backends: ['a', 'b', { name: 'c', quotaBytes: 1 }] });
   await drain(fleet.deps, 'a');
   const watch = watchWrites(fleet);
   for (let i = 0; i < 10; i += 1) {
@@ -168,7 +208,7 @@ test('a put that was admitted just before the drain is moved off too, and only t
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'draining', copies: { objects: 1 } });
   await settleReadable(fleet, ['late', 'warm'], 20);
   expect(fleet.copiesOf('late')).toEqual({ b: 'bytes', c: 'bytes' });
-  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
 });
 
 test('a draining backend receives neither puts nor copies', async () => {
@@ -201,7 +241,7 @@ test.each(['overwritten', 'deleted', 'deleted and put again'])(
     expect(await fleet.read('k3')).toBe(what === 'deleted' ? null : 'new');
     expect(fleet.keysOn('a')).toEqual([]);
     expect((await fleet.recount()).differences).toEqual([]);
-    expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+    expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
   },
 );
 
@@ -224,7 +264,7 @@ test('a plain copy on a draining backend is replaced, and deleted only if it is 
   await fleet.settle(upkeep, 30);
   expect(fleet.keysOn('a')).toEqual(['theirs.txt']);
   expect(await fleet.read('mine.txt')).toBe('mine');
-  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
 });
 
 test('bytes on the move between two rows of the ledger never look like a drained backend', async () => {
@@ -283,6 +323,25 @@ test('forget ends a drain, and refuses a backend that is in the file', async () 
   await fleet.apply({ backends: ['b', 'c'] });
   expect(await forget(fleet.deps, 'a')).toMatchObject({ outcome: 'forgotten', removed: 10 });
   expect(await drainStatus(fleet.deps, 'a')).toEqual({ outcome: 'not-draining' });
+});
+
+test('forget ends every row about a backend, so that a name which returns is swept again', async () => {
+  const fleet = await filled();
+  const row = { pk: 'fleet', sk: 'report-only/a', version: 1, data: { since: 0 } };
+  await fleet.store.write({ kind: 'row', put: row, expect: 'absent' });
+  await drain(fleet.deps, 'a');
+  await fleet.apply({ backends: ['b', 'c'] });
+  expect(await forget(fleet.deps, 'a')).toMatchObject({ outcome: 'forgotten' });
+  const { rows } = await fleet.store.control('fleet');
+  expect(rows.map(({ sk }) => sk).filter((sk) => sk.endsWith('/a'))).toEqual([]);
+  await fleet.apply({ backends: ['b', 'c', 'a'] });
+  expect(fleet.keysOn('a')).toHaveLength(10);
+  for (let i = 0; i < 10; i += 1) await fleet.newClient().put(`k${i}`, 'newer');
+  fleet.clock.advance(2 * 3_600_000);
+  await fleet.settle(upkeep, 5);
+  for (let i = 0; i < 3; i += 1) await fleet.tick('reconciler');
+  await fleet.settle(upkeep, 20);
+  expect(fleet.keysOn('a')).toEqual([]);
 });
 
 test('forget that is cut short at any call goes on where it stopped', async () => {

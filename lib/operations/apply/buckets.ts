@@ -1,0 +1,130 @@
+import type { BackendConfig, FleetFile } from '../../config/fleet-file.ts';
+import { fingerprintOf } from '../../config/place.ts';
+import { ConfigError } from '../../config/problems.ts';
+import { BackendError, type Capabilities, isOutage } from '../../fleet/backend.ts';
+import { readOwner, readOwnership, writeOwner } from '../../fleet/owner.ts';
+import type { FleetView } from '../../store/fleet-view.ts';
+import { fleetKey, rowKeys } from '../../store/row-keys.ts';
+import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './deps.ts';
+
+/** `ours` · `free` to be claimed · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
+export type Bucket =
+  | { readonly outcome: 'ours' | 'free' | 'unreachable' }
+  | { readonly outcome: 'problem'; readonly sentence: string };
+
+/** Whose the bucket of a backend is, and whether it may be claimed. Writes nothing. */
+export async function inspectBucket(
+  deps: ApplyDeps,
+  view: FleetView,
+  config: BackendConfig,
+  options: ApplyOptions,
+): Promise<Bucket> {
+  const { name } = config;
+  const problem = (text: string): Bucket => ({ outcome: 'problem', sentence: text });
+  try {
+    const fleetId = String(view.row(rowKeys.identity)?.data.fleetId ?? '');
+    const found = await ownershipOf(deps, config, fleetId);
+    if (found.outcome === 'ours') return { outcome: 'ours' };
+    if (options.takeOver) return { outcome: 'free' };
+    if (found.outcome === 'another') {
+      return problem(
+        `The bucket of backend "${name}" belongs to another fleet or backend ("${found.owner}"); \`init --take-over\` claims it`,
+      );
+    }
+    if (view.namedBackends().includes(name)) {
+      return problem(
+        `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`,
+      );
+    }
+    return { outcome: 'free' };
+  } catch (error) {
+    // An outage must not keep an operator from changing the rest of a fleet.
+    const isKnown = JSON.stringify(view.config?.fingerprints[name]) === JSON.stringify(fingerprintOf(config));
+    if (isKnown && error instanceof BackendError && isOutage(error)) return { outcome: 'unreachable' };
+    return problem(sentenceOf(error));
+  }
+}
+
+/** Writes the owner object where it is missing, and finds its capabilities; those known before, where nobody answers. */
+export async function claimBucket(
+  deps: ApplyDeps,
+  view: FleetView,
+  config: BackendConfig,
+  fleetId: string,
+  state: Bucket['outcome'],
+  options: ApplyOptions,
+): Promise<Capabilities> {
+  const { name } = config;
+  if (state === 'unreachable') {
+    deps.log.warn('Backend does not answer: applied with the capabilities it had', { backend: name });
+    return view.capabilities(name) as Capabilities;
+  }
+  if (state === 'free') {
+    if (options.takeOver) await onlyReport(deps, view, name);
+    const backend = await deps.openBackend(config, {}, 'read-write');
+    await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
+  }
+  const capabilities = await deps.findCapabilities(config);
+  // Two fleets may have claimed it in the same moment: the one whose owner object did not stay sees the other's.
+  const owner = await ownershipOf(deps, config, fleetId);
+  if (owner.outcome === 'ours') return capabilities;
+  const what = owner.outcome === 'another' ? `now belongs to "${owner.owner}"` : 'has lost its owner object';
+  throw new BackendError(
+    'rejected',
+    name,
+    `The bucket of backend "${name}" ${what}: another \`apply\` is at work there`,
+  );
+}
+
+async function ownershipOf(deps: ApplyDeps, config: BackendConfig, fleetId: string) {
+  const owner = { fleetId, backend: config.name, tables: await deps.store.identity() };
+  return readOwnership(await deps.openBackend(config, {}, 'read-write'), owner);
+}
+
+/**
+ * After a take-over the tables may know less than the bucket holds: nothing there is enqueued or deleted until a recovery
+ * is complete.
+ */
+async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
+  const row = view.row(rowKeys.reportOnly(name));
+  const put = {
+    pk: fleetKey,
+    sk: rowKeys.reportOnly(name),
+    version: (row?.version ?? 0) + 1,
+    data: { since: deps.clock.now() },
+  };
+  await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
+}
+
+/** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
+export async function fleetIdOf(
+  deps: ApplyDeps,
+  view: FleetView,
+  file: FleetFile,
+  options: ApplyOptions,
+): Promise<string> {
+  const row = view.row(rowKeys.identity);
+  const former = options.takeOver && view.config === null ? await formerFleetId(deps, file) : null;
+  const existing = row?.data.fleetId;
+  if (typeof existing === 'string' && (former === null || former === existing)) return existing;
+  const fleetId = former ?? deps.ids.ulid();
+  const put = { pk: fleetKey, sk: rowKeys.identity, version: (row?.version ?? 0) + 1, data: { fleetId } };
+  const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
+  if (answer.outcome === 'done') return fleetId;
+  throw new NotApplied(['another `init` is running at this moment']);
+}
+
+/** The fleet whose buckets are taken over: the marks on their bytes name it, so new tables carry its id on. */
+async function formerFleetId(deps: ApplyDeps, file: FleetFile): Promise<string | null> {
+  const former = new Set<string>();
+  for (const config of file.backends) {
+    const owner = await readOwner(await deps.openBackend(config, {}, 'read-write'));
+    if (owner !== null) former.add(owner.fleetId);
+  }
+  if (former.size > 1) {
+    throw new ConfigError('The fleet file cannot be applied', [
+      `its buckets belong to different fleets: ${[...former].join(', ')}`,
+    ]);
+  }
+  return [...former][0] ?? null;
+}
