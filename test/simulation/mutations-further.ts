@@ -148,7 +148,7 @@ export const furtherMutations: readonly Mutation[] = [
     name: 'what was stored in parts is not read back',
     edits: [
       {
-        file: 'transfer/big/finish.ts',
+        file: 'transfer/big/big-copy.ts',
         find: 'if (job.progress.isUnproven) {',
         replace: 'if (job.progress.isUnproven && false) {',
       },

@@ -4,7 +4,8 @@ import { createAdmission } from '../../lib/base/admission.ts';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { ObjectRecord, TransferFields } from '../../lib/store/model.ts';
-import { type BigCopyOutcome, copyInParts } from '../../lib/transfer/big/big-copy.ts';
+import { copyInParts } from '../../lib/transfer/big/big-copy.ts';
+import type { BigCopyOutcome } from '../../lib/transfer/big/job.ts';
 import { createPartBuffers } from '../../lib/transfer/big/part-buffers.ts';
 import { type S3Kit, startS3 } from '../fleet/s3-kit.ts';
 

@@ -6,7 +6,7 @@ import type { Budget } from '../../tick/budget.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
-import type { BigCopy, BigCopyOutcome } from '../../transfer/big/big-copy.ts';
+import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
 import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
 import { examine, readableCopies } from '../examine-copy.ts';
 import { claim, type Hold, save } from './hold.ts';

@@ -1,52 +1,15 @@
-import type { Clock } from '../../base/clock.ts';
-import { type Backend, BackendError } from '../../fleet/backend.ts';
-import type { ObjectRecord, TransferFields } from '../../store/model.ts';
-import { type CopyOutcome, explain } from '../copy.ts';
-import type { SaveOutcome } from '../saver.ts';
-import { finish } from './finish.ts';
-import type { PartBuffers } from './part-buffers.ts';
-import type { Pass } from './pass.ts';
-import { sendAll } from './send.ts';
-
-/**
- * What became of this turn of a big copy; as for a small one, and:
- * `stored` the target holds the recorded bytes, verified · `unfinished` there was no time to go on: progress is kept ·
- * `taken` another tick goes on with it · `upload-gone` the target knows the upload no more, or not as we left it: begin
- * anew · `wrong-digest` every part was sent, and they are not what is recorded.
- */
-export type BigCopyOutcome =
-  | Exclude<CopyOutcome, { outcome: 'copied' }>
-  | { readonly outcome: 'stored'; readonly sha256: string }
-  | { readonly outcome: 'unfinished' }
-  | { readonly outcome: 'over-limit'; readonly reason: string }
-  | { readonly outcome: 'taken' }
-  | { readonly outcome: 'upload-gone' }
-  | { readonly outcome: 'wrong-digest'; readonly detail: string };
-
-/** One turn at a copy of an object in parts. */
-export interface BigCopy {
-  readonly clock: Clock;
-  readonly object: ObjectRecord;
-  /** Null when everything is sent, and only its end is missing. */
-  readonly from: Backend | null;
-  readonly to: Backend;
-  /** At the target. */
-  readonly storageKey: string;
-  readonly fleetId: string;
-  /** Carry object tags too: one more request at the source. */
-  readonly preservesTags?: boolean;
-  /** As it was last left; always the latest. */
-  progress: TransferFields;
-  /** True when it is sure to end in this turn: then its hash is the fast one, which could not go on in another. */
-  readonly endsInThisTurn: boolean;
-  /** Parts on their way at a time. */
-  readonly width: number;
-  readonly buffers: PartBuffers;
-  readonly mayBegin: Pass['mayBegin'];
-  /** Sets so many bytes aside for reading them back from the target; else says which usage limit does not allow it. */
-  readonly reserveReadBack: (bytes: number) => string | null;
-  readonly save: (progress: TransferFields) => Promise<SaveOutcome>;
-}
+import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
+import { storageKey } from '../../store/keys.ts';
+import { expectedEtag } from '../../store/records.ts';
+import { explain } from '../copy.ts';
+import { describeBytes } from '../describe-bytes.ts';
+import { markOf } from '../mark.ts';
+import { partCount } from '../parts.ts';
+import { WrongBytes } from '../verify.ts';
+import { type BigCopy, type BigCopyOutcome, ClaimLostError, keep } from './job.ts';
+import type { PartIO } from './pass.ts';
+import { hashOf, passOnce } from './saved-pass.ts';
+import { abortUploads, wholeParts } from './uploads.ts';
 
 /**
  * Goes on with a copy in parts where it was left: ranged reads of the source into parts of one upload, many at a time, with
@@ -69,13 +32,158 @@ export async function copyInParts(job: BigCopy, signal: AbortSignal): Promise<Bi
   }
 }
 
-/** Another tick goes on with this copy. */
-export class ClaimLostError extends Error {
-  override readonly name = 'ClaimLostError';
+/** Begins or finds the upload, and sends what it lacks. Null when every part is there and the whole is as recorded. */
+async function sendAll(job: BigCopy, from: Backend, signal: AbortSignal): Promise<BigCopyOutcome | null> {
+  const { object } = job;
+  const source = await describe(job, from, signal);
+  if (job.progress.uploadId === '') await beginUpload(job, from, source, signal);
+  else if (!(await isAsLeft(job, signal))) return { outcome: 'upload-gone' };
+  const hash = await hashOf(job);
+  if (hash === null) return { outcome: 'upload-gone' };
+  if (!(await sendParts(job, from, hash, signal))) return { outcome: 'unfinished' };
+  const sha256 = hash.digest();
+  if (object.sha256 !== undefined && sha256 !== object.sha256) {
+    const detail = `The copy of "${object.key}" on "${from.name}" has SHA-256 ${sha256}; ${object.sha256} is recorded`;
+    return { outcome: 'wrong-digest', detail };
+  }
+  const parts = partCount(object.sizeBytes, job.progress.partSizeBytes);
+  await keep(job, { sha256, partsDone: job.progress.isUnproven ? 0 : parts, hashState: '' });
+  return null;
 }
 
-/** Changes the progress and writes it down, now. */
-export async function keep(job: BigCopy, change: Partial<TransferFields>): Promise<void> {
-  job.progress = { ...job.progress, ...change };
-  if ((await job.save(job.progress)) === 'taken') throw new ClaimLostError();
+function sourceAt({ object }: BigCopy, from: Backend): { key: string; options: { readonly ifMatch?: string } } {
+  const copyId = object.copies[from.name]!;
+  const ifMatch = expectedEtag(object, from.name);
+  return { key: storageKey(object.key, copyId), options: ifMatch === undefined ? {} : { ifMatch } };
+}
+
+/** What travels with the bytes, from the source as it is now. */
+async function describe(job: BigCopy, from: Backend, signal: AbortSignal): Promise<StoredObject> {
+  const { key, options } = sourceAt(job, from);
+  const found = await from.head(key, signal);
+  const fail = (kind: 'not-found' | 'precondition') =>
+    new BackendError(kind, from.name, `Cannot read "${key}" on "${from.name}": it is not as recorded`);
+  if (found === null) throw fail('not-found');
+  if (options.ifMatch !== undefined && found.etag !== options.ifMatch) throw fail('precondition');
+  checkSize(job, from, found.sizeBytes);
+  return found;
+}
+
+function checkSize({ object }: BigCopy, from: Backend, sizeBytes: number): void {
+  if (sizeBytes === object.sizeBytes) return;
+  const what = `The copy of "${object.key}" on "${from.name}"`;
+  throw new WrongBytes(`${what} has ${sizeBytes} bytes; ${object.sizeBytes} are recorded`);
+}
+
+async function beginUpload(
+  job: BigCopy,
+  from: Backend,
+  { headers, metadata }: StoredObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const { to, storageKey: key, fleetId, object } = job;
+  // A turn that crashed may have begun one and not said so.
+  await abortUploads(to, key, signal);
+  const tags = job.preservesTags ? await from.tags(sourceAt(job, from).key, signal) : {};
+  const description = { headers, metadata, tags, mark: markOf(object, fleetId) };
+  const { uploadId } = await to.createUpload({ storageKey: key, ...describeBytes(description, to.name, key) }, signal);
+  try {
+    await keep(job, { uploadId, partsDone: 0 });
+  } catch (error) {
+    await to.abortUpload(key, uploadId);
+    throw error;
+  }
+}
+
+/** Whether the target still has every part that counts as done. */
+async function isAsLeft({ to, storageKey: key, progress, object }: BigCopy, signal: AbortSignal): Promise<boolean> {
+  const existing = await to.listParts(key, progress.uploadId, signal);
+  const size = { sizeBytes: object.sizeBytes, partSizeBytes: progress.partSizeBytes };
+  return wholeParts(existing, size, progress.partsDone) !== null;
+}
+
+async function sendParts(
+  job: BigCopy,
+  from: Backend,
+  hash: NonNullable<Awaited<ReturnType<typeof hashOf>>>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { to, storageKey: key } = job;
+  const { uploadId } = job.progress;
+  const source = sourceAt(job, from);
+  const ends: PartIO = {
+    source: from.name,
+    async open(range, reusesBuffers, cancel) {
+      const found = await from.get(source.key, { range, reusesBuffers, ...source.options }, cancel);
+      if (found.sizeBytes !== job.object.sizeBytes) await found.body[Symbol.asyncIterator]().return?.();
+      checkSize(job, from, found.sizeBytes);
+      return found.body;
+    },
+    async write({ md5, ...part }, cancel) {
+      const { etag } = await to.uploadPart({ storageKey: key, uploadId, ...part }, cancel);
+      // An ETag that is the MD5 of what was sent proves it; any other proves nothing.
+      if (etag.replaceAll('"', '') !== md5()) job.progress = { ...job.progress, isUnproven: true };
+    },
+  };
+  return passOnce(job, hash, ends, signal);
+}
+
+/** Completes the upload, if that is not done, and makes sure of what it became. */
+async function finish(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome> {
+  const existing = await complete(job, signal);
+  if (existing === null) return { outcome: 'upload-gone' };
+  if (existing.sizeBytes !== job.object.sizeBytes) return storedWrong(job);
+  if (job.progress.isUnproven) {
+    const reading = await readBack(job, signal);
+    if (reading !== null) return reading;
+  }
+  // One that a frozen turn had begun could otherwise be completed over the bytes that are about to be recorded.
+  await abortUploads(job.to, job.storageKey, signal);
+  return { outcome: 'stored', sha256: job.progress.sha256! };
+}
+
+function storedWrong({ to, storageKey }: BigCopy): BigCopyOutcome {
+  const detail = `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"`;
+  return { outcome: 'target-wrong', detail };
+}
+
+/** What stands at the storage key once the upload is complete; null when there is neither upload nor object. */
+async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject | null> {
+  const { to, storageKey, object } = job;
+  const { uploadId, partSizeBytes } = job.progress;
+  const size = { sizeBytes: object.sizeBytes, partSizeBytes };
+  try {
+    const existing = await to.listParts(storageKey, uploadId, signal);
+    const parts = wholeParts(existing, size, partCount(object.sizeBytes, partSizeBytes));
+    if (parts === null) return null;
+    await to.completeUpload({ storageKey, uploadId, parts }, signal);
+  } catch (error) {
+    // The answer to a completion, now or in an earlier turn, may have been lost: what stands there tells.
+    const isOpen = error instanceof BackendError && ['no-upload', 'unavailable', 'timeout'].includes(error.kind);
+    if (!isOpen) throw error;
+    const found = await to.head(storageKey, signal);
+    if (found !== null || error.kind === 'no-upload') return found;
+    throw error;
+  }
+  return to.head(storageKey, signal);
+}
+
+/** Reads everything back from the target, over as many turns as it takes. Null when it is what was sent. */
+async function readBack(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome | null> {
+  const { to, storageKey } = job;
+  let hash = await hashOf(job);
+  const { partsDone, partSizeBytes } = job.progress;
+  const behindBytes = hash === null ? 0 : partsDone * partSizeBytes;
+  const refusal = job.reserveReadBack(Math.max(0, job.object.sizeBytes - behindBytes));
+  if (refusal !== null) return { outcome: 'over-limit', reason: refusal };
+  if (hash === null) {
+    await keep(job, { partsDone: 0, hashState: '' });
+    hash = await hashOf(job);
+  }
+  const ends: PartIO = {
+    source: to.name,
+    open: async (range, reusesBuffers, cancel) => (await to.get(storageKey, { range, reusesBuffers }, cancel)).body,
+  };
+  if (!(await passOnce(job, hash!, ends, signal))) return { outcome: 'unfinished' };
+  return hash!.digest() === job.progress.sha256 ? null : storedWrong(job);
 }

@@ -1,11 +1,23 @@
-import { hash as digestNow } from 'node:crypto';
-import { bodyOf } from '../../base/bytes.ts';
+import { createHash, hash as digestNow, type Hash } from 'node:crypto';
+import { type Body, bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import { retryTransient, unsent } from '../retry-transient.ts';
 import type { RunningHash } from '../running-hash.ts';
 import type { PartBuffers } from './part-buffers.ts';
-import type { PartIO } from './saved-pass.ts';
+
+/** What a pass does with the bytes of a part. `body` may be consumed once. */
+export interface PartIO {
+  /** Whose bytes are read. */
+  readonly source: string;
+  /** `reusesBuffers` as in `GetOptions`. */
+  open(range: readonly [number, number], reusesBuffers: boolean, signal: AbortSignal): Promise<Body>;
+  /** Writes a part; `md5` is known once the body was consumed. Absent when bytes are only read. */
+  readonly write?: (
+    part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
+    signal: AbortSignal,
+  ) => Promise<void>;
+}
 
 /** Going once through the parts of an object, many at a time, while one hash takes them in order. */
 export interface Pass {
@@ -158,4 +170,40 @@ function createProgress({ partsDone: first, hash, reached }: Pass): Progress {
       for (const go of waiting.values()) go();
     },
   };
+}
+
+/** A pass whose parts are too large to be held in memory: one at a time, each streamed from one end to the other. */
+export interface StreamPass
+  extends Pick<Pass, 'clock' | 'sizeBytes' | 'partSizeBytes' | 'partsDone' | 'hash' | 'mayBegin' | 'reached'> {
+  open: PartIO['open'];
+  readonly write?: NonNullable<PartIO['write']>;
+}
+
+/** Runs a pass until its end, or until no further part may be begun. Returns the parts done. */
+export async function runStreamPass(pass: StreamPass, signal: AbortSignal): Promise<number> {
+  const { clock, sizeBytes, partSizeBytes } = pass;
+  const last = partCount(sizeBytes, partSizeBytes);
+  let expectedMs = 0;
+  let done = pass.partsDone;
+  while (done < last && pass.mayBegin(expectedMs, done === pass.partsDone)) {
+    const startedAt = clock.now();
+    const part = done + 1;
+    const md5 = createHash('md5');
+    const range = rangeOfPart(sizeBytes, partSizeBytes, part);
+    const body = hashed(await pass.open(range, pass.write === undefined, signal), [pass.hash, md5]);
+    const described = { partNumber: part, sizeBytes: lengthOfPart(sizeBytes, partSizeBytes, part), body };
+    if (pass.write === undefined) for await (const _ of body);
+    else await pass.write({ ...described, md5: () => md5.digest('hex') }, signal);
+    done = part;
+    pass.reached(done, pass.hash.state());
+    expectedMs = (clock.now() - startedAt) * 1.2;
+  }
+  return done;
+}
+
+async function* hashed(body: Body, hashes: readonly (Pass['hash'] | Hash)[]): Body {
+  for await (const chunk of body) {
+    for (const hash of hashes) hash.update(chunk);
+    yield chunk;
+  }
 }

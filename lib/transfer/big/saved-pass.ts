@@ -5,22 +5,8 @@ import { partCount } from '../parts.ts';
 import { brokenOff, retryTransient } from '../retry-transient.ts';
 import { nativeHash, type RunningHash, resumableHash } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
-import { type BigCopy, ClaimLostError } from './big-copy.ts';
-import { runPass } from './pass.ts';
-import { runStreamPass } from './stream-pass.ts';
-
-/** What a pass does with the bytes of a part. `body` may be consumed once. */
-export interface PartIO {
-  /** Whose bytes are read. */
-  readonly source: string;
-  /** `reusesBuffers` as in `GetOptions`. */
-  open(range: readonly [number, number], reusesBuffers: boolean, signal: AbortSignal): Promise<Body>;
-  /** Writes a part; `md5` is known once the body was consumed. Absent when bytes are only read. */
-  readonly write?: (
-    part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
-    signal: AbortSignal,
-  ) => Promise<void>;
-}
+import { type BigCopy, ClaimLostError } from './job.ts';
+import { type PartIO, runPass, runStreamPass } from './pass.ts';
 
 /** The hash over the parts done; null when what was kept of it cannot be read. */
 export async function hashOf(job: BigCopy): Promise<RunningHash | null> {

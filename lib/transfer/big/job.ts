@@ -1,0 +1,58 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Backend } from '../../fleet/backend.ts';
+import type { ObjectRecord, TransferFields } from '../../store/model.ts';
+import type { CopyOutcome } from '../copy.ts';
+import type { SaveOutcome } from '../saver.ts';
+import type { PartBuffers } from './part-buffers.ts';
+import type { Pass } from './pass.ts';
+
+/**
+ * What became of this turn of a big copy; as for a small one, and:
+ * `stored` the target holds the recorded bytes, verified · `unfinished` there was no time to go on: progress is kept ·
+ * `taken` another tick goes on with it · `upload-gone` the target knows the upload no more, or not as we left it: begin
+ * anew · `wrong-digest` every part was sent, and they are not what is recorded.
+ */
+export type BigCopyOutcome =
+  | Exclude<CopyOutcome, { outcome: 'copied' }>
+  | { readonly outcome: 'stored'; readonly sha256: string }
+  | { readonly outcome: 'unfinished' }
+  | { readonly outcome: 'over-limit'; readonly reason: string }
+  | { readonly outcome: 'taken' }
+  | { readonly outcome: 'upload-gone' }
+  | { readonly outcome: 'wrong-digest'; readonly detail: string };
+
+/** One turn at a copy of an object in parts. */
+export interface BigCopy {
+  readonly clock: Clock;
+  readonly object: ObjectRecord;
+  /** Null when everything is sent, and only its end is missing. */
+  readonly from: Backend | null;
+  readonly to: Backend;
+  /** At the target. */
+  readonly storageKey: string;
+  readonly fleetId: string;
+  /** Carry object tags too: one more request at the source. */
+  readonly preservesTags?: boolean;
+  /** As it was last left; always the latest. */
+  progress: TransferFields;
+  /** True when it is sure to end in this turn: then its hash is the fast one, which could not go on in another. */
+  readonly endsInThisTurn: boolean;
+  /** Parts on their way at a time. */
+  readonly width: number;
+  readonly buffers: PartBuffers;
+  readonly mayBegin: Pass['mayBegin'];
+  /** Sets so many bytes aside for reading them back from the target; else says which usage limit does not allow it. */
+  readonly reserveReadBack: (bytes: number) => string | null;
+  readonly save: (progress: TransferFields) => Promise<SaveOutcome>;
+}
+
+/** Another tick goes on with this copy. */
+export class ClaimLostError extends Error {
+  override readonly name = 'ClaimLostError';
+}
+
+/** Changes the progress and writes it down, now. */
+export async function keep(job: BigCopy, change: Partial<TransferFields>): Promise<void> {
+  job.progress = { ...job.progress, ...change };
+  if ((await job.save(job.progress)) === 'taken') throw new ClaimLostError();
+}
