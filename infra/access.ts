@@ -1,5 +1,6 @@
 import { ArnFormat, Stack } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { keysOf } from '../lib/config/encryption.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
 import type { WorkerName } from '../lib/config/parameters.ts';
 import type { FleetTables } from './tables.ts';
@@ -73,14 +74,13 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
   const { bytes } = access[actor];
   const secrets = secretsOf(actor, file.backends);
   const buckets = file.backends.filter(isOnAws);
+  const kmsKeys = keysOf(file.encryption).flatMap((key) => ('kmsKeyArn' in key ? [key.kmsKeyArn] : []));
   return [
     ...tableStatements(actor, tables),
     ...(secrets.length > 0 ? [statement('Secrets', ['secretsmanager:GetSecretValue'], secrets)] : []),
     ...bucketStatements(bytes, buckets, tables, plan.parameters.preservesTags),
     // Workers move ciphertext as it is; the scrubber alone looks inside, to check the digest of the plaintext.
-    ...(actor === 'scrubber' && file.encryption && 'kmsKeyArn' in file.encryption
-      ? [statement('Encryption', ['kms:Decrypt'], [file.encryption.kmsKeyArn])]
-      : []),
+    ...(actor === 'scrubber' && kmsKeys.length > 0 ? [statement('Encryption', ['kms:Decrypt'], kmsKeys)] : []),
     ...(deployment.kmsKeyArns.length > 0 && (secrets.length > 0 || buckets.length > 0)
       ? [
           statement(

@@ -5,7 +5,7 @@ import { Code } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { ConfigError } from '../lib/config/problems.ts';
 import type { Actor } from './access.ts';
-import { type Bundle, bundle, projectRoot } from './bundle.ts';
+import { type Bundle, bundleFunction, projectRoot } from './bundle.ts';
 import { options } from './deployment.ts';
 import { givenValues } from './given.ts';
 import { HoldfastStack } from './stack.ts';
@@ -27,7 +27,7 @@ function main(): void {
 /** In the same place on every machine, so that paths in source maps, and with them the assets, are the same. */
 function bundleOf(actor: Actor): Bundle {
   const dir = join(projectRoot, 'node_modules', '.cache', 'holdfast', actor);
-  return bundle(`functions/${actor}.ts`, dir, { withEncryption: actor === 'scrubber' });
+  return bundleFunction(actor, dir);
 }
 
 function fleetText(source: string): string {

@@ -1,4 +1,5 @@
 import { rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync, type Metafile } from 'esbuild';
@@ -7,7 +8,8 @@ export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /**
  * The encryption SDK is loaded when a fleet has a key, from a file of its own that shares nothing: sharing would draw what
- * it alone uses of the SDK clients into what every handler loads at its start. Half of it is CommonJS, so it stays that.
+ * it alone uses of the SDK clients into what every handler loads at its start. Half of it is CommonJS, so it stays that;
+ * Node does not find the names of what a minified CommonJS file exports, so an ES module beside it names them.
  */
 const apart = '@aws-crypto/client-node';
 
@@ -56,6 +58,11 @@ export function bundle(entry: string, dir: string, options: BundleOptions = {}):
   return { dir, coldBytes, totalBytes: totalBytes + (withEncryption ? bundleApart(dir) : 0) };
 }
 
+/** Bundles a function as it is deployed: the scrubber alone ever decrypts. */
+export function bundleFunction(name: string, dir: string): Bundle {
+  return bundle(`functions/${name}.ts`, dir, { withEncryption: name === 'scrubber' });
+}
+
 /** Where Node looks for a package: beside the code. Returns its bytes. */
 function bundleApart(dir: string): number {
   const home = join(dir, 'node_modules', ...apart.split('/'));
@@ -74,7 +81,13 @@ function bundleApart(dir: string): number {
     metafile: true,
     logLevel: 'warning',
   });
-  writeFileSync(join(home, 'package.json'), JSON.stringify({ name: apart, main: 'index.cjs' }));
+  const names = Object.keys(createRequire(import.meta.url)(join(home, 'index.cjs')));
+  writeFileSync(
+    join(home, 'index.mjs'),
+    `import sdk from './index.cjs';\nexport const { ${names.filter((name) => name !== 'default').join(', ')} } = sdk;\n`,
+  );
+  const exports = { import: './index.mjs', require: './index.cjs' };
+  writeFileSync(join(home, 'package.json'), JSON.stringify({ name: apart, exports }));
   return Object.values(metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
 }
 

@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { keysOf } from '../lib/config/encryption.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
 import { type Parameters, parseParameters, scheduleMs, workerNames } from '../lib/config/parameters.ts';
 import { type Inspected, inspectFleetFile, type ParsedFleetFile } from '../lib/config/parse-fleet-file.ts';
@@ -55,16 +56,17 @@ function inspectText(text: string): Inspected {
 }
 
 function fleetProblems({ backends, encryption }: Inspected['sound'], allowsPrivate: boolean): string[] {
-  const key = encryption && 'rawKeyEnv' in encryption ? encryption.rawKeyEnv : undefined;
+  const rawKeys = keysOf(encryption).flatMap((key) => ('rawKeyEnv' in key ? [key.rawKeyEnv] : []));
   return [
     ...backends.flatMap((backend) => [
       ...endpointProblems(backend, allowsPrivate),
       ...credentialProblems(backend, 'credentials', backend.credentials),
       ...(backend.deleteCredentials ? credentialProblems(backend, 'deleteCredentials', backend.deleteCredentials) : []),
     ]),
-    ...(key === undefined
-      ? []
-      : [`encryption: {"rawKeyEnv": "${key}"} would put the key into the functions' environment; use {"kmsKeyArn"}`]),
+    ...rawKeys.map(
+      (name) =>
+        `encryption: {"rawKeyEnv": "${name}"} would put the key into the functions' environment; use {"kmsKeyArn"}`,
+    ),
   ];
 }
 

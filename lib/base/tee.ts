@@ -36,7 +36,7 @@ export function tee(body: Body): { readonly main: Body; readonly side: Body } {
       wakeSide();
     }
   }
-  async function* side(): Body {
+  async function* side(): AsyncGenerator<Uint8Array, void> {
     try {
       for (;;) {
         const chunk = queue.shift();
@@ -58,5 +58,15 @@ export function tee(body: Body): { readonly main: Body; readonly side: Body } {
       wakeMain();
     }
   }
-  return { main: main(), side: side() };
+  const chunks = side();
+  const leave = async () => {
+    // A side that was never begun has nothing that would say that it is over.
+    isSideDone = true;
+    wakeMain();
+    return chunks.return(undefined);
+  };
+  return {
+    main: main(),
+    side: { [Symbol.asyncIterator]: () => ({ next: () => chunks.next(), return: leave }) },
+  };
 }

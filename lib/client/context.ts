@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
+import type { EncryptionConfig } from '../config/encryption.ts';
 import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet-file.ts';
 import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
@@ -21,7 +22,7 @@ export interface ClientDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that a fleet file asks for; loaded only when there is something to encrypt or decrypt. Absent: there is none. */
-  openKeyring?(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
+  openKeyring?(encryption: EncryptionConfig): Promise<Keyring>;
 }
 
 /** What the calls of one client share. */

@@ -32,8 +32,10 @@ export async function unsealed(open: () => Body, sizeBytes: number): Promise<Sea
 
 /** Encrypts content for a key and generation. Throws `KeyringError` when the key service does not answer. */
 export async function seal(keyring: Keyring, binding: Binding, open: () => Body, sizeBytes: number): Promise<Sealed> {
+  // Where no key encrypts, `encrypt` says so before there is anything to record.
+  const keyId = keyring.keyId ?? '';
   const plain = await digestOf(open());
-  const encryption = { plaintextSha256: plain.sha256, plaintextBytes: plain.sizeBytes, keyId: keyring.keyId };
+  const encryption = { plaintextSha256: plain.sha256, plaintextBytes: plain.sizeBytes, keyId };
   const ciphertext = keyring.encrypt(open(), binding);
   if (sizeBytes <= memoryBytes) {
     const bytes = await collect(ciphertext);

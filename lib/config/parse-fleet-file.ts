@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { encryptingKeyOf, keyIdOf, keysOf } from './encryption.ts';
 import { overlaps } from './place.ts';
 import { ConfigError } from './problems.ts';
 
@@ -105,6 +106,36 @@ const policy = v.strictObject({
   encrypt: v.optional(v.boolean(), false),
 });
 
+/** An alias can come to name another key behind our back, and ciphertext names keys by their own ARN. */
+const kmsKeyArn = v.pipe(
+  text('kmsKeyArn'),
+  v.check(
+    (value) => !/(^|:)alias\//.test(value),
+    (issue) => `"${issue.input}" is an alias; it must be the ARN of a key`,
+  ),
+);
+const key = v.union(
+  [v.strictObject({ kmsKeyArn }), v.strictObject({ rawKeyEnv: envName })],
+  'must be {"kmsKeyArn"} or {"rawKeyEnv"}',
+);
+
+const encryption = v.pipe(
+  v.strictObject({
+    kmsKeyArn: v.exactOptional(kmsKeyArn),
+    rawKeyEnv: v.exactOptional(envName),
+    decryptOnly: v.exactOptional(v.array(key)),
+  }),
+  v.check(
+    ({ kmsKeyArn: arn, rawKeyEnv }) => arn === undefined || rawKeyEnv === undefined,
+    'has both "kmsKeyArn" and "rawKeyEnv"; one key encrypts, others belong into "decryptOnly"',
+  ),
+  v.check(
+    (config) => keysOf(config).length > 0,
+    'names no key: it must be {"kmsKeyArn"} or {"rawKeyEnv"}, with {"decryptOnly": [...]} for keys that only decrypt, or that alone',
+  ),
+  v.check((config) => new Set(keysOf(config).map(keyIdOf)).size === keysOf(config).length, 'names a key twice'),
+);
+
 const schema = v.strictObject({
   backends: v.pipe(v.array(backend), v.minLength(1, 'needs at least one backend')),
   policies: v.optional(v.record(name, policy), { default: { factor: 1 } }),
@@ -112,12 +143,7 @@ const schema = v.strictObject({
     v.picklist(['pack', 'spread'], (issue) => `"${issue.input}" must be "pack" or "spread"`),
     'pack',
   ),
-  encryption: v.optional(
-    v.union(
-      [v.strictObject({ kmsKeyArn: text('kmsKeyArn') }), v.strictObject({ rawKeyEnv: envName })],
-      'must be {"kmsKeyArn"} or {"rawKeyEnv"}',
-    ),
-  ),
+  encryption: v.optional(encryption),
 });
 
 export type ParsedFleetFile = v.InferOutput<typeof schema>;
@@ -139,7 +165,8 @@ export function inspectFleetFile(input: unknown): Inspected {
   const count = Array.isArray(parts.backends) ? parts.backends.length : 0;
   const hasDefault = parts.policies === undefined || 'default' in Object(parts.policies);
   const own = result.success ? [] : result.issues.map(describeIssue);
-  const problems = [...own, ...droppedNames(parts.policies), ...crossProblems(sound, count, hasDefault)];
+  const canEncrypt = encryptionOf(input, sound) !== 'missing';
+  const problems = [...own, ...droppedNames(parts.policies), ...crossProblems(sound, count, hasDefault, canEncrypt)];
   return { problems, file: result.success && problems.length === 0 ? result.output : null, sound };
 }
 
@@ -160,8 +187,9 @@ export function parseFleetFile(input: unknown): ParsedFleetFile {
 }
 
 function soundParts(input: unknown): Inspected['sound'] {
-  const { backends, policies, encryption } = (input ?? {}) as Record<string, unknown>;
+  const { backends, policies, encryption: keys } = (input ?? {}) as Record<string, unknown>;
   const read = (whole: unknown, entry: v.GenericSchema) => v.safeParse(entry, whole);
+  const known = v.safeParse(v.optional(encryption), keys);
   const sound = (Array.isArray(backends) ? backends : []).map((entry) => read(entry, backend)).filter((r) => r.success);
   const rules = Object.entries(Object(policies)).map(([key, entry]) => [key, read(entry, policy)] as const);
   return {
@@ -171,8 +199,14 @@ function soundParts(input: unknown): Inspected['sound'] {
         .filter(([, r]) => r.success)
         .map(([key, { output }]) => [key, output as ParsedFleetFile['policies'][string]]),
     ),
-    encryption: encryption as ParsedFleetFile['encryption'],
+    encryption: known.success ? known.output : undefined,
   };
+}
+
+/** Of keys that do not read nobody knows whether one of them encrypts. */
+function encryptionOf(input: unknown, sound: Inspected['sound']): 'there' | 'missing' | 'unknown' {
+  if (sound.encryption !== undefined) return encryptingKeyOf(sound.encryption) === undefined ? 'missing' : 'there';
+  return Object(input).encryption === undefined ? 'missing' : 'unknown';
 }
 
 /** Reads a fleet file from its text. Throws a `ConfigError` for text that is not JSON, too. */
@@ -198,7 +232,7 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
 }
 
 /** Problems between the parts of a file, of which `count` backends were given. */
-function crossProblems(file: Inspected['sound'], count: number, hasDefault: boolean): string[] {
+function crossProblems(file: Inspected['sound'], count: number, hasDefault: boolean, canEncrypt: boolean): string[] {
   const problems: string[] = [];
   const seen = new Set<string>();
   for (const { name: backendName } of file.backends) {
@@ -222,8 +256,8 @@ function crossProblems(file: Inspected['sound'], count: number, hasDefault: bool
     if (policyName !== 'default' && (prefix ?? '') === '') problems.push(`policies.${policyName}: prefix is missing`);
     if (factor > count)
       problems.push(`policies.${policyName}: factor ${factor} is above the number of backends (${count})`);
-    if (encrypt && file.encryption === undefined)
-      problems.push(`policies.${policyName}: encrypt needs "encryption" in the fleet file`);
+    if (encrypt && !canEncrypt)
+      problems.push(`policies.${policyName}: encrypt needs "encryption" in the fleet file, with a key that encrypts`);
     const other = prefixes.get(prefix ?? '');
     if (other !== undefined)
       problems.push(`policies: "${other}" and "${policyName}" have the same prefix "${prefix ?? ''}"`);

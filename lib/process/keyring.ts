@@ -10,7 +10,7 @@ import {
   RawAesWrappingSuiteIdentifier,
 } from '@aws-crypto/client-node';
 import type { Body } from '../base/bytes.ts';
-import type { FleetFile } from '../config/fleet-file.ts';
+import { type EncryptionConfig, encryptingKeyOf, type KeyConfig, keyIdOf, keysOf } from '../config/encryption.ts';
 import { boundGeneration, boundKey, rawNamespace } from '../transfer/ciphertext.ts';
 import { type Binding, type Keyring, KeyringError } from '../transfer/keyring.ts';
 
@@ -23,41 +23,59 @@ const frameLength = 64 * 1024;
 
 const client = buildClient(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT);
 
+type Env = Readonly<Record<string, string | undefined>>;
+type NodeKeyring = KmsKeyringNode | RawAesKeyringNode;
+
 /**
- * The keyring that a fleet file asks for: a KMS key, or a raw 256-bit AES key from the environment.
- *
- * @throws KeyringError when the variable is missing or does not hold 32 bytes in base64
+ * The keys that a fleet file lists: in KMS, or raw 256-bit AES keys from the environment. One that this process does not have
+ * is told in `problems`, and stands in the way of nothing that does not need it.
  */
-export function createKeyring(
-  config: NonNullable<FleetFile['encryption']>,
-  env: Readonly<Record<string, string | undefined>>,
-): Keyring {
-  const keyring =
-    'kmsKeyArn' in config
-      ? new KmsKeyringNode({ generatorKeyId: config.kmsKeyArn })
-      : rawKeyring(config.rawKeyEnv, env);
-  const keyId = 'kmsKeyArn' in config ? config.kmsKeyArn : `env:${config.rawKeyEnv}`;
+export function createKeyring(config: EncryptionConfig, env: Env): Keyring {
+  const keyrings = new Map<string, NodeKeyring | KeyringError>();
+  for (const key of keysOf(config)) keyrings.set(keyIdOf(key), openKey(key, env));
+  const encryptsWith = encryptingKeyOf(config);
+  const keyId = encryptsWith === undefined ? null : keyIdOf(encryptsWith);
+  const keyringFor = (id: string, action: string): NodeKeyring => {
+    const keyring = keyrings.get(id);
+    if (keyring === undefined) throw new KeyringError(`Cannot ${action}: the fleet file lists no key "${id}"`);
+    if (keyring instanceof KeyringError) throw new KeyringError(`Cannot ${action}: ${keyring.message}`);
+    return keyring;
+  };
   return {
     keyId,
-    encrypt(plaintext, binding) {
-      const cipher = client.encryptStream(keyring, { suiteId, frameLength, encryptionContext: contextOf(binding) });
-      return through(plaintext, cipher as Duplex, `encrypt "${binding.key}"`);
+    problems: [...keyrings.values()].flatMap((keyring) => (keyring instanceof KeyringError ? [keyring.message] : [])),
+    async *encrypt(plaintext, binding) {
+      const action = `encrypt "${binding.key}"`;
+      if (keyId === null) throw new KeyringError(`Cannot ${action}: the fleet file names no key that encrypts`);
+      const options = { suiteId, frameLength, encryptionContext: contextOf(binding) };
+      yield* through(plaintext, client.encryptStream(keyringFor(keyId, action), options) as Duplex, action);
     },
-    decrypt(ciphertext, binding) {
-      const plain = client.decryptUnsignedMessageStream(keyring) as Duplex;
+    async *decrypt(ciphertext, id, binding) {
+      const action = `decrypt "${binding.key}"`;
+      const plain = client.decryptUnsignedMessageStream(keyringFor(id, action)) as Duplex;
       plain.on('MessageHeader', ({ encryptionContext }: { encryptionContext: EncryptionContext }) => {
         const wanted = Object.entries(contextOf(binding));
         if (wanted.some(([name, value]) => encryptionContext[name] !== value)) {
           plain.destroy(new Error('it was encrypted as another content'));
         }
       });
-      return through(ciphertext, plain, `decrypt "${binding.key}"`);
+      yield* through(ciphertext, plain, action);
     },
   };
 }
 
 function contextOf({ key, generation }: Binding): Record<string, string> {
   return { [boundKey]: key, [boundGeneration]: generation };
+}
+
+function openKey(key: KeyConfig, env: Env): NodeKeyring | KeyringError {
+  if ('kmsKeyArn' in key) return new KmsKeyringNode({ generatorKeyId: key.kmsKeyArn });
+  try {
+    return rawKeyring(key.rawKeyEnv, env);
+  } catch (error) {
+    if (error instanceof KeyringError) return error;
+    throw error;
+  }
 }
 
 function rawKeyring(name: string, env: Readonly<Record<string, string | undefined>>): RawAesKeyringNode {

@@ -2,7 +2,8 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import { createIds, type Ids } from '../base/ids.ts';
 import { type Log, silentLog } from '../base/log.ts';
-import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
+import type { EncryptionConfig } from '../config/encryption.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
 import { parseParameters } from '../config/parameters.ts';
 import type { TableNames } from '../config/tables.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
@@ -41,7 +42,7 @@ export interface HoldfastProcess {
   readonly unreported: UsageBook;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
   findCapabilities(config: BackendConfig): Promise<Capabilities>;
-  openKeyring(encryption: NonNullable<FleetFile['encryption']>): Promise<Keyring>;
+  openKeyring(encryption: EncryptionConfig): Promise<Keyring>;
   createTables(): Promise<void>;
   /** Closes every connection. */
   close(): Promise<void>;

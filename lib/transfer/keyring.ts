@@ -14,10 +14,14 @@ export interface Binding {
  * service, a missing key and foreign ciphertext are all thrown as `KeyringError`: they say nothing about the stored bytes.
  */
 export interface Keyring {
-  /** Names the key, for the record. */
-  readonly keyId: string;
+  /** Names the key that encrypts, for the record; null where the fleet only decrypts. */
+  readonly keyId: string | null;
+  /** Why keys that the fleet file lists cannot be had in this process, a sentence each. */
+  readonly problems: readonly string[];
+  /** What goes wrong here and in `decrypt` is thrown to whoever reads the result. */
   encrypt(plaintext: Body, binding: Binding): Body;
-  decrypt(ciphertext: Body, binding: Binding): Body;
+  /** With the key of this name: the one that the record names, and no other. */
+  decrypt(ciphertext: Body, keyId: string, binding: Binding): Body;
 }
 
 /** Content could not be encrypted or decrypted now. Never evidence against a copy. */
@@ -31,9 +35,9 @@ export function decrypted(
   object: ObjectRecord & { readonly encryption: Encryption },
   ciphertext: Body,
 ): Body {
-  const { plaintextBytes, plaintextSha256 } = object.encryption;
+  const { plaintextBytes, plaintextSha256, keyId } = object.encryption;
   const expected = { sizeBytes: plaintextBytes, ...defined({ sha256: plaintextSha256 }) };
-  return verifying(keyring.decrypt(ciphertext, object), expected, `The plaintext of "${object.key}"`);
+  return verifying(keyring.decrypt(ciphertext, keyId, object), expected, `The plaintext of "${object.key}"`);
 }
 
 /** Whether stored bytes decrypt to the plaintext that was put. Throws `KeyringError` when that cannot be said. */
@@ -42,9 +46,14 @@ export async function plaintextVerifies(
   object: ObjectRecord & { readonly encryption: Encryption },
   ciphertext: Body,
 ): Promise<boolean> {
-  const { plaintextBytes, plaintextSha256 } = object.encryption;
-  const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, object));
-  return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
+  const { plaintextBytes, plaintextSha256, keyId } = object.encryption;
+  try {
+    const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, keyId, object));
+    return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
+  } finally {
+    // A key that cannot be had fails before a byte is asked for, and others read the same bytes.
+    await ciphertext[Symbol.asyncIterator]().return?.();
+  }
 }
 
 /** Narrows to an encrypted object. */

@@ -10,10 +10,15 @@ async function encrypted(): Promise<TestFleet> {
   return createTestFleet({
     backends: ['a', 'b'],
     encryption: { rawKeyEnv: 'FLEET_KEY' },
-    policies: { default: { factor: 2 }, sealed: { prefix: 'sealed/', factor: 2, encrypt: true } },
+    policies,
     env: { FLEET_KEY: randomBytes(32).toString('base64') },
   });
 }
+
+const policies = { default: { factor: 2 }, sealed: { prefix: 'sealed/', factor: 2, encrypt: true } };
+
+const rotated = (fleet: TestFleet, encryption: object) =>
+  fleet.apply({ backends: ['a', 'b'], policies, encryption: encryption as Record<string, string> });
 
 const textOf = async (fleet: TestFleet, key: string) =>
   (await collect((await fleet.newClient().get(key))!.body)).toString();
@@ -84,12 +89,56 @@ test.each(['missing', 'another'])(
     await expect(textOf(fleet, 'sealed/x')).rejects.toMatchObject({ kind: 'no-key' });
     await fleet.tick('replicator');
     const report = await fleet.tick('scrubber');
-    expect(report.failed).toBe(what === 'missing' ? 0 : 2);
+    expect(report).toMatchObject({ failed: 2, reasons: { 'plaintext-unreadable': 2 } });
+    expect(report.outcome).toBe(what === 'missing' ? 'error' : 'failed');
+    if (what === 'missing') expect(report.message).toContain('FLEET_KEY');
     expect(Object.keys(fleet.object('sealed/x').copies)).toEqual(['a', 'b']);
     expect(fleet.object('sealed/x').condition).toBe('sound');
     expect(fleet.queue()).toEqual([]);
   },
 );
+
+test('a scrub of big ciphertext whose key is missing ends, as an error, with its stored bytes verified', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/big', randomBytes(3_000_000));
+  delete fleet.env.FLEET_KEY;
+  const report = await fleet.tick('scrubber');
+  expect(report).toMatchObject({ outcome: 'error', planned: 1, reasons: { 'plaintext-unreadable': 1 } });
+  expect(fleet.object('sealed/big').isDamaged).toBe(false);
+});
+
+test('a key that is configured and cannot be had ends the scrubber’s tick as an error, whatever it meets', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('open/x', secret);
+  delete fleet.env.FLEET_KEY;
+  expect(await fleet.tick('scrubber')).toMatchObject({ outcome: 'error', succeeded: 1, failed: 0 });
+});
+
+test('after a rotation the new key encrypts, and what was put before is read with the old one', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/old', secret);
+  fleet.env.NEW_KEY = randomBytes(32).toString('base64');
+  await rotated(fleet, { rawKeyEnv: 'NEW_KEY', decryptOnly: [{ rawKeyEnv: 'FLEET_KEY' }] });
+  fleet.clock.advance(60_000);
+  await fleet.client.put('sealed/new', secret);
+  expect(fleet.object('sealed/new').encryption).toMatchObject({ keyId: 'env:NEW_KEY' });
+  await fleet.tick('replicator');
+  expect(await fleet.tick('scrubber')).toMatchObject({ outcome: 'success', succeeded: 4 });
+  expect(await textOf(fleet, 'sealed/old')).toBe(secret);
+  expect(await textOf(fleet, 'sealed/new')).toBe(secret);
+});
+
+test('a record whose key the file does not list is not read with another', async () => {
+  const fleet = await encrypted();
+  await fleet.client.put('sealed/x', secret);
+  const object = fleet.object('sealed/x');
+  const encryption = { ...object.encryption!, keyId: 'env:GONE' };
+  fleet.store.apply([{ kind: 'object', put: { ...object, rev: object.rev + 1, encryption }, expect: object }]);
+  await expect(textOf(fleet, 'sealed/x')).rejects.toMatchObject({
+    kind: 'no-key',
+    message: 'Cannot decrypt "sealed/x": the fleet file lists no key "env:GONE"',
+  });
+});
 
 test('a put under an encrypting policy without its key is refused, and stores nothing', async () => {
   const fleet = await encrypted();

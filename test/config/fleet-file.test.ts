@@ -35,7 +35,19 @@ const backendRest = fc.record(
   { requiredKeys: ['credentials'] },
 );
 
-const encryption = fc.oneof(fc.record({ kmsKeyArn: text }), fc.record({ rawKeyEnv: variable }));
+const key = fc.oneof(
+  fc.record({ kmsKeyArn: text.filter((t) => !t.includes('alias/')) }),
+  fc.record({ rawKeyEnv: variable }),
+);
+const nameOf = (one: object) => JSON.stringify(one);
+/** A key that encrypts, others that only decrypt, or these alone. */
+const encryption = fc
+  .tuple(fc.uniqueArray(key, { minLength: 1, maxLength: 3, selector: nameOf }), fc.boolean())
+  .map(([[first, ...decryptOnly], encrypts]) =>
+    encrypts ? { ...first, ...(decryptOnly.length > 0 && { decryptOnly }) } : { decryptOnly: [first!, ...decryptOnly] },
+  );
+
+const canEncrypt = (config: object | undefined) => ['kmsKeyArn', 'rawKeyEnv'].some((name) => name in Object(config));
 
 /** Any file within the rules: each backend in a bucket of its own, each policy with a prefix of its own. */
 const files = fc
@@ -57,7 +69,10 @@ const files = fc
       ...Object.fromEntries(
         others
           .filter(([other]) => other !== 'default')
-          .map(([other, prefix, encrypt]) => [other, { prefix, factor: 1, encrypt: encrypt && !!encryption }]),
+          .map(([other, prefix, encrypt]) => [
+            other,
+            { prefix, factor: 1, encrypt: encrypt && canEncrypt(encryption) },
+          ]),
       ),
     },
     routing,

@@ -234,15 +234,19 @@ test('keys of KMS are used by functions that read secrets or buckets, and named 
   expect(keys('replicator').actions).toEqual(['kms:Decrypt', 'kms:GenerateDataKey']);
 });
 
-test('the key of an encrypted fleet is used by the scrubber alone, to decrypt', () => {
+test('the keys of an encrypted fleet are used by the scrubber alone, to decrypt', () => {
   const kmsKeyArn = 'arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555';
-  const synthesised = synthesise({ ...testFleet, encryption: { kmsKeyArn } });
+  const former = 'arn:aws:kms:us-east-1:123456789012:key/99999999-2222-3333-4444-555555555555';
+  const synthesised = synthesise({
+    ...testFleet,
+    encryption: { kmsKeyArn, decryptOnly: [{ kmsKeyArn: former }] },
+  });
   const users = actors.flatMap((actor) =>
     statementsOf(synthesised, `holdfast-${actor}`)
       .filter(({ actions }) => actions.some((action) => action.startsWith('kms:')))
       .map(({ actions, resources }) => ({ actor, actions, resources })),
   );
-  expect(users).toEqual([{ actor: 'scrubber', actions: ['kms:Decrypt'], resources: [kmsKeyArn] }]);
+  expect(users).toEqual([{ actor: 'scrubber', actions: ['kms:Decrypt'], resources: [kmsKeyArn, former] }]);
 });
 
 test('a function gets the parameters that were given, and the tables', () => {

@@ -6,8 +6,9 @@ import type { ObjectRecord } from '../../store/model.ts';
 import { type Budget, readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
-import { isEncrypted, type Keyring, plaintextVerifies } from '../../transfer/keyring.ts';
+import { isEncrypted, plaintextVerifies } from '../../transfer/keyring.ts';
 import { type CopyReading, readCopy } from '../../transfer/read-copy.ts';
+import { keyringOf } from './tick-keyring.ts';
 
 /** What was found of one copy. */
 export interface CopyVerdict {
@@ -101,18 +102,6 @@ async function verify(
   return reading.outcome === 'good' && plaintextDigest !== undefined
     ? { ...reading, plaintext: plaintextDigest }
     : reading;
-}
-
-/** Null when the fleet has none, this worker must not have it, or it cannot be had now. */
-async function keyringOf(tick: Tick): Promise<Keyring | null> {
-  const { encryption } = tick.config;
-  if (encryption === undefined || tick.deps.openKeyring === undefined) return null;
-  try {
-    return await tick.deps.openKeyring(encryption);
-  } catch (error) {
-    tick.deps.log.warn('The keyring cannot be had: plaintext is not verified', { message: (error as Error).message });
-    return null;
-  }
 }
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */

@@ -7,6 +7,7 @@ import type { Budget } from '../../tick/budget.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
 import { scrubObject } from './scrub-object.ts';
+import { keyringOf } from './tick-keyring.ts';
 
 /**
  * The scrubber re-reads every recorded copy once per scrub cycle, in key order within each shard (S1–S4).
@@ -38,6 +39,8 @@ async function hasWork(tick: Tick): Promise<boolean> {
 
 async function begin(tick: Tick): Promise<Round> {
   const budget = await tick.budget();
+  // Asked for at once: what is wrong with it is said even by ticks that meet nothing encrypted.
+  await keyringOf(tick);
   let cycle = readCycle(tick);
   let share = shareOf(tick);
   return async () => {

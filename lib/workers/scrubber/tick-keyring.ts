@@ -1,0 +1,20 @@
+import type { Tick } from '../../tick/tick.ts';
+import type { Keyring } from '../../transfer/keyring.ts';
+
+/**
+ * The keyring of a fleet that has one, for its scrubber: null where the file names no key, or this process must not have it.
+ * A key that is configured and cannot be had ends the tick as an error: else plaintext would go unverified for ever, and
+ * every copy count as good. The stored bytes are verified all the same.
+ */
+export async function keyringOf(tick: Tick): Promise<Keyring | null> {
+  const { encryption } = tick.config;
+  if (encryption === undefined || tick.deps.openKeyring === undefined) return null;
+  try {
+    const keyring = await tick.deps.openKeyring(encryption);
+    for (const problem of keyring.problems) tick.problem(problem);
+    return keyring;
+  } catch (error) {
+    tick.problem(`The keyring cannot be loaded, so plaintext is not verified: ${(error as Error).message}`);
+    return null;
+  }
+}
