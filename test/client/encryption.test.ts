@@ -104,7 +104,7 @@ test('a scrub of big ciphertext whose key is missing ends, as an error, with its
   delete fleet.env.FLEET_KEY;
   const report = await fleet.tick('scrubber');
   expect(report).toMatchObject({ outcome: 'error', planned: 1, reasons: { 'plaintext-unreadable': 1 } });
-  expect(fleet.object('sealed/big').isDamaged).toBe(false);
+  expect(fleet.object('sealed/big').condition).toBe('sound');
 });
 
 test('a key that is configured and cannot be had ends the scrubber’s tick as an error, whatever it meets', async () => {
