@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { forEachConcurrently } from '../../lib/base/pool.ts';
-import { mutations } from './mutations.ts';
+import { forEachConcurrently } from '../../../lib/base/pool.ts';
+import { mutants } from './all.ts';
 
 // Plays each mutant until a seed catches it, and says how many seeds that took.
 
@@ -24,8 +24,8 @@ async function play(name: string): Promise<{ readonly output: string; readonly c
     process.execPath,
     [
       '--import',
-      here('mutate.ts'),
-      here('simulate.ts'),
+      here('load.ts'),
+      here('../simulate.ts'),
       '--seeds',
       values.seeds,
       '--from',
@@ -42,7 +42,7 @@ async function play(name: string): Promise<{ readonly output: string; readonly c
 }
 
 let survivors = 0;
-const chosen = mutations.filter(({ name }) => name.includes(values.only));
+const chosen = mutants.filter(({ name }) => name.includes(values.only));
 await forEachConcurrently(chosen, availableParallelism(), async ({ name }) => {
   const { output, code } = await play(name);
   const caught = /^Seed \d+ violates (.*)$/m.exec(output);

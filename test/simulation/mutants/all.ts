@@ -1,0 +1,17 @@
+import { cleanupMutants } from './cleanup.ts';
+import { commitMutants } from './commit.ts';
+import { copiesMutants } from './copies.ts';
+import type { Mutant } from './mutated.ts';
+import { passesMutants } from './passes.ts';
+import { clientMutants } from './puts.ts';
+import { turnsMutants } from './turns.ts';
+
+/** Defects that the simulation must find. */
+export const mutants: readonly Mutant[] = [
+  ...commitMutants,
+  ...clientMutants,
+  ...cleanupMutants,
+  ...copiesMutants,
+  ...passesMutants,
+  ...turnsMutants,
+];

@@ -1,0 +1,118 @@
+import { before, field, first, instead, never, variable, withoutGuard, withoutOperand } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+const enqueueingWithoutRev = instead('enqueueDeletes', ['all', 'movingRev'], 'all.map(queueOnly)');
+
+/** The one door, the ledger, and what is charged. */
+export const commitMutants: readonly Mutant[] = [
+  { name: 'no rev condition', edits: [instead('memory-tables#refusalOf', ['rev'], "'generation'")] },
+  { name: 'sweep without moving rev', edits: [enqueueingWithoutRev] },
+  {
+    name: 'orphan queued in a second transaction',
+    edits: [
+      first(
+        'commit#commit',
+        `if (swaps.some((s) => s.orphans !== undefined && !s.isLater)) {
+          const lost = swaps.map(orphansOf);
+          const done = await commit(deps, swaps.map((s) => ({ ...s, isLater: true })), deadline);
+          const later = swaps.map((s, i) => ({ key: s.key, enqueuesDeletes: done[i].outcome === 'committed' ? lost[i] : [] }));
+          await commit(deps, later.filter((s) => s.enqueuesDeletes.length > 0), deadline);
+          return done;
+        }`,
+      ),
+      first('orphansOf', 'if (swap.isLater) return [];'),
+    ],
+  },
+  {
+    name: 'no resend of an unknown answer',
+    edits: [
+      before(
+        'commit#send',
+        ['isUnanswered', 'unanswered'],
+        "if (error.kind === 'unanswered') return { outcome: 'not-now' };",
+      ),
+    ],
+  },
+  {
+    name: 'ledger outside the transaction',
+    edits: [
+      variable(
+        'commit#send',
+        'answer',
+        `await (async () => {
+          const first = await deps.store.transact(changes.filter((c) => c.kind !== 'add'), token);
+          const adds = changes.filter((c) => c.kind === 'add');
+          if (first.outcome === 'done' && adds.length > 0) await deps.store.transact(adds, token + 'L');
+          return first;
+        })()`,
+      ),
+    ],
+  },
+  {
+    name: 'any refusal is a no while a send is unanswered, and enqueueing does not move rev',
+    edits: [before('commit#send', ['isFinal'], 'if (!isConflictOnly) return answer;'), enqueueingWithoutRev],
+  },
+  {
+    name: 'an unknown answer is taken for a lost swap, and enqueueing does not move rev',
+    edits: [
+      before(
+        'commit#send',
+        ['isUnanswered', 'unanswered'],
+        `if (error.kind === 'unanswered')
+           return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
+      ),
+      enqueueingWithoutRev,
+    ],
+  },
+  {
+    name: 'a commit looks at the clock before it pauses, and not after',
+    edits: [
+      first('commit#send', 'const lookedAt = deps.clock.now();'),
+      instead('commit#send', ['now', 'deadline', 'tokenLifeMs'], 'lookedAt >= deadline'),
+    ],
+  },
+  {
+    name: 'those who have time are given up with those who have not',
+    edits: [withoutOperand('together', 'slackMs')],
+  },
+  {
+    name: 'bytes that were queued, and are no more by the next attempt, end a swap',
+    edits: [first('learnOrphan', 'if (seen === null) return false;')],
+  },
+  {
+    name: 'a copy that a new one on the same backend replaces is not queued for deletion',
+    edits: [instead('orphansOf', ['kept', 'copyId'], 'kept[backend] !== undefined')],
+  },
+  {
+    name: 'replaced bytes are not queued',
+    edits: [instead('orphansOf', ['kept', 'copyId'], "$ || swap.orphans?.cause === 'replaced'")],
+  },
+  { name: 'plain key deleted', edits: [withoutGuard('orphansOf', 'deletesPlain')] },
+  {
+    name: 'a file of an external client goes with its record, although nobody asked',
+    edits: [withoutOperand('orphansOf', 'deletesPlain')],
+  },
+  {
+    name: 'bytes that could not be recorded are not enqueued for deletion',
+    edits: [instead('enqueueOrphans', ['enqueueDeletes', 'all'], "all.map(() => 'undecided')")],
+  },
+  {
+    name: 'new bytes are charged without the condition of the quota',
+    edits: [variable('newLedgerDelta', 'gate', '{}')],
+  },
+  { name: 'grace zero', edits: [field('parseParameters', 'graceMs', '0')] },
+  {
+    name: 'copies on an unhealthy backend counted',
+    edits: [withoutOperand('standingOf', 'isLongUnhealthy')],
+  },
+  { name: 'a draining backend counts', edits: [withoutOperand('standingOf', 'isDraining')] },
+  {
+    name: 'lease without epoch',
+    edits: [instead('updateLease', ['epoch', 'holder', 'lease'], 'before === undefined')],
+  },
+  {
+    name: 'a lease is taken while another holds it',
+    edits: [never('acquireLease', 'before', 'holder', 'expiresAt')],
+  },
+  { name: 'a lease is written under an older epoch', edits: [never('updateLease', 'epoch', 'holder')] },
+];

@@ -1,0 +1,76 @@
+import { before, field, first, instead, never, variable, without, withoutGuard, withoutOperand } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+/** How copies are made, verified, quarantined and taken away. */
+export const copiesMutants: readonly Mutant[] = [
+  {
+    name: 'last copy quarantined',
+    edits: [before('findGoodCopy', ['others', 'length', 'none'], "if (others.length === 0) return 'found';")],
+  },
+  { name: 'quarantine on one bad read', edits: [instead('takeEvidence', ['read', 2], 'read < 0')] },
+  {
+    name: 'a copy is quarantined without another that verifies',
+    edits: [withoutGuard('quarantine#quarantine', 'none')],
+  },
+  {
+    name: 'a suspicion is enough to quarantine a copy',
+    edits: [withoutGuard('quarantine#quarantine', 'missing', 'wrong')],
+  },
+  { name: 'evidence is taken whatever the month allows', edits: [withoutGuard('examine', 'suspicion', 'refuses')] },
+  {
+    name: 'what is under a delete marker is missing',
+    edits: [instead('readCopy', ['kind', 'not-found'], "$ || error.kind === 'delete-marker'")],
+  },
+  {
+    name: 'cleaner counts unreachable survivors',
+    edits: [field('over-replication-cleaner#surplus', 'isSafe', 'true')],
+  },
+  {
+    name: 'a file of an external client is surplus',
+    edits: [field('over-replication-cleaner#surplus', 'mayGo', 'true')],
+  },
+  { name: 'the cleaner does not look at what remains', edits: [never('cleanOne', 'refusal')] },
+  {
+    name: 'transfers are not verified',
+    edits: [instead('put-verified#readBack', ['stored', 'sent', 'sha256'], 'stored.sizeBytes >= 0')],
+  },
+  { name: 'what was stored in parts is not read back', edits: [never('finish#finish', 'isUnproven')] },
+  {
+    name: 'a copy by the storage is recorded whatever it attests',
+    edits: [withoutOperand('copyWithin', 'sha256', 'object')],
+  },
+  {
+    name: 'a copy by the storage that is not as recorded is left lying',
+    edits: [without('makeCopy', 'push')],
+  },
+  { name: 'one read tells the hash of what nobody hashed', edits: [first('isProven', 'return true;')] },
+  { name: 'a file is copied although its owner changed it', edits: [variable('copy#copy', 'ifMatch', 'undefined')] },
+  {
+    name: 'the scrubber asks for copies that have left the record',
+    edits: [never('scrubObject', 'current', 'copyId')],
+  },
+  {
+    name: 'the scrubber asks what is left before it waits, and spends after',
+    edits: [
+      before(
+        'scrubObject',
+        ['isUsable', 'parked'],
+        'if (budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes }) !== null) continue;',
+      ),
+      never('scrubObject', 'refusal'),
+    ],
+  },
+  { name: 'cursor not rotated', edits: [without('findUnseen', 'dryRun')] },
+  {
+    name: 'what the replicator has just copied hides what stands behind it',
+    edits: [instead('findUnseen', ['some', 'objects'], 'found.objects.some(({ key }) => !seen.has(key))')],
+  },
+  {
+    name: 'due transfers beyond a batch wait for the next tick',
+    edits: [withoutOperand('replicateRound', 'left', 'more')],
+  },
+  {
+    name: 'what a tick cannot copy hides what stands behind it',
+    edits: [variable('findByPlacement', 'circle', 'labels.slice(start)')],
+  },
+];

@@ -1,0 +1,40 @@
+import { before, field, instead, never } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+const putWithoutIntent = field('put#record', 'completes', '[]');
+
+/** What the library promises: puts, gets and deletes. */
+export const clientMutants: readonly Mutant[] = [
+  { name: 'record before bytes', edits: [instead('writeBytes', ['upload', 'item'], '$.catch(() => {}), null')] },
+  { name: 'a put commits without its intent', edits: [putWithoutIntent] },
+  {
+    name: 'a put commits without its intent, and cleanup deletes without looking at the record',
+    edits: [putWithoutIntent, never('cleanup-queue#cleanBatch', 'namesBytes')],
+  },
+  {
+    name: 'a put that lost is taken for done',
+    edits: [instead('put#record', ['seen', 'work', 'generation'], 'outcome.seen !== null')],
+  },
+  {
+    name: 'a put whose intent was taken from it counts as done whenever the key has an entry',
+    edits: [instead('writeUntilSettled', ['now', 'seen', 'generation'], 'now !== null')],
+  },
+  {
+    name: 'reads are not verified',
+    edits: [instead('openOn', ['verifying', 'found', 'md5'], 'md5 === undefined ? found.body : $')],
+  },
+  {
+    name: 'delete without a tombstone over nothing',
+    edits: [before('remove#remove', ['deletesPlain'], 'if (before === null) return false;')],
+  },
+  {
+    name: 'a tombstone that remembers a plain file expires like any other',
+    edits: [
+      instead(
+        'expiring',
+        ['isRemembering', 'plainEtags', 'tombstoneMs'],
+        '{ plainEtags, ttl: Math.ceil((rest.deletedAt + tombstoneMs) / 1000) }',
+      ),
+    ],
+  },
+];

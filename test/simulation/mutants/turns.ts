@@ -1,0 +1,73 @@
+import { after, field, first, instead, withoutGuard, withoutOperand } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+/** Leases, breakers, usage and limits, and whose turn it is. */
+export const turnsMutants: readonly Mutant[] = [
+  { name: 'a lease ends before its tick', edits: [instead('runWithLease', ['deadline', 'at'], 'tick.now()')] },
+  { name: 'half-open admits two probes', edits: [withoutGuard('health#mayAsk', 'done')] },
+  {
+    name: 'a probe that is out keeps no other back',
+    edits: [instead('mayProbe', ['breakerPosition', 'open'], "breakerPosition(state, now) !== 'closed'")],
+  },
+  { name: 'a probe is sent without delay', edits: [field('observe', 'probeAfter', 'now')] },
+  {
+    name: 'every failed probe of an unreachable backend starts its time of being unhealthy anew',
+    edits: [field('observe', 'unhealthySince', 'now')],
+  },
+  {
+    name: 'a half-open breaker lets everyone through',
+    edits: [
+      instead('health#mayAsk', ['breaker', 'closed'], "breaker !== 'open'"),
+      instead('run-tick#mayAsk', ['breaker', 'closed'], "tick.standing(name).breaker !== 'open'"),
+    ],
+  },
+  {
+    name: 'what was begun on a backend goes on, although it is known to be unreachable',
+    edits: [instead('run-tick#mayAsk', ['breaker', 'probes'], 'true')],
+  },
+  {
+    name: 'an answer closes a breaker that was opened after it',
+    edits: [withoutOperand('observe', 'succeededAt', 'openedAt')],
+  },
+  {
+    name: 'what a backend sends is charged as what it receives',
+    edits: [instead('createMeter', ['add', 'egressBytes'], 'add(name, { ingressBytes: egressBytes })')],
+  },
+  {
+    name: 'usage that may be written is written again',
+    edits: [field('usage-book#drain', 'token', 'ids.ulid(), get token() { return ids.ulid(); }')],
+  },
+  {
+    name: 'usage that could not be written is forgotten',
+    edits: [instead('usage-book#drain', ['enter'], '(() => {})')],
+  },
+  {
+    name: 'an idle tick forgets what it spent',
+    edits: [instead('reportUsage', ['enter', 'take'], 'tick.lease !== null && $')],
+  },
+  {
+    name: 'usage is charged to the month in which it is written',
+    edits: [
+      first(
+        'usage-book#drain',
+        `const now = new Date(clock.now()).toISOString().slice(0, 7);
+         for (const [month, backends] of [...open]) { open.delete(month); enter(now, Object.fromEntries(backends)); }`,
+      ),
+    ],
+  },
+  {
+    name: 'a tick looks only at what was spent before it',
+    edits: [instead('readBudget', ['here', 'coming', 'wanted', 'field'], 'wanted')],
+  },
+  {
+    name: 'each part plans the whole of a limit',
+    edits: [instead('readBudget', ['limit', 'before', 'of'], 'limit - before[field]')],
+  },
+  { name: 'a tick plays one round, whatever is left', edits: [after('runRounds', ['run', 'done'], 'return;')] },
+  { name: 'a tick ends behind the last lane, whatever it holds', edits: [withoutOperand('findDue', 0)] },
+  {
+    name: 'a tick returns while reads are in flight',
+    edits: [instead('findDue', ['allEnded'], 'Promise.all.bind(Promise)')],
+  },
+  { name: 'an idle tick takes the lease', edits: [withoutGuard('runWithLease', 'empty')] },
+];
