@@ -7,7 +7,7 @@ export const cleanupMutants: readonly Mutant[] = [
     name: 'delete by object key',
     edits: [variable('deleteOn', 'requests', '$.map((request, i) => ({ ...request, storageKey: rest[i].key }))')],
   },
-  { name: 'cleanup without the record check', edits: [never('cleanup-queue#cleanBatch', 'namesBytes')] },
+  { name: 'cleanup without the record check', edits: [never('cleanBatch', 'namesBytes')] },
   { name: 'quarantined bytes are taken back on any claim', edits: [withoutOperand('takeBack', 'isFirst')] },
   { name: 'claims are not conditional', edits: [variable('claimAll', 'expect', "{ state: 'cleanup' }")] },
   {
@@ -34,18 +34,18 @@ export const cleanupMutants: readonly Mutant[] = [
   {
     name: 'drain completes on one read',
     edits: [
-      variable('drainStatus', 'again', 'view'),
+      instead('readTwice', ['first', 'readFleet'], '[first, first]'),
       instead('drainStatus', ['settledAt', 'readAt'], 'view.readAt < since'),
     ],
   },
   {
     name: 'reaper promotes over a delete',
-    edits: [instead('pending-reaper#decide', ['entry', 'replaces', 'item'], "entry?.kind === 'object' && ($)")],
+    edits: [instead('decide', ['entry', 'replaces', 'item'], "entry?.kind === 'object' && ($)")],
   },
-  { name: 'the reaper promotes over newer writes', edits: [never('pending-reaper#decide', 'replaces')] },
+  { name: 'the reaper promotes over newer writes', edits: [never('decide', 'replaces')] },
   {
     name: 'reaper ignores size',
-    edits: [never('pending-reaper#decide', 'sizeBytes'), first('pending-reaper#verified', 'return decision;')],
+    edits: [never('decide', 'sizeBytes'), first('pending-reaper#verified', 'return decision;')],
   },
   { name: 'the reaper promotes what it has not read', edits: [first('pending-reaper#verified', 'return decision;')] },
 ];

@@ -5,13 +5,13 @@ const enqueueingWithoutRev = instead('enqueueDeletes', ['all', 'movingRev'], 'al
 
 /** The one door, the ledger, and what is charged. */
 export const commitMutants: readonly Mutant[] = [
-  { name: 'no rev condition', edits: [instead('memory-tables#refusalOf', ['rev'], "'generation'")] },
+  { name: 'no rev condition', edits: [instead('refusalOf', ['rev'], "'generation'")] },
   { name: 'sweep without moving rev', edits: [enqueueingWithoutRev] },
   {
     name: 'orphan queued in a second transaction',
     edits: [
       first(
-        'commit#commit',
+        'commit',
         `if (swaps.some((s) => s.orphans !== undefined && !s.isLater)) {
           const lost = swaps.map(orphansOf);
           const done = await commit(deps, swaps.map((s) => ({ ...s, isLater: true })), deadline);
@@ -26,11 +26,7 @@ export const commitMutants: readonly Mutant[] = [
   {
     name: 'no resend of an unknown answer',
     edits: [
-      before(
-        'commit#send',
-        ['isUnanswered', 'unanswered'],
-        "if (error.kind === 'unanswered') return { outcome: 'not-now' };",
-      ),
+      before('send', ['isUnanswered', 'unanswered'], "if (error.kind === 'unanswered') return { outcome: 'not-now' };"),
     ],
   },
   {
@@ -50,13 +46,13 @@ export const commitMutants: readonly Mutant[] = [
   },
   {
     name: 'any refusal is a no while a send is unanswered, and enqueueing does not move rev',
-    edits: [before('commit#send', ['isFinal'], 'if (!isConflictOnly) return answer;'), enqueueingWithoutRev],
+    edits: [before('send', ['isFinal'], 'if (!isConflictOnly) return answer;'), enqueueingWithoutRev],
   },
   {
     name: 'an unknown answer is taken for a lost swap, and enqueueing does not move rev',
     edits: [
       before(
-        'commit#send',
+        'send',
         ['isUnanswered', 'unanswered'],
         `if (error.kind === 'unanswered')
            return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
@@ -68,7 +64,7 @@ export const commitMutants: readonly Mutant[] = [
     name: 'a commit looks at the clock before it pauses, and not after',
     edits: [
       first('commit#send', 'const lookedAt = deps.clock.now();'),
-      instead('commit#send', ['now', 'deadline', 'tokenLifeMs'], 'lookedAt >= deadline'),
+      instead('send', ['now', 'deadline', 'tokenLifeMs'], 'lookedAt >= deadline'),
     ],
   },
   {

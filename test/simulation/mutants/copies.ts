@@ -10,11 +10,11 @@ export const copiesMutants: readonly Mutant[] = [
   { name: 'quarantine on one bad read', edits: [instead('takeEvidence', ['read', 2], 'read < 0')] },
   {
     name: 'a copy is quarantined without another that verifies',
-    edits: [withoutGuard('quarantine#quarantine', 'none')],
+    edits: [withoutGuard('quarantine', 'none')],
   },
   {
     name: 'a suspicion is enough to quarantine a copy',
-    edits: [withoutGuard('quarantine#quarantine', 'missing', 'wrong')],
+    edits: [withoutGuard('quarantine', 'missing', 'wrong')],
   },
   { name: 'evidence is taken whatever the month allows', edits: [withoutGuard('examine', 'suspicion', 'refuses')] },
   {
@@ -23,18 +23,18 @@ export const copiesMutants: readonly Mutant[] = [
   },
   {
     name: 'cleaner counts unreachable survivors',
-    edits: [field('over-replication-cleaner#surplus', 'isSafe', 'true')],
+    edits: [field('surplus', 'isSafe', 'true')],
   },
   {
     name: 'a file of an external client is surplus',
-    edits: [field('over-replication-cleaner#surplus', 'mayGo', 'true')],
+    edits: [field('surplus', 'mayGo', 'true')],
   },
   { name: 'the cleaner does not look at what remains', edits: [never('cleanOne', 'refusal')] },
   {
     name: 'transfers are not verified',
-    edits: [instead('put-verified#readBack', ['stored', 'sent', 'sha256'], 'stored.sizeBytes >= 0')],
+    edits: [instead('readBack', ['stored', 'sent', 'sha256'], 'stored.sizeBytes >= 0')],
   },
-  { name: 'what was stored in parts is not read back', edits: [never('finish#finish', 'isUnproven')] },
+  { name: 'what was stored in parts is not read back', edits: [never('finish', 'isUnproven')] },
   {
     name: 'a copy by the storage is recorded whatever it attests',
     edits: [withoutOperand('copyWithin', 'sha256', 'object')],
@@ -44,7 +44,7 @@ export const copiesMutants: readonly Mutant[] = [
     edits: [without('makeCopy', 'push')],
   },
   { name: 'one read tells the hash of what nobody hashed', edits: [first('isProven', 'return true;')] },
-  { name: 'a file is copied although its owner changed it', edits: [variable('copy#copy', 'ifMatch', 'undefined')] },
+  { name: 'a file is copied although its owner changed it', edits: [variable('copy', 'ifMatch', 'undefined')] },
   {
     name: 'the scrubber asks for copies that have left the record',
     edits: [never('scrubObject', 'current', 'copyId')],

@@ -15,7 +15,7 @@ import {
   withoutOperand,
 } from './edits.ts';
 import { mutated } from './mutated.ts';
-import { createFindScope, sourceFile } from './source.ts';
+import { createFindScopes, sourceFile } from './source.ts';
 
 const file = sourceFile(
   '/lib/queue.ts',
@@ -31,7 +31,7 @@ const createQueue = () => ({ take(item: Item) { return item; }, drop: () => limi
 const drop = () => 1;
 `,
 );
-const find = createFindScope([file]);
+const find = createFindScopes([file]);
 const edited = (...edits: Edit[]) => mutated({ name: 'example', edits }, find).get(file.path)!;
 
 test.each<[what: string, edit: Edit, before: string, now: string]>([
@@ -72,10 +72,11 @@ test('an edit that fits no place, or several, says so', () => {
   );
 });
 
-test('a function is found by its name, and by its file where two have one name', () => {
-  expect(() => edited(without('nobody', 'x'))).toThrow('There are 0 functions "nobody" in lib/: none');
-  expect(() => edited(without('drop', 'x'))).toThrow('There are 2 functions "drop" in lib/: queue#drop, queue#drop');
-  expect(find('queue#take').name).toBe('take');
+test('where several functions have one name, the words tell which is meant, or the file does', () => {
+  expect(() => edited(without('nobody', 'x'))).toThrow('There is no function "nobody" in lib/');
+  expect(edited(instead('drop', ['limits'], 'null'))).toContain('drop: () => (null)');
+  expect(() => edited(first('drop', 'stop();'))).toThrow('There are 0 functions "drop" with a body of statements');
+  expect(find('queue#take').map(({ name }) => name)).toEqual(['take']);
 });
 
 test('edits of one file happen together', () => {

@@ -1,5 +1,5 @@
 import type { AnyNode, Expression, Property } from 'acorn';
-import { type FindScope, type Scope, type SourceFile, walk } from './source.ts';
+import { type FindScopes, type Scope, type SourceFile, walk } from './source.ts';
 
 /** A name or a literal that occurs in the code meant, `'left-behind'` or `isDamaged`: how it is written besides does not matter. */
 export type Word = string | number;
@@ -13,10 +13,11 @@ export interface Change {
 }
 
 /** One change of the code under test. Throws when the place it means is not there exactly once. */
-export type Edit = (find: FindScope) => Change;
+export type Edit = (find: FindScopes) => Change;
 
-/** A node of the kind wanted, with what it stands in directly. */
+/** A node of the kind wanted, with what it stands in directly, in a function of the name wanted. */
 interface Place {
+  readonly scope: Scope;
   readonly node: AnyNode;
   readonly parent: AnyNode;
 }
@@ -52,8 +53,11 @@ export function never(name: string, ...words: Word[]): Edit {
 /** Of an `and`, an `or` or a `??`, the side that mentions these words is left out. */
 export function withoutOperand(name: string, ...words: Word[]): Edit {
   return (find) => {
-    const scope = find(name);
-    const { node, parent } = onlyPlace(scope, words, ({ parent: { type } }) => type === 'LogicalExpression');
+    const { scope, node, parent } = onlyPlace(
+      find(name),
+      words,
+      ({ parent: { type } }) => type === 'LogicalExpression',
+    );
     const { left, right } = parent as Extract<AnyNode, { type: 'LogicalExpression' }>;
     return changeOf(scope, parent, `(${textOf(scope, node === left ? right : left)})`);
   };
@@ -97,9 +101,11 @@ export function instead(name: string, words: readonly Word[], code: string): Edi
 /** Something happens first. */
 export function first(name: string, code: string): Edit {
   return (find) => {
-    const scope = find(name);
-    const { body } = scope.node as { readonly body?: AnyNode };
-    if (body?.type !== 'BlockStatement') throw new Error(`"${name}" has no body of statements`);
+    const scopes = find(name).filter(({ node }) => bodyOf(node)?.type === 'BlockStatement');
+    const [scope, another] = scopes;
+    if (scope === undefined || another !== undefined)
+      throw new Error(`There are ${scopes.length} functions "${name}" with a body of statements: ${namesOf(scopes)}`);
+    const body = bodyOf(scope.node)!;
     return { file: scope.file, start: body.start + 1, end: body.start + 1, code };
   };
 }
@@ -138,8 +144,7 @@ function inScope(
   replace: (node: AnyNode, text: (node: AnyNode) => string) => string,
 ): Edit {
   return (find) => {
-    const scope = find(name);
-    const { node } = onlyPlace(scope, words, isWanted);
+    const { scope, node } = onlyPlace(find(name), words, isWanted);
     return changeOf(
       scope,
       node,
@@ -149,20 +154,35 @@ function inScope(
 }
 
 /** Of the places wanted that mention the words those that have no such place in them: exactly one. */
-function onlyPlace(scope: Scope, words: readonly Word[], isWanted: (place: Place) => boolean): Place {
+function onlyPlace(scopes: readonly Scope[], words: readonly Word[], isWanted: (place: Place) => boolean): Place {
+  const places = scopes.flatMap((scope) => placesIn(scope, words, isWanted));
+  // A function may stand in another of its name.
+  const [place, another] = [...new Map(places.map((one) => [one.node, one])).values()];
+  if (place !== undefined && another === undefined) return place;
+  const found = places.map(({ scope, node }) => textOf(scope, node).replaceAll(/\s+/g, ' ').slice(0, 80));
+  throw new Error(
+    `${places.length} places in ${namesOf(scopes)} mention ${words.join(', ')}: ${found.join(' | ') || 'none'}`,
+  );
+}
+
+function placesIn(scope: Scope, words: readonly Word[], isWanted: (place: Place) => boolean): Place[] {
   const places: Place[] = [];
   walk(scope.node, (node, parents) => {
     const parent = parents.at(-1);
-    if (parent === undefined || !mentions(node, words) || !isWanted({ node, parent })) return;
+    if (parent === undefined || !mentions(node, words) || !isWanted({ scope, node, parent })) return;
     const outer = places.findIndex((place) => parents.includes(place.node));
     if (outer >= 0) places.splice(outer, 1);
-    places.push({ node, parent });
+    places.push({ scope, node, parent });
   });
-  if (places.length === 1) return places[0]!;
-  const found = places.map(({ node }) => textOf(scope, node).replaceAll(/\s+/g, ' ').slice(0, 80));
-  throw new Error(
-    `${places.length} places in ${scope.file.name}#${scope.name} mention ${words.join(', ')}: ${found.join(' | ') || 'none'}`,
-  );
+  return places;
+}
+
+function namesOf(scopes: readonly Scope[]): string {
+  return scopes.map(({ file, name }) => `${file.name}#${name}`).join(', ');
+}
+
+function bodyOf(node: AnyNode): AnyNode | undefined {
+  return (node as { readonly body?: AnyNode }).body;
 }
 
 function mentions(node: AnyNode, words: readonly Word[]): boolean {

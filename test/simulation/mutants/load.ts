@@ -2,12 +2,12 @@ import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { mutants } from './all.ts';
 import { mutated } from './mutated.ts';
-import { createFindScope, libraryFiles } from './source.ts';
+import { createFindScopes, libraryFiles } from './source.ts';
 
 // Loaded before the simulator in a process of its own: changes files of lib/ on their way into the process.
 const mutant = mutants.find(({ name }) => name === process.env.HOLDFAST_MUTANT);
 if (mutant === undefined) throw new Error(`There is no mutant "${process.env.HOLDFAST_MUTANT}"`);
-const changed = mutated(mutant, createFindScope(libraryFiles()));
+const changed = mutated(mutant, createFindScopes(libraryFiles()));
 
 registerHooks({
   load(url, context, next) {

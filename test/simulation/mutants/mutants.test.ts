@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { mutants } from './all.ts';
 import { mutated } from './mutated.ts';
-import { createFindScope, libraryFiles } from './source.ts';
+import { createFindScopes, libraryFiles } from './source.ts';
 
 const files = libraryFiles();
-const find = createFindScope(files);
+const find = createFindScopes(files);
 
 test('every mutant has a name of its own', () => {
   expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length);

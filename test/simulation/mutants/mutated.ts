@@ -1,6 +1,6 @@
 import { parse } from 'acorn';
 import type { Change, Edit } from './edits.ts';
-import type { FindScope } from './source.ts';
+import type { FindScopes } from './source.ts';
 
 /** A defect made by hand: a rule of the design left out. Two edits where the first rule has another behind it. */
 export interface Mutant {
@@ -9,7 +9,7 @@ export interface Mutant {
 }
 
 /** The files that a mutant changes, by path, with their code as it then is. */
-export function mutated({ name, edits }: Mutant, find: FindScope): Map<string, string> {
+export function mutated({ name, edits }: Mutant, find: FindScopes): Map<string, string> {
   try {
     const changes = Map.groupBy(
       edits.map((edit) => edit(find)),

@@ -32,5 +32,5 @@ export const passesMutants: readonly Mutant[] = [
     name: 'recovery leaves what the restored queue takes for a write under way',
     edits: [withoutOperand('settleOurs', 'mayBeRecorded')],
   },
-  { name: 'recovery keeps a recorded copy that is not there', edits: [withoutOperand('recover-copy#recover', 'head')] },
+  { name: 'recovery keeps a recorded copy that is not there', edits: [withoutOperand('recover', 'head')] },
 ];

@@ -1,7 +1,7 @@
 import { before, field, instead, never } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
-const putWithoutIntent = field('put#record', 'completes', '[]');
+const putWithoutIntent = field('record', 'completes', '[]');
 
 /** What the library promises: puts, gets and deletes. */
 export const clientMutants: readonly Mutant[] = [
@@ -9,11 +9,11 @@ export const clientMutants: readonly Mutant[] = [
   { name: 'a put commits without its intent', edits: [putWithoutIntent] },
   {
     name: 'a put commits without its intent, and cleanup deletes without looking at the record',
-    edits: [putWithoutIntent, never('cleanup-queue#cleanBatch', 'namesBytes')],
+    edits: [putWithoutIntent, never('cleanBatch', 'namesBytes')],
   },
   {
     name: 'a put that lost is taken for done',
-    edits: [instead('put#record', ['seen', 'work', 'generation'], 'outcome.seen !== null')],
+    edits: [instead('record', ['seen', 'work', 'generation'], 'outcome.seen !== null')],
   },
   {
     name: 'a put whose intent was taken from it counts as done whenever the key has an entry',
@@ -25,7 +25,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'delete without a tombstone over nothing',
-    edits: [before('remove#remove', ['deletesPlain'], 'if (before === null) return false;')],
+    edits: [before('remove', ['deletesPlain'], 'if (before === null) return false;')],
   },
   {
     name: 'a tombstone that remembers a plain file expires like any other',

@@ -19,8 +19,8 @@ export interface Scope {
   readonly node: AnyNode;
 }
 
-/** Finds scopes by their name, or by `file-name#name` where two have one. Throws unless it is exactly one. */
-export type FindScope = (name: string) => Scope;
+/** Finds scopes by their name, or by `file-name#name`. Throws when there is none. */
+export type FindScopes = (name: string) => readonly Scope[];
 
 const libraryFolder = fileURLToPath(new URL('../../../lib/', import.meta.url));
 
@@ -38,24 +38,16 @@ export function sourceFile(path: string, text: string): SourceFile {
   return { name: basename(path, '.ts'), path, code: stripTypeScriptTypes(text, { mode: 'strip' }) };
 }
 
-export function createFindScope(files: readonly SourceFile[]): FindScope {
+export function createFindScopes(files: readonly SourceFile[]): FindScopes {
   const byName = new Map<string, Scope[]>();
   for (const file of files)
     for (const scope of scopesOf(file)) byName.set(scope.name, [...(byName.get(scope.name) ?? []), scope]);
   return (wanted) => {
     const [name, file] = wanted.split('#').reverse() as [string, string?];
-    const all = (byName.get(name) ?? []).filter((scope) => file === undefined || scope.file.name === file);
-    // A function, and the field of an object under which it is handed out.
-    const declared = all.filter(({ node }) => node.type === 'FunctionDeclaration');
-    const found = declared.length === 1 && new Set(all.map((scope) => scope.file)).size === 1 ? declared : all;
-    if (found.length !== 1)
-      throw new Error(`There are ${found.length} functions "${wanted}" in lib/: ${placesOf(found)}`);
-    return found[0]!;
+    const found = (byName.get(name) ?? []).filter((scope) => file === undefined || scope.file.name === file);
+    if (found.length === 0) throw new Error(`There is no function "${wanted}" in lib/`);
+    return found;
   };
-}
-
-function placesOf(scopes: readonly Scope[]): string {
-  return scopes.map(({ file, name }) => `${file.name}#${name}`).join(', ') || 'none';
 }
 
 function scopesOf(file: SourceFile): Scope[] {

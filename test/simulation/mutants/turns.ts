@@ -4,7 +4,7 @@ import type { Mutant } from './mutated.ts';
 /** Leases, breakers, usage and limits, and whose turn it is. */
 export const turnsMutants: readonly Mutant[] = [
   { name: 'a lease ends before its tick', edits: [instead('runWithLease', ['deadline', 'at'], 'tick.now()')] },
-  { name: 'half-open admits two probes', edits: [withoutGuard('health#mayAsk', 'done')] },
+  { name: 'half-open admits two probes', edits: [withoutGuard('mayAsk', 'done')] },
   {
     name: 'a probe that is out keeps no other back',
     edits: [instead('mayProbe', ['breakerPosition', 'open'], "breakerPosition(state, now) !== 'closed'")],
@@ -23,7 +23,7 @@ export const turnsMutants: readonly Mutant[] = [
   },
   {
     name: 'what was begun on a backend goes on, although it is known to be unreachable',
-    edits: [instead('run-tick#mayAsk', ['breaker', 'probes'], 'true')],
+    edits: [instead('mayAsk', ['breaker', 'probes'], 'true')],
   },
   {
     name: 'an answer closes a breaker that was opened after it',
@@ -35,11 +35,11 @@ export const turnsMutants: readonly Mutant[] = [
   },
   {
     name: 'usage that may be written is written again',
-    edits: [field('usage-book#drain', 'token', 'ids.ulid(), get token() { return ids.ulid(); }')],
+    edits: [field('drain', 'token', 'ids.ulid(), get token() { return ids.ulid(); }')],
   },
   {
     name: 'usage that could not be written is forgotten',
-    edits: [instead('usage-book#drain', ['enter'], '(() => {})')],
+    edits: [instead('drain', ['enter'], '(() => {})')],
   },
   {
     name: 'an idle tick forgets what it spent',
