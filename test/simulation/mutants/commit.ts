@@ -13,7 +13,9 @@ export const commitMutants: readonly Mutant[] = [
       first(
         'commit',
         `if (swaps.some((s) => s.orphans !== undefined && !s.isLater)) {
-          const lost = swaps.map(orphansOf);
+          const orphansIn = ({ changes, orphanIds }) =>
+            changes.flatMap((c) => (c.kind === 'queue' && orphanIds.has(c.put.id) ? [c.put] : []));
+          const lost = swaps.map((s, i) => orphansIn(prepare(s, i)));
           const done = await commit(deps, swaps.map((s) => ({ ...s, isLater: true })), deadline);
           const later = swaps.map((s, i) => ({ key: s.key, enqueuesDeletes: done[i].outcome === 'committed' ? lost[i] : [] }));
           await commit(deps, later.filter((s) => s.enqueuesDeletes.length > 0), deadline);
@@ -25,20 +27,18 @@ export const commitMutants: readonly Mutant[] = [
   },
   {
     name: 'no resend of an unknown answer',
-    edits: [
-      before('send', ['isUnanswered', 'unanswered'], "if (error.kind === 'unanswered') return { outcome: 'not-now' };"),
-    ],
+    edits: [before('send#request', ['unanswered'], "if (error.kind === 'unanswered') return { event: 'time-up' };")],
   },
   {
     name: 'ledger outside the transaction',
     edits: [
       variable(
-        'commit#send',
+        'send#request',
         'answer',
         `await (async () => {
-          const first = await deps.store.transact(changes.filter((c) => c.kind !== 'add'), token);
+          const first = await store.transact(changes.filter((c) => c.kind !== 'add'), token);
           const adds = changes.filter((c) => c.kind === 'add');
-          if (first.outcome === 'done' && adds.length > 0) await deps.store.transact(adds, token + 'L');
+          if (first.outcome === 'done' && adds.length > 0) await store.transact(adds, token + 'L');
           return first;
         })()`,
       ),
@@ -46,16 +46,16 @@ export const commitMutants: readonly Mutant[] = [
   },
   {
     name: 'any refusal is a no while a send is unanswered, and enqueueing does not move rev',
-    edits: [before('send', ['isFinal'], 'if (!isConflictOnly) return answer;'), enqueueingWithoutRev],
+    edits: [variable('afterEvent', 'isSettled', '$ || !isConflictOnly(refusals)'), enqueueingWithoutRev],
   },
   {
     name: 'an unknown answer is taken for a lost swap, and enqueueing does not move rev',
     edits: [
       before(
-        'send',
-        ['isUnanswered', 'unanswered'],
+        'send#request',
+        ['unanswered'],
         `if (error.kind === 'unanswered')
-           return { outcome: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
+           return { event: 'refused', refusals: changes.map((c) => (c.kind === 'object' ? { cause: 'object', seen: null } : null)) };`,
       ),
       enqueueingWithoutRev,
     ],
@@ -63,8 +63,8 @@ export const commitMutants: readonly Mutant[] = [
   {
     name: 'a commit looks at the clock before it pauses, and not after',
     edits: [
-      first('commit#send', 'const lookedAt = deps.clock.now();'),
-      instead('send', ['now', 'deadline', 'tokenLifeMs'], 'lookedAt >= deadline'),
+      before('send#send', ['pause'], 'const askedAt = deps.clock.now();'),
+      instead('send#send', ['now', 'until'], 'askedAt >= until'),
     ],
   },
   {
@@ -73,7 +73,7 @@ export const commitMutants: readonly Mutant[] = [
   },
   {
     name: 'bytes that were queued, and are no more by the next attempt, end a swap',
-    edits: [first('learnOrphan', 'if (seen === null) return false;')],
+    edits: [withoutGuard('afterRefusal', 'orphanIds')],
   },
   {
     name: 'a copy that a new one on the same backend replaces is not queued for deletion',
