@@ -2,8 +2,8 @@ import type { BackendConfig } from '../config/fleet-file.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import type { BackendStanding } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
-import { readableCopies } from './examine-copy.ts';
 import { type CopyTurn, spendOf } from './make-copy.ts';
+import { readableCopies } from './quarantine.ts';
 import type { TransferTurn } from './transfers/carry-on.ts';
 
 /** What the choice of a target depends on, beside the fleet's state. */

@@ -1,19 +1,19 @@
 import type { Clock } from '../base/clock.ts';
 import type { LogFields } from '../base/log.ts';
-import { type Backend, BackendError } from '../fleet/backend.ts';
+import { BackendError } from '../fleet/backend.ts';
 import type { Ownership } from '../fleet/owner.ts';
 import type { Outcome } from '../store/commit.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { CounterAdd } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
-import { type CopyReading, readCopy } from './read-copy.ts';
+import type { CopyReader, PutOffReason } from './reading/reading.ts';
+import { bytesOfCopy, type StoredBytes } from './reading/stored-bytes.ts';
+import { findVerifiedCopy, type VerifiedCopyDeps } from './verified-copy.ts';
 
-/** What `quarantine` needs. */
-export interface QuarantineDeps {
-  readonly clock: Clock;
-  /** Backends to look for another good copy on, best first. */
-  readonly sources: (object: ObjectRecord) => readonly string[];
-  backend(name: string): Promise<Backend>;
+/** What taking a copy out of its record on evidence needs. */
+export interface QuarantineDeps extends VerifiedCopyDeps {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly reader: CopyReader;
   ownership(name: string): Promise<Ownership>;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   /** Whether one more removal on evidence is allowed on this backend today. */
@@ -25,66 +25,72 @@ export interface QuarantineDeps {
 
 /**
  * `quarantined` the copy left the record · `damaged` no other copy verifies: kept and marked · `good` it verified after all ·
- * `unreadable` nothing can be concluded · `removal-limit` too many removals today · `lost` the record changed meanwhile.
+ * `unreadable` nothing can be concluded · `removal-limit` too many removals today: nothing was read · `lost` the record changed
+ * meanwhile · `reading` a copy is being read over several turns: come back · `put-off` nothing was read now.
  */
-export type QuarantineOutcome = 'quarantined' | 'damaged' | 'good' | 'unreadable' | 'removal-limit' | 'lost';
+export type Quarantine =
+  | { readonly outcome: 'quarantined' | 'damaged' | 'good' | 'unreadable' | 'removal-limit' | 'lost' | 'reading' }
+  | { readonly outcome: 'put-off'; readonly reason: PutOffReason };
+
+/** What speaks against a copy. */
+type Evidence = { readonly outcome: 'missing' | 'wrong' };
 
 const dayMs = 24 * 3_600_000;
 /** Quarantined bytes wait this long before they are deleted: they may be found good after all. */
 export const quarantineMs = 7 * dayMs;
 
 /**
- * The only way a copy is removed because it seems missing or wrong.
+ * The only way a copy is removed because it seems missing or wrong. It is entered again in every turn until it ends.
  *
- * The evidence is taken here and now: NoSuchKey from a backend whose owner object answers, or two full reads in a row that
- * differ from the record. Then another copy must be read in full and verify; else the object becomes `damaged` and keeps
- * what it has. Anything unreadable is never evidence. A plain copy is never quarantined for other bytes: its owner may have
- * written them.
+ * Another copy must be read in full and verify; else the object becomes `damaged` and keeps what it has. That proof may age
+ * while the rest takes its time. The evidence is found last, and anew: NoSuchKey from a backend whose owner object answers, or
+ * a second whole read that differs from the record. Anything unreadable is never evidence. A plain copy is never quarantined
+ * for other bytes: its owner may have written them.
  */
-export async function quarantine(
-  deps: QuarantineDeps,
-  object: ObjectRecord,
-  name: string,
-  signal?: AbortSignal,
-): Promise<QuarantineOutcome> {
-  const suspect = await deps.backend(name);
-  const evidence = await takeEvidence(deps, suspect, object, signal);
-  if (evidence !== 'missing' && evidence !== 'wrong') return evidence;
-  const proof = await findGoodCopy(deps, object, name, signal);
-  if (proof === 'unreadable') return 'unreadable';
-  if (proof === 'none') return markDamaged(deps, object, name, evidence);
-  if (!(await deps.isWithinRemovalLimit(name))) {
-    deps.audit('Quarantine held back by the removal limit', { key: object.key, backend: name, reason: evidence });
-    return 'removal-limit';
-  }
-  const { [name]: copyId, ...copies } = object.copies;
-  const now = deps.clock.now();
-  const [outcome] = await deps.commit([
-    {
-      key: object.key,
-      change: { before: object, after: { ...object, copies } },
-      orphans: { cause: 'quarantined', reason: `quarantined: ${evidence}`, dueAt: now + quarantineMs, createdAt: now },
-      counters: [deps.removalCount(name, object.sizeBytes)],
-    },
-  ]);
-  if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
-  deps.audit('Copy quarantined', { key: object.key, backend: name, copyId, reason: evidence });
-  return 'quarantined';
+export async function quarantine(deps: QuarantineDeps, object: ObjectRecord, name: string): Promise<Quarantine> {
+  // Asked before anything is read: what cannot lead to a removal today would be read again in every turn.
+  if (!(await isAllowed(deps, object, name))) return { outcome: 'removal-limit' };
+  const suspect = bytesOfCopy(object, name);
+  const standing = await deps.reader.standing(suspect);
+  const doubt: Evidence | Quarantine = standing.isSuspect ? { outcome: 'wrong' } : await doubtOf(deps, object, suspect);
+  if (!isEvidence(doubt)) return doubt;
+  const proof = await findVerifiedCopy(deps, object, { except: [name], mayTakeMs: standing.readingMs });
+  if (proof.outcome === 'none') return markDamaged(deps, object, name, doubt);
+  if (proof.outcome !== 'good') return proof;
+  const evidence = await doubtOf(deps, object, suspect);
+  if (!isEvidence(evidence)) return evidence;
+  if (!(await ownsItself(deps, name))) return { outcome: 'unreadable' };
+  return (await isAllowed(deps, object, name)) ? remove(deps, object, name, evidence) : { outcome: 'removal-limit' };
 }
 
-async function takeEvidence(
+function isEvidence(found: Evidence | Quarantine): found is Evidence {
+  return found.outcome === 'missing' || found.outcome === 'wrong';
+}
+
+async function isAllowed(deps: QuarantineDeps, { key }: ObjectRecord, name: string): Promise<boolean> {
+  if (await deps.isWithinRemovalLimit(name)) return true;
+  deps.audit('Quarantine held back by the removal limit', { key, backend: name });
+  return false;
+}
+
+/** What one whole read of a copy says against it now. */
+async function doubtOf(
   deps: QuarantineDeps,
-  suspect: Backend,
   object: ObjectRecord,
-  signal?: AbortSignal,
-): Promise<'missing' | 'wrong' | 'good' | 'unreadable'> {
-  for (let read = 0; read < 2; read += 1) {
-    const reading = await readCopy(suspect, object, signal);
-    if (reading.outcome === 'good') return 'good';
-    if (reading.outcome === 'missing') return (await ownsItself(deps, suspect.name)) ? 'missing' : 'unreadable';
-    if (reading.outcome !== 'wrong' || object.copies[suspect.name] === '') return 'unreadable';
+  suspect: StoredBytes,
+): Promise<Evidence | Quarantine> {
+  const reading = await deps.reader.read(suspect, { remembers: true, agesUpToMs: 0 });
+  switch (reading.outcome) {
+    case 'wrong':
+      return object.copies[suspect.backend] === '' ? { outcome: 'unreadable' } : { outcome: 'wrong' };
+    case 'changed':
+    case 'unreadable':
+      return { outcome: 'unreadable' };
+    case 'put-off':
+      return { outcome: 'put-off', reason: reading.reason };
+    default:
+      return { outcome: reading.outcome };
   }
-  return (await ownsItself(deps, suspect.name)) ? 'wrong' : 'unreadable';
 }
 
 async function ownsItself(deps: QuarantineDeps, name: string): Promise<boolean> {
@@ -96,38 +102,38 @@ async function ownsItself(deps: QuarantineDeps, name: string): Promise<boolean> 
   }
 }
 
-async function findGoodCopy(
+async function remove(
   deps: QuarantineDeps,
   object: ObjectRecord,
-  suspect: string,
-  signal?: AbortSignal,
-): Promise<'found' | 'none' | 'unreadable'> {
-  const others = Object.keys(object.copies).filter((name) => name !== suspect);
-  if (others.length === 0) return 'none';
-  // Without a recorded hash nothing can be verified, so nothing may be removed.
-  if (object.sha256 === undefined) return 'unreadable';
-  const readings: CopyReading['outcome'][] = [];
-  for (const name of deps.sources(object)) {
-    if (name === suspect) continue;
-    const reading = await readCopy(await deps.backend(name), object, signal);
-    if (reading.outcome === 'good') return 'found';
-    readings.push(reading.outcome);
-  }
-  const isKnownBad = readings.length === others.length && readings.every((r) => r === 'missing' || r === 'wrong');
-  return isKnownBad ? 'none' : 'unreadable';
+  name: string,
+  { outcome: evidence }: Evidence,
+): Promise<Quarantine> {
+  const { [name]: copyId, ...copies } = object.copies;
+  const now = deps.clock.now();
+  const [outcome] = await deps.commit([
+    {
+      key: object.key,
+      change: { before: object, after: { ...object, copies } },
+      orphans: { cause: 'quarantined', reason: `quarantined: ${evidence}`, dueAt: now + quarantineMs, createdAt: now },
+      counters: [deps.removalCount(name, object.sizeBytes)],
+    },
+  ]);
+  if (outcome?.outcome !== 'committed') return { outcome: outcome?.outcome === 'lost' ? 'lost' : 'unreadable' };
+  deps.audit('Copy quarantined', { key: object.key, backend: name, copyId, reason: evidence });
+  return { outcome: 'quarantined' };
 }
 
 async function markDamaged(
   deps: QuarantineDeps,
   object: ObjectRecord,
   name: string,
-  reason: string,
-): Promise<QuarantineOutcome> {
-  if (object.condition === 'damaged') return 'damaged';
+  { outcome: reason }: Evidence,
+): Promise<Quarantine> {
+  if (object.condition === 'damaged') return { outcome: 'damaged' };
   const [outcome] = await deps.commit([
     { key: object.key, change: { before: object, after: { ...object, condition: 'damaged' } } },
   ]);
-  if (outcome?.outcome !== 'committed') return outcome?.outcome === 'lost' ? 'lost' : 'unreadable';
+  if (outcome?.outcome !== 'committed') return { outcome: outcome?.outcome === 'lost' ? 'lost' : 'unreadable' };
   deps.audit('Object is damaged: no copy verifies', { key: object.key, backend: name, reason });
-  return 'damaged';
+  return { outcome: 'damaged' };
 }

@@ -5,8 +5,8 @@ import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from '../steps/copy-targets.ts';
 import { enqueueOrphans, type Orphan } from '../steps/enqueue-orphans.ts';
-import { examine } from '../steps/examine-copy.ts';
 import { makeCopy, mayTakeOthers } from '../steps/make-copy.ts';
+import { quarantineOnEvidence } from '../steps/quarantine.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/transfers/begin.ts';
 import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
@@ -136,7 +136,8 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
     await record(turn, attempt);
   });
   for (const { object, suspects } of attempts) {
-    for (const name of suspects) note(tick.tally, `examined: ${await examine(tick, object.key, name)}`);
+    for (const name of suspects)
+      note(tick.tally, `examined: ${(await quarantineOnEvidence(tick, object.key, name)).outcome}`);
   }
   for (const { verdict, reason, begun, isPutOff } of attempts)
     if (begun.length === 0 && isPutOff === undefined) count(tick.tally, verdict, reason);

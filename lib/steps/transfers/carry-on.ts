@@ -8,7 +8,7 @@ import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
 import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
-import { examine, readableCopies } from '../examine-copy.ts';
+import { quarantineOnEvidence, readableCopies } from '../quarantine.ts';
 import { claim, type Hold, save } from './hold.ts';
 import { abandon, failStoredWrong, failTransfer, fromTheStart, pause, recordTransfer, whyUnwanted } from './settle.ts';
 
@@ -95,7 +95,7 @@ async function carryOnWith(turn: TransferTurn, hold: Hold, until: number): Promi
     if (!outcome.outcome.startsWith('source-')) break;
     note(tick.tally, `${outcome.outcome}: ${source}`);
     if (outcome.outcome === 'source-missing' || outcome.outcome === 'source-wrong')
-      note(tick.tally, `examined: ${await examine(tick, object.key, source)}`);
+      note(tick.tally, `examined: ${(await quarantineOnEvidence(tick, object.key, source)).outcome}`);
   }
   if (outcome !== undefined) return settle(turn, hold, object, outcome);
   const failure = { leg: 'source', reason: 'no-source', message: 'no copy can be read now', isFresh: false } as const;
@@ -236,7 +236,10 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       });
     case 'wrong-digest':
       await failTransfer(tick, hold, { leg: 'source', reason: 'wrong-digest', message: outcome.detail, isFresh: true });
-      return note(tick.tally, `examined: ${await examine(tick, object.key, hold.item.transfer!.from)}`);
+      return note(
+        tick.tally,
+        `examined: ${(await quarantineOnEvidence(tick, object.key, hold.item.transfer!.from)).outcome}`,
+      );
     case 'target-wrong':
       failedTarget(turn, hold, object);
       return failStoredWrong(tick, hold, object, outcome.detail);

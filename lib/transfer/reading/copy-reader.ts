@@ -55,9 +55,10 @@ export function createCopyReader(deps: CopyReaderDeps): CopyReader {
     readAll,
     async standing(bytes) {
       const row = await openReadRow(deps, bytes);
+      const now = deps.clock.now();
       const suspicion = row.state()?.suspicion;
-      const isSuspect = suspicion !== undefined && suspicion.against === bytes.sha256;
-      return { isSuspect, isBackingOff: isBackingOff(row.state(), deps.clock.now()), readingMs: readingMsOf(row) };
+      const isSuspect = suspicion !== undefined && suspicion.against === bytes.sha256 && now - suspicion.at < oldestMs;
+      return { isSuspect, isBackingOff: isBackingOff(row.state(), now), readingMs: readingMsOf(row) };
     },
   };
 }

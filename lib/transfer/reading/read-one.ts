@@ -73,8 +73,9 @@ async function readNow(
     const windowBytes = Math.max(1, bytes.sizeBytes);
     const end = await readToEnd(deps, { backend, bytes, hashes: nativeHashes, windowBytes, alongside, before: null });
     const state = { ...before, ...end.state, ...(end.outcome === 'cut' ? { isSlow: true } : {}) };
-    // What had no row has one from now on.
-    const kept = row ?? (end.outcome === 'cut' ? await openReadRow(deps, bytes) : null);
+    // Worth a row where there was none: the next turn begins otherwise.
+    const isNews = end.outcome === 'cut' || end.outcome === 'wrong';
+    const kept = row ?? (isNews ? await openReadRow(deps, bytes) : null);
     return settle(deps, { backend, bytes, row: kept }, state, end);
   }
   const behindBytes = before?.progress?.position ?? 0;

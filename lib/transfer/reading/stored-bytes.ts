@@ -1,5 +1,8 @@
+import { defined } from '../../base/defined.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
+import type { NamedBytes } from '../../store/queue-items.ts';
+import { expectedEtag } from '../../store/records.ts';
 
 /** Bytes at a place; no record need name them. */
 export interface StoredBytes {
@@ -19,34 +22,18 @@ export interface StoredBytes {
 export function bytesOfCopy(object: ObjectRecord, backend: string): StoredBytes {
   const copyId = object.copies[backend];
   if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend}"`);
-  const etag = copyId === '' ? object.plainEtags?.[backend] : undefined;
-  const { key, generation, sizeBytes, sha256 } = object;
-  return {
-    backend,
-    storageKey: storageKey(key, copyId),
-    key,
-    generation,
-    sizeBytes,
-    ...(sha256 === undefined ? {} : { sha256 }),
-    ...(etag === undefined ? {} : { etag }),
-  };
+  return bytesAt(object, { backend, storageKey: storageKey(object.key, copyId) }, expectedEtag(object, backend));
 }
 
 /** The bytes that a queue item names. */
-export function bytesOfItem({
-  backend,
-  storageKey: at,
-  key,
-  generation,
-  sizeBytes,
-  plainEtag,
-}: QueueItem): StoredBytes {
-  return {
-    backend,
-    storageKey: at,
-    key,
-    generation,
-    sizeBytes,
-    ...(plainEtag === undefined ? {} : { etag: plainEtag }),
-  };
+export function bytesOfItem(item: QueueItem): StoredBytes {
+  return bytesAt(item, item, item.plainEtag);
+}
+
+function bytesAt(
+  { key, generation, sizeBytes, sha256 }: NamedBytes,
+  { backend, storageKey }: Pick<StoredBytes, 'backend' | 'storageKey'>,
+  etag: string | undefined,
+): StoredBytes {
+  return { backend, storageKey, key, generation, sizeBytes, ...defined({ sha256, etag }) };
 }

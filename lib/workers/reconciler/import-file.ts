@@ -1,6 +1,6 @@
 import { maxKeyBytes } from '../../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../../fleet/backend.ts';
-import { readableCopies } from '../../steps/examine-copy.ts';
+import { readableCopies } from '../../steps/quarantine.ts';
 import { importingLabel, queueId } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newRecord } from '../../store/records.ts';

@@ -1,7 +1,7 @@
 import { decodeTime } from 'ulid';
 import { compareUtf8 } from '../../base/bytes.ts';
 import { allEnded } from '../../base/pool.ts';
-import { examine } from '../../steps/examine-copy.ts';
+import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { shards, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { found, type Pass, settleKey } from './pass.ts';
@@ -78,7 +78,7 @@ export async function settleMissing(
 async function settleUnlisted(pass: Pass, object: ObjectRecord, storage: string): Promise<void> {
   const { tick, backend } = pass;
   if ((await backend.head(storage, tick.signal)) !== null) return found(pass, 'skipped', 'listing-lags', storage);
-  const verdict = await examine(tick, object.key, backend.name);
+  const { outcome: verdict } = await quarantineOnEvidence(tick, object.key, backend.name);
   const isSettled = verdict === 'quarantined' || verdict === 'damaged';
   return found(pass, isSettled ? 'succeeded' : 'skipped', `missing-${verdict}`, storage);
 }

@@ -3,8 +3,8 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { BackendError, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
-import { examine } from '../../steps/examine-copy.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
+import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { relabel } from '../../steps/relabel.ts';
 import { importingLabel, parseStorageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
@@ -211,7 +211,7 @@ async function entriesFor(
 
 async function checkSize(pass: Pass, object: ObjectRecord, sizeBytes: number): Promise<void> {
   if (object.sizeBytes === sizeBytes || pass.tick.dryRun) return;
-  const verdict = await examine(pass.tick, object.key, pass.backend.name);
+  const { outcome: verdict } = await quarantineOnEvidence(pass.tick, object.key, pass.backend.name);
   found(
     pass,
     verdict === 'quarantined' || verdict === 'damaged' ? 'succeeded' : 'failed',

@@ -1,7 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import { tee } from '../../base/tee.ts';
-import { examine } from '../../steps/examine-copy.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
+import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { type Budget, readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -64,7 +64,10 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
     } else if (reading.outcome === 'unreadable') {
       say('unreadable', reading.error.message);
     } else {
-      say(await examine(tick, object.key, backend), reading.outcome === 'wrong' ? reading.detail : 'missing');
+      say(
+        (await quarantineOnEvidence(tick, object.key, backend)).outcome,
+        reading.outcome === 'wrong' ? reading.detail : 'missing',
+      );
       const entry = (await tick.deps.store.objects([object.key])).get(object.key);
       if (entry?.kind !== 'object' || entry.generation !== object.generation) break;
       current = entry;

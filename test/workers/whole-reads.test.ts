@@ -1,0 +1,122 @@
+import { beforeAll, expect, test } from 'vitest';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import { parameters } from '../../lib/config/parameters.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+/** A tick of 20 s reads for 16 to 18 of them. */
+const bytesPerSecond = 100;
+const sizeBytes = 40 * 16 * bytesPerSecond;
+const content = Buffer.from(Array.from({ length: sizeBytes }, (_, i) => (i * 7 + (i >> 8)) % 251));
+
+// Parts of a few bytes: what takes forty ticks with gigabytes takes forty ticks with these.
+beforeAll(() => {
+  for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parameters[name]!, { min: 1 });
+});
+
+interface Reads {
+  /** Bytes read of each backend's objects. */
+  readonly egress: Record<string, number>;
+}
+
+/** Counts the bytes that are read of objects. */
+function countReads(fleet: TestFleet): Reads {
+  const egress: Record<string, number> = {};
+  for (const [name, backend] of Object.entries(fleet.backends)) {
+    egress[name] = 0;
+    const { get } = backend;
+    backend.get = async (...args) => {
+      const found = await get(...args);
+      const { body } = found;
+      const counted = async function* () {
+        // In small chunks, as a network gives them: what is not asked for any more does not come.
+        for await (const whole of body) {
+          for (let at = 0; at < whole.length; at += 50) {
+            const chunk = whole.subarray(at, at + 50);
+            egress[name]! += chunk.length;
+            yield chunk;
+          }
+        }
+      };
+      return { ...found, body: counted() };
+    };
+  }
+  return { egress };
+}
+
+const names = ['a', 'b', 'c'];
+
+/** A fleet with one object on two backends, both of which have become slow. */
+async function slowFleet(options: TestFleetOptions = {}): Promise<TestFleet> {
+  const policies = options.policies ?? { default: { factor: 2 } };
+  const fleet = await createTestFleet({ ...options, policies });
+  await fleet.client.put('k', content);
+  await fleet.settle(['replicator'], 3);
+  expect(Object.keys(fleet.object('k').copies).sort()).toEqual(['a', 'b']);
+  Object.assign(fleet.env, { MULTIPART_ABOVE_BYTES: '1000', PART_BYTES: '100' });
+  await fleet.apply({ backends: names.map((name) => ({ name, maxBytesPerSecond: bytesPerSecond })), policies });
+  return fleet;
+}
+
+/** Short ticks of these workers, some minutes apart, until something is so. */
+async function ticksUntil(
+  fleet: TestFleet,
+  turn: readonly WorkerName[],
+  isSo: () => boolean,
+  { most = 400, everyMs = 5 * 60_000 } = {},
+): Promise<number> {
+  for (let n = 1; n <= most; n += 1) {
+    for (const name of turn) await fleet.tick(name, { deadline: fleet.clock.now() + 20_000 });
+    fleet.clock.advance(everyMs);
+    if (isSo()) return n;
+  }
+  throw new Error(`not so after ${most} ticks`);
+}
+
+test('a missing copy that the reconciler finds leaves its record once another was read to its end', async () => {
+  const fleet = await slowFleet();
+  fleet.backends.a!.deleteNow(`k!${fleet.object('k').copies.a!}`);
+  fleet.clock.advance(3 * hourMs);
+  const { egress } = countReads(fleet);
+  await ticksUntil(fleet, ['reconciler'], () => fleet.object('k').copies.a === undefined, { everyMs: dayMs / 4 });
+  expect(egress.b).toBeLessThanOrEqual(1.1 * sizeBytes);
+});
+
+test('while the removal limit holds, nothing is read to prove what could not be removed', async () => {
+  const fleet = await slowFleet({ env: { REMOVAL_LIMIT_RATIO: '0', REMOVAL_LIMIT_MIN_COUNT: '0' } });
+  fleet.backends.a!.deleteNow(`k!${fleet.object('k').copies.a!}`);
+  fleet.clock.advance(3 * hourMs);
+  const { egress } = countReads(fleet);
+  for (let n = 0; n < 10; n += 1) {
+    await fleet.tick('reconciler', { deadline: fleet.clock.now() + 20_000 });
+    fleet.clock.advance(dayMs);
+  }
+  expect(egress.b).toBe(0);
+  expect(fleet.object('k').copies.a).toBeDefined();
+});
+
+test('where the credentials of the other copy cannot be had nothing is quarantined, and the tick keeps its cursor', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { SCRUBBER_BATCH_SIZE: '10' } });
+  for (let i = 0; i < 30; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  fleet.backends.a!.deleteNow(`k3!${fleet.object('k3').copies.a}`);
+  fleet.clock.advance(2 * hourMs);
+  const { openBackend } = fleet.deps;
+  const deps = {
+    ...fleet.deps,
+    openBackend: async (...[config, ...rest]: Parameters<typeof openBackend>) => {
+      if (config.name === 'b') throw new BackendError('missing-credentials', 'b', 'Cannot open backend "b"');
+      return openBackend(config, ...rest);
+    },
+  };
+  for (const name of ['scrubber', 'reconciler'] as const) {
+    const report = await runTick(deps, workers[name]!, { deadline: fleet.clock.now() + 300_000 });
+    expect(report.planned).toBeGreaterThan(0);
+    expect((await fleet.store.leases(name)).some(({ cursor }) => cursor !== undefined)).toBe(true);
+  }
+  expect(fleet.object('k3').copies.a).toBeDefined();
+});
