@@ -1,9 +1,9 @@
 import { allEnded } from '../../base/pool.ts';
 import type { Usage } from '../../base/usage.ts';
 import { readingKey } from '../../store/row-keys.ts';
+import { whyOther } from './expectation.ts';
 import { isMissingNow, putOff, readOne, unreadable } from './read-one.ts';
 import { aboutBytes, isBackingOff, openReadRow, type ReadRow } from './read-row.ts';
-import { whyOther } from './read-to-end.ts';
 import type { AllReadings, CopyReader, CopyReaderDeps, NotGood, Reading, ReadOptions } from './reading.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 

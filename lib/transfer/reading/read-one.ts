@@ -1,9 +1,10 @@
 import { type Backend, BackendError } from '../../fleet/backend.ts';
 import { nativeHashes, resumableHashes } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
+import { whyOther } from './expectation.ts';
 import { leaveBody } from './read-pass.ts';
 import { aboutBytes, isBackingOff, openReadRow, type ReadRow, type ReadState } from './read-row.ts';
-import { readToEnd, type TurnEnd, whyOther } from './read-to-end.ts';
+import { readToEnd, type TurnEnd } from './read-to-end.ts';
 import type { CopyReaderDeps, NotGood, PutOffReason, Reading, ReadOptions } from './reading.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 

@@ -1,6 +1,7 @@
 import type { Body } from '../../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
 import type { RunningHash } from '../running-hash.ts';
+import { type OtherBytes, whyOther } from './expectation.ts';
 import type { CopyReaderDeps, PutOffReason } from './reading.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 
@@ -21,7 +22,7 @@ export interface ReadPass {
 
 /**
  * How a pass ended, and how far it came. `read` to the end · `cut` no time was left · `over-limit` · `taken` · `replaced` other
- * bytes stand there than those it began with · `wrong-size` · `failed`.
+ * bytes stand there than those it began with · `other` they are not those expected · `failed`.
  */
 export type PassEnd = { readonly position: number } & (
   | { readonly outcome: 'read'; readonly found: StoredObject }
@@ -29,7 +30,7 @@ export type PassEnd = { readonly position: number } & (
   | { readonly outcome: 'taken' }
   | { readonly outcome: 'over-limit'; readonly reason: PutOffReason }
   | { readonly outcome: 'replaced' }
-  | { readonly outcome: 'wrong-size'; readonly sizeBytes: number }
+  | { readonly outcome: 'other'; readonly why: OtherBytes }
   | { readonly outcome: 'failed'; readonly error: BackendError }
 );
 
@@ -118,9 +119,10 @@ async function fetchWindow(
     },
     deps.signal,
   );
-  if (found.sizeBytes !== bytes.sizeBytes) {
+  const why = whyOther(bytes, found);
+  if (why !== null) {
     await leaveBody(body);
-    return { outcome: 'wrong-size', sizeBytes: found.sizeBytes };
+    return { outcome: 'other', why };
   }
   // A backend that does not know If-Match answers all the same.
   if (etag !== undefined && found.etag !== etag) {

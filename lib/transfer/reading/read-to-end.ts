@@ -2,6 +2,7 @@ import type { Body } from '../../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
 import type { HashMaker, RunningHash } from '../running-hash.ts';
 import type { Saver } from '../saver.ts';
+import { whyOther } from './expectation.ts';
 import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from './first-hash.ts';
 import { type PassEnd, type ReadPass, runReadPass } from './read-pass.ts';
 import { aboutBytes, type ReadState } from './read-row.ts';
@@ -105,19 +106,6 @@ function isFirstRead({ sha256 }: StoredBytes, { firstSha256 }: ReadState): boole
   return sha256 === undefined && firstSha256 === undefined;
 }
 
-/** Why what a HEAD shows cannot be the bytes expected; null when it can. */
-export function whyOther(
-  bytes: StoredBytes,
-  found: StoredObject,
-): { readonly outcome: 'changed' } | { readonly outcome: 'wrong'; readonly detail: string } | null {
-  if (bytes.etag !== undefined && found.etag !== bytes.etag) return { outcome: 'changed' };
-  return found.sizeBytes === bytes.sizeBytes ? null : wrongSize(bytes, found.sizeBytes);
-}
-
-function wrongSize(bytes: StoredBytes, sizeBytes: number) {
-  return { outcome: 'wrong', detail: `${sizeBytes} bytes instead of ${bytes.sizeBytes}` } as const;
-}
-
 function wrongHash(expected: string, sha256: string) {
   return { outcome: 'wrong', detail: `SHA-256 ${sha256} instead of ${expected}`, sha256 } as const;
 }
@@ -128,8 +116,8 @@ function twoReadsDiffer({ backend, storageKey }: StoredBytes): BackendError {
 
 function endOf(bytes: StoredBytes, end: Exclude<PassEnd, { outcome: 'read' }>) {
   switch (end.outcome) {
-    case 'wrong-size':
-      return wrongSize(bytes, end.sizeBytes);
+    case 'other':
+      return end.why;
     case 'replaced': {
       if (bytes.etag !== undefined) return { outcome: 'changed' } as const;
       const message = `${JSON.stringify(bytes.storageKey)} on "${bytes.backend}" was written again while it was read`;

@@ -14,6 +14,8 @@ export interface StoredBytes {
   readonly sizeBytes: number;
   /** Hex; absent when it is recorded nowhere: then reading finds out the first hash. */
   readonly sha256?: string;
+  /** Hex digest of headers and user metadata; absent: they are not compared. */
+  readonly headersSha256?: string;
   /** Of a plain file: what its ETag must be, from the first byte. */
   readonly etag?: string;
 }
@@ -31,9 +33,9 @@ export function bytesOfItem(item: QueueItem): StoredBytes {
 }
 
 function bytesAt(
-  { key, generation, sizeBytes, sha256 }: NamedBytes,
+  { key, generation, sizeBytes, sha256, headersSha256 }: NamedBytes,
   { backend, storageKey }: Pick<StoredBytes, 'backend' | 'storageKey'>,
   etag: string | undefined,
 ): StoredBytes {
-  return { backend, storageKey, key, generation, sizeBytes, ...defined({ sha256, etag }) };
+  return { backend, storageKey, key, generation, sizeBytes, ...defined({ sha256, headersSha256, etag }) };
 }

@@ -1,22 +1,46 @@
-import { before, field, first, instead, never, variable, without, withoutGuard, withoutOperand } from './edits.ts';
+import {
+  always,
+  before,
+  field,
+  first,
+  instead,
+  never,
+  variable,
+  without,
+  withoutGuard,
+  withoutOperand,
+} from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** How copies are made, verified, quarantined and taken away. */
 export const copiesMutants: readonly Mutant[] = [
   {
     name: 'last copy quarantined',
-    edits: [before('findGoodCopy', ['others', 'length', 'none'], "if (others.length === 0) return 'found';")],
+    edits: [
+      before(
+        'findVerifiedCopy',
+        ['others', 'length', 0, 'none'],
+        "if (others.length === 0) return { outcome: 'good', backend: '', readAt: 0, isAged: false };",
+      ),
+    ],
   },
-  { name: 'quarantine on one bad read', edits: [instead('takeEvidence', ['read', 2], 'read < 0')] },
+  { name: 'quarantine on one bad read', edits: [variable('quarantine', 'evidence', 'doubt')] },
   {
     name: 'a copy is quarantined without another that verifies',
-    edits: [withoutGuard('quarantine', 'none')],
+    edits: [withoutGuard('quarantine', 'proof', 'none'), withoutGuard('quarantine', 'proof', 'good')],
   },
   {
     name: 'a suspicion is enough to quarantine a copy',
-    edits: [withoutGuard('quarantine', 'missing', 'wrong')],
+    edits: [withoutGuard('quarantine', 'isEvidence', 'doubt'), withoutGuard('quarantine', 'isEvidence', 'evidence')],
   },
-  { name: 'evidence is taken whatever the month allows', edits: [withoutGuard('examine', 'suspicion', 'refuses')] },
+  { name: 'whole reads go on whatever the month allows', edits: [never('readWindow', 'reason')] },
+  { name: 'a read that was proof once is proof for ever', edits: [withoutOperand('knownAlready', 'agesUpToMs')] },
+  {
+    name: 'a read that was proof holds though the bytes are gone',
+    edits: [instead('knownAlready', ['found', 'etag', 'sizeBytes'], 'true')],
+  },
+  { name: 'a read is gone on with over the bytes of another write', edits: [variable('stateOf', 'isAbout', 'true')] },
+  { name: 'a whole read tells by once what nobody hashed', edits: [always('readToEnd', 'isProven')] },
   {
     name: 'what is under a delete marker is missing',
     edits: [instead('readCopy', ['kind', 'not-found'], "$ || error.kind === 'delete-marker'")],
