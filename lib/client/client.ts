@@ -3,7 +3,8 @@ import { createUsageBook } from '../store/usage-book.ts';
 import { type ClientDeps, checkKey, createContext } from './context.ts';
 import { contentOf, type GetObject, get } from './get.ts';
 import { list } from './list.ts';
-import { type PutBody, type PutOptions, type PutResult, put, readEntry } from './put.ts';
+import { type PutBody, type PutOptions, type PutResult, put } from './put.ts';
+import { readEntry } from './read-entry.ts';
 import { remove } from './remove.ts';
 
 /** What the library knows of an object without reading it. */
@@ -45,26 +46,24 @@ export function createClient(deps: ClientDeps): Holdfast {
     book.enter(context.meter.take());
     await book.flush(deps);
   };
-  const counted = async <T>(call: Promise<T>): Promise<T> => {
-    try {
-      return await call;
-    } finally {
-      if (deps.clock.now() - flushedAt >= flushMs && !stop.signal.aborted) {
-        await flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
-      }
+  /** Before the call, not after it: a caller is answered by what is so now, not by what was so before a wait. */
+  const counted = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (deps.clock.now() - flushedAt >= flushMs && !stop.signal.aborted) {
+      await flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
     }
+    return call();
   };
   return {
     put: (key, body, options) =>
-      counted(put(context, key, typeof body === 'string' ? Buffer.from(body) : body, options)),
-    get: (key) => counted(get(context, key)),
+      counted(() => put(context, key, typeof body === 'string' ? Buffer.from(body) : body, options)),
+    get: (key) => counted(() => get(context, key)),
     async head(key) {
       const fleet = await context.fleet();
       checkKey(fleet.file, key);
       const entry = await readEntry(context, key);
       return entry?.kind === 'object' ? summary(entry) : null;
     },
-    delete: (key) => counted(remove(context, key)),
+    delete: (key) => counted(() => remove(context, key)),
     async *list(prefix) {
       await context.fleet();
       for await (const object of list(context, prefix)) yield summary(object);

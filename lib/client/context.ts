@@ -30,8 +30,10 @@ export interface ClientContext {
   readonly deps: ClientDeps;
   readonly meter: Meter;
   readonly committer: Committer;
-  /** The fleet as read at most 5 s ago. */
+  /** The fleet as asked for at most 5 s ago. */
   fleet(): Promise<Fleet>;
+  /** The same, with its age looked at once more after the answer: a process may sleep while it waits. Throws `undecided`. */
+  freshFleet(): Promise<Fleet>;
   backend(fleet: Fleet, name: string): Promise<Backend>;
   /** Throws `no-key` when the fleet file names none or it cannot be had. */
   keyring(fleet: Fleet): Promise<Keyring>;
@@ -47,7 +49,10 @@ export interface Fleet {
   standing(name: string): BackendStanding;
 }
 
-const freshMs = 5_000;
+/** What is decided by the fleet is decided by one that was asked for at most so long ago. */
+export const fleetLifeMs = 5_000;
+/** A metadata store that answers too slowly to decide anything by it is not asked for ever. */
+const mostReadings = 5;
 const ownerFreshMs = 60_000;
 
 export function createContext(deps: ClientDeps): ClientContext {
@@ -84,7 +89,7 @@ export function createContext(deps: ClientDeps): ClientContext {
     })),
     async fleet() {
       const now = deps.clock.now();
-      if (cached === undefined || now - cached.at >= freshMs) {
+      if (cached === undefined || now - cached.at >= fleetLifeMs) {
         const fleet = readFleet(deps.store, now).then((view) => fleetOf(deps, view));
         cached = { at: now, fleet };
         fleet.catch(() => {
@@ -93,6 +98,13 @@ export function createContext(deps: ClientDeps): ClientContext {
       }
       current = await cached.fleet;
       return current;
+    },
+    async freshFleet() {
+      for (let reading = 0; reading < mostReadings; reading += 1) {
+        const fleet = await context.fleet();
+        if (deps.clock.now() - fleet.view.readAt < fleetLifeMs) return fleet;
+      }
+      throw new HoldfastError('undecided', 'Cannot say how the fleet stands: the metadata store answers too slowly');
     },
     backend(fleet, name) {
       const config = fleet.file.backends.find((b) => b.name === name);

@@ -11,7 +11,7 @@ import { markName } from '../transfer/mark.ts';
 import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { readEntry } from './put.ts';
+import { readEntry } from './read-entry.ts';
 
 /** An object being read. */
 export interface GetObject {

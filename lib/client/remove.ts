@@ -4,7 +4,7 @@ import { newTombstone } from '../store/records.ts';
 import { copiesOf } from '../store/swap.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { readEntry } from './put.ts';
+import { readEntry } from './read-entry.ts';
 
 /**
  * Deletes a key: it is gone when this returns, and stays gone whatever puts of before still arrive. A plain file that was

@@ -124,7 +124,7 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
   const now = tick.now();
   if (namesBytes(entry, item.backend, item.storageKey))
     return { swap: { key: item.key, completes: [held] }, reason: 'settled' };
-  if (entry?.generation !== item.intent?.replaces) {
+  if (entry?.generation !== item.intent?.replaces || hasOther(item, entry)) {
     return toCleanup(item, 'superseded', now + tick.params.graceMs, 'put-superseded');
   }
   if (now - item.createdAt > oldestMs) return toCleanup(item, 'too-old', now + tick.params.graceMs);
@@ -140,8 +140,21 @@ function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: 
   };
 }
 
-/** The record that the put would have made. */
+/** A put that makes a further copy of what it recorded found that its object has one there by now. */
+function hasOther(item: QueueItem, entry: Entry | null): boolean {
+  return isFurtherCopy(item, entry) && entry.copies[item.backend] !== undefined;
+}
+
+/** Whether the bytes are a copy more of what is recorded, not what is to replace it. */
+function isFurtherCopy({ generation }: QueueItem, entry: Entry | null): entry is ObjectRecord {
+  return entry?.kind === 'object' && entry.generation === generation;
+}
+
+/** The record that the put would have made. Copies that others made of its own generation stay. */
 function promoted(tick: Tick, item: QueueItem, before: Entry | null): ObjectRecord {
+  if (isFurtherCopy(item, before)) {
+    return { ...before, copies: { ...before.copies, [item.backend]: copyIdOf(item) }, condition: 'sound' };
+  }
   return newRecord({
     ...bytesOf(item),
     createdAt: item.createdAt,

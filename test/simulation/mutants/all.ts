@@ -3,6 +3,7 @@ import { commitMutants } from './commit.ts';
 import { copiesMutants } from './copies.ts';
 import type { Mutant } from './mutated.ts';
 import { passesMutants } from './passes.ts';
+import { placesMutants } from './places.ts';
 import { clientMutants } from './puts.ts';
 import { turnsMutants } from './turns.ts';
 
@@ -13,5 +14,6 @@ export const mutants: readonly Mutant[] = [
   ...cleanupMutants,
   ...copiesMutants,
   ...passesMutants,
+  ...placesMutants,
   ...turnsMutants,
 ];

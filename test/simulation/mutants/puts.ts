@@ -1,11 +1,11 @@
 import { before, field, instead, never } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
-const putWithoutIntent = field('record', 'completes', '[]');
+const putWithoutIntent = field('recording', 'completes', '[]');
 
 /** What the library promises: puts, gets and deletes. */
 export const clientMutants: readonly Mutant[] = [
-  { name: 'record before bytes', edits: [instead('writeBytes', ['upload', 'item'], '$.catch(() => {}), null')] },
+  { name: 'record before bytes', edits: [instead('tryBackend', ['upload', 'item'], '$.catch(() => {}), null')] },
   { name: 'a put commits without its intent', edits: [putWithoutIntent] },
   {
     name: 'a put commits without its intent, and cleanup deletes without looking at the record',
@@ -13,11 +13,11 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'a put that lost is taken for done',
-    edits: [instead('record', ['seen', 'work', 'generation'], 'outcome.seen !== null')],
+    edits: [instead('ownRecord', ['put', 'generation'], 'entry?.generation')],
   },
   {
     name: 'a put whose intent was taken from it counts as done whenever the key has an entry',
-    edits: [instead('writeUntilSettled', ['now', 'seen', 'generation'], 'now !== null')],
+    edits: [instead('putUntilDone', ['now', 'seen', 'generation'], 'now !== null')],
   },
   {
     name: 'reads are not verified',

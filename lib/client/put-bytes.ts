@@ -1,0 +1,205 @@
+import { defined } from '../base/defined.ts';
+import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
+import { routeOrder } from '../fleet/routing.ts';
+import { newCopyId, storageKey } from '../store/keys.ts';
+import type { QueueItem } from '../store/model.ts';
+import { enqueuedForDeletion, newQueueItem } from '../store/queue-items.ts';
+import { contentOf } from '../store/records.ts';
+import { putVerified } from '../transfer/put-verified.ts';
+import type { ClientContext, Fleet } from './context.ts';
+import { HoldfastError } from './error.ts';
+import type { Sealed } from './seal.ts';
+
+/** One put on its way. */
+export interface Put {
+  readonly context: ClientContext;
+  readonly key: string;
+  readonly generation: string;
+  readonly content: Sealed;
+  readonly options: { readonly headers?: ObjectHeaders; readonly metadata?: Readonly<Record<string, string>> };
+  /** Copies that must stand, verified and recorded, before it is acknowledged. */
+  readonly copies: number;
+  readonly startedAt: number;
+  readonly deadline: number;
+  /** How long the reaper lets an intent be silent. */
+  readonly silenceMs: number;
+}
+
+/** What a copy is made for. */
+export interface Aim {
+  /** The generation that its record is to replace; the put's own, where that is recorded and lacks a copy. */
+  readonly replaces: string | undefined;
+  /** Backends that hold a copy of it already. */
+  readonly holders: readonly string[];
+}
+
+/**
+ * `written` the bytes stand there, verified, under an intent · `nowhere` no backend took them; `isDoubtful` when an intent
+ * could not be taken back, so that the reaper may yet record what arrived.
+ */
+export type Written =
+  | { readonly outcome: 'written'; readonly item: QueueItem }
+  | { readonly outcome: 'nowhere'; readonly why: string; readonly isDoubtful: boolean };
+
+type Tried =
+  | { readonly outcome: 'written'; readonly item: QueueItem }
+  | { readonly outcome: 'failed'; readonly why: string; readonly isDoubtful: boolean };
+
+/** The writer says at least this often that it lives, while it uploads. */
+const heartbeatMs = 120_000;
+const minuteMs = 60_000;
+const hourMs = 3_600_000;
+
+/** Intent, then bytes, on the first backend that takes them. */
+export async function writeBytes(put: Put, aim: Aim): Promise<Written> {
+  const failed = new Map<string, string>();
+  let isDoubtful = false;
+  for (;;) {
+    const fleet = await put.context.fleet();
+    const name = candidates(put, fleet).find((one) => !failed.has(one) && !aim.holders.includes(one));
+    if (name === undefined) {
+      const why =
+        failed.size > 0
+          ? `: ${[...failed.values()].join('; ')}`
+          : ' (draining, leaving, unreachable, full or too small for it)';
+      return { outcome: 'nowhere', why, isDoubtful };
+    }
+    const tried = await tryBackend(put, fleet, name, aim);
+    if (tried.outcome === 'written') return tried;
+    failed.set(name, tried.why);
+    isDoubtful ||= tried.isDoubtful;
+  }
+}
+
+async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promise<Tried> {
+  const { context, key } = put;
+  const failed = (why: string, isDoubtful = false): Tried => ({ outcome: 'failed', why, isDoubtful });
+  const obstacle = await context.obstacle(fleet, name);
+  if (obstacle !== null) return failed(obstacle);
+  const item = intentFor(put, name, aim);
+  const reserved = await context.committer.commit({ key, reserves: [item] }, put.deadline);
+  if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
+  if (reserved.outcome !== 'committed') {
+    throw new HoldfastError(
+      'undecided',
+      `Cannot put "${key}": the metadata store did not answer in time (${reserved.outcome})`,
+    );
+  }
+  const failure = await upload(put, fleet, item);
+  if (failure === null) return { outcome: 'written', item };
+  return failed(failure, !(await giveUp(put, item, failure)));
+}
+
+/** Backends that may take the content, in the order in which they are tried. */
+function candidates({ content }: Put, fleet: Fleet): string[] {
+  const able = fleet.file.backends.filter(({ name, maxObjectBytes, quotaBytes }) => {
+    const { isCounted, isReachable, takesCopies } = fleet.standing(name);
+    const fits = maxObjectBytes === 0 || maxObjectBytes >= content.sizeBytes;
+    const hasRoom = quotaBytes === 0 || fleet.view.usedBytes(name) + content.sizeBytes <= quotaBytes;
+    return isCounted && isReachable && takesCopies && fits && hasRoom;
+  });
+  const targets = able.map(({ name, quotaBytes }) => ({
+    name,
+    usedBytes: fleet.view.usedBytes(name),
+    limitBytes: quotaBytes,
+  }));
+  return routeOrder(targets, fleet.file.routing).map(({ name }) => name);
+}
+
+function intentFor(put: Put, backend: string, { replaces }: Aim): QueueItem {
+  const { clock, ids } = put.context.deps;
+  const now = clock.now();
+  return newQueueItem({
+    state: 'intent',
+    backend,
+    storageKey: storageKey(put.key, newCopyId(ids)),
+    key: put.key,
+    generation: put.generation,
+    sizeBytes: put.content.sizeBytes,
+    ...contentOf(put.content),
+    createdAt: now,
+    dueAt: now + put.silenceMs,
+    cause: 'put',
+    intent: defined({ replaces }),
+  });
+}
+
+/** Null when the bytes stand there, verified; else what went wrong, as a sentence's end. */
+async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<string | null> {
+  const { context, options, content } = put;
+  const stop = new AbortController();
+  const heart = beat(put, item, stop.signal);
+  try {
+    const backend = await context.backend(fleet, item.backend);
+    const stored = await putVerified(backend, {
+      storageKey: item.storageKey,
+      body: content.open(),
+      expected: { sizeBytes: content.sizeBytes, sha256: content.sha256 },
+      what: `The content for "${put.key}"`,
+      mark: {
+        fleetId: fleet.fleetId,
+        generation: put.generation,
+        sha256: content.sha256,
+        isEncrypted: content.encryption !== undefined,
+      },
+      parts: {
+        aboveBytes: fleet.params.multipartAboveBytes,
+        partBytes: fleet.params.partBytes,
+        clock: context.deps.clock,
+      },
+      ...defined({ headers: options.headers, metadata: options.metadata }),
+    });
+    return stored.outcome === 'stored' ? null : stored.detail;
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    // The caller's content failed to read: no other backend would help.
+    if (error.kind === 'body') throw error.cause;
+    context.deps.log.warn('Put failed on a backend', {
+      key: put.key,
+      backend: item.backend,
+      kind: error.kind,
+      message: error.message,
+    });
+    return error.message;
+  } finally {
+    stop.abort();
+    await heart;
+  }
+}
+
+/** Pushes the intent's `dueAt` on while the upload runs, so that the reaper leaves it alone. */
+async function beat(put: Put, item: QueueItem, signal: AbortSignal): Promise<void> {
+  const { clock, store } = put.context.deps;
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(Math.min(heartbeatMs, put.silenceMs / 2), signal);
+      await store.write({
+        kind: 'queue',
+        put: { ...item, dueAt: clock.now() + put.silenceMs },
+        expect: { state: 'intent' },
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      put.context.deps.log.warn('Heartbeat of a put failed', { key: put.key, message: (error as Error).message });
+    }
+  }
+}
+
+/**
+ * The bytes may still arrive, or have arrived unseen: an hour later they are deleted. False when it is not known that they
+ * will be: the reaper may have recorded them, or may yet.
+ */
+export async function giveUp(put: Put, item: QueueItem, reason: string): Promise<boolean> {
+  const to = enqueuedForDeletion(item, {
+    cause: 'put-failed',
+    reason: `put failed: ${reason}`.slice(0, 200),
+    dueAt: put.context.deps.clock.now() + hourMs,
+  });
+  const swap = { key: put.key, moves: [{ from: { item }, to }] };
+  return (await put.context.committer.commit(swap, recordBy(put))).outcome === 'committed';
+}
+
+/** However long the upload took, there is time to say so. */
+export function recordBy({ deadline, context }: Put): number {
+  return Math.max(deadline, context.deps.clock.now() + minuteMs);
+}

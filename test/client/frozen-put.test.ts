@@ -1,0 +1,156 @@
+import { expect, test } from 'vitest';
+import { createClient } from '../../lib/client/client.ts';
+import { HoldfastError } from '../../lib/client/error.ts';
+import type { Backend } from '../../lib/fleet/backend.ts';
+import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { forget } from '../../lib/operations/forget.ts';
+import type { Store } from '../../lib/store/port.ts';
+import { createTestFleet, hooked, type TestFleet } from '../support/fleet.ts';
+
+const single = { default: { factor: 1 } };
+const without = { backends: ['b', 'c'], policies: single };
+const withAll = { backends: ['a', 'b', 'c'], policies: single };
+const dayMs = 24 * 3_600_000;
+const upkeep = ['replicator', 'over-replication-cleaner', 'cleanup-queue', 'pending-reaper'] as const;
+
+/** The workers run on, and an operator asks now and then how the drain of a goes. */
+async function workFor(fleet: TestFleet, minutes: number): Promise<void> {
+  for (let minute = 0; minute < minutes; minute += 5) {
+    for (const name of upkeep) await fleet.tick(name);
+    await drainStatus(fleet.deps, 'a');
+    fleet.clock.advance(5 * 60_000);
+  }
+}
+
+/** What happens to the backend that a put writes to, in the hour that its process sleeps. */
+const hours: Readonly<Record<string, (fleet: TestFleet) => Promise<unknown>>> = {
+  'is drained': async (fleet) => {
+    await drain(fleet.deps, 'a');
+    await workFor(fleet, 60);
+  },
+  'is drained and dropped': async (fleet) => {
+    await drain(fleet.deps, 'a');
+    await workFor(fleet, 60);
+    await fleet.apply(without, { park: 'none' }).catch(() => {});
+  },
+  'is drained, dropped and forgotten': async (fleet) => {
+    await drain(fleet.deps, 'a');
+    await workFor(fleet, 60);
+    await fleet.apply(without);
+    await forget({ ...fleet.deps, clock: fleet.operatorClock }, 'a');
+  },
+  'is dropped': async (fleet) => {
+    await fleet.apply(without);
+    await workFor(fleet, 60);
+  },
+  'is dropped and forgotten': async (fleet) => {
+    await fleet.apply(without);
+    await workFor(fleet, 30);
+    await forget({ ...fleet.deps, clock: fleet.operatorClock }, 'a');
+    await workFor(fleet, 30);
+  },
+  'is dropped and brought back': async (fleet) => {
+    await fleet.apply(without);
+    await workFor(fleet, 30);
+    await fleet.apply(withAll);
+    await workFor(fleet, 30);
+  },
+  'is dropped, forgotten and brought back': async (fleet) => {
+    await fleet.apply(without);
+    await workFor(fleet, 30);
+    await forget({ ...fleet.deps, clock: fleet.operatorClock }, 'a');
+    await fleet.apply(withAll);
+    await workFor(fleet, 30);
+  },
+  'drains and takes part again': async (fleet) => {
+    await drain(fleet.deps, 'a');
+    await workFor(fleet, 30);
+    await undrain(fleet.deps, 'a');
+    await workFor(fleet, 30);
+  },
+};
+
+interface Freeze {
+  readonly call: number;
+  readonly moment: 'before' | 'after';
+  readonly hour: (fleet: TestFleet) => Promise<unknown>;
+}
+
+/** A client that sleeps for an hour at one of its calls; what it began otherwise sleeps with it. */
+function freezingClient(fleet: TestFleet, { call, moment, hour }: Freeze) {
+  let calls = 0;
+  let asleep: Promise<unknown> | undefined;
+  const at = (when: Freeze['moment']) => async () => {
+    if (asleep !== undefined) return void (await asleep);
+    if (when === 'before') calls += 1;
+    if (when !== moment || calls !== call || asleep !== undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    asleep = promise;
+    await hour(fleet);
+    resolve();
+    asleep = undefined;
+    calls += 1_000;
+  };
+  const ports = { before: () => at('before'), after: () => at('after') };
+  const client = createClient({
+    ...fleet.deps,
+    store: hooked('store', fleet.store as Store, ports.before, ports.after),
+    openBackend: async ({ name }) => hooked(name, fleet.backends[name] as Backend, ports.before, ports.after),
+  });
+  return { client, wasFrozen: () => calls > 1_000 };
+}
+
+/** Freezes a put at every call that it makes. Returns how many there were. */
+async function freezeEverywhere(
+  hour: Freeze['hour'],
+  timeoutMs: number,
+  options: { copies?: number; before?: string } = {},
+) {
+  const told: string[] = [];
+  for (const moment of ['before', 'after'] as const) {
+    for (let call = 1; ; call += 1) {
+      const fleet = await createTestFleet(withAll);
+      if (options.before !== undefined) await fleet.client.put('k', options.before);
+      const { client, wasFrozen } = freezingClient(fleet, { call, moment, hour });
+      const where = `frozen ${moment} call ${call}`;
+      const outcome = await client.put('k', 'content', { timeoutMs, ...options }).then(
+        () => 'acknowledged',
+        (error: unknown) => {
+          if (!(error instanceof HoldfastError)) throw error;
+          return error.kind;
+        },
+      );
+      if (!wasFrozen()) break;
+      told.push(outcome);
+      if (outcome !== 'acknowledged') continue;
+      expect(await fleet.read('k'), where).toBe('content');
+      const copies = Object.keys(fleet.object('k').copies).filter((name) => name !== 'a');
+      expect(copies.length, where).toBeGreaterThanOrEqual((options.copies ?? 1) - 1);
+      await workFor(fleet, 60);
+      expect(await fleet.read('k'), `${where}, an hour later`).toBe('content');
+    }
+  }
+  return told;
+}
+
+test.each(Object.keys(hours))(
+  'a put frozen anywhere while its backend %s is acknowledged, with what it put readable then and later',
+  async (hour) => {
+    const told = await freezeEverywhere(hours[hour]!, dayMs);
+    expect(told.length).toBeGreaterThan(10);
+    expect(new Set(told)).toEqual(new Set(['acknowledged']));
+  },
+);
+
+test.each(Object.keys(hours))(
+  'a put over an older object, frozen while its backend %s and its time runs out, is acknowledged only if it can be read',
+  async (hour) => {
+    const told = await freezeEverywhere(hours[hour]!, 60_000, { before: 'older' });
+    expect(told).toContain('acknowledged');
+  },
+);
+
+test('a put of two copies, frozen while a backend is dropped, is acknowledged with two that can be read', async () => {
+  const told = await freezeEverywhere(hours['is dropped']!, dayMs, { copies: 2 });
+  expect(new Set(told)).toEqual(new Set(['acknowledged']));
+});

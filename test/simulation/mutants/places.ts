@@ -1,0 +1,25 @@
+import { always, first, instead, variable, withoutGuard } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+/** Backends that leave the file, drain, or are said to be elsewhere, while others are at work on them. */
+export const placesMutants: readonly Mutant[] = [
+  { name: 'a put is acknowledged without a last look at the fleet', edits: [first('secure', 'return;')] },
+  {
+    name: 'how old the fleet is by which a put is acknowledged is not looked at',
+    edits: [instead('freshFleet', ['readAt', 'fleetLifeMs'], 'true')],
+  },
+  {
+    name: 'a further copy of a put joins whatever content is there by then',
+    edits: [variable('joinRecord', 'own', 'outcome.seen')],
+  },
+  { name: 'a backend that leaves the file is out of it at once', edits: [always('putInForce', 'every')] },
+  {
+    name: 'a backend leaves the file with whatever it was given last',
+    edits: [withoutGuard('putInForce', 'mayPark')],
+  },
+  { name: 'a name may move to another place', edits: [first('movedPlaces', 'return [];')] },
+  {
+    name: 'a drain is said to be done as soon as it is found empty',
+    edits: [instead('drainStatus', ['closingMs'], '0')],
+  },
+];
