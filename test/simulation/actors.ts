@@ -3,6 +3,7 @@ import { collect } from '../../lib/base/bytes.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast, type ObjectSummary } from '../../lib/client/client.ts';
+import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { apply } from '../../lib/operations/apply.ts';
@@ -16,12 +17,13 @@ import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
 import type { Actor } from './operation.ts';
-import type { ClientCall } from './oracle/calls.ts';
+import type { ClientCall, Description } from './oracle/calls.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
 import { createSimBackend } from './sim-backend.ts';
 import { createSimStore } from './sim-store.ts';
+import { createToyKeyring } from './toy-keyring.ts';
 import type { World } from './world.ts';
 
 export interface ActorsDeps {
@@ -104,6 +106,7 @@ export function createActors(deps: ActorsDeps): Actors {
       ids: idsFrom(clock, () => deps.ids.next()),
       log: silentLog,
       env: plan.env,
+      openKeyring: async (encryption: EncryptionConfig) => createToyKeyring(encryption),
       openBackend: async ({ name }: { readonly name: string }) => {
         const memory = backends.get(name)!;
         return createSimBackend({ world, faults, random, observer: oracle, memory }, actor);
@@ -220,6 +223,14 @@ export function createActors(deps: ActorsDeps): Actors {
     return Buffer.from(`${contents}|`.padEnd(size, String.fromCharCode(97 + (contents % 26))));
   }
 
+  /** What travels with a content: some of it is never given. */
+  function described(): Description {
+    return {
+      headers: random.chance(0.5) ? { contentType: random.pick(['text/plain', 'image/png']) } : {},
+      metadata: random.chance(0.5) ? { note: `note ${contents}` } : {},
+    };
+  }
+
   /** The caller's own content, read in chunks, which may fail. */
   async function* streamed(actor: Actor, bytes: Buffer) {
     const half = bytes.length >> 1;
@@ -256,10 +267,11 @@ export function createActors(deps: ActorsDeps): Actors {
       const bytes = content();
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
+      const description = described();
       call(
         process,
-        { kind: 'put', key, sha256, sizeBytes: bytes.length },
-        () => process.holdfast.put(key, body, timeoutMs === undefined ? {} : { timeoutMs }),
+        { kind: 'put', key, sha256, sizeBytes: bytes.length, description },
+        () => process.holdfast.put(key, body, { ...description, ...(timeoutMs !== undefined && { timeoutMs }) }),
         (mine, result) => oracle.calls.putAcked(mine, result.generation),
         Math.min(leastPatienceMs, timeoutMs ?? leastPatienceMs),
       );
@@ -280,7 +292,8 @@ export function createActors(deps: ActorsDeps): Actors {
           if (found === null) return null;
           const bytes = await collect(found.body);
           const sha256 = createHash('sha256').update(bytes).digest('hex');
-          return { generation: found.generation, sizeBytes: bytes.length, sha256 };
+          const { generation, headers, metadata } = found;
+          return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
         },
         (mine, result) => oracle.calls.readAcked(mine, result),
       ),

@@ -91,7 +91,7 @@ export function createCalm(deps: CalmDeps): Calm {
       if (random.chance(0.3)) await settle();
     }
     await settle();
-    if (plan.recovered.length > 0 && random.chance(0.8)) {
+    if (plan.imported.length > 0 && random.chance(0.8)) {
       await idle(2 * hour);
       await tick('reconciler');
     }

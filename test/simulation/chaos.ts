@@ -1,10 +1,11 @@
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { createAccidents } from './accidents.ts';
 import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
-import { changedFile, type Plan, workingPart } from './fleet.ts';
+import { changedFile, type Plan, rotatedFile, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
@@ -42,6 +43,7 @@ const eventWeights = {
   pass: 12,
   week: 1,
   apply: 1,
+  rotate: 1,
   pause: 1,
   drain: 3,
   makeUnreachable: 4,
@@ -96,8 +98,10 @@ export function createChaos(deps: ChaosDeps): Chaos {
   let isTrapSet = false;
   /** A put that is to fall silent, and the time when the reaper may take its intent, once it has. */
   let silenced: { readonly actor: Actor; readonly takenAt?: number } | undefined;
-  const keys = plan.recovered.length > 0 ? [...plan.keys, ...plan.externalKeys.slice(0, 4)] : plan.keys;
+  const keys = plan.imported.length > 0 ? [...plan.keys, ...plan.externalKeys.slice(0, 4)] : plan.keys;
   const hotKeys = random.shuffled(keys).slice(0, 3);
+  /** The keys that every fleet file lists from now on. */
+  let encryption: Pick<FleetFile, 'encryption'> = {};
 
   const calls = {
     put: (process: ClientProcess, key: string) =>
@@ -122,6 +126,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
       surroundings.store.expire();
     },
     apply: () => apply(),
+    rotate: () => rotate(),
     pause: () => pause(),
     drain: () => drain(),
     sweep: () => {
@@ -136,7 +141,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   const mood =
     moods[random.weighted({ any: 3, crowd: 1, doubt: 1, unreachable: 1, sweep: faults.isOn('tick killed') ? 3 : 0 })];
   const weights = varied({ ...eventWeights, ...mood.events }, random);
-  const imports = plan.recovered.length > 0 ? { reconciler: 20 } : {};
+  const imports = plan.imported.length > 0 ? { reconciler: 20 } : {};
   const ticksOf = varied({ ...workerWeights, ...mood.workers, ...imports }, random);
 
   function call(): void {
@@ -177,7 +182,15 @@ export function createChaos(deps: ChaosDeps): Chaos {
   function apply(): void {
     if (!faults.isOn('fleet file applied')) return;
     faults.count('fleet file applied');
-    actors.apply(changedFile(plan.file, random));
+    actors.apply({ ...changedFile(plan.file, random), ...encryption });
+  }
+
+  function rotate(): void {
+    if (!faults.isOn('encryption key rotated') || plan.file.encryption === undefined) return;
+    faults.count('encryption key rotated');
+    const file = rotatedFile({ ...plan.file, ...encryption });
+    encryption = { encryption: file.encryption! };
+    actors.apply(file);
   }
 
   function pause(): void {

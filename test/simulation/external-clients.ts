@@ -49,14 +49,14 @@ export function createExternalClients({
 
   /** The same file on several backends, another on each, or on one alone. */
   function keep(key: string): void {
-    const where = random.shuffled(plan.recovered).slice(0, random.between(1, 2));
+    const where = random.shuffled(plan.imported).slice(0, random.between(1, 2));
     const same = random.chance(0.5) ? content() : null;
     for (const backend of where) write(backend, key, same ?? content());
   }
 
   const acts = {
     'external client wrote': (): boolean => {
-      const backend = random.pick(plan.recovered);
+      const backend = random.pick(plan.imported);
       const key = random.pick(keys);
       if (isThere(backend, key)) return false;
       const ours = [...backends.get(backend)!.contents().values()].filter(({ metadata }) => metadata.holdfast);
@@ -94,13 +94,13 @@ export function createExternalClients({
         write(name, picture!, Buffer.from(name));
         write(name, likeOurs!, Buffer.from('a person made this'));
       }
-      if (plan.recovered.length === 0) return;
+      if (plan.imported.length === 0) return;
       for (const key of [...random.shuffled(plan.keys).slice(0, random.between(2, 5)), ...plan.externalKeys.slice(2)])
         keep(key);
     },
     act() {
       const fault = random.pick(Object.keys(acts) as (keyof typeof acts)[]);
-      if (plan.recovered.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
+      if (plan.imported.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
       faults.count(fault);
       world.trace(() => `accident: ${fault}`);
     },

@@ -37,8 +37,8 @@ for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parame
 export interface Plan {
   readonly file: FleetFile;
   readonly keys: readonly string[];
-  /** Buckets in which external clients keep files of their own, to be recovered. */
-  readonly recovered: readonly string[];
+  /** Buckets in which external clients keep files of their own, to be imported. */
+  readonly imported: readonly string[];
   /** Whether its tables are put back to an earlier moment in the end. */
   readonly isRestored: boolean;
   /** Keys of theirs beside those of the plan. */
@@ -52,8 +52,16 @@ export interface Plan {
   readonly capabilities: Readonly<Record<string, Capabilities>>;
 }
 
-/** Neighbouring backends are buckets at one endpoint: its storage copies from one to the other by itself. */
-export function createPlan(random: Random, faults: Faults, areNeighbours: boolean): Plan {
+export interface PlanDeps {
+  readonly random: Random;
+  /** A stream of its own for each purpose. */
+  readonly stream: (purpose: string) => Random;
+  readonly faults: Faults;
+}
+
+export function createPlan({ random, stream, faults }: PlanDeps): Plan {
+  // Neighbouring backends are buckets at one endpoint: its storage copies from one to the other by itself.
+  const areNeighbours = stream('neighbours').chance(0.3);
   const count = random.between(3, names.length);
   const maxObjectBytes = random.pick([60, 400, 3000]);
   const objects = random.between(12, 16);
@@ -68,21 +76,22 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
     return Math.round(maxObjectBytes * objects * random.pick([0.1, 0.3, 1]));
   });
   const keys = random.shuffled(keyPool).slice(0, objects);
-  const recovered = faults.isOn('buckets recovered') && random.chance(0.5) ? recoveredOf(random, file, faults) : [];
+  const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
+  const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.2);
   return {
-    file,
+    file: isRestored ? file : encrypting(file, stream('encryption'), faults),
     keys,
-    recovered,
-    isRestored: faults.isOn('metadata restored') && recovered.length === 0 && random.chance(0.2),
+    imported,
+    isRestored,
     externalKeys: [
       ...inShards(1, (i) => `holiday${i}.jpg`),
       // Looks like a storage key of ours.
       ...inShards(1, (i) => `${keys[0]}!01BX5ZZKBKACTAV9WEVGEMMV${String(i).padStart(2, '0')}`),
-      ...(recovered.length === 0 ? [] : inShards(2, (i) => `album/${i} é.jpg`)),
-      ...(recovered.length === 0 ? [] : inShards(1, (i) => `${i}/${'long'.repeat(250)}`)),
+      ...(imported.length === 0 ? [] : inShards(2, (i) => `album/${i} é.jpg`)),
+      ...(imported.length === 0 ? [] : inShards(1, (i) => `${i}/${'long'.repeat(250)}`)),
     ],
     env: {
-      RECONCILER_IMPORT: String(recovered.length > 0),
+      RECONCILER_IMPORT: String(imported.length > 0),
       LEDGER_STRIPES: String(random.between(1, 3)),
       REPLICATOR_BATCH_SIZE: String(random.pick([1, 3, 50])),
       REPLICATOR_CONCURRENCY: String(random.pick([1, 2, 5])),
@@ -106,8 +115,20 @@ export function createPlan(random: Random, faults: Faults, areNeighbours: boolea
   };
 }
 
-function recoveredOf(random: Random, file: FleetFile, faults: Faults): string[] {
-  faults.count('buckets recovered');
+/** Some policies encrypt what is put, where that is on. */
+function encrypting(file: FleetFile, random: Random, faults: Faults): FleetFile {
+  if (!faults.isOn('contents encrypted') || random.chance(0.3)) return file;
+  faults.count('contents encrypted');
+  const { default: usual, wide } = file.policies as Record<'default' | 'wide', FleetFile['policies'][string]>;
+  return {
+    ...file,
+    encryption: { rawKeyEnv: 'KEY_1' },
+    policies: { default: { ...usual, encrypt: random.chance(0.4) }, wide: { ...wide, encrypt: true } },
+  };
+}
+
+function importedOf(random: Random, file: FleetFile, faults: Faults): string[] {
+  faults.count('buckets imported');
   const names = random.shuffled(file.backends.map(({ name }) => name));
   return names.slice(0, random.between(1, names.length));
 }
@@ -165,6 +186,13 @@ function fleetFile(
     },
     routing: random.pick(['pack', 'spread']),
   });
+}
+
+/** The same fleet with a new key that encrypts; what was encrypted before can still be read. */
+export function rotatedFile(file: FleetFile): FleetFile {
+  const { rawKeyEnv, decryptOnly = [] } = file.encryption!;
+  const before = [{ rawKeyEnv: rawKeyEnv! }, ...decryptOnly];
+  return { ...file, encryption: { rawKeyEnv: `KEY_${before.length + 1}`, decryptOnly: before } };
 }
 
 /** The same fleet with other factors and other quotas, as an operator might apply it. */

@@ -39,14 +39,14 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
   const lines: string[] = [];
   const stream = (purpose: string) => createRandom(seed, purpose);
   const now = () => world.now;
-  const faults = createFaults({ random: stream('faults'), now, step: () => world.step });
+  const faults = createFaults({ random: stream('faults'), stream, now, step: () => world.step });
   const world = createWorld({
     random: stream('schedule'),
     startAt,
     onFault: (fault) => faults.count(fault),
     lines: isTraced ? lines : undefined,
   });
-  const plan = createPlan(stream('plan'), faults, stream('neighbours').chance(0.3));
+  const plan = createPlan({ random: stream('plan'), stream, faults });
   const lag = stream('lag');
   const indexes = createLaggingIndexes(now, () =>
     plan.maxLagMs > 0 && !faults.isStopped() && lag.chance(0.5) ? lag.below(plan.maxLagMs) : 0,

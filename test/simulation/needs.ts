@@ -98,7 +98,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
       if (lacking > 0) found.push(`"${entry.key}" lacks ${lacking} copies`);
       if (lacking < 0) found.push(`"${entry.key}" has ${-lacking} copies too many`);
     }
-    if (plan.recovered.length > 0) found.push(...oracle.unsettledFiles());
+    if (plan.imported.length > 0) found.push(...oracle.unsettledFiles());
     for (const name of surroundings.unhealthyBackends()) found.push(`The breaker of ${name} is open`);
     return found;
   }

@@ -1,7 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ObjectHeaders } from '../../../lib/fleet/backend.ts';
 import type { Entry } from '../../../lib/store/model.ts';
 import type { Actor, Operation } from '../operation.ts';
 import type { Content } from './plain.ts';
 import { Violation } from './violation.ts';
+
+/** What travels with a content. */
+export interface Description {
+  readonly headers: ObjectHeaders;
+  readonly metadata: Readonly<Record<string, string>>;
+}
 
 /** A call of the library by a simulated application. */
 export interface ClientCall {
@@ -11,6 +19,8 @@ export interface ClientCall {
   readonly key: string;
   readonly sha256?: string;
   readonly sizeBytes?: number;
+  /** Of a put. */
+  readonly description?: Description;
   readonly invokedStep: number;
   endedStep: number;
   /** `acked` it returned · `failed` it threw · `killed` its process died: what it wanted may have happened. */
@@ -33,6 +43,8 @@ export interface ReadResult {
   readonly generation: string;
   readonly sizeBytes: number;
   readonly sha256: string | undefined;
+  /** Of a get. */
+  readonly description?: Description;
 }
 
 /**
@@ -130,7 +142,10 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       generation,
       isObject: after?.kind === 'object',
       call,
-      content: call?.kind === 'put' ? { sizeBytes: call.sizeBytes!, sha256: call.sha256! } : file,
+      content:
+        call?.kind === 'put'
+          ? { sizeBytes: call.sizeBytes!, sha256: call.sha256!, description: call.description! }
+          : file,
       fromStep: now,
       toStep: Number.POSITIVE_INFINITY,
     });
@@ -141,8 +156,9 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       return;
     }
     if (call.key !== key) wrong(key, `"${key}" has the content that was put under "${call.key}"`);
-    if (after.kind === 'object' && after.sizeBytes !== call.sizeBytes)
-      wrong(key, `"${key}" is recorded with ${after.sizeBytes} bytes; ${call.sizeBytes} were put`);
+    const sizeBytes = after.kind === 'object' ? (after.encryption?.plaintextBytes ?? after.sizeBytes) : undefined;
+    if (sizeBytes !== call.sizeBytes)
+      wrong(key, `"${key}" is recorded with ${sizeBytes} bytes; ${call.sizeBytes} were put`);
     if (call.outcome === 'acked') wrong(key, `The ${what} ${call.id} of "${key}" took effect after it had returned`);
     if (last.call !== undefined && last.call.invokedStep > call.endedStep)
       wrong(
@@ -152,7 +168,9 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
   }
 
   function putOf(entry: Entry): ClientCall | undefined {
-    return entry.kind === 'object' && entry.sha256 !== undefined ? puts.get(entry.sha256) : undefined;
+    if (entry.kind !== 'object') return undefined;
+    const sha256 = entry.encryption === undefined ? entry.sha256 : entry.encryption.plaintextSha256;
+    return sha256 === undefined ? undefined : puts.get(sha256);
   }
 
   function check(call: ClientCall, key: string, result: ReadResult | null, untilStep: number): void {
@@ -170,6 +188,8 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     const { sha256, sizeBytes } = era.content ?? {};
     if (sizeBytes !== result.sizeBytes || (result.sha256 !== undefined && sha256 !== result.sha256))
       wrong(key, `A ${call.kind} of "${key}" gave other content than generation ${result.generation} has`);
+    if (result.description !== undefined && !isDeepStrictEqual(result.description, era.content?.description))
+      wrong(key, `A ${call.kind} of "${key}" gave other headers than generation ${result.generation} has`);
   }
 
   return {

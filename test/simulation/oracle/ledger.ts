@@ -1,4 +1,4 @@
-import type { Entry, QueueItem } from '../../../lib/store/model.ts';
+import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import { labelOf } from './reading.ts';
 
 interface Total {
@@ -31,16 +31,21 @@ export function createLedgerCheck(): LedgerCheck {
     if (total.objects === 0 && total.bytes === 0) expected.delete(row);
     else expected.set(row, total);
   };
+  const bumpKey = ({ encryption, sizeBytes }: ObjectRecord | QueueItem, sign: 1 | -1) => {
+    if (encryption !== undefined) bump(`key/${encryption.keyId}`, sign, sign * sizeBytes);
+  };
   return {
     add(entry, sign) {
       if (entry?.kind !== 'object') return;
       bump(`placement/${labelOf(entry)}`, sign, sign * entry.sizeBytes);
       for (const backend of Object.keys(entry.copies)) bump(`used/${backend}`, 0, sign * entry.sizeBytes);
+      bumpKey(entry, sign);
     },
     addItem(item, sign) {
       if (item === null || item === undefined) return;
       bump(`queue/${item.state}/${item.backend}`, sign, sign * item.sizeBytes);
       bump(`used/${item.backend}`, 0, sign * item.sizeBytes);
+      bumpKey(item, sign);
     },
     usedBytes: (backend) => expected.get(`used/${backend}`)?.bytes ?? 0,
     mismatch(rows, quotas) {

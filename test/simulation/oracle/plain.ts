@@ -1,5 +1,6 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
+import type { Description } from './calls.ts';
 import type { DrainsCheck } from './drains.ts';
 import { hashOf } from './reading.ts';
 import { partsOf, placeOf, type Sight } from './sight.ts';
@@ -9,6 +10,7 @@ import { Violation } from './violation.ts';
 export interface Content {
   readonly sizeBytes: number;
   readonly sha256: string;
+  readonly description: Description;
 }
 
 /** Files that external clients keep under plain keys: what of them may be recorded, and when one may be removed (idea 4, N3, N5, N6, Q3). */
@@ -112,7 +114,10 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       if (entry.kind !== 'object') return undefined;
       const [name] = plainOf(entry);
       const version = name === undefined ? undefined : versionAt(name, entry.key, entry.plainEtags?.[name]);
-      return version === undefined ? undefined : { sizeBytes: version.sizeBytes, sha256: hashOf(version) };
+      if (version === undefined) return undefined;
+      const { sizeBytes, headers } = version;
+      const { holdfast: _mark, ...metadata } = version.metadata;
+      return { sizeBytes, sha256: hashOf(version), description: { headers, metadata } };
     },
     recordChanged(before, after, isAskedDelete) {
       if (after?.kind === 'tombstone')

@@ -45,7 +45,7 @@ export function createQuotasCheck(
     for (const [place, { backend, storageKey, wasNamed }] of places) {
       const item = queue.get(place);
       const entry = namedBy(sight, backend, storageKey);
-      // A copy at the key itself was recovered where it stood; what is queued for deletion stood there too.
+      // A copy at the key itself was imported where it stood; what is queued for deletion stood there too.
       const isPlain = storageKey === entry?.key;
       const isNew = (entry !== undefined && !isPlain) || item?.state === 'intent' || item?.state === 'transfer';
       if (wasNamed || !isNew) continue;
