@@ -1,12 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
-import { open, rename, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Body } from '../base/bytes.ts';
 import type { PutBody } from '../client/put.ts';
+import { writeFile } from '../client/write-file.ts';
 import { CommandError, fileProblem } from './failure.ts';
 import type { Session } from './session.ts';
 
@@ -34,20 +34,10 @@ export async function spooled(session: Session, source: Readable): Promise<PutBo
   return { sizeBytes: size, open: () => createReadStream(path) };
 }
 
-/** Writes content to a file that appears only when all of it has come: a temporary one beside it, then a rename. */
+/** Writes content to a file that appears only when all of it has come. */
 export async function writeWhole(session: Session, path: string, body: Body): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
-  session.atEnd(() => rmSync(temporary, { force: true }));
   try {
-    if ((await stat(path).catch(() => null))?.isDirectory()) throw new Error('it is a folder');
-    const file = await open(temporary, 'wx');
-    try {
-      for await (const chunk of body) await file.writeFile(chunk);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    await writeFile(path, body, (temporary) => session.atEnd(() => rmSync(temporary, { force: true })));
   } catch (error) {
     if (error instanceof Error && !('kind' in error))
       throw new CommandError('file', `Cannot write "${path}": ${fileProblem(error)}`);

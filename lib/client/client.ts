@@ -1,11 +1,12 @@
 import type { ObjectRecord } from '../store/model.ts';
 import { createUsageBook } from '../store/usage-book.ts';
 import { type ClientDeps, checkKey, createContext } from './context.ts';
-import { contentOf, type GetObject, get } from './get.ts';
+import { contentOf, type GetObject, get, read } from './get.ts';
 import { list } from './list.ts';
 import { type PutBody, type PutOptions, type PutResult, put } from './put.ts';
 import { readEntry } from './read-entry.ts';
 import { remove } from './remove.ts';
+import { writeFile } from './write-file.ts';
 
 /** What the library knows of an object without reading it. */
 export interface ObjectSummary {
@@ -22,6 +23,13 @@ export interface Holdfast {
   put(key: string, body: PutBody | string, options?: PutOptions): Promise<PutResult>;
   /** Reads content, verified; null when there is no such object. */
   get(key: string): Promise<GetObject | null>;
+  /**
+   * Reads content for a consumer that can begin again: when what it was given proves wrong at its end, it is called again
+   * with another copy. Resolves to what it returned, null when there is no such object.
+   */
+  read<T>(key: string, consume: (object: GetObject) => Promise<T>): Promise<T | null>;
+  /** Reads content into a file that appears only whole and verified; null when there is no such object. */
+  getFile(key: string, path: string): Promise<Omit<GetObject, 'body'> | null>;
   /** What is recorded; null when there is no such object. */
   head(key: string): Promise<ObjectSummary | null>;
   /** Deletes; resolves to whether there was an object. */
@@ -57,6 +65,14 @@ export function createClient(deps: ClientDeps): Holdfast {
     put: (key, body, options) =>
       counted(() => put(context, key, typeof body === 'string' ? Buffer.from(body) : body, options)),
     get: (key) => counted(() => get(context, key)),
+    read: (key, consume) => counted(() => read(context, key, consume)),
+    getFile: (key, path) =>
+      counted(() =>
+        read(context, key, async ({ body, ...object }) => {
+          await writeFile(path, body);
+          return object;
+        }),
+      ),
     async head(key) {
       const fleet = await context.fleet();
       checkKey(fleet.file, key);

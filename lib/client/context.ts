@@ -7,11 +7,14 @@ import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
 import { createMeter, type Meter } from '../fleet/meter.ts';
 import { internalPrefix, readOwnership } from '../fleet/owner.ts';
+import { requestCheck } from '../store/checks.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
+import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { HoldfastError } from './error.ts';
+import { createSuspects, type Suspects } from './suspects.ts';
 
 /** What a client needs from the process it runs in. */
 export interface ClientDeps {
@@ -37,6 +40,10 @@ export interface ClientContext {
   backend(fleet: Fleet, name: string): Promise<Backend>;
   /** Throws `no-key` when the fleet file names none or it cannot be had. */
   keyring(fleet: Fleet): Promise<Keyring>;
+  /** Copies that this process found wrong a while ago. */
+  readonly suspects: Suspects;
+  /** Has the scrubber read an object before its turn. Never throws: reading goes on without it. */
+  requestCheck(object: ObjectRecord, backend: string, reason: string): Promise<void>;
   /** Why nothing may be written to a backend now, as a sentence; null when its bucket answers and is ours. */
   obstacle(fleet: Fleet, name: string): Promise<string | null>;
 }
@@ -54,6 +61,9 @@ export const fleetLifeMs = 5_000;
 /** A metadata store that answers too slowly to decide anything by it is not asked for ever. */
 const mostReadings = 5;
 const ownerFreshMs = 60_000;
+const hourMs = 3_600_000;
+/** One host with bad memory must not keep the scrubber from all others' objects. */
+const checksPerHour = 100;
 
 export function createContext(deps: ClientDeps): ClientContext {
   const meter = createMeter(deps.clock);
@@ -62,6 +72,7 @@ export function createContext(deps: ClientDeps): ClientContext {
   const handles = new Map<string, Promise<Backend>>();
   const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
   const keyrings = new Map<string, Promise<Keyring>>();
+  let checks = { since: 0, count: 0 };
   const context: ClientContext = {
     deps,
     async keyring({ file: { encryption } }) {
@@ -80,6 +91,17 @@ export function createContext(deps: ClientDeps): ClientContext {
       }
     },
     meter,
+    suspects: createSuspects(deps.clock),
+    async requestCheck({ key, generation, copies }, backend, reason) {
+      const now = deps.clock.now();
+      if (now - checks.since >= hourMs) checks = { since: now, count: 0 };
+      if (checks.count >= checksPerHour) return;
+      checks.count += 1;
+      const asked = { key, backend, generation, copyId: copies[backend] ?? '', reason };
+      await requestCheck(deps, asked).catch((error: Error) =>
+        deps.log.warn('A check could not be asked for', { key, backend, message: error.message }),
+      );
+    },
     committer: createCommitter(() => ({
       store: deps.store,
       clock: deps.clock,

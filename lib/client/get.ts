@@ -1,16 +1,13 @@
-import { createHash } from 'node:crypto';
-import { type Body, bodyOf, collect } from '../base/bytes.ts';
+import { type Body, bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
-import { BackendError, type GetResult, type ObjectHeaders } from '../fleet/backend.ts';
-import { sourceOrder } from '../fleet/routing.ts';
-import { storageKey } from '../store/keys.ts';
+import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { expectedEtag } from '../store/records.ts';
 import { decrypted, isEncrypted, KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
-import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
+import { verifying, WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
+import { type OpenCopy, openCopy, placeOf, suspect, unreadable } from './open-copy.ts';
 import { readEntry } from './read-entry.ts';
 
 /** An object being read. */
@@ -24,177 +21,150 @@ export interface GetObject {
   readonly metadata: Readonly<Record<string, string>>;
   /**
    * The content, of this one generation. It ends only after its hash was found right: the last chunk is held back until
-   * then. Throws `HoldfastError` `unreadable` or `changed` otherwise.
+   * then. Throws `HoldfastError` `unreadable` or `changed` otherwise. A big object that proves wrong at its end was read
+   * from a bad copy: a second `get` reads another; `getFile` and `read` do so by themselves.
    */
   readonly body: Body;
 }
 
-/** Up to this size an object is verified before its first byte is handed out, so that a wrong copy is passed over. */
-const wholeBytes = 8 * 1024 * 1024;
-
-/** A copy opened for reading, and the bytes already checked when it is small. */
-interface Opened {
-  readonly object: ObjectRecord;
-  readonly backend: string;
-  readonly found: GetResult;
-  readonly whole?: Uint8Array;
+/**
+ * Reads an object from any reachable copy; null when there is none. A copy that fails, or is wrong, is passed over, after
+ * the record was read again; content of two generations is never joined.
+ */
+export async function get(context: ClientContext, key: string): Promise<GetObject | null> {
+  return (await openObject(context, key))?.object ?? null;
 }
 
 /**
- * Reads an object from any reachable copy; null when there is none. A copy that fails is passed over, after the record was
- * read again; content of two generations is never joined.
+ * Reads an object for a consumer that can begin again: when what it was given proves wrong at its end, or is replaced
+ * meanwhile, it is given the whole of another copy. Null when there is no object. Resolves to what the consumer did, once
+ * it read to a verified end.
  */
-export async function get(context: ClientContext, key: string): Promise<GetObject | null> {
+export async function read<T>(
+  context: ClientContext,
+  key: string,
+  consume: (object: GetObject) => Promise<T>,
+): Promise<T | null> {
+  const reasons: string[] = [];
+  let changes = 0;
+  for (;;) {
+    const opened = await openObject(context, key);
+    if (opened === null) return null;
+    try {
+      return await consume(opened.object);
+    } catch (error) {
+      if (error instanceof HoldfastError && error.kind === 'changed' && changes < mostChanges) {
+        changes += 1;
+        continue;
+      }
+      if (!(error instanceof WrongCopyError)) throw error;
+      reasons.push(error.whatIsSo);
+      if (reasons.length >= opened.copies) throw unreadable(key, 'no copy verifies', reasons);
+    }
+  }
+}
+
+/** How often an object may be replaced under a reader before it gives up. */
+const mostChanges = 10;
+
+/** All that was read came to its end, and is not what is recorded. */
+class WrongCopyError extends HoldfastError {
+  readonly whatIsSo: string;
+  constructor(key: string, whatIsSo: string, cause: WrongBytes) {
+    super('unreadable', `Cannot read "${key}": ${whatIsSo}`, cause);
+    this.whatIsSo = whatIsSo;
+  }
+}
+
+/** An object, opened, and how many copies it has. */
+interface Opened {
+  readonly object: GetObject;
+  readonly copies: number;
+}
+
+async function openObject(context: ClientContext, key: string): Promise<Opened | null> {
   const fleet = await context.fleet();
   checkKey(fleet.file, key);
   const entry = await readEntry(context, key);
   if (entry?.kind !== 'object') return null;
   const opened = await openCopy(context, fleet, entry, 0, new Set());
   if (opened === null) return null;
-  const { object, found } = opened;
+  const { object, found, whole } = opened;
   const { [markName]: _mark, ...metadata } = found.metadata;
+  const stored = whole === undefined ? verified(context, fleet, opened) : bodyOf(whole);
   return {
-    key,
-    generation: object.generation,
-    ...contentOf(object),
-    headers: found.headers,
-    metadata,
-    body: await plain(
-      context,
-      fleet,
-      object,
-      opened.whole === undefined ? verified(context, fleet, opened) : bodyOf(opened.whole),
-    ),
+    object: {
+      key,
+      generation: object.generation,
+      ...contentOf(object),
+      headers: found.headers,
+      metadata,
+      body: await plaintext(context, fleet, object, stored),
+    },
+    copies: Object.keys(object.copies).length,
   };
 }
 
 /** Size and hash of the content as it was put. */
 export function contentOf({ sizeBytes, sha256, encryption }: ObjectRecord): { sizeBytes: number; sha256?: string } {
-  if (encryption !== undefined) {
-    return { sizeBytes: encryption.plaintextBytes, ...defined({ sha256: encryption.plaintextSha256 }) };
-  }
-  return { sizeBytes, ...defined({ sha256 }) };
+  if (encryption === undefined) return { sizeBytes, ...defined({ sha256 }) };
+  return { sizeBytes: encryption.plaintextBytes, ...defined({ sha256: encryption.plaintextSha256 }) };
 }
 
 /** The content as it was put: stored bytes, decrypted where they were encrypted. */
-async function plain(context: ClientContext, fleet: Fleet, object: ObjectRecord, stored: Body): Promise<Body> {
-  return isEncrypted(object) ? opening(decrypted(await context.keyring(fleet), object, stored), object.key) : stored;
-}
-
-async function* opening(body: Body, key: string): Body {
-  try {
-    yield* body;
-  } catch (error) {
-    if (error instanceof KeyringError) throw new HoldfastError('no-key', error.message, error);
-    if (error instanceof WrongBytes)
-      throw new HoldfastError('unreadable', `Cannot read "${key}": ${error.message}`, error);
-    throw error;
-  }
+async function plaintext(context: ClientContext, fleet: Fleet, object: ObjectRecord, stored: Body): Promise<Body> {
+  if (!isEncrypted(object)) return stored;
+  const keyring = await context.keyring(fleet);
+  return opening(object.key, stored, (ciphertext) => decrypted(keyring, object, ciphertext));
 }
 
 /**
- * Opens the best copy that answers, from a byte on. After a failure the record is read again: a moved copy is followed;
- * from byte 0 a newer generation is followed too, and a deleted object is null.
+ * Decrypts. Where that fails the stored bytes are read to their end first: rot breaks a frame long before the digest of
+ * the whole can tell, and must not pass for a missing key.
  */
-async function openCopy(
-  context: ClientContext,
-  fleet: Fleet,
-  object: ObjectRecord,
-  offset: number,
-  failed: Set<string>,
-): Promise<Opened | null> {
-  let current = object;
-  const reasons: string[] = [];
-  for (;;) {
-    const name = sources(fleet, current).find((backend) => !failed.has(placeOf(current, backend)));
-    if (name === undefined) {
-      const why = reasons.length > 0 ? `: ${reasons.join('; ')}` : '';
-      throw new HoldfastError(
-        'unreadable',
-        `Cannot read "${object.key}": none of its copies can be read and verified now${why}`,
-      );
-    }
-    try {
-      return await openOn(context, fleet, current, name, offset);
-    } catch (error) {
-      if (!(error instanceof BackendError) && !(error instanceof WrongBytes)) throw error;
-      failed.add(placeOf(current, name));
-      reasons.push(error.message);
-      context.deps.log.warn('Copy could not be read', { key: object.key, backend: name, message: error.message });
-    }
-    const now = await readEntry(context, object.key);
-    if (now?.kind === 'object' && (offset === 0 || now.generation === object.generation)) current = now;
-    else if (offset > 0)
-      throw new HoldfastError('changed', `"${object.key}" was replaced or deleted while it was being read`);
-    else return null;
+async function* opening(key: string, stored: Body, decrypt: (ciphertext: Body) => Body): Body {
+  const chunks = stored[Symbol.asyncIterator]();
+  const ciphertext: Body = { [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) };
+  try {
+    yield* decrypt(ciphertext);
+  } catch (error) {
+    if (!(error instanceof KeyringError) && !(error instanceof WrongBytes)) throw error;
+    for (let step = await chunks.next(); !step.done; ) step = await chunks.next();
+    if (error instanceof KeyringError) throw new HoldfastError('no-key', error.message, error);
+    throw new HoldfastError('unreadable', `Cannot read "${key}": ${error.message}`, error);
+  } finally {
+    await chunks.return?.();
   }
-}
-
-/** One copy, by generation: a copy that failed may be replaced by another on the same backend. */
-function placeOf(object: ObjectRecord, backend: string): string {
-  return `${backend}/${object.generation}/${object.copies[backend]}`;
-}
-
-/** Copies in reading order; backends with an open breaker are the last resort. */
-function sources(fleet: Fleet, object: ObjectRecord): string[] {
-  const all = Object.keys(object.copies)
-    .map((name) => fleet.standing(name))
-    .filter(({ config }) => config !== undefined)
-    .map(({ name, isReachable, config }) => ({ name, isReachable, egressUsdPerGb: config!.egressUsdPerGb }));
-  return sourceOrder(all).map(({ name }) => name);
-}
-
-async function openOn(
-  context: ClientContext,
-  fleet: Fleet,
-  object: ObjectRecord,
-  name: string,
-  offset: number,
-): Promise<Opened> {
-  const backend = await context.backend(fleet, name);
-  const copyId = object.copies[name]!;
-  const etag = expectedEtag(object, name);
-  const open = () =>
-    backend.get(storageKey(object.key, copyId), {
-      ...defined({ ifMatch: etag }),
-      ...(offset === 0 ? {} : { range: [offset, object.sizeBytes - 1] as const }),
-    });
-  const found = await open();
-  const opened = { object, backend: name, found };
-  if (offset > 0 || object.sizeBytes > wholeBytes) return opened;
-  const what = `The copy of "${object.key}" on "${name}"`;
-  const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
-  let digest: Digest | undefined;
-  const keep = (seen: Digest) => {
-    digest = seen;
-  };
-  const whole = await collect(verifying(found.body, object, what, keep, md5));
-  // A file that was imported and not hashed yet: nothing else could show that this read was wrong.
-  if (md5 !== undefined && !(await isProven(open, found.etag, md5, digest!)))
-    throw new WrongBytes(`${what} was read twice, and differs`);
-  return { ...opened, whole };
 }
 
 /** Streams a big object, changing over to another copy of the same generation at the byte where one failed. */
-async function* verified(context: ClientContext, fleet: Fleet, first: Opened): Body {
+async function* verified(context: ClientContext, fleet: Fleet, first: OpenCopy): Body {
   const { object } = first;
-  const what = `The content of "${object.key}"`;
-  const body = verifying(resuming(context, fleet, first), object, what);
+  const given: Given = new Map();
   try {
-    yield* body;
+    yield* verifying(resuming(context, fleet, first, given), object, 'the content');
   } catch (error) {
     if (!(error instanceof WrongBytes)) throw error;
-    throw new HoldfastError('unreadable', `Cannot read "${object.key}": ${error.message}`, error);
+    const names = [...new Set([...given.values()].map(({ backend }) => `"${backend}"`))].join(' and ');
+    const whatIsSo = `read from ${names}, ${error.message}`;
+    // Of two that gave bytes either may be wrong.
+    for (const copy of given.values()) await suspect(context, copy.object, copy.backend, whatIsSo);
+    throw new WrongCopyError(object.key, whatIsSo, error);
   }
+  if (given.size === 1) for (const place of given.keys()) context.suspects.clear(place);
 }
 
-async function* resuming(context: ClientContext, fleet: Fleet, first: Opened): Body {
+/** The copies that gave bytes, by place. */
+type Given = Map<string, Pick<OpenCopy, 'object' | 'backend'>>;
+
+async function* resuming(context: ClientContext, fleet: Fleet, first: OpenCopy, given: Given): Body {
   const failed = new Set<string>();
   let opened = first;
   let offset = 0;
   for (;;) {
     try {
       for await (const chunk of opened.found.body) {
+        given.set(placeOf(opened.object, opened.backend), opened);
         offset += chunk.length;
         yield chunk;
       }
@@ -207,13 +177,13 @@ async function* resuming(context: ClientContext, fleet: Fleet, first: Opened): B
         backend: opened.backend,
         kind: error.kind,
       });
-      if (offset >= first.object.sizeBytes) throw error;
+      // Every byte came: their hash says whether they are right.
+      if (offset >= first.object.sizeBytes) return;
       const now = await readEntry(context, first.object.key);
       const isSame = now?.kind === 'object' && now.generation === first.object.generation;
       const next = isSame ? await openCopy(context, fleet, now, offset, failed) : null;
       if (next === null)
         throw new HoldfastError('changed', `"${first.object.key}" was replaced or deleted while it was being read`);
-      if (next.whole !== undefined) throw new Error('A small object is never read in parts');
       opened = next;
     }
   }

@@ -3,6 +3,9 @@ import type { QueueState } from './model.ts';
 /** Partition key of everything that describes the fleet. */
 export const fleetKey = 'fleet';
 
+/** The partition of the Control table in which objects wait that a reader found a wrong copy of. */
+export const checksKey = 'checks';
+
 /** The partition of the Control table in which the reading of bytes on a backend is kept, alone. */
 export function readingKey(backend: string, storageKey: string): string {
   return `reading/${backend}/${storageKey}`;

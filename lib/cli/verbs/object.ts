@@ -33,17 +33,20 @@ async function put(session: Session, [key, file]: Arguments, flags: PutFlags): P
 async function get(session: Session, [key, file]: Arguments): Promise<Result> {
   const isStdout = file === undefined || file === '-';
   if (isStdout && session.isJson) throw new UsageError('get --json needs a file: stdout carries the document');
-  const object = await session.client().get(key!);
-  if (object === null) throw absent(key!);
-  const { body, headers, metadata, ...known } = object;
   if (!isStdout) {
-    await writeWhole(session, file, body);
+    const object = await session.client().read(key!, async ({ body, ...known }) => {
+      await writeWhole(session, file, body);
+      return known;
+    });
+    if (object === null) throw absent(key!);
     return {
       text: `got ${escaped(object.key)}  ${bytes(object.sizeBytes)}  to ${file}`,
-      document: { ...known, headers, metadata, file },
+      document: { ...object, file },
     };
   }
-  for await (const chunk of body) if (!session.stdout.write(chunk)) await once(session.stdout, 'drain');
+  const object = await session.client().get(key!);
+  if (object === null) throw absent(key!);
+  for await (const chunk of object.body) if (!session.stdout.write(chunk)) await once(session.stdout, 'drain');
   return { text: '', document: null };
 }
 

@@ -6,7 +6,8 @@ import type { ObjectRecord } from '../../store/model.ts';
 import type { Budget } from '../../tick/budget.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
-import { scrubObject } from './scrub-object.ts';
+import { runChecks } from './run-checks.ts';
+import { type CopyVerdict, scrubObject } from './scrub-object.ts';
 import { keyringOf } from './tick-keyring.ts';
 
 /**
@@ -41,6 +42,7 @@ async function begin(tick: Tick): Promise<Round> {
   const budget = await tick.budget();
   // Asked for at once: what is wrong with it is said even by ticks that meet nothing encrypted.
   await keyringOf(tick);
+  await runChecks(tick, (object) => scrubOne(tick, object, budget));
   let cycle = readCycle(tick);
   let share = shareOf(tick);
   return async () => {
@@ -134,7 +136,11 @@ async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budg
       taken.push(object);
       copies += Object.keys(object.copies).length;
     }
-    await forEachConcurrently(taken, tick.tuning.concurrency, (object) => scrubOne(tick, object, budget));
+    await forEachConcurrently(
+      taken,
+      tick.tuning.concurrency,
+      async (object) => void (await scrubOne(tick, object, budget)),
+    );
     const last = taken.at(-1);
     const isWhole = taken.length === stretch.objects.length;
     if (isWhole && stretch.next?.shard !== at.shard) left.push(at.shard);
@@ -143,17 +149,19 @@ async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budg
   return { copies, next: at, left };
 }
 
-async function scrubOne(tick: Tick, object: ObjectRecord, budget: Budget): Promise<void> {
+async function scrubOne(tick: Tick, object: ObjectRecord, budget: Budget): Promise<readonly CopyVerdict[]> {
   if (tick.dryRun) {
     for (const _ of Object.keys(object.copies)) count(tick.tally, 'skipped', 'dry-run');
-    return;
+    return [];
   }
   const current = await relabel(tick, object);
-  for (const { backend, verdict, detail } of await scrubObject(tick, current ?? object, budget)) {
+  const verdicts = await scrubObject(tick, current ?? object, budget);
+  for (const { backend, verdict, detail } of verdicts) {
     count(tick.tally, tallied(verdict), verdict);
     if (tallied(verdict) === 'failed')
       tick.deps.log.warn('Copy did not verify', { key: object.key, backend, verdict, detail });
   }
+  return verdicts;
 }
 
 function tallied(verdict: string): Verdict {

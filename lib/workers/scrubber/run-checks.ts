@@ -1,0 +1,38 @@
+import { forEachConcurrently } from '../../base/pool.ts';
+import { dueChecks, endCheck, type KeptCheck, putOffCheck } from '../../store/checks.ts';
+import type { ObjectRecord } from '../../store/model.ts';
+import type { Tick } from '../../tick/tick.ts';
+import type { CopyVerdict } from './scrub-object.ts';
+
+/** What says nothing of the copy in question: it is looked at again later. */
+const undecided: ReadonlySet<string> = new Set(['parked', 'unreadable', 'limited', 'reading', 'put-off', 'lost']);
+
+/**
+ * Reads the objects of which readers found a wrong copy, before their turn in the cycle: at most a tenth of a batch, so that
+ * one host that misreads everything does not keep the cycle from coming round. Returns what was found of each.
+ */
+export async function runChecks(
+  tick: Tick,
+  scrub: (object: ObjectRecord) => Promise<readonly CopyVerdict[]>,
+): Promise<void> {
+  if (tick.dryRun) return;
+  const checks = (await dueChecks(tick.deps, tick.shards)).slice(0, Math.ceil(tick.tuning.batchSize / 10));
+  await forEachConcurrently(checks, tick.tuning.concurrency, async (check) => {
+    if (!tick.outOfTime()) await runCheck(tick, check, scrub);
+  });
+}
+
+async function runCheck(
+  tick: Tick,
+  check: KeptCheck,
+  scrub: (object: ObjectRecord) => Promise<readonly CopyVerdict[]>,
+): Promise<void> {
+  const entry = (await tick.deps.store.objects([check.key])).get(check.key);
+  const isInQuestion =
+    entry?.kind === 'object' && entry.generation === check.generation && entry.copies[check.backend] === check.copyId;
+  if (!isInQuestion) return endCheck(tick.deps, check);
+  const verdict = (await scrub(entry)).find(({ backend }) => backend === check.backend)?.verdict ?? 'lost';
+  return undecided.has(verdict) || verdict.startsWith('over-')
+    ? putOffCheck(tick.deps, check)
+    : endCheck(tick.deps, check);
+}

@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { type Body, collect } from '../../lib/base/bytes.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const big = Buffer.alloc(9 * 2 ** 20, 'big content, ');
+const dir = mkdtempSync(join(tmpdir(), 'holdfast-get-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** Flips a bit of a recorded copy, and nothing else. */
+function rot(fleet: TestFleet, key: string, backend: string, at = 0): void {
+  const storage = `${key}!${fleet.object(key).copies[backend]}`;
+  const { bytes, headers, metadata } = fleet.backends[backend]!.peek(storage)!;
+  const rotten = Buffer.from(bytes);
+  rotten[at]! ^= 1;
+  fleet.backends[backend]!.putNow(storage, rotten, { headers, metadata });
+}
+
+async function twoCopies(content: Uint8Array = big): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', content);
+  await fleet.tick('replicator');
+  return fleet;
+}
+
+const contentOf = async (fleet: TestFleet) => collect((await fleet.client.get('k'))!.body);
+
+test('a big object whose first copy is wrong fails once, naming it, and is then read from another', async () => {
+  const fleet = await twoCopies();
+  rot(fleet, 'k', 'a');
+  await expect(contentOf(fleet)).rejects.toMatchObject({
+    kind: 'unreadable',
+    message: expect.stringMatching(/^Cannot read "k": read from "a", the content has SHA-256 .* is recorded$/),
+  });
+  for (let i = 0; i < 5; i += 1) expect((await contentOf(fleet)).equals(big)).toBe(true);
+});
+
+test('a file is written from another copy when the first one proves wrong at its end', async () => {
+  const fleet = await twoCopies();
+  rot(fleet, 'k', 'a', big.length - 1);
+  const path = join(dir, 'whole');
+  expect(await fleet.client.getFile('k', path)).toMatchObject({ key: 'k', sizeBytes: big.length });
+  expect(readFileSync(path).equals(big)).toBe(true);
+  expect(readdirSync(dir)).toEqual(['whole']);
+  rmSync(path);
+});
+
+test('when every copy is wrong no file appears, and the error says what is wrong with each', async () => {
+  const fleet = await twoCopies();
+  rot(fleet, 'k', 'a');
+  rot(fleet, 'k', 'b');
+  await expect(fleet.client.getFile('k', join(dir, 'none'))).rejects.toMatchObject({
+    kind: 'unreadable',
+    message: expect.stringMatching(/^Cannot read "k": no copy verifies: read from "a", .*; read from "b", /),
+  });
+  expect(readdirSync(dir)).toEqual([]);
+});
+
+test('an object that is replaced while it is read into a file is read anew', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', big);
+  const other = Buffer.alloc(big.length, 'other');
+  const { a } = fleet.backends;
+  const { get } = a!;
+  a!.get = async (key, options, signal) => {
+    const found = await get(key, options, signal);
+    a!.get = get;
+    return { ...found, body: brokenOff(found.body, () => fleet.newClient().put('k', other)) };
+  };
+  const path = join(dir, 'anew');
+  await fleet.client.getFile('k', path);
+  expect(readFileSync(path).equals(other)).toBe(true);
+  rmSync(path);
+});
+
+async function* brokenOff(body: Body, meanwhile: () => Promise<unknown>): Body {
+  const bytes = await collect(body);
+  yield bytes.subarray(0, 1_000_000);
+  await meanwhile();
+  throw new BackendError('truncated', 'a', 'the body was cut');
+}
+
+test('a copy that was misread once is read again after a while, and never hides an only copy', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', big);
+  rot(fleet, 'k', 'a');
+  await expect(contentOf(fleet)).rejects.toMatchObject({ kind: 'unreadable' });
+  rot(fleet, 'k', 'a');
+  expect((await contentOf(fleet)).equals(big)).toBe(true);
+});
+
+test('rot in a big encrypted copy is not taken for a missing key', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    encryption: { rawKeyEnv: 'FLEET_KEY' },
+    policies: { default: { factor: 2, encrypt: true } },
+    env: { FLEET_KEY: randomBytes(32).toString('base64') },
+  });
+  await fleet.client.put('k', big);
+  await fleet.tick('replicator');
+  rot(fleet, 'k', 'a', 1000);
+  const path = join(dir, 'decrypted');
+  await fleet.client.getFile('k', path);
+  expect(readFileSync(path).equals(big)).toBe(true);
+  rmSync(path);
+  rot(fleet, 'k', 'b', 1000);
+  await expect(fleet.newClient().getFile('k', path)).rejects.toMatchObject({ kind: 'unreadable' });
+});
+
+test.each([big, Buffer.from('small')])(
+  'a wrong copy that a reader met is quarantined by the next scrub',
+  async (content) => {
+    const fleet = await twoCopies(content);
+    await fleet.tick('scrubber');
+    rot(fleet, 'k', 'a');
+    await fleet.newClient().getFile('k', join(dir, 'checked'));
+    expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
+    // Long before the cycle comes by again.
+    fleet.clock.advance(60_000);
+    expect(await fleet.tick('scrubber')).toMatchObject({ reasons: { quarantined: 1 } });
+    expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
+    expect((await fleet.store.control('checks')).rows).toEqual([]);
+    rmSync(join(dir, 'checked'));
+  },
+);
