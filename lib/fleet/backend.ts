@@ -1,4 +1,7 @@
 import type { Body } from '../base/bytes.ts';
+import type { BackendError } from './errors.ts';
+
+export { BackendError, type BackendErrorKind } from './errors.ts';
 
 /** Headers of an object that travel with it, verbatim. Absent ones were not set. */
 export interface ObjectHeaders {
@@ -188,54 +191,4 @@ export interface Backend {
   abortUpload(storageKey: string, uploadId: string, signal?: AbortSignal): Promise<void>;
   /** Ids of the open uploads of exactly this key. */
   openUploads(storageKey: string, signal?: AbortSignal): Promise<readonly string[]>;
-}
-
-/**
- * What went wrong, once, at the backend's edge:
- * `not-found` NoSuchKey · `delete-marker` 404 with a delete marker · `no-bucket` · `no-upload` · `denied` 401/403 ·
- * `credentials` rejected keys or signature · `throttled` SlowDown/429 · `unavailable` 5xx, refused or broken connection ·
- * `timeout` no answer or a stalled body · `truncated` fewer bytes than announced · `precondition` 412 ·
- * `too-large` 413/EntityTooLarge · `no-room` the backend says its quota is exceeded · `bad-digest` the bytes arrived other
- * than they were sent · `unsupported` 501/NotImplemented · `rejected` any other 4xx · `cancelled` by our own signal ·
- * `body` the source of the bytes we were sending failed (cause is that error): never this backend's fault ·
- * `missing-credentials` this process has no credential for the backend: never the backend's fault.
- */
-export type BackendErrorKind =
-  | 'not-found'
-  | 'delete-marker'
-  | 'no-bucket'
-  | 'no-upload'
-  | 'denied'
-  | 'credentials'
-  | 'throttled'
-  | 'unavailable'
-  | 'timeout'
-  | 'truncated'
-  | 'precondition'
-  | 'too-large'
-  | 'no-room'
-  | 'bad-digest'
-  | 'unsupported'
-  | 'rejected'
-  | 'cancelled'
-  | 'body'
-  | 'missing-credentials';
-
-export class BackendError extends Error {
-  override readonly name = 'BackendError';
-  readonly kind: BackendErrorKind;
-  /** The backend this request went to: the leg that failed. */
-  readonly backend: string;
-  constructor(kind: BackendErrorKind, backend: string, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.kind = kind;
-    this.backend = backend;
-  }
-}
-
-const outages: ReadonlySet<BackendErrorKind> = new Set(['unavailable', 'timeout', 'truncated', 'credentials']);
-
-/** Whether an error counts towards opening the backend's breaker. `denied` counts only when the owner object fails too. */
-export function isOutage(error: BackendError): boolean {
-  return outages.has(error.kind);
 }

@@ -9,7 +9,7 @@ import {
 import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
-import { type Backend, BackendError, type Capabilities, isOutage, type ListFrom, type PutRequest } from './backend.ts';
+import { type Backend, BackendError, type Capabilities, type ListFrom, type PutRequest } from './backend.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
 import { backendOn } from './s3-backend.ts';
@@ -251,12 +251,11 @@ async function refusal(attempt: () => Promise<unknown>): Promise<string | undefi
     await attempt();
     return undefined;
   } catch (error) {
-    if (!(error instanceof BackendError) || isOutage(error) || unasked.has(error.kind)) throw error;
-    return error.kind;
+    if (!(error instanceof BackendError) || error.isUnanswered) throw error;
+    if (error.speaksOf === 'object' || error.speaksOf === 'unclear') return error.kind;
+    throw error;
   }
 }
-
-const unasked: ReadonlySet<string> = new Set(['throttled', 'no-bucket', 'cancelled', 'missing-credentials', 'no-room']);
 
 async function textAt(backend: Backend, storageKey: string, signal?: AbortSignal): Promise<string | undefined> {
   const text = async () => (await collect((await backend.get(storageKey, {}, signal)).body)).toString();

@@ -2,8 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
 import { type Clock, monthOf } from '../base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
-import { type Backend, BackendError, type GetResult, isOutage, type PutRequest } from './backend.ts';
+import { type Backend, BackendError } from './backend.ts';
 import type { Observed } from './breaker.ts';
+import { errorTable } from './errors.ts';
+import { forward } from './forward.ts';
 
 /** Counts what is spent on backends and how they fare. One per tick, or per client process. */
 export interface Meter {
@@ -15,7 +17,7 @@ export interface Meter {
   take(): Record<string, Record<string, Usage>>;
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
-  /** Counts a failure found otherwise, e.g. a 403 whose owner object fails too. */
+  /** Counts a failure that speaks of the backend: what is asked here does not tell those from the others. */
   fail(backend: string): void;
 }
 
@@ -50,16 +52,13 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     const before = seen.get(name) ?? { failuresInARow: 0 };
     seen.set(name, { ...before, failuresInARow: before.failuresInARow + 1 });
   };
-  /** Throttling and our own cancellation say nothing about health; an answer, even a refusal, says that it lives. */
-  const judge = (name: string, error: unknown) => {
-    if (!(error instanceof BackendError) || error.backend !== name) return;
-    if (isOutage(error)) fail(name);
-    else if (['not-found', 'precondition', 'delete-marker', 'too-large'].includes(error.kind)) ok(name);
+  const lived = (name: string, error: unknown) => {
+    if (error instanceof BackendError && error.backend === name && errorTable[error.kind].showsLife) ok(name);
   };
-  const asked = async <T>(name: string, request: () => Promise<T>, streamed = () => 0): Promise<T> => {
+  /** `streamed`: what of the bytes that were sent is charged already; a body sent twice went twice. */
+  const asked = async <T>(name: string, request: () => Promise<T>, streamed: () => number): Promise<T> => {
     const call: OnTheWire = { requests: 0, sentBytes: 0 };
     const month = monthOf(clock.now());
-    // What was streamed is counted as it goes; a body sent twice went twice.
     const charge = (least: number) => {
       const ingressBytes = Math.max(0, call.sentBytes - streamed());
       add(name, { requests: Math.max(least, call.requests), ingressBytes }, month);
@@ -70,73 +69,41 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
       charge(1);
       return answer;
     } catch (error) {
-      judge(name, error);
+      lived(name, error);
       // What was cancelled may never have been sent.
       charge(isCancelled(error) ? 0 : 1);
       throw error;
     }
   };
-  const counted = (name: string, body: Body, onBytes: (bytes: number) => void): Body => ({
+  const counted = (body: Body, onBytes: (bytes: number) => void): Body => ({
     // Not a generator: one that was never started would not pass `return` on, and a socket would stay open.
     [Symbol.asyncIterator]() {
       const inner = body[Symbol.asyncIterator]();
       return {
         async next() {
-          try {
-            const step = await inner.next();
-            if (!step.done) onBytes(step.value.length);
-            return step;
-          } catch (error) {
-            judge(name, error);
-            throw error;
-          }
+          const step = await inner.next();
+          if (!step.done) onBytes(step.value.length);
+          return step;
         },
         return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
       };
     },
   });
-  /** A call that sends a body: its bytes are counted while they go. */
-  const sending = <R extends Pick<PutRequest, 'body'>, T>(
-    name: string,
-    request: R,
-    send: (counting: R) => Promise<T>,
-  ): Promise<T> => {
-    let streamed = 0;
-    const body = counted(name, request.body, (bytes) => {
-      streamed += bytes;
-      add(name, { ingressBytes: bytes });
-    });
-    return asked(
-      name,
-      () => send({ ...request, body }),
-      () => streamed,
-    );
-  };
   return {
     watch(backend) {
       const { name } = backend;
-      return {
-        name,
-        checksSha256: backend.checksSha256 === true,
-        put: (request, signal) => sending(name, request, (r) => backend.put(r, signal)),
-        get: (key, options, signal) =>
-          asked(name, async (): Promise<GetResult> => {
-            const found = await backend.get(key, options, signal);
-            return { ...found, body: counted(name, found.body, (egressBytes) => add(name, { egressBytes })) };
-          }),
-        head: (key, signal) => asked(name, () => backend.head(key, signal)),
-        firstPartBytes: (key, signal) => asked(name, async () => (await backend.firstPartBytes?.(key, signal)) ?? null),
-        tags: (key, signal) => asked(name, () => backend.tags(key, signal)),
-        copyFrom: (request, signal) => asked(name, () => backend.copyFrom(request, signal)),
-        delete: (requests, signal) => asked(name, () => backend.delete(requests, signal)),
-        list: (options, signal) => asked(name, () => backend.list(options, signal)),
-        createUpload: (request, signal) => asked(name, () => backend.createUpload(request, signal)),
-        uploadPart: (request, signal) => sending(name, request, (r) => backend.uploadPart(r, signal)),
-        listParts: (key, uploadId, signal) => asked(name, () => backend.listParts(key, uploadId, signal)),
-        completeUpload: (request, signal) => asked(name, () => backend.completeUpload(request, signal)),
-        abortUpload: (key, uploadId, signal) => asked(name, () => backend.abortUpload(key, uploadId, signal)),
-        openUploads: (key, signal) => asked(name, () => backend.openUploads(key, signal)),
-      };
+      return forward(backend, () => {
+        let streamed = 0;
+        return {
+          call: (run) => asked(name, run, () => streamed),
+          sent: (body) =>
+            counted(body, (bytes) => {
+              streamed += bytes;
+              add(name, { ingressBytes: bytes });
+            }),
+          received: (body) => counted(body, (egressBytes) => add(name, { egressBytes })),
+        };
+      });
     },
     spent: (backend) => {
       const months = [...spent.values()].flatMap((inMonth) => inMonth.get(backend) ?? []);

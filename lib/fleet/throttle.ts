@@ -1,6 +1,7 @@
 import type { Body } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
-import { type Backend, BackendError, type GetResult, type PutRequest } from './backend.ts';
+import { type Backend, BackendError } from './backend.ts';
+import { forward } from './forward.ts';
 
 /** How much may be asked of one backend in a second; 0 = no limit. */
 export interface Rates {
@@ -26,11 +27,6 @@ export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend
   const { name } = backend;
   const requests = createBucket(clock);
   const bytes = createBucket(clock);
-  const turn = async <T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
-    await wait(requests.take(1, rules.rates().requestsPerSecond), signal);
-    if (!rules.mayAsk()) throw new BackendError('cancelled', name, `Did not ask "${name}": its breaker is open`);
-    return request();
-  };
   const wait = async (ms: number, signal?: AbortSignal): Promise<void> => {
     if (ms <= 0) return;
     try {
@@ -48,35 +44,19 @@ export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend
       }
     }
   }
-  /** What is not limited is not touched. */
-  const pace = (body: Body, signal?: AbortSignal): Body =>
-    rules.rates().bytesPerSecond > 0 ? paced(body, signal) : body;
-  const pacedRequest = <T extends Pick<PutRequest, 'body'>>(request: T, signal?: AbortSignal): T => ({
-    ...request,
-    body: pace(request.body, signal),
+  return forward(backend, (_method, signal) => {
+    /** What is not limited is not touched. */
+    const pace = (body: Body): Body => (rules.rates().bytesPerSecond > 0 ? paced(body, signal) : body);
+    return {
+      async call(run) {
+        await wait(requests.take(1, rules.rates().requestsPerSecond), signal);
+        if (!rules.mayAsk()) throw new BackendError('cancelled', name, `Did not ask "${name}": its breaker is open`);
+        return run();
+      },
+      sent: pace,
+      received: pace,
+    };
   });
-  return {
-    name,
-    checksSha256: backend.checksSha256 === true,
-    put: (request, signal) => turn(() => backend.put(pacedRequest(request, signal), signal), signal),
-    get: (key, options, signal) =>
-      turn(async (): Promise<GetResult> => {
-        const found = await backend.get(key, options, signal);
-        return { ...found, body: pace(found.body, signal) };
-      }, signal),
-    head: (key, signal) => turn(() => backend.head(key, signal), signal),
-    firstPartBytes: (key, signal) => turn(async () => (await backend.firstPartBytes?.(key, signal)) ?? null, signal),
-    tags: (key, signal) => turn(() => backend.tags(key, signal), signal),
-    copyFrom: (request, signal) => turn(() => backend.copyFrom(request, signal), signal),
-    delete: (all, signal) => turn(() => backend.delete(all, signal), signal),
-    list: (options, signal) => turn(() => backend.list(options, signal), signal),
-    createUpload: (request, signal) => turn(() => backend.createUpload(request, signal), signal),
-    uploadPart: (request, signal) => turn(() => backend.uploadPart(pacedRequest(request, signal), signal), signal),
-    listParts: (key, uploadId, signal) => turn(() => backend.listParts(key, uploadId, signal), signal),
-    completeUpload: (request, signal) => turn(() => backend.completeUpload(request, signal), signal),
-    abortUpload: (key, uploadId, signal) => turn(() => backend.abortUpload(key, uploadId, signal), signal),
-    openUploads: (key, signal) => turn(() => backend.openUploads(key, signal), signal),
-  };
 }
 
 interface Bucket {

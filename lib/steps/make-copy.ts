@@ -47,9 +47,9 @@ export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy
   return { ...(await streamed(turn, plan)), orphans };
 }
 
-/** Whether a target may be asked to take the next object: one that throttles is asked less, by its connection, not given up. */
-export function mayTakeOthers({ kind }: BackendError): boolean {
-  return kind === 'too-large' || kind === 'throttled';
+/** Whether a target is not to be asked to take the next object either: what speaks of this object, or asks for patience, is no reason. */
+export function isClosedBy({ speaksOf }: BackendError): boolean {
+  return speaksOf === 'backend' || speaksOf === 'target';
 }
 
 /** What a copy spends at both ends: its bytes only if they pass here, for else nobody meters them. */

@@ -2,16 +2,15 @@ import { type Deadline, deadlineAt, signalAt } from '../base/deadline.ts';
 import { defined } from '../base/defined.ts';
 import { newTally, type Tally } from '../base/tally.ts';
 import { type Parameters, parseParameters, scheduleMs, type WorkerName } from '../config/parameters.ts';
-import type { Backend, Capabilities } from '../fleet/backend.ts';
 import { createMeter } from '../fleet/meter.ts';
-import { type Ownership, readOwnership } from '../fleet/owner.ts';
-import { throttled } from '../fleet/throttle.ts';
 import { commit } from '../store/commit.ts';
 import { type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
+import { createTickBackends } from './backends.ts';
 import { type Budget, readBudget } from './budget.ts';
+import { probeDueBreakers } from './health.ts';
 import { refresh } from './refresh.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import type { Tick, TickDeps, TickEvent, TickOutcome, TickReport, Worker } from './tick.ts';
@@ -80,6 +79,7 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
 async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promise<TickOutcome> {
   const { deps } = tick;
   try {
+    await probeDueBreakers(tick);
     if (!(await worker.hasWork(tick))) return 'empty';
     const part = worker.leaseOf?.(event) ?? `${tick.part}/${tick.of}`;
     const expiresAt = tick.deadline.at + 5_000;
@@ -150,32 +150,12 @@ interface TickParts {
 function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts: TickParts): Tick {
   const { params } = parts;
   const meter = createMeter(deps.clock);
-  const handles = new Map<string, Promise<Backend>>();
-  const owners = new Map<string, Promise<Ownership>>();
   const part = event.part ?? 0;
   const of = event.of ?? 1;
   const problems: string[] = [];
   let budget: Promise<Budget> | undefined;
   const fileNow = () => tick.view.config!.file;
-  /** By the file as it is now; each of n parts has an nth. */
-  const ratesOf = (name: string) => {
-    const config = fileNow().backends.find((b) => b.name === name);
-    return {
-      bytesPerSecond: (config?.maxBytesPerSecond ?? 0) / of,
-      requestsPerSecond: (config?.maxRequestsPerSecond ?? 0) / of,
-    };
-  };
-  const open = async (name: string, use: 'read-write' | 'delete') => {
-    const config = fileNow().backends.find((b) => b.name === name);
-    if (config === undefined) throw new Error(`Backend "${name}" is not in the fleet file`);
-    const opened = await deps.openBackend(config, tick.view.capabilities(name) as Capabilities, use);
-    const rules = {
-      rates: () => ratesOf(name),
-      // What was begun before others found it unreachable sends nothing more.
-      mayAsk: () => tick.standing(name).breaker === 'closed' || tick.probes.has(name),
-    };
-    return meter.watch(throttled(opened, deps.clock, rules));
-  };
+  const backends = createTickBackends(() => tick);
   const tick: Tick = {
     deps,
     worker,
@@ -195,17 +175,14 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     refreshedAt: parts.view.readAt,
     onRefresh: new Set(),
     probes: new Set(),
+    usability: new Map(),
     lease: null,
     now: () => deps.clock.now(),
     outOfTime: () => deps.clock.now() >= parts.deadline.admitUntil,
     standing: (name) => standingOf(tick.view, name, deps.clock.now(), params.unhealthyAfterMs),
     standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
-    backend: (name, use = 'read-write') => remember(handles, `${use} ${name}`, () => open(name, use)),
-    ownership: (name) =>
-      remember(owners, name, async () => {
-        const tables = await deps.store.identity();
-        return readOwnership(await tick.backend(name), { fleetId: tick.fleetId, backend: name, tables }, parts.signal);
-      }),
+    backend: (name, use = 'read-write') => backends.backend(name, use),
+    ownership: backends.ownership,
     budget: () => {
       budget ??= readBudget(tick);
       return budget;
@@ -226,14 +203,4 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
       deps.log.info(sentence, { audit: true, worker, runId: parts.runId, epoch: tick.lease?.epoch, ...fields }),
   };
   return tick;
-}
-
-/** One answer per key for the life of a tick; a failure is not remembered. */
-function remember<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
-  const existing = known.get(key);
-  if (existing !== undefined) return existing;
-  const created = make();
-  known.set(key, created);
-  created.catch(() => known.delete(key));
-  return created;
 }

@@ -109,13 +109,15 @@ export interface Tick {
   readonly onRefresh: Set<() => void>;
   /** Backends with an open breaker to which this tick is the one probe. */
   readonly probes: Set<string>;
+  /** What the health check of each backend showed, and when it was begun. */
+  readonly usability: Map<string, { readonly at: number; readonly isUsable: Promise<boolean> }>;
   /** Null until the lease is held. */
   lease: Lease | null;
   now(): number;
   outOfTime(): boolean;
   standing(backend: string): BackendStanding;
   standings(): BackendStanding[];
-  /** A counted handle on a configured backend. */
+  /** A counted handle on a configured backend; its errors say what they speak of. */
   backend(name: string, use?: 'read-write' | 'delete'): Promise<Backend>;
   /** Whose a bucket is; asked once per tick. */
   ownership(name: string): Promise<Ownership>;

@@ -1,5 +1,5 @@
 import { defined } from '../base/defined.ts';
-import { BackendError, type BackendErrorKind, type CopySource } from '../fleet/backend.ts';
+import { BackendError, type CopySource } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
@@ -22,17 +22,6 @@ export interface CopyWithinRequest extends CopyRequest {
   /** Where the source's bytes are, at the endpoint of the target. */
   readonly place: Pick<CopySource, 'bucket' | 'prefix'>;
 }
-
-/** Answers that are about this way of copying, not about the state of the target: nothing was stored. */
-const refusals: ReadonlySet<BackendErrorKind> = new Set([
-  'denied',
-  'no-bucket',
-  'unsupported',
-  'rejected',
-  'too-large',
-  'bad-digest',
-  'delete-marker',
-]);
 
 /**
  * Has the target's storage copy an object by itself to a fresh storage key. It counts as copied only if the answer attests
@@ -67,7 +56,13 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
     if (sha256 !== undefined && sha256 === object.sha256) return { outcome: 'copied', sha256 };
     return { outcome: 'unattested', detail: `it attests ${sha256 ?? 'no SHA-256'}; ${object.sha256} is recorded` };
   } catch (error) {
-    const isDeclined = error instanceof BackendError && error.backend === to.name && refusals.has(error.kind);
+    // It may well store this object when it is sent the bytes.
+    const isDeclined = error instanceof BackendError && error.backend === to.name && isRefusal(error);
     return isDeclined ? { outcome: 'declined', detail: error.message } : explain(error, from.name);
   }
+}
+
+/** An answer about this object, or this way of copying it, that left nothing behind. */
+function isRefusal({ speaksOf, storesNothing }: BackendError): boolean {
+  return speaksOf === 'object' && storesNothing;
 }

@@ -4,7 +4,7 @@ import { type Backend, BackendError, type CompletedPart, type ObjectHeaders } fr
 import { describeBytes } from './describe-bytes.ts';
 import type { Mark } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
-import { retryTransient, unsent } from './retry-transient.ts';
+import { retryTransient } from './retry-transient.ts';
 import { compare, type Expected } from './verify.ts';
 
 export interface StoreRequest {
@@ -79,7 +79,7 @@ async function sendAll(
   const send = (partNumber: number, bytes: Buffer) => {
     const part = { storageKey, uploadId, partNumber, sizeBytes: bytes.length };
     const upload = () => to.uploadPart({ ...part, body: bodyOf(bytes) }, either);
-    const sending = retryTransient(clock, either, unsent, upload).then(
+    const sending = retryTransient(clock, either, upload).then(
       ({ etag }) => {
         parts[partNumber - 1] = { partNumber, etag, sizeBytes: bytes.length };
         isProven &&= etag.replaceAll('"', '') === digestNow('md5', bytes);

@@ -199,7 +199,7 @@ function ending(tick: Tick, item: QueueItem): Swap {
 
 /** Q4, Q5: the next attempt, or `dead`; null when the answer was not about the key, which is no attempt. */
 function retrying(tick: Tick, item: QueueItem, error: BackendError): Swap | null {
-  if (['throttled', 'unavailable', 'timeout', 'cancelled'].includes(error.kind)) {
+  if (error.speaksOf !== 'object') {
     count(tick.tally, 'failed', `backend-${error.kind}`);
     return null;
   }

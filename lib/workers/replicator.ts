@@ -5,7 +5,7 @@ import { count, note, type Verdict } from '../base/tally.ts';
 import { type BackendConfig, policyOf } from '../config/fleet-file.ts';
 import { hasRoom, isCrowdedOut, plan, sourcesOf, type TargetsTurn, targetsFor } from '../steps/copy-targets.ts';
 import { enqueueOrphans, type Orphan } from '../steps/enqueue-orphans.ts';
-import { makeCopy, mayTakeOthers } from '../steps/make-copy.ts';
+import { isClosedBy, makeCopy } from '../steps/make-copy.ts';
 import { quarantineOnEvidence } from '../steps/quarantine.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from '../steps/transfers/begin.ts';
 import { carryOnDue, hasDueTransfers, type TransferTurn } from '../steps/transfers/carry-on.ts';
@@ -281,7 +281,7 @@ function judge(
       turn.tick.deps.log.warn(outcome.detail, fields);
       return 'next-source';
     case 'target-failed':
-      if (!mayTakeOthers(outcome.error)) turn.failedTargets.add(target);
+      if (isClosedBy(outcome.error)) turn.failedTargets.add(target);
       end(attempt, 'failed', `target-${outcome.error.kind}`);
       turn.tick.deps.log.warn('Target of a copy failed', { ...fields, message: outcome.error.message });
       return 'next-target';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
-import { BackendError, isOutage } from '../../lib/fleet/backend.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { type S3Kit, startS3 } from './s3-kit.ts';
@@ -44,9 +44,12 @@ describe('S3 backend under faults', () => {
     [401, 'Unauthorized', 'denied'],
     [403, 'AccessDenied', 'denied'],
     [403, 'InvalidAccessKeyId', 'credentials'],
-    [403, 'SignatureDoesNotMatch', 'credentials'],
+    [403, 'SignatureDoesNotMatch', 'signature'],
     [400, 'ExpiredToken', 'credentials'],
-    [403, 'RequestTimeTooSkewed', 'credentials'],
+    [403, 'RequestTimeTooSkewed', 'signature'],
+    [400, 'KeyTooLongError', 'unacceptable'],
+    [400, 'constructor', 'rejected'],
+    [500, '__proto__', 'unavailable'],
     [404, 'NoSuchBucket', 'no-bucket'],
     [404, 'NoSuchKey', 'not-found'],
     [412, 'PreconditionFailed', 'precondition'],
@@ -99,9 +102,9 @@ describe('S3 backend under faults', () => {
     expect(await kindOf(call(backend))).toBe('unavailable');
   });
 
-  it.each(everyCall)('a refused connection makes %s unavailable', async (_name, call) => {
+  it.each(everyCall)('a refused connection makes %s unreachable', async (_name, call) => {
     const nobody = kit.connect({ endpoint: 'http://127.0.0.1:1', attempts: 1 });
-    expect(await kindOf(call(nobody))).toBe('unavailable');
+    expect(await kindOf(call(nobody))).toBe('unreachable');
   });
 
   it.each(everyCall)('an answer that does not come makes %s a timeout', async (_name, call) => {
@@ -118,13 +121,15 @@ describe('S3 backend under faults', () => {
     },
   );
 
-  it('credentials that are not known there are of kind credentials, and that is an outage', async () => {
+  it('keys that are not known there count for the breaker, a signature that does not match is not clear yet', async () => {
+    const nobody = kit.connect({ credentials: { accessKeyId: 'NOBODY', secretAccessKey: 'x' } });
+    expect(((await nobody.list({}).catch((e: unknown) => e)) as BackendError).countsForBreaker).toBe(true);
     const other = kit.connect({ credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'wrong' } });
-    for (const [name, call] of everyCall) {
+    for (const [name, call] of everyCall.filter(([one]) => one !== 'single delete')) {
       const error = await call(other).catch((e: unknown) => e as BackendError);
-      expect([name, (error as BackendError).kind]).toEqual([name, name === 'head' ? 'denied' : 'credentials']);
+      expect([name, (error as BackendError).kind]).toEqual([name, name === 'head' ? 'denied' : 'signature']);
     }
-    expect(isOutage((await other.list({}).catch((e: unknown) => e)) as BackendError)).toBe(true);
+    expect(((await other.list({}).catch((e: unknown) => e)) as BackendError).speaksOf).toBe('unclear');
   });
 
   it('credentials that this process cannot get are not the fault of the backend', async () => {
@@ -132,7 +137,7 @@ describe('S3 backend under faults', () => {
     const lost = kit.connect({ credentials: () => Promise.reject(cause) });
     for (const [name, call] of everyCall)
       expect([name, await kindOf(call(lost))]).toEqual([name, 'missing-credentials']);
-    expect(isOutage((await lost.list({}).catch((e: unknown) => e)) as BackendError)).toBe(false);
+    expect(((await lost.list({}).catch((e: unknown) => e)) as BackendError).countsForBreaker).toBe(false);
     await expect(lost.list({})).rejects.toThrow('this process has no credentials for "cold-1"');
   });
 

@@ -1,7 +1,7 @@
 import { DeleteObjectCommand, DeleteObjectsCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
-import { BackendError, type DeleteOutcome, type DeleteRequest, isOutage } from '../backend.ts';
+import { BackendError, type DeleteOutcome, type DeleteRequest } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError, kindOfCode } from './errors.ts';
 import { decodeKey } from './listing.ts';
@@ -153,11 +153,10 @@ async function deleteIfMatch(
 function aboutTheKey(error: unknown): BackendError | undefined {
   if (!(error instanceof BackendError)) throw error;
   if (error.kind === 'not-found' || error.kind === 'delete-marker') return undefined;
-  if (isOutage(error) || wholeBackend.has(error.kind)) throw error;
-  return error;
+  const isAnswered = error.speaksOf === 'unclear' && !error.isUnanswered && error.kind !== 'no-bucket';
+  if (error.speaksOf === 'object' || isAnswered) return error;
+  throw error;
 }
-
-const wholeBackend: ReadonlySet<string> = new Set(['throttled', 'no-bucket', 'cancelled', 'missing-credentials']);
 
 /** Every version and delete marker of exactly this key. */
 async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSignal | undefined): Promise<Target[]> {

@@ -1,4 +1,4 @@
-import { BackendError, type BackendErrorKind } from '../backend.ts';
+import { BackendError, type BackendErrorKind, type ErrorDetail } from '../errors.ts';
 
 /** What was being done when an error was met: the first half of its message. */
 export interface Attempted {
@@ -18,62 +18,92 @@ export class SilenceError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-const kindByCode: Readonly<Record<string, BackendErrorKind>> = {
-  NoSuchKey: 'not-found',
-  NotFound: 'not-found',
-  NoSuchVersion: 'not-found',
-  NoSuchBucket: 'no-bucket',
-  NoSuchUpload: 'no-upload',
-  InvalidAccessKeyId: 'credentials',
-  SignatureDoesNotMatch: 'credentials',
-  AuthorizationHeaderMalformed: 'credentials',
-  ExpiredToken: 'credentials',
-  InvalidToken: 'credentials',
-  TokenRefreshRequired: 'credentials',
-  InvalidSecurity: 'credentials',
-  RequestTimeTooSkewed: 'credentials',
-  SlowDown: 'throttled',
-  SlowDownRead: 'throttled',
-  SlowDownWrite: 'throttled',
-  Throttling: 'throttled',
-  ThrottlingException: 'throttled',
-  TooManyRequests: 'throttled',
-  TooManyRequestsException: 'throttled',
-  RequestLimitExceeded: 'throttled',
-  BandwidthLimitExceeded: 'throttled',
-  RequestTimeout: 'timeout',
-  PreconditionFailed: 'precondition',
-  EntityTooLarge: 'too-large',
-  QuotaExceeded: 'no-room',
-  InsufficientStorage: 'no-room',
-  XMinioStorageFull: 'no-room',
-  XMinioAdminBucketQuotaExceeded: 'no-room',
-  BadDigest: 'bad-digest',
-  InvalidDigest: 'bad-digest',
-  XAmzContentSHA256Mismatch: 'bad-digest',
-  XAmzContentChecksumMismatch: 'bad-digest',
-  NotImplemented: 'unsupported',
-  MethodNotAllowed: 'unsupported',
-};
+/** Maps, and not objects: a code is text of somebody else's, and `constructor` is a property of every object. */
+const kindByCode: ReadonlyMap<string, BackendErrorKind> = new Map<string, BackendErrorKind>([
+  ['NoSuchKey', 'not-found'],
+  ['NotFound', 'not-found'],
+  ['NoSuchVersion', 'not-found'],
+  ['NoSuchBucket', 'no-bucket'],
+  ['NoSuchUpload', 'no-upload'],
+  ['InvalidAccessKeyId', 'credentials'],
+  ['AuthorizationHeaderMalformed', 'credentials'],
+  ['ExpiredToken', 'credentials'],
+  ['InvalidToken', 'credentials'],
+  ['TokenRefreshRequired', 'credentials'],
+  ['InvalidSecurity', 'credentials'],
+  ['AccountProblem', 'credentials'],
+  ['AllAccessDisabled', 'credentials'],
+  ['NotSignedUp', 'credentials'],
+  ['SignatureDoesNotMatch', 'signature'],
+  ['RequestTimeTooSkewed', 'signature'],
+  ['AccessDenied', 'denied'],
+  ['SlowDown', 'throttled'],
+  ['SlowDownRead', 'throttled'],
+  ['SlowDownWrite', 'throttled'],
+  ['Throttling', 'throttled'],
+  ['ThrottlingException', 'throttled'],
+  ['TooManyRequests', 'throttled'],
+  ['TooManyRequestsException', 'throttled'],
+  ['RequestLimitExceeded', 'throttled'],
+  ['BandwidthLimitExceeded', 'throttled'],
+  ['RequestTimeout', 'timeout'],
+  ['InternalError', 'unavailable'],
+  ['PreconditionFailed', 'precondition'],
+  ['EntityTooLarge', 'too-large'],
+  ['QuotaExceeded', 'no-room'],
+  ['InsufficientStorage', 'no-room'],
+  ['XMinioStorageFull', 'no-room'],
+  ['XMinioAdminBucketQuotaExceeded', 'no-room'],
+  ['BadDigest', 'bad-digest'],
+  ['InvalidDigest', 'bad-digest'],
+  ['XAmzContentSHA256Mismatch', 'bad-digest'],
+  ['XAmzContentChecksumMismatch', 'bad-digest'],
+  ['KeyTooLongError', 'unacceptable'],
+  ['MetadataTooLarge', 'unacceptable'],
+  ['InvalidTag', 'unacceptable'],
+  ['InvalidObjectState', 'unacceptable'],
+  ['InvalidObjectName', 'unacceptable'],
+  ['XMinioInvalidObjectName', 'unacceptable'],
+  ['NotImplemented', 'unsupported'],
+  ['MethodNotAllowed', 'unsupported'],
+]);
 
-const kindByStatus: Readonly<Record<number, BackendErrorKind>> = {
-  401: 'denied',
-  403: 'denied',
-  404: 'not-found',
-  405: 'unsupported',
-  412: 'precondition',
-  413: 'too-large',
-  429: 'throttled',
-  501: 'unsupported',
-  507: 'no-room',
-};
+const kindByStatus: ReadonlyMap<number, BackendErrorKind> = new Map<number, BackendErrorKind>([
+  [401, 'denied'],
+  [403, 'denied'],
+  [404, 'not-found'],
+  [405, 'unsupported'],
+  [408, 'timeout'],
+  [412, 'precondition'],
+  [413, 'too-large'],
+  [429, 'throttled'],
+  [501, 'unsupported'],
+  [507, 'no-room'],
+]);
+
+/** Codes of sockets to which no connection came about: nothing was sent. */
+const unconnected: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
 
 /** Turns whatever the SDK threw into a `BackendError`. One that is one already passes through. */
 export function toBackendError(error: unknown, attempted: Attempted, signal?: AbortSignal): BackendError {
   if (error instanceof BackendError) return error;
   const seen = inspect(error);
   const kind = kindOf(seen, signal);
-  return backendError(kind, attempted, kind === 'cancelled' ? 'it was cancelled' : describe(seen), error);
+  const whatIsSo = kind === 'cancelled' ? 'it was cancelled' : describe(seen);
+  return backendError(kind, attempted, whatIsSo, error, { attempts: seen.attempts });
 }
 
 /** `Cannot read "a/b" on "cold-1": <what is so>`. */
@@ -82,20 +112,15 @@ export function backendError(
   { backend, action, storageKey }: Attempted,
   whatIsSo: string,
   cause?: unknown,
+  detail?: ErrorDetail,
 ): BackendError {
-  return new BackendError(
-    kind,
-    backend,
-    `Cannot ${action} ${JSON.stringify(storageKey)} on "${backend}": ${whatIsSo}`,
-    cause,
-  );
+  const message = `Cannot ${action} ${JSON.stringify(storageKey)} on "${backend}": ${whatIsSo}`;
+  return new BackendError(kind, backend, message, cause, detail);
 }
 
 /** The kind of an error that an answer reports for one key, such as an entry of DeleteObjects. */
 export function kindOfCode(code: string): BackendErrorKind {
-  return (
-    kindByCode[code] ?? (code === 'AccessDenied' ? 'denied' : code === 'InternalError' ? 'unavailable' : 'rejected')
-  );
+  return kindByCode.get(code) ?? 'rejected';
 }
 
 /** Whether an answer of 4xx or 5xx asks for fewer requests, told before the SDK has looked at it. */
@@ -104,9 +129,9 @@ export function isSlowDown(answer: {
   readonly reason?: string;
   readonly body?: Uint8Array;
 }) {
-  if (kindByStatus[answer.statusCode] === 'throttled' || isSlowDownReason(answer.reason)) return true;
-  const [, code] = /<Code>(\w+)<\/Code>/.exec(Buffer.from(answer.body ?? []).toString()) ?? [];
-  return code !== undefined && kindByCode[code] === 'throttled';
+  if (kindByStatus.get(answer.statusCode) === 'throttled' || isSlowDownReason(answer.reason)) return true;
+  const [, code = ''] = /<Code>(\w+)<\/Code>/.exec(Buffer.from(answer.body ?? []).toString()) ?? [];
+  return kindByCode.get(code) === 'throttled';
 }
 
 /** The answer to a HEAD has no body to name its code. */
@@ -122,13 +147,14 @@ interface Seen {
   readonly status: number | undefined;
   readonly reason: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly attempts: number;
 }
 
 interface SdkErrorShape {
   readonly name?: unknown;
   readonly code?: unknown;
   readonly message?: unknown;
-  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number };
   readonly $response?: {
     readonly statusCode?: number;
     readonly reason?: string;
@@ -145,6 +171,7 @@ function inspect(error: unknown): Seen {
     status: shape.$response?.statusCode ?? shape.$metadata?.httpStatusCode,
     reason: shape.$response?.reason ?? '',
     headers: shape.$response?.headers ?? {},
+    attempts: shape.$metadata?.attempts ?? 1,
   };
 }
 
@@ -153,7 +180,7 @@ function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
   if (seen.name === 'URIError') return 'rejected'; // a key with half a surrogate pair has no UTF-8
   if (seen.status === undefined) return kindWithoutAnswer(seen, signal);
   if (seen.status === 503 && isSlowDownReason(seen.reason)) return 'throttled';
-  const kind = kindByCode[seen.name] ?? kindByStatus[seen.status] ?? kindOfClass(seen.status);
+  const kind = kindByCode.get(seen.name) ?? kindByStatus.get(seen.status) ?? kindOfClass(seen.status);
   return kind === 'not-found' && seen.headers['x-amz-delete-marker'] === 'true' ? 'delete-marker' : kind;
 }
 
@@ -166,6 +193,7 @@ function kindOfClass(status: number): BackendErrorKind {
 function kindWithoutAnswer(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
   if (signal?.aborted) return 'cancelled';
   if (seen.code === 'ETIMEDOUT') return 'timeout';
+  if (seen.code !== undefined && unconnected.has(seen.code)) return 'unreachable';
   // Node refuses a header or a path before anything is sent.
   if (seen.code?.startsWith('ERR_INVALID') || seen.code === 'ERR_UNESCAPED_CHARACTERS') return 'rejected';
   return seen.code === undefined && seen.name === 'TimeoutError' ? 'timeout' : 'unavailable';

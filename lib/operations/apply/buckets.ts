@@ -1,7 +1,7 @@
 import type { BackendConfig, FleetFile } from '../../config/fleet-file.ts';
 import { fingerprintOf } from '../../config/place.ts';
 import { ConfigError } from '../../config/problems.ts';
-import { BackendError, type Capabilities, isOutage } from '../../fleet/backend.ts';
+import { BackendError, type Capabilities } from '../../fleet/backend.ts';
 import { readOwner, readOwnership, writeOwner } from '../../fleet/owner.ts';
 import type { FleetView } from '../../store/fleet-view.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
@@ -39,10 +39,23 @@ export async function inspectBucket(
     return { outcome: 'free' };
   } catch (error) {
     // An outage must not keep an operator from changing the rest of a fleet.
-    const isKnown = JSON.stringify(view.config?.fingerprints[name]) === JSON.stringify(fingerprintOf(config));
-    if (isKnown && error instanceof BackendError && isOutage(error)) return { outcome: 'unreachable' };
+    if (isKnownPlace(view, config) && error instanceof BackendError && isOutage(view, config, error))
+      return { outcome: 'unreachable' };
     return problem(sentenceOf(error));
   }
+}
+
+function isKnownPlace(view: FleetView, config: BackendConfig): boolean {
+  return JSON.stringify(view.config?.fingerprints[config.name]) === JSON.stringify(fingerprintOf(config));
+}
+
+/** A refusal of what was never tried before, such as new keys, is something to be told. */
+function isOutage(view: FleetView, config: BackendConfig, error: BackendError): boolean {
+  if (error.kind === 'missing-credentials') return false;
+  const waysIn = ({ region, pathStyle, credentials }: BackendConfig) =>
+    JSON.stringify([region, pathStyle, Object.entries(credentials).sort()]);
+  const before = view.config?.file.backends.find(({ name }) => name === config.name);
+  return error.isUnanswered || (before !== undefined && waysIn(before) === waysIn(config));
 }
 
 /** Writes the owner object where it is missing, and finds its capabilities; those known before, where nobody answers. */

@@ -1,6 +1,6 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, note } from '../../base/tally.ts';
-import { BackendError, isOutage } from '../../fleet/backend.ts';
+import { BackendError } from '../../fleet/backend.ts';
 import type { ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
 import type { Budget } from '../../tick/budget.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
@@ -244,9 +244,9 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       failedTarget(turn, hold, object);
       return failStoredWrong(tick, hold, object, outcome.detail);
     case 'target-failed': {
-      const { kind, message } = outcome.error;
-      const isRefusal = !isOutage(outcome.error) && kind !== 'throttled';
-      if (kind !== 'throttled') failedTarget(turn, hold, object);
+      const { kind, message, speaksOf } = outcome.error;
+      const isRefusal = speaksOf === 'object' || speaksOf === 'target';
+      if (isRefusal || speaksOf === 'backend') failedTarget(turn, hold, object);
       return failTransfer(tick, hold, {
         leg: 'target',
         reason: `target-${kind}`,

@@ -159,7 +159,7 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
     await to.completeUpload({ storageKey, uploadId, parts }, signal);
   } catch (error) {
     // The answer to a completion, now or in an earlier turn, may have been lost: what stands there tells.
-    const isOpen = error instanceof BackendError && ['no-upload', 'unavailable', 'timeout'].includes(error.kind);
+    const isOpen = error instanceof BackendError && (error.kind === 'no-upload' || error.isUnanswered);
     if (!isOpen) throw error;
     const found = await to.head(storageKey, signal);
     if (found !== null || error.kind === 'no-upload') return found;

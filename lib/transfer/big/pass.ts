@@ -2,7 +2,7 @@ import { createHash, hash as digestNow, type Hash } from 'node:crypto';
 import { type Body, bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
-import { retryTransient, unsent } from '../retry-transient.ts';
+import { retryTransient } from '../retry-transient.ts';
 import type { RunningHash } from '../running-hash.ts';
 import type { PartBuffers } from './part-buffers.ts';
 
@@ -125,7 +125,7 @@ async function writePart(
 ): Promise<void> {
   if (write === undefined) return;
   const part = { partNumber, sizeBytes: bytes.length, md5: () => digestNow('md5', bytes) };
-  await retryTransient(clock, signal, unsent, () => write({ ...part, body: bodyOf(bytes) }, signal));
+  await retryTransient(clock, signal, () => write({ ...part, body: bodyOf(bytes) }, signal));
 }
 
 interface Progress {

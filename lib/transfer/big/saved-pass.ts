@@ -2,7 +2,7 @@ import type { Body } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { partCount } from '../parts.ts';
-import { brokenOff, retryTransient } from '../retry-transient.ts';
+import { retryTransient } from '../retry-transient.ts';
 import { nativeHash, type RunningHash, resumableHash } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
 import { type BigCopy, ClaimLostError } from './job.ts';
@@ -40,7 +40,7 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: PartIO, si
   };
   const { open, write, source } = ends;
   const read = (range: readonly [number, number], into: Buffer, cancel: AbortSignal) =>
-    retryTransient(clock, cancel, brokenOff, async () => fill(into, await open(range, true, cancel), source));
+    retryTransient(clock, cancel, async () => fill(into, await open(range, true, cancel), source));
   const run = buffers.holds(partSizeBytes)
     ? runPass({ ...common, width, buffers, read, ...defined({ write }) }, signal)
     : runStreamPass({ ...common, open, ...defined({ write }) }, signal);

@@ -1,9 +1,8 @@
 import { type Admission, createAdmission } from '../../base/admission.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, type Verdict } from '../../base/tally.ts';
-import { isOutage } from '../../fleet/backend.ts';
 import { enqueueOrphans, type Orphan } from '../../steps/enqueue-orphans.ts';
-import { type CopyTurn, makeCopy, mayTakeOthers, spendOf } from '../../steps/make-copy.ts';
+import { type CopyTurn, isClosedBy, makeCopy, spendOf } from '../../steps/make-copy.ts';
 import { beginTransfer, isBig, notePending, pendingTransfers } from '../../steps/transfers/begin.ts';
 import { carryOn, type TransferTurn } from '../../steps/transfers/carry-on.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
@@ -166,10 +165,10 @@ function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcom
     attempt.orphans.push({ object, backend: to, copyId, reason });
     fail(turn, attempt, outcome.outcome, outcome.detail);
   } else if (outcome.outcome === 'target-failed') {
-    if (!mayTakeOthers(outcome.error)) turn.usable.delete(to);
+    if (isClosedBy(outcome.error)) turn.usable.delete(to);
     fail(turn, attempt, `target-${outcome.error.kind}`, outcome.error.message);
   } else if (outcome.outcome === 'source-failed') {
-    if (isOutage(outcome.error)) turn.usable.delete(from);
+    if (outcome.error.speaksOf === 'backend') turn.usable.delete(from);
     fail(turn, attempt, `source-${outcome.error.kind}`, outcome.error.message);
   } else {
     // The copy may be damaged: the scrubber says so on evidence; here it is only not moved.

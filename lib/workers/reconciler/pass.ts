@@ -1,6 +1,6 @@
 import type { LogFields } from '../../base/log.ts';
 import { count, type Verdict } from '../../base/tally.ts';
-import { type Backend, BackendError, type BackendErrorKind, type Listed } from '../../fleet/backend.ts';
+import { type Backend, BackendError, type Listed } from '../../fleet/backend.ts';
 import type { Entry } from '../../store/model.ts';
 import type { Budget } from '../../tick/budget.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -32,24 +32,12 @@ export function found(pass: Pass, verdict: Verdict, what: string, storageKey: st
     pass.tick.deps.log.info('Reconciler left a key alone', { backend: pass.backend.name, storageKey, what, ...fields });
 }
 
-/** Errors that speak of one key. The others would be the same for the next key: they stop the page. */
-const aboutOneKey: ReadonlySet<BackendErrorKind> = new Set([
-  'not-found',
-  'delete-marker',
-  'denied',
-  'precondition',
-  'truncated',
-  'rejected',
-  'unsupported',
-  'too-large',
-]);
-
 /** Settles one key of a page. What its backend answers about this key alone never keeps the pass from those behind it. */
 export async function settleKey(pass: Pass, storageKey: string, settle: () => Promise<void>): Promise<void> {
   try {
     await settle();
   } catch (error) {
-    if (!(error instanceof BackendError) || !aboutOneKey.has(error.kind)) throw error;
+    if (!(error instanceof BackendError) || error.speaksOf !== 'object') throw error;
     found(pass, 'failed', `key-${error.kind}`, storageKey);
   }
 }

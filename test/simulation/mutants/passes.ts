@@ -26,7 +26,7 @@ export const passesMutants: readonly Mutant[] = [
   },
   {
     name: 'a key that answers an error keeps the pass from the others',
-    edits: [instead('settleKey', ['aboutOneKey', 'error'], '!($)')],
+    edits: [instead('settleKey', ['speaksOf', 'object'], '!($)')],
   },
   {
     name: 'recovery leaves what the restored queue takes for a write under way',
