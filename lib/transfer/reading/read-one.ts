@@ -155,8 +155,8 @@ function backingOff(state: ReadState, error: BackendError, now: number): ReadSta
 }
 
 /** A failure of the backend, or of ours, passes with its cause; one that is about the bytes is let rest for longer each time. */
-function isAboutBytes({ kind }: BackendError): boolean {
-  return !['throttled', 'cancelled', 'missing-credentials'].includes(kind);
+function isAboutBytes({ speaksOf }: BackendError): boolean {
+  return speaksOf === 'object' || speaksOf === 'backend';
 }
 
 /** Asks again for bytes that were said not to be there, on a connection of its own: evidence is never somebody's memory. */
