@@ -156,7 +156,7 @@ function backingOff(state: ReadState, error: BackendError, now: number): ReadSta
 
 /** A failure of the backend, or of ours, passes with its cause; one that is about the bytes is let rest for longer each time. */
 function isAboutBytes({ speaksOf }: BackendError): boolean {
-  return speaksOf === 'object' || speaksOf === 'backend';
+  return speaksOf !== 'throttling' && speaksOf !== 'ourselves';
 }
 
 /** Asks again for bytes that were said not to be there, on a connection of its own: evidence is never somebody's memory. */
