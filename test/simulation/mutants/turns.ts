@@ -1,4 +1,4 @@
-import { after, field, first, instead, withoutGuard, withoutOperand } from './edits.ts';
+import { after, field, first, instead, variable, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Leases, breakers, usage and limits, and whose turn it is. */
@@ -17,10 +17,14 @@ export const turnsMutants: readonly Mutant[] = [
   {
     name: 'a half-open breaker lets everyone through',
     edits: [
-      instead('health#mayAsk', ['breaker', 'closed'], "breaker !== 'open'"),
-      instead('run-tick#mayAsk', ['breaker', 'closed'], "tick.standing(name).breaker !== 'open'"),
+      instead('health#mayAskAgain', ['breaker', 'closed'], "tick.standing(name).breaker !== 'open'"),
+      instead('backends#mayAsk', ['breaker', 'closed'], "tick().standing(name).breaker !== 'open'"),
     ],
   },
+  { name: 'an unclear error is taken for the backend', edits: [first('verdictOf', "return 'backend';")] },
+  { name: 'an unclear error is taken for the object', edits: [first('verdictOf', "return 'object';")] },
+  { name: 'a refused health check counts for nothing', edits: [variable('checkHealth', 'isExcused', 'true')] },
+  { name: 'a probe is left to the replicator', edits: [first('probeDueBreakers', 'return;')] },
   {
     name: 'what was begun on a backend goes on, although it is known to be unreachable',
     edits: [instead('mayAsk', ['breaker', 'probes'], 'true')],
