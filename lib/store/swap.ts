@@ -26,6 +26,8 @@ export interface Swap {
   readonly enqueuesDeletes?: readonly QueueItem[];
   /** How bytes that lose their record by this swap are queued. Required when it removes copies that are not plain. */
   readonly orphans?: Deletion & { readonly createdAt: number };
+  /** Of backends whose copies leave the record by a drain: when it began. Their bytes are deleted only while it lasts. */
+  readonly drainedSince?: Readonly<Record<string, number>>;
   /** Backends whose plain copy a person asked to delete; others stay where they are. */
   readonly deletesPlain?: readonly string[];
   /** True when new bytes are charged whatever room there is (imports). */
@@ -69,9 +71,17 @@ function orphan(swap: Swap, before: ObjectRecord, backend: string, copyId: strin
   return newQueueItem({
     ...bytesOf(before),
     ...swap.orphans,
+    ...byDrain(swap, backend),
     state: 'cleanup',
     backend,
     storageKey: storageKey(before.key, copyId),
     ...defined({ plainEtag }),
   });
+}
+
+/** What of a deletion is due to a drain; evidence that has aged stays the cause, for then there is more to be asked. */
+function byDrain({ drainedSince, orphans }: Swap, backend: string): Partial<Pick<QueueItem, 'cause' | 'drainSince'>> {
+  const drainSince = drainedSince?.[backend];
+  if (drainSince === undefined) return {};
+  return { drainSince, ...(orphans?.cause === 'surplus' && { cause: 'drained' }) };
 }

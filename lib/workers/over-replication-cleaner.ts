@@ -3,22 +3,27 @@ import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
+import { copyReader } from '../steps/copy-reader.ts';
 import { relabel } from '../steps/relabel.ts';
 import { importingLabel, type PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Swap } from '../store/swap.ts';
-import type { Budget } from '../tick/budget.ts';
 import { findByPlacement } from '../tick/find-work.ts';
 import { isUsable } from '../tick/health.ts';
+import { refresh } from '../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
-import { readCopy } from '../transfer/read-copy.ts';
+import { quarantineMs } from '../transfer/quarantine.ts';
+import type { NotGood } from '../transfer/reading/reading.ts';
+import { bytesOfCopy } from '../transfer/reading/stored-bytes.ts';
 
 /**
- * The over-replication cleaner takes surplus copies out of the records (C1–C3); the cleanup queue deletes their bytes.
+ * The over-replication cleaner takes surplus copies out of the records; the cleanup queue deletes their bytes.
  *
  * It acts by the policy of the key as it is now, and only while enough counted, reachable copies would remain, each of which
- * was read in full and verified a moment before. It never touches a plain copy, except off a draining backend, nor
- * a damaged object. An object under a label that is no longer right is relabelled first, and cleaned in a later tick.
+ * was read in full and verified: in this tick, or over as many as the longest of these reads takes; then what left waits for
+ * days and can be taken back. Policy and drains are looked at again right before a removal. It never touches a plain copy,
+ * except off a draining backend, nor a damaged object. An object whose verification failed is let rest. An object under a
+ * label that is no longer right is relabelled first, and cleaned in a later tick.
  */
 export const overReplicationCleaner: Worker = { name: 'over-replication-cleaner', hasWork, begin };
 
@@ -55,25 +60,22 @@ function surplus(tick: Tick, copies: readonly PlacedCopy[], factor: number): str
 /** What one tick remembers between its objects. */
 interface Turn {
   readonly tick: Tick;
-  readonly budget: Budget;
   /** Whether a backend answers and is ours; asked once. */
   readonly usable: Map<string, Promise<boolean>>;
   readonly seen: Set<string>;
+  readonly removals: Removals;
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const turn: Turn = { tick, budget: await tick.budget(), usable: new Map(), seen: new Set() };
+  const turn: Turn = { tick, usable: new Map(), seen: new Set(), removals: groupedRemovals(tick) };
   return () => cleanBatch(turn);
 }
 
 /** What one object's turn led to. */
-interface Attempt {
-  readonly object: ObjectRecord;
-  verdict: Verdict;
-  reason?: string;
-  /** Copies to take out of the record. */
-  leaving: readonly string[];
-}
+type Cleaned =
+  | { readonly outcome: 'removed' }
+  | { readonly outcome: 'relabelled' }
+  | { readonly outcome: 'skipped' | 'deferred' | 'failed'; readonly reason: string };
 
 async function cleanBatch(turn: Turn): Promise<'more' | 'done'> {
   const { tick } = turn;
@@ -86,73 +88,85 @@ async function cleanBatch(turn: Turn): Promise<'more' | 'done'> {
   );
   const fresh = found.objects.filter(({ key }) => !turn.seen.has(key));
   for (const { key } of fresh) turn.seen.add(key);
-  const attempts: Attempt[] = [];
   await forEachConcurrently(fresh, tick.tuning.concurrency, async (object) => {
-    const attempt: Attempt = { object, verdict: 'skipped', leaving: [] };
-    attempts.push(attempt);
-    if (tick.dryRun) attempt.reason = 'dry-run';
-    else if (tick.outOfTime()) end(attempt, 'deferred', 'out-of-time');
-    else await cleanOne(turn, attempt);
+    const { verdict, reason } = tallied(await cleanOne(turn, object));
+    count(tick.tally, verdict, reason);
   });
-  await remove(tick, attempts);
-  for (const { verdict, reason } of attempts) count(tick.tally, verdict, reason);
   if (!tick.dryRun) tick.cursor = found.cursor;
   return found.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
 }
 
-function end(attempt: Attempt, verdict: Verdict, reason: string): void {
-  Object.assign(attempt, { verdict, reason });
+function tallied(cleaned: Cleaned): { readonly verdict: Verdict; readonly reason: string } {
+  return 'reason' in cleaned
+    ? { verdict: cleaned.outcome, reason: cleaned.reason }
+    : { verdict: 'succeeded', reason: cleaned.outcome };
 }
 
-/** Decides which copies one object can spare now. Removes nothing: `remove` does, for the whole batch. */
-async function cleanOne(turn: Turn, attempt: Attempt): Promise<void> {
+async function cleanOne(turn: Turn, object: ObjectRecord): Promise<Cleaned> {
   const { tick } = turn;
-  const { object } = attempt;
-  const { name, factor } = policyOf(tick.config, object.key);
-  if (object.policy !== name) {
+  if (tick.dryRun) return { outcome: 'skipped', reason: 'dry-run' };
+  if (tick.outOfTime()) return { outcome: 'deferred', reason: 'out-of-time' };
+  if (object.policy !== policyOf(tick.config, object.key).name) {
     const isDone = (await relabel(tick, object)) !== null;
-    return isDone ? end(attempt, 'succeeded', 'relabelled') : end(attempt, 'skipped', 'lost');
+    return isDone ? { outcome: 'relabelled' } : { outcome: 'skipped', reason: 'lost' };
   }
+  const { leaving, staying } = spare(tick, object);
+  if (leaving.length === 0) return { outcome: 'skipped', reason: 'no-surplus' };
+  const confirmed = await confirm(turn, object, staying);
+  return confirmed.outcome === 'confirmed'
+    ? turn.removals.remove({ object, leaving, isAged: confirmed.isAged })
+    : confirmed;
+}
+
+/** The copies of an object that may go now, by the policy of its key and the fleet as it was read last, and those that must be good then. */
+function spare(
+  tick: Tick,
+  object: ObjectRecord,
+): { readonly leaving: readonly string[]; readonly staying: readonly string[] } {
+  const { factor } = policyOf(tick.config, object.key);
   const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
   const leaving = surplus(tick, copies, factor);
-  if (leaving.length === 0) return end(attempt, 'skipped', 'no-surplus');
-  for (const backend of Object.keys(object.copies)) {
+  const staying = Object.keys(object.copies).filter((backend) => {
     const { isCounted, isReachable } = tick.standing(backend);
-    if (leaving.includes(backend) || !isCounted || !isReachable) continue;
-    const refusal = await confirm(turn, object, backend);
-    if (refusal !== null) return end(attempt, refusal.verdict, refusal.reason);
-  }
-  end(attempt, 'succeeded', 'removed');
-  attempt.leaving = leaving;
+    return !leaving.includes(backend) && isCounted && isReachable;
+  });
+  return { leaving, staying };
 }
 
 /**
- * C2: a survivor must stand there now, as recorded; null when it does. It is read in full (or its hash attested, where that
- * counts): a copy of the right size may have rotted, and the one removed for it may be the last good one.
+ * Every copy that counts when others have gone must stand there, as recorded. All are looked up first, then read in full side
+ * by side (or their hashes attested, where that counts): a copy of the right size may have rotted, and the one removed for it
+ * may be the last good one.
  */
 async function confirm(
   turn: Turn,
   object: ObjectRecord,
-  name: string,
-): Promise<{ verdict: Verdict; reason: string } | null> {
-  const { tick, budget } = turn;
+  staying: readonly string[],
+): Promise<{ readonly outcome: 'confirmed'; readonly isAged: boolean } | Exclude<Cleaned, { outcome: 'removed' }>> {
+  const { tick } = turn;
   // What cannot be verified cannot stand in for what would be removed; the scrubber finds the hash.
-  if (object.sha256 === undefined) return { verdict: 'skipped', reason: 'unhashed' };
-  if (!(await isUsableOnce(turn, name))) return { verdict: 'skipped', reason: 'survivor-unusable' };
-  const spend = { requests: 1, egressBytes: object.sizeBytes };
-  const refusal = budget.refuses(name, spend);
-  if (refusal !== null) return { verdict: 'deferred', reason: refusal };
-  const giveBack = budget.reserve(name, spend);
-  const options = { trustsAttestation: tick.params.scrubAttests };
-  const reading = await readCopy(await tick.backend(name), object, tick.signal, options).finally(giveBack);
-  if (reading.outcome === 'good') return null;
+  if (object.sha256 === undefined) return { outcome: 'skipped', reason: 'unhashed' };
+  for (const name of staying) {
+    if (!(await isUsableOnce(turn, name))) return { outcome: 'skipped', reason: 'survivor-unusable' };
+  }
+  const copies = staying.map((name) => bytesOfCopy(object, name));
+  const all = await copyReader(tick).readAll(copies, { trustsAttestation: tick.params.scrubAttests });
+  if (all.outcome === 'good') return { outcome: 'confirmed', isAged: all.isAged };
+  return unconfirmed(tick, object, all.of.backend, all.reading);
+}
+
+function unconfirmed(
+  tick: Tick,
+  { key }: ObjectRecord,
+  backend: string,
+  reading: NotGood,
+): Exclude<Cleaned, { outcome: 'removed' }> {
+  if (reading.outcome === 'reading') return { outcome: 'deferred', reason: 'reading' };
+  if (reading.outcome === 'put-off') return { outcome: 'deferred', reason: reading.reason };
   const reason = reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome;
-  tick.deps.log.warn('A copy that should remain was not confirmed: nothing is removed', {
-    key: object.key,
-    backend: name,
-    reason,
-  });
-  return { verdict: 'failed', reason: `survivor-${reason}` };
+  const fields = { key, backend, reason };
+  tick.deps.log.warn('A copy that should remain was not confirmed: nothing is removed', fields);
+  return { outcome: 'failed', reason: `survivor-${reason}` };
 }
 
 function isUsableOnce({ tick, usable }: Turn, name: string): Promise<boolean> {
@@ -161,31 +175,95 @@ function isUsableOnce({ tick, usable }: Turn, name: string): Promise<boolean> {
   return existing;
 }
 
-/** Takes the copies of a batch out of their records; their bytes are queued in the same transaction. */
-async function remove(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
-  const cleaned = attempts.filter(({ leaving }) => leaving.length > 0);
-  const outcomes = await tick.commit(cleaned.map((attempt) => swapFor(tick, attempt)));
-  for (const [i, { outcome }] of outcomes.entries()) {
-    const attempt = cleaned[i]!;
-    const { object, leaving } = attempt;
-    if (outcome !== 'committed') {
-      end(attempt, outcome === 'lost' ? 'skipped' : 'failed', outcome);
-      continue;
-    }
-    for (const backend of leaving) {
-      tick.audit('Copy removed', { key: object.key, backend, copyId: object.copies[backend], reason: 'surplus' });
-    }
-  }
+/** Copies of an object that are to leave its record: those that stay were confirmed. */
+interface Removal {
+  readonly object: ObjectRecord;
+  readonly leaving: readonly string[];
+  /** A copy that stays was read to its end in an earlier tick. */
+  readonly isAged: boolean;
 }
 
-function swapFor(tick: Tick, { object, leaving }: Attempt): Swap {
+interface Removals {
+  remove(removal: Removal): Promise<Cleaned>;
+}
+
+interface Waiting extends Removal {
+  readonly resolve: (cleaned: Cleaned) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Takes copies out of their records, those together that are ready in the same moment: each group by a look at the fleet that
+ * is younger than its reads. Whoever drained a backend, or changed a policy, may have thought better of it meanwhile.
+ */
+function groupedRemovals(tick: Tick): Removals {
+  let waiting: Waiting[] = [];
+  let isRunning = false;
+  const run = async () => {
+    if (isRunning) return;
+    isRunning = true;
+    while (waiting.length > 0) {
+      const group = waiting;
+      waiting = [];
+      try {
+        const ends = await removeGroup(tick, group);
+        for (const [i, { resolve }] of group.entries()) resolve(ends[i]!);
+      } catch (error) {
+        for (const { reject } of group) reject(error);
+      }
+    }
+    isRunning = false;
+  };
+  return {
+    remove: (removal) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ ...removal, resolve, reject });
+        queueMicrotask(() => void run());
+      }),
+  };
+}
+
+async function removeGroup(tick: Tick, group: readonly Removal[]): Promise<Cleaned[]> {
+  await refresh(tick);
+  const wanted = group.map((removal) => isStillWanted(tick, removal));
+  const removals = group.filter((_, i) => wanted[i]);
+  const outcomes = await tick.commit(removals.map((removal) => swapFor(tick, removal)));
+  const ends = new Map(removals.map((removal, i) => [removal, outcomes[i]!.outcome]));
+  return group.map((removal): Cleaned => {
+    const outcome = ends.get(removal);
+    if (outcome === undefined) return { outcome: 'skipped', reason: 'changed-meanwhile' };
+    if (outcome !== 'committed') return { outcome: outcome === 'lost' ? 'skipped' : 'failed', reason: outcome };
+    noteRemoved(tick, removal);
+    return { outcome: 'removed' };
+  });
+}
+
+function isStillWanted(tick: Tick, { object, leaving }: Removal): boolean {
+  const now = spare(tick, object).leaving;
+  return now.length === leaving.length && leaving.every((name) => now.includes(name));
+}
+
+function noteRemoved(tick: Tick, { object: { key, copies }, leaving, isAged }: Removal): void {
+  for (const backend of leaving)
+    tick.audit('Copy removed', { key, backend, copyId: copies[backend], reason: isAged ? 'aged-evidence' : 'surplus' });
+}
+
+function swapFor(tick: Tick, { object, leaving, isAged }: Removal): Swap {
   const copies = Object.fromEntries(Object.entries(object.copies).filter(([name]) => !leaving.includes(name)));
   const now = tick.now();
+  const drains = leaving.flatMap((name) => {
+    const drain = tick.view.drain(name);
+    return drain === undefined ? [] : [[name, drain] as const];
+  });
+  const deletion = isAged
+    ? ({ cause: 'aged-evidence', dueAt: now + quarantineMs } as const)
+    : ({ cause: 'surplus', dueAt: now + tick.params.graceMs } as const);
   return {
     key: object.key,
     change: { before: object, after: { ...object, copies } },
-    orphans: { cause: 'surplus' as const, dueAt: now + tick.params.graceMs, createdAt: now },
-    // Without its ETag a plain file could not be told from what its owner wrote since: it stays where it is.
-    deletesPlain: leaving.filter((name) => object.copies[name] === '' && object.plainEtags?.[name] !== undefined),
+    orphans: { ...deletion, createdAt: now },
+    drainedSince: Object.fromEntries(drains.map(([name, { since }]) => [name, since])),
+    // An imported file stays where it is, unless a person asked for its deletion with this very drain.
+    deletesPlain: drains.flatMap(([name, { deleteImported }]) => (deleteImported === true ? [name] : [])),
   };
 }

@@ -252,7 +252,7 @@ test('a plain copy on a draining backend is replaced, and deleted only if it is 
   fleet.clock.advance(2 * 3_600_000);
   await fleet.tick('reconciler');
   expect(fleet.object('mine.txt').copies).toEqual({ a: '' });
-  await drain(fleet.deps, 'a');
+  await drain(fleet.deps, 'a', { deleteImported: true });
   await fleet.tick('replicator');
   await fleet.tick('over-replication-cleaner');
   expect(Object.keys(fleet.object('mine.txt').copies)).toEqual(['b']);
@@ -265,6 +265,18 @@ test('a plain copy on a draining backend is replaced, and deleted only if it is 
   expect(fleet.keysOn('a')).toEqual(['theirs.txt']);
   expect(await fleet.read('mine.txt')).toBe('mine');
   expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
+});
+
+test('a drain leaves imported files where they are, unless it was told to delete them', async () => {
+  const fleet = await createTestFleet({ policies: single, env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('mine.txt', Buffer.from('mine'));
+  fleet.clock.advance(2 * 3_600_000);
+  await fleet.tick('reconciler');
+  await drain(fleet.deps, 'a');
+  await fleet.settle([...upkeep, 'replicator', 'over-replication-cleaner'], 30);
+  expect(Object.keys(fleet.object('mine.txt').copies)).toEqual(['b']);
+  expect(fleet.keysOn('a')).toEqual(['mine.txt']);
+  expect(fleet.queue()).toEqual([]);
 });
 
 test('bytes on the move between two rows of the ledger never look like a drained backend', async () => {

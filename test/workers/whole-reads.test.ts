@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parameters } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { drain, undrain } from '../../lib/operations/drain.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
@@ -119,4 +120,94 @@ test('where the credentials of the other copy cannot be had nothing is quarantin
     expect((await fleet.store.leases(name)).some(({ cursor }) => cursor !== undefined)).toBe(true);
   }
   expect(fleet.object('k3').copies.a).toBeDefined();
+});
+
+/** The object has a copy on each of three backends, and one of them is to go. */
+async function slowDrain(options: { readonly slow?: readonly string[] } = {}): Promise<TestFleet> {
+  const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
+  await fleet.client.put('k', content);
+  await fleet.settle(['replicator'], 3);
+  expect(Object.keys(fleet.object('k').copies).sort()).toEqual(names);
+  Object.assign(fleet.env, { MULTIPART_ABOVE_BYTES: '1000', PART_BYTES: '100' });
+  const rateOf = (name: string) => ((options.slow ?? names).includes(name) ? bytesPerSecond : 0);
+  await fleet.apply({
+    backends: names.map((name) => ({ name, maxBytesPerSecond: rateOf(name) })),
+    policies: { default: { factor: 2 } },
+  });
+  await drain(fleet.deps, 'a');
+  return fleet;
+}
+
+test('a drain of an object whose reading takes forty ticks ends, and each copy that stays is read once', async () => {
+  const fleet = await slowDrain();
+  const { egress } = countReads(fleet);
+  const ticks = await ticksUntil(fleet, ['over-replication-cleaner'], () => fleet.object('k').copies.a === undefined);
+  expect(ticks).toBeGreaterThan(30);
+  for (const name of ['b', 'c']) expect(egress[name]).toBeLessThanOrEqual(1.1 * sizeBytes);
+  const [item] = fleet.queue();
+  expect(item).toMatchObject({ backend: 'a', cause: 'aged-evidence', drainSince: expect.any(Number) });
+  // What left on reads of earlier ticks can be taken back for a week.
+  expect(item!.dueAt).toBeGreaterThan(fleet.clock.now() + 6 * dayMs);
+});
+
+test('a copy that is read at once is not read again in every tick while another takes forty', async () => {
+  const fleet = await slowDrain({ slow: ['c'] });
+  const { egress } = countReads(fleet);
+  await ticksUntil(fleet, ['over-replication-cleaner'], () => fleet.object('k').copies.a === undefined);
+  for (const name of ['b', 'c']) expect(egress[name]).toBeLessThanOrEqual(1.1 * sizeBytes);
+});
+
+test('a copy that rots while the others are still being read is found when it counts', async () => {
+  const fleet = await slowDrain({ slow: ['c'] });
+  for (let i = 0; i < 10; i += 1) {
+    await fleet.tick('over-replication-cleaner', { deadline: fleet.clock.now() + 20_000 });
+    fleet.clock.advance(5 * 60_000);
+  }
+  const at = `k!${fleet.object('k').copies.b!}`;
+  fleet.backends.b!.deleteNow(at);
+  for (let i = 0; i < 60; i += 1) {
+    await fleet.tick('over-replication-cleaner', { deadline: fleet.clock.now() + 20_000 });
+    fleet.clock.advance(5 * 60_000);
+  }
+  expect(fleet.object('k').copies.a).toBeDefined();
+});
+
+test('where one copy that should stay cannot be read, the others are not read again in every tick', async () => {
+  const fleet = await slowDrain({ slow: [] });
+  const { get } = fleet.backends.c!;
+  fleet.backends.c!.get = async (key, ...rest) => {
+    if (key.startsWith('k!')) throw new BackendError('rejected', 'c', 'not this one');
+    return get(key, ...rest);
+  };
+  const { egress } = countReads(fleet);
+  for (let minute = 0; minute < 24 * 60; minute += 5) {
+    await fleet.tick('over-replication-cleaner');
+    fleet.clock.advance(5 * 60_000);
+  }
+  expect(egress.b).toBeLessThanOrEqual(12 * sizeBytes);
+  expect(fleet.object('k').copies.a).toBeDefined();
+});
+
+test.each([
+  ['the drain ends', (fleet: TestFleet) => undrain(fleet.deps, 'a')],
+  [
+    'the policy asks for another copy',
+    (fleet: TestFleet) => fleet.apply({ backends: names, policies: { default: { factor: 3 } } }),
+  ],
+])('nothing is removed when %s while the copies that stay are read', async (_, change) => {
+  const fleet = await slowDrain({ slow: [] });
+  let isDone = false;
+  const { get } = fleet.backends.c!;
+  fleet.backends.c!.get = async (...args) => {
+    if (!isDone && args[0].startsWith('k!')) {
+      isDone = true;
+      await change(fleet);
+    }
+    return get(...args);
+  };
+  const report = await fleet.tick('over-replication-cleaner');
+  expect(isDone).toBe(true);
+  expect(report.reasons).toEqual({ 'changed-meanwhile': 1 });
+  expect(Object.keys(fleet.object('k').copies).sort()).toEqual(names);
+  expect(fleet.queue()).toEqual([]);
 });

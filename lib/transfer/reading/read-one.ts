@@ -115,7 +115,7 @@ async function settle(
       const good = { readAt: now, readingMs: end.reading.readingMs, sha256 };
       const kept = outlastedTurn ? await row?.write({ ...identity(state), good }) : await row?.end();
       if (kept === 'taken') return { outcome: 'reading', readBytes: 0 };
-      return { outcome: 'good', sha256, found, readAt: now, isAged: false };
+      return { outcome: 'good', sha256, found, readAt: now, isAged: outlastedTurn };
     }
     case 'wrong': {
       const { detail, sha256 } = end;

@@ -33,7 +33,7 @@ export interface GoodReading {
   readonly found: StoredObject;
   /** When the last byte was read. Milliseconds since the epoch. */
   readonly readAt: number;
-  /** True when that was in an earlier turn: the backend still shows the same size and ETag. */
+  /** True when some of it was read in an earlier turn. The backend still shows the same size and ETag now. */
   readonly isAged: boolean;
 }
 

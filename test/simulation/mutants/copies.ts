@@ -53,7 +53,12 @@ export const copiesMutants: readonly Mutant[] = [
     name: 'a file of an external client is surplus',
     edits: [field('surplus', 'mayGo', 'true')],
   },
-  { name: 'the cleaner does not look at what remains', edits: [never('cleanOne', 'refusal')] },
+  { name: 'the cleaner does not look at what remains', edits: [always('cleanOne', 'confirmed', 'outcome')] },
+  {
+    name: 'the cleaner removes by the fleet as it was before it read',
+    edits: [variable('removeGroup', 'wanted', 'group.map(() => true)')],
+  },
+  { name: 'what left on aged evidence is deleted at once', edits: [field('cleanOne', 'isAged', 'false')] },
   {
     name: 'transfers are not verified',
     edits: [instead('readBack', ['stored', 'sent', 'sha256'], 'stored.sizeBytes >= 0')],
