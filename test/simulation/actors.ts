@@ -8,6 +8,7 @@ import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { forget } from '../../lib/operations/forget.ts';
 import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
@@ -71,7 +72,12 @@ export interface Actors {
   get(process: ClientProcess, key: string): void;
   head(process: ClientProcess, key: string): void;
   list(process: ClientProcess, prefix: string): void;
+  /** Backends that the file leaves out may keep what they hold. */
   apply(file: FleetFile): void;
+  /** Puts a file in force that must be refused. */
+  applyRefused(file: FleetFile): void;
+  forget(backend: string): void;
+  areOperatorsBusy(): boolean;
   drain(backend: string): void;
   undrain(backend: string): void;
   /** Asks how far a drain has come. */
@@ -242,6 +248,8 @@ export function createActors(deps: ActorsDeps): Actors {
     }
   }
 
+  const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
+
   return {
     ticks,
     clients,
@@ -320,9 +328,19 @@ export function createActors(deps: ActorsDeps): Actors {
       ),
     apply(file) {
       oracle.fleetApplied(file);
-      const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-      operate('apply', (shared) => apply({ ...shared, findCapabilities }, file));
+      operate('apply', (shared) => apply({ ...shared, findCapabilities }, file, { park: 'any' }));
     },
+    applyRefused(file) {
+      operate('apply what must be refused', async (shared) => {
+        await apply({ ...shared, findCapabilities }, file, { park: 'any' });
+        oracle.report(new Violation('places', 'A backend was moved to another bucket under its name'));
+      });
+    },
+    forget(backend) {
+      oracle.forgotten(backend);
+      operate(`forget ${backend}`, (shared) => forget(shared, backend));
+    },
+    areOperatorsBusy: () => world.actors.some(({ role }) => role === 'operator'),
     drain(backend) {
       oracle.drainAsked(backend);
       operate(`drain ${backend}`, (shared) => drain(shared, backend));

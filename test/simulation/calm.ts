@@ -194,12 +194,16 @@ export function createCalm(deps: CalmDeps): Calm {
     return checkOrphans();
   }
 
-  /** What a month allows holds copies back until the next one: an operator allows more. */
+  /** What a month allows holds copies back until the next one: an operator allows more, and brings back what left the file. */
   function liftLimits(): void {
     const file = surroundings.fileInForce();
     const none = { requests: 0, egressBytes: 0, ingressBytes: 0 };
-    if (faults.isOn('tight usage limit'))
-      actors.apply({ ...file, backends: file.backends.map((backend) => ({ ...backend, limits: none })) });
+    const lifts = faults.isOn('tight usage limit');
+    const backends = plan.file.backends.map((planned) => {
+      const backend = file.backends.find(({ name }) => name === planned.name) ?? planned;
+      return lifts ? { ...backend, limits: none } : backend;
+    });
+    if (lifts || faults.isOn('backend dropped')) actors.apply({ ...file, backends });
   }
 
   async function idle(ms: number): Promise<void> {

@@ -44,6 +44,8 @@ const eventWeights = {
   week: 1,
   apply: 1,
   rotate: 1,
+  drop: 3,
+  move: 1,
   pause: 1,
   drain: 3,
   makeUnreachable: 4,
@@ -102,6 +104,8 @@ export function createChaos(deps: ChaosDeps): Chaos {
   const hotKeys = random.shuffled(keys).slice(0, 3);
   /** The keys that every fleet file lists from now on. */
   let encryption: Pick<FleetFile, 'encryption'> = {};
+  /** The backend that is out of the file. */
+  let dropped: string | undefined;
 
   const calls = {
     put: (process: ClientProcess, key: string) =>
@@ -127,6 +131,8 @@ export function createChaos(deps: ChaosDeps): Chaos {
     },
     apply: () => apply(),
     rotate: () => rotate(),
+    drop: () => drop(),
+    move: () => move(),
     pause: () => pause(),
     drain: () => drain(),
     sweep: () => {
@@ -182,7 +188,12 @@ export function createChaos(deps: ChaosDeps): Chaos {
   function apply(): void {
     if (!faults.isOn('fleet file applied')) return;
     faults.count('fleet file applied');
-    actors.apply({ ...changedFile(plan.file, random), ...encryption });
+    actors.apply(asItIsNow(changedFile(plan.file, random)));
+  }
+
+  /** A fleet file with the keys and without the backend that operators have settled on. */
+  function asItIsNow(file: FleetFile): FleetFile {
+    return { ...file, ...encryption, backends: file.backends.filter(({ name }) => name !== dropped) };
   }
 
   function rotate(): void {
@@ -190,7 +201,32 @@ export function createChaos(deps: ChaosDeps): Chaos {
     faults.count('encryption key rotated');
     const file = rotatedFile({ ...plan.file, ...encryption });
     encryption = { encryption: file.encryption! };
-    actors.apply(file);
+    actors.apply(asItIsNow(file));
+  }
+
+  /** A backend leaves the file with all that it holds, may be given up for good, and comes back. */
+  function drop(): void {
+    if (!faults.isOn('backend dropped') || actors.areOperatorsBusy()) return;
+    if (dropped === undefined) {
+      faults.count('backend dropped');
+      dropped = random.pick(plan.file.backends).name;
+      actors.apply(asItIsNow(plan.file));
+    } else if (faults.isOn('backend forgotten') && random.chance(0.2)) {
+      faults.count('backend forgotten');
+      actors.forget(dropped);
+    } else if (random.chance(0.4)) {
+      dropped = undefined;
+      actors.apply(asItIsNow(plan.file));
+    }
+  }
+
+  /** The name of a backend is given to another place: that must be refused. */
+  function move(): void {
+    if (!faults.isOn('backend moved')) return;
+    faults.count('backend moved');
+    const { name } = random.pick(asItIsNow(plan.file).backends);
+    const moved = plan.file.backends.map((b) => (b.name === name ? { ...b, bucket: `${b.bucket}-2` } : b));
+    actors.applyRefused(asItIsNow({ ...plan.file, backends: moved }));
   }
 
   function pause(): void {
@@ -208,7 +244,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
       else actors.askDrain(draining);
       return;
     }
-    if (world.actors.some(({ role }) => role === 'operator')) return;
+    if (actors.areOperatorsBusy()) return;
     faults.count('backend drained');
     actors.drain(random.pick(plan.file.backends).name);
   }

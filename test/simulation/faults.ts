@@ -69,6 +69,9 @@ export const allFaults = [
   'metadata restored',
   'contents encrypted',
   'encryption key rotated',
+  'backend dropped',
+  'backend forgotten',
+  'backend moved',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

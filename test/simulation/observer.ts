@@ -2,6 +2,7 @@ import type { Entry, QueueItem } from '../../lib/store/model.ts';
 import type { Actor } from './operation.ts';
 import type { BreakersCheck } from './oracle/breakers.ts';
 import type { LeasesCheck } from './oracle/leases.ts';
+import type { PlacesCheck } from './oracle/places.ts';
 import type { UploadsCheck } from './oracle/uploads.ts';
 import type { UsageCheck } from './oracle/usage.ts';
 
@@ -9,6 +10,7 @@ import type { UsageCheck } from './oracle/usage.ts';
 export interface Observer
   extends LeasesCheck,
     BreakersCheck,
+    Pick<PlacesCheck, 'fileWritten'>,
     Pick<UploadsCheck, 'uploadOpened'>,
     Omit<UsageCheck, 'requestSent'> {
   /** What the Objects table now holds under a key. */

@@ -1,4 +1,5 @@
 import type { BreakerState } from '../../lib/base/health.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { Lease } from '../../lib/store/model.ts';
 import type { Change, ControlPartition, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
 import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
@@ -32,9 +33,15 @@ export function createSimStore(
     // Asked for once per process and never again: not worth a step.
     identity: () => memory.identity(),
     transact: (changes, token) =>
-      ask('write', 'transact', describeChanges(changes), async () =>
-        faults.conflicts() ? conflict(changes) : memory.transact(changes, token),
-      ),
+      ask('write', 'transact', describeChanges(changes), async () => {
+        if (faults.conflicts()) return conflict(changes);
+        const answer = await memory.transact(changes, token);
+        if (answer.outcome === 'done')
+          for (const change of changes)
+            if (change.kind === 'row' && change.put.sk === 'config')
+              observer.fileWritten(change.put.data.file as FleetFile);
+        return answer;
+      }),
     write: (change) =>
       ask('write', 'write', describeChanges([change]), async () => {
         const sentAt = world.current?.issuedAt ?? world.now;

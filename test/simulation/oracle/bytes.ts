@@ -90,7 +90,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const since = world.current?.actor.startedStep ?? 0;
     const role = world.current?.actor.role ?? 'nobody';
     const isCleaner = role === 'over-replication-cleaner';
-    const isReachable = (name: string) => !faults.isUnreachableSinceBefore(name, since);
+    const isReachable = (name: string) =>
+      !faults.isUnreachableSinceBefore(name, since) && !sight.places.isOutSinceBefore(name, since);
     const wasMisled = (name: string) => faults.misledSince(name, storageKeyOf(before.key, before.copies[name]!), since);
     const isGood = (name: string) => isAsRecorded(before, name) && isReachable(name) && !wasMisled(name);
     const remains = (name: string) => {
@@ -192,7 +193,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
           if (storageKey.startsWith('.holdfast/') || plain.isExternal(place) || sight.queue.has(place)) continue;
           if (namedBy(sight, backend, storageKey) !== undefined) continue;
           const writer = writers.get(place);
-          const isExplained = writer !== undefined && (writer.isLate || writer.by.hadFault);
+          const isExplained =
+            sight.places.wasForgotten(backend) || (writer !== undefined && (writer.isLate || writer.by.hadFault));
           const isInHand = writer?.by.state === 'running' || writer?.by.state === 'frozen';
           found.push({ backend, storageKey, isExplained, isInHand, isForPeople: isForPeople(backend, storageKey) });
         }

@@ -106,7 +106,9 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
       if (before === null && after.reason === 'orphan') checkAge(after);
       if (before !== null) checkClaim(before, after);
       if (after.claimedBy === undefined) dueOf.set(id, after.dueAt);
-      if (before === null && after.state === 'cleanup' && after.dueAt - after.createdAt < graceMs)
+      // What is given up with its backend is deleted by nobody.
+      const needsGrace = after.state === 'cleanup' && after.cause !== 'forgotten';
+      if (before === null && needsGrace && after.dueAt - after.createdAt < graceMs)
         report(new Violation('grace', `${id} is queued for deletion without the grace that readers need`, after.key));
     },
   };

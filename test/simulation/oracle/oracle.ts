@@ -13,6 +13,7 @@ import { createDrainsCheck } from './drains.ts';
 import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { createListingsCheck, type ListingsCheck } from './listings.ts';
+import { createPlacesCheck, type PlacesCheck } from './places.ts';
 import { createPlainCheck } from './plain.ts';
 import { createQuotasCheck } from './quotas.ts';
 import { factorOf, keyWithin } from './reading.ts';
@@ -38,7 +39,7 @@ export interface OracleDeps {
   readonly minAgeMs: number;
 }
 
-export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'> {
+export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick<PlacesCheck, 'forgotten'> {
   readonly calls: CallsCheck;
   /** The mirror of the tables. */
   readonly objects: ReadonlyMap<string, Entry>;
@@ -86,9 +87,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   let isLedgerDirty = true;
   const report = (violation: Violation) => void violations.push(violation);
   const calls = createCallsCheck(() => world.step, report);
+  const places = createPlacesCheck(world, report);
   const lowestFactor = (key: string) => Math.min(...files.map((file) => factorOf(file, key)));
   const revived = new Set<string>();
-  const sight: Sight = { world, faults, backends, objects, queue, revived, calls, lowestFactor, report };
+  const sight: Sight = { world, faults, backends, objects, queue, revived, calls, places, lowestFactor, report };
   const ledger = createLedgerCheck();
   const draining = createDrainsCheck(sight, drains);
   const plain = createPlainCheck(sight, draining);
@@ -198,7 +200,13 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   }
 
   return {
-    calls,
+    calls: {
+      ...calls,
+      putAcked(call, generation) {
+        calls.putAcked(call, generation);
+        places.putAcked(generation, objects.get(call.key));
+      },
+    },
     objects,
     queue,
     usedBytes: ledger.usedBytes,
@@ -224,6 +232,7 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
     ...breakers,
     ...listings,
     ...usage,
+    ...places,
     requestSent(by, backend, operation) {
       breakers.requestSent(by, backend, operation);
       usage.requestSent(by, backend);

@@ -57,7 +57,9 @@ export function createQuotasCheck(
 
   /** The highest that was ever in force: a process goes by the file that it read. */
   function quotaOf(backend: string): number {
-    const all = files.map((file) => file.backends.find(({ name }) => name === backend)?.quotaBytes || Infinity);
+    const all = files
+      .flatMap(({ backends }) => backends.filter(({ name }) => name === backend))
+      .map((b) => b.quotaBytes || Infinity);
     return Math.max(...all);
   }
 

@@ -3,6 +3,7 @@ import type { MemoryBackend } from '../../../lib/testing/backend/memory-backend.
 import type { Faults } from '../faults.ts';
 import type { World } from '../world.ts';
 import type { CallsCheck } from './calls.ts';
+import type { PlacesCheck } from './places.ts';
 import { keyWithin, storageKeyOf } from './reading.ts';
 import type { Violation } from './violation.ts';
 
@@ -16,6 +17,7 @@ export interface Sight {
   /** Queue items made by a send that landed after its token was forgotten: the same bytes may be recorded by now. */
   readonly revived: ReadonlySet<string>;
   readonly calls: CallsCheck;
+  readonly places: PlacesCheck;
   /** The lowest factor that was ever in force: a process goes by the fleet file it read, and files are few. */
   lowestFactor(key: string): number;
   report(violation: Violation): void;

@@ -79,7 +79,9 @@ export function createUsageCheck(
 
   /** The highest that was ever in force: a process goes by the file that it read. */
   function limitOf(backend: string, way: (typeof fields)[number]): number {
-    const all = files.map((file) => file.backends.find(({ name }) => name === backend)?.limits[way] || Infinity);
+    const all = files
+      .flatMap(({ backends }) => backends.filter(({ name }) => name === backend))
+      .map((b) => b.limits[way] || Infinity);
     return Math.max(...all);
   }
 
