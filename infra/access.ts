@@ -1,13 +1,15 @@
-import { ArnFormat, Stack } from 'aws-cdk-lib';
+import { Aws } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { keysOf } from '../lib/config/encryption.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
 import type { WorkerName } from '../lib/config/parameters.ts';
-import type { FleetTables } from './tables.ts';
+import type { FleetTables } from './holdfast-tables.ts';
 import { isOnAws, type Plan } from './validate.ts';
 
 /** A function that may touch the fleet: a worker, or the one that applies the fleet file. */
 export type Actor = WorkerName | 'apply';
+/** Whoever is granted something: a function, or an application that uses the library. */
+export type Grantee = Actor | 'application';
 
 type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonly string[]>>>;
 
@@ -27,7 +29,7 @@ interface Access {
 }
 
 /** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
-export const access: Readonly<Record<Actor, Access>> = {
+export const access: Readonly<Record<Grantee, Access>> = {
   replicator: {
     tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
     indexes: ['by-placement', 'due'],
@@ -63,13 +65,18 @@ export const access: Readonly<Record<Actor, Access>> = {
     indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
+  application: {
+    tables: { objects: records, queue: [...records, 'DeleteItem'], control: leasedTick },
+    indexes: ['by-key', 'by-placement', 'due'],
+    bytes: 'write-parts',
+  },
   apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: [], bytes: 'own-keys' },
 };
 
 const indexHome = { 'by-placement': 'objects', 'by-key': 'objects', due: 'queue' } as const;
 
 /** The statements of one function's role, least first. */
-export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): PolicyStatement[] {
+export function statementsFor(actor: Grantee, plan: Plan, tables: FleetTables): PolicyStatement[] {
   const { file, deployment } = plan;
   const { bytes } = access[actor];
   const secrets = secretsOf(actor, file.backends);
@@ -78,9 +85,9 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
   return [
     ...tableStatements(actor, tables),
     ...(secrets.length > 0 ? [statement('Secrets', ['secretsmanager:GetSecretValue'], secrets)] : []),
-    ...bucketStatements(bytes, buckets, tables, plan.parameters.preservesTags),
-    // Workers move ciphertext as it is; the scrubber alone looks inside, to check the digest of the plaintext.
-    ...(actor === 'scrubber' && kmsKeys.length > 0 ? [statement('Encryption', ['kms:Decrypt'], kmsKeys)] : []),
+    ...bucketStatements(bytes, buckets, plan.parameters.preservesTags),
+    ...encryptionStatements(actor, kmsKeys),
+    ...(tables.encryptionKey ? [statement('TableKey', tableKeyActions, [tables.encryptionKey.keyArn])] : []),
     ...(deployment.kmsKeyArns.length > 0 && (secrets.length > 0 || buckets.length > 0)
       ? [
           statement(
@@ -93,7 +100,17 @@ export function statementsFor(actor: Actor, plan: Plan, tables: FleetTables): Po
   ];
 }
 
-function tableStatements(actor: Actor, tables: FleetTables): PolicyStatement[] {
+/** What DynamoDB does with a customer's key on behalf of who reads and writes a table. */
+const tableKeyActions = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:ReEncryptFrom'];
+
+/** Workers move ciphertext as it is; the scrubber looks inside, to check the plaintext, and applications read and write it. */
+function encryptionStatements(actor: Grantee, kmsKeys: readonly string[]): PolicyStatement[] {
+  if (kmsKeys.length === 0) return [];
+  if (actor === 'application') return [statement('Encryption', ['kms:Decrypt', 'kms:GenerateDataKey'], kmsKeys)];
+  return actor === 'scrubber' ? [statement('Encryption', ['kms:Decrypt'], kmsKeys)] : [];
+}
+
+function tableStatements(actor: Grantee, tables: FleetTables): PolicyStatement[] {
   const { tables: uses, indexes } = access[actor];
   const byTable = Object.entries(uses).map(([name, actions]) =>
     statement(
@@ -109,21 +126,15 @@ function tableStatements(actor: Actor, tables: FleetTables): PolicyStatement[] {
 }
 
 /** Only what deletes reads `deleteCredentials`; it reads the others too, since it also asks for owners and verifies. */
-function secretsOf(actor: Actor, backends: readonly BackendConfig[]): string[] {
+function secretsOf(actor: Grantee, backends: readonly BackendConfig[]): string[] {
   const arnOf = (credentials: CredentialsConfig | undefined) =>
-    typeof credentials === 'object' && 'secretArn' in credentials ? secretResources(credentials.secretArn) : [];
+    typeof credentials === 'object' && 'secretArn' in credentials ? [credentials.secretArn] : [];
   const mayDelete = ['delete', 'own-keys'].includes(access[actor].bytes);
   const arns = backends.flatMap(({ credentials, deleteCredentials }) => [
     ...arnOf(credentials),
     ...(mayDelete ? arnOf(deleteCredentials) : []),
   ]);
   return [...new Set(arns)].sort();
-}
-
-/** An ARN may be given without the six characters that Secrets Manager adds to the name; policies must have them. */
-function secretResources(arn: string): string[] {
-  const isWhole = /-(?=.*[A-Z0-9])[A-Za-z0-9]{6}$/.test(arn);
-  return isWhole ? [arn] : [arn, `${arn}-??????`];
 }
 
 /**
@@ -133,18 +144,17 @@ function secretResources(arn: string): string[] {
 function bucketStatements(
   bytes: Access['bytes'],
   backends: readonly BackendConfig[],
-  scope: FleetTables,
   withTags: boolean,
 ): PolicyStatement[] {
   const ours = backends.filter(({ credentials }) => credentials === 'role');
   const oursToDelete = backends.filter((b) => (b.deleteCredentials ?? b.credentials) === 'role');
   const below = bytes === 'own-keys' ? '.holdfast/' : '';
   const at = (group: readonly BackendConfig[]) =>
-    group.map(({ bucket, prefix }) => s3Arn(scope, `${bucket}/${prefix}${below}*`));
+    group.map(({ bucket, prefix }) => s3Arn(`${bucket}/${prefix}${below}*`));
   const inside = (sid: string, actions: string[], group: readonly BackendConfig[]) => {
     const byPrefix = Map.groupBy(group, ({ prefix }) => prefix + below);
     return [...byPrefix].map(([prefix, same], i) => {
-      const buckets = same.map(({ bucket }) => s3Arn(scope, bucket));
+      const buckets = same.map(({ bucket }) => s3Arn(bucket));
       const policy = statement(`${sid}${i === 0 ? '' : i + 1}`, actions, buckets);
       // A HEAD names no prefix, and is answered 404 instead of 403 only to who may list.
       if (prefix !== '') policy.addCondition('StringLikeIfExists', { 's3:prefix': `${prefix}*` });
@@ -180,14 +190,8 @@ function bucketStatements(
   return all.filter(({ resources }) => resources.length > 0);
 }
 
-function s3Arn(scope: FleetTables, resource: string): string {
-  return Stack.of(scope).formatArn({
-    service: 's3',
-    region: '',
-    account: '',
-    resource,
-    arnFormat: ArnFormat.NO_RESOURCE_NAME,
-  });
+function s3Arn(resource: string): string {
+  return `arn:${Aws.PARTITION}:s3:::${resource}`;
 }
 
 function statement(sid: string, actions: readonly string[], resources: readonly string[]): PolicyStatement {

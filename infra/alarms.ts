@@ -10,15 +10,15 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Topic } from 'aws-cdk-lib/aws-sns';
+import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { scheduleMs } from '../lib/config/parameters.ts';
 import type { AlarmName } from './alarm-names.ts';
 import { backendMetric, fleetMetric } from './fleet-metrics.ts';
+import type { FleetTables } from './holdfast-tables.ts';
 import type { ScheduledWorker } from './scheduled-worker.ts';
-import type { FleetTables } from './tables.ts';
 import type { Plan } from './validate.ts';
 
 export interface FleetAlarmsProps {
@@ -26,9 +26,11 @@ export interface FleetAlarmsProps {
   readonly tables: FleetTables;
   readonly workers: readonly ScheduledWorker[];
   readonly deadLetters: Queue;
+  /** [one of the fleet's own] */
+  readonly topic?: ITopic;
 }
 
-/** One alarm: it rings when the metric is above (or, for `below`, under) the threshold in every one of its periods. */
+/** One alarm: it is raised when the metric is above (or, for `below`, under) the threshold in as many of its periods as it says. */
 interface AlarmRule {
   readonly name: AlarmName;
   /** Tells it from others of the same name, e.g. the worker. */
@@ -40,6 +42,8 @@ interface AlarmRule {
   readonly above?: number;
   readonly below?: number;
   readonly periods?: number;
+  /** In how many of its periods [all of them]. */
+  readonly inPeriods?: number;
   /** What no data means: as before for what is a state, fine for what is only told when it happens. */
   readonly missing: TreatMissingData;
 }
@@ -53,24 +57,26 @@ const freeAlarms = 10;
 
 /** Every alarm of a fleet, each with its section of the runbook, and the topic that they are sent to. */
 export class FleetAlarms extends Construct {
-  readonly topic: Topic;
+  readonly topic: ITopic;
+  readonly alarms: readonly Alarm[];
   /** In words. */
   readonly cost: string;
 
   constructor(scope: Construct, id: string, props: FleetAlarmsProps) {
     super(scope, id);
     const { deployment } = props.plan;
-    this.topic = this.createTopic(deployment.alarmEmail);
+    this.topic = props.topic ?? this.createTopic();
+    if (deployment.alarmEmail !== '') this.topic.addSubscription(new EmailSubscription(deployment.alarmEmail));
     const isOff = (name: string) => deployment.alarmsOff.includes(name) || deployment.alarmsOff.includes('all');
     const rules = [...workerRules(this, props.workers), ...fleetRules(props), ...tableRules(props.tables)];
     const kept = rules.filter(({ name }) => !isOff(name));
-    for (const rule of kept) this.add(rule, deployment.stackName);
+    this.alarms = kept.map((rule) => this.create(rule, deployment.stackName));
     const charged = kept.reduce((sum, { metrics = 1 }) => sum + metrics, 0);
     const usd = (Math.max(0, charged - freeAlarms) * alarmUsd).toFixed(2);
     this.cost = `${charged} alarm metrics, the first ${freeAlarms} of an account free: USD ${usd} a month`;
   }
 
-  private createTopic(email: string): Topic {
+  private createTopic(): Topic {
     const topic = new Topic(this, 'Topic', { enforceSSL: true });
     // Stated once there is a policy at all: CloudWatch of this account may publish.
     topic.addToResourcePolicy(
@@ -81,25 +87,27 @@ export class FleetAlarms extends Construct {
         conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
       }),
     );
-    if (email !== '') topic.addSubscription(new EmailSubscription(email));
     return topic;
   }
 
-  private add({ name, of, says, metric, above, below, periods = 1, missing }: AlarmRule, stackName: string): void {
+  private create(rule: AlarmRule, fleetName: string): Alarm {
+    const { name, of, says, metric, above, below, periods = 1, inPeriods = periods, missing } = rule;
     const title = of === undefined ? name : `${name}-${of}`;
     const alarm = new Alarm(this, title, {
-      alarmName: `${stackName}-${title}`,
+      alarmName: `${fleetName}-${title}`,
       alarmDescription: `${says}. Runbook: docs/runbook.md#${name}`,
       metric,
       threshold: above ?? below!,
       comparisonOperator:
         above === undefined ? ComparisonOperator.LESS_THAN_THRESHOLD : ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: periods,
+      datapointsToAlarm: inPeriods,
       treatMissingData: missing,
     });
     const action = new SnsAction(this.topic);
     alarm.addAlarmAction(action);
     alarm.addOkAction(action);
+    return alarm;
   }
 }
 
@@ -114,7 +122,9 @@ function workerRules(scope: Construct, workers: readonly ScheduledWorker[]): Ala
       says: `The ${worker} ends as failed or error`,
       metric: lambda.metricErrors({ period: Duration.seconds(errorPeriod), statistic: Stats.SUM }),
       above: 0,
-      periods: errorPeriod < hour ? 3 : 1,
+      // One lost race or one slow minute is no failure; two in three periods are.
+      periods: 3,
+      inPeriods: 2,
       missing: TreatMissingData.NOT_BREACHING,
     };
     if (!tuning.enabled) return [failing];

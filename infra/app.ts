@@ -1,42 +1,47 @@
-import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { Annotations, App, Validations } from 'aws-cdk-lib';
+import { resolve } from 'node:path';
+import { App, Validations } from 'aws-cdk-lib';
 import { Code } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { ConfigError } from '../lib/config/problems.ts';
 import type { Actor } from './access.ts';
-import { type Bundle, bundleFunction, projectRoot } from './bundle.ts';
-import { options } from './deployment.ts';
+import { bundleFunction, projectRoot } from './bundle.ts';
+import { parseDeployment, propsOf } from './deployment.ts';
 import { givenValues } from './given.ts';
-import { HoldfastStack } from './stack.ts';
+import { fleetText } from './props.ts';
+import { HoldfastDataStack, HoldfastWorkersStack } from './stacks.ts';
 import { planDeployment } from './validate.ts';
 
-/** `cdk synth` and `cdk deploy` run this file; `cdk.json` says how. */
+/** `cdk synth` and `cdk deploy` run this file; `cdk.json` says how. Two stacks: the tables, and what works on them. */
 function main(): void {
   const app = new App();
-  const { tuning, deployment } = givenValues(app.node.getAllContext(), process.env);
-  const source = deployment.HOLDFAST_FLEET ?? options.HOLDFAST_FLEET!.default;
-  const plan = planDeployment(fleetText(source), tuning, deployment);
-  const code = (actor: Actor) => Code.fromAsset(bundleOf(actor).dir);
-  const stack = new HoldfastStack(app, { plan, code, deployedAt: new Date().toISOString() });
-  if (deployment.HOLDFAST_FLEET === undefined)
-    Annotations.of(stack).addWarningV2('holdfast:example', `HOLDFAST_FLEET is not set: this is the example, ${source}`);
+  const { tuning, deployment: given } = givenValues(app.node.getAllContext(), process.env);
+  const source = given.HOLDFAST_FLEET ?? '';
+  const fleet = fleetText(source.trimStart().startsWith('{') || source === '' ? source : resolve(projectRoot, source));
+  // Everything at once, under the names of the options, before anything is made.
+  planDeployment(fleet, tuning, given);
+  const deployment = parseDeployment(given);
+  const { OBJECTS_TABLE: objects, QUEUE_TABLE: queue, CONTROL_TABLE: control } = tuning;
+  const names = { ...(objects && { objects }), ...(queue && { queue }), ...(control && { control }) };
+  const data = new HoldfastDataStack(app, `${deployment.stackName}-data`, {
+    names,
+    capacity: deployment.isProvisioned ? 'provisioned' : 'on-demand',
+    deletionProtection: deployment.isProtected,
+  });
+  const workers = new HoldfastWorkersStack(app, deployment.stackName, {
+    ...propsOf(deployment),
+    fleet,
+    tuning,
+    tables: names,
+    deployedAt: new Date().toISOString(),
+    code: (actor) => Code.fromAsset(bundleOf(actor)),
+  });
+  workers.addStackDependency(data, 'The workers read and write the tables');
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
 }
 
 /** In the same place on every machine, so that paths in source maps, and with them the assets, are the same. */
-function bundleOf(actor: Actor): Bundle {
-  const dir = join(projectRoot, 'node_modules', '.cache', 'holdfast', actor);
-  return bundleFunction(actor, dir);
-}
-
-function fleetText(source: string): string {
-  if (source.trimStart().startsWith('{')) return source;
-  try {
-    return readFileSync(resolve(projectRoot, source), 'utf8');
-  } catch (error) {
-    throw new ConfigError('The fleet file cannot be read', [`"${source}": ${(error as Error).message}`]);
-  }
+function bundleOf(actor: Actor): string {
+  return bundleFunction(actor, resolve(projectRoot, 'node_modules', '.cache', 'holdfast', actor)).dir;
 }
 
 try {

@@ -1,4 +1,4 @@
-import { Duration, type Stack } from 'aws-cdk-lib';
+import { Duration } from 'aws-cdk-lib';
 import {
   Dashboard,
   GraphWidget,
@@ -8,6 +8,7 @@ import {
   LogQueryWidget,
   Stats,
 } from 'aws-cdk-lib/aws-cloudwatch';
+import type { Construct } from 'constructs';
 import { copiesFields } from '../lib/base/metric-names.ts';
 import { backendMetric, fleetMetric } from './fleet-metrics.ts';
 import type { ScheduledWorker } from './scheduled-worker.ts';
@@ -19,25 +20,20 @@ const third = 8;
 const height = 6;
 
 /** The fleet at a glance: objects by counted copies, backends, queue, and a row per worker. */
-export function addDashboard(stack: Stack, plan: Plan, workers: readonly ScheduledWorker[]): void {
-  new Dashboard(stack, 'Dashboard', {
-    dashboardName: stack.stackName,
+export function addDashboard(scope: Construct, plan: Plan, workers: readonly ScheduledWorker[]): Dashboard {
+  const fleet = plan.deployment.stackName;
+  return new Dashboard(scope, 'Dashboard', {
+    dashboardName: fleet,
     defaultInterval: Duration.hours(24),
-    widgets: [
-      objectRow(stack, workers),
-      backendRow(stack.stackName, plan),
-      queueRow(stack.stackName),
-      ...workers.map(workerRow),
-    ],
+    widgets: [objectRow(fleet, workers), backendRow(fleet, plan), queueRow(fleet), ...workers.map(workerRow)],
   });
 }
 
 /** Counts by copies are no metrics, which would cost; they stand in the log lines that carry the metrics. */
-function objectRow(stack: Stack, workers: readonly ScheduledWorker[]): IWidget[] {
+function objectRow(fleetName: string, workers: readonly ScheduledWorker[]): IWidget[] {
   const replicator = workers.find(({ worker }) => worker === 'replicator')!;
   const fields = copiesFields.map((field) => `latest(${field}) as ${field.replace('objectsWith', 'with')}`);
-  const fleet = (name: Parameters<typeof fleetMetric>[1]) =>
-    fleetMetric(stack.stackName, name, fiveMinutes, Stats.MAXIMUM);
+  const fleet = (name: Parameters<typeof fleetMetric>[1]) => fleetMetric(fleetName, name, fiveMinutes, Stats.MAXIMUM);
   return [
     new LogQueryWidget({
       title: 'Objects by number of counted copies',

@@ -1,6 +1,7 @@
 import { parameterPrefix, type WorkerName, workerNames } from '../lib/config/parameters.ts';
 import { ConfigError } from '../lib/config/problems.ts';
-import { alarmNames } from './alarm-names.ts';
+import { type AlarmName, alarmNames } from './alarm-names.ts';
+import type { HoldfastFleetProps } from './props.ts';
 
 /** What one worker's Lambda function gets. Its schedule and parts are tuning parameters. */
 interface WorkerSize {
@@ -23,6 +24,8 @@ const sizes: Readonly<Record<WorkerName, WorkerSize>> = {
 };
 
 interface Option {
+  /** The property of the construct that says the same. */
+  readonly prop: string;
   readonly default: string;
   readonly about: string;
   /** What is wrong with a value: the values allowed, in words. */
@@ -58,11 +61,13 @@ function sizeOptions(worker: WorkerName): Record<string, Option> {
   const prefix = parameterPrefix(worker);
   return {
     [`${prefix}_TIMEOUT_SECONDS`]: {
+      prop: `sizes.${worker}.timeoutSeconds`,
       default: String(sizes[worker].timeoutSeconds),
       about: `How long a tick of the ${worker} may take`,
       allows: whole(10, 900, "Lambda's limit"),
     },
     [`${prefix}_MEMORY_MB`]: {
+      prop: `sizes.${worker}.memoryMb`,
       default: String(sizes[worker].memoryMb),
       about: `Memory of the ${worker}; CPU and network come with it`,
       allows: whole(128, 10_240, "Lambda's limit"),
@@ -73,77 +78,111 @@ function sizeOptions(worker: WorkerName): Record<string, Option> {
 /** Options of a deployment, beside the tuning parameters of the workers. From the CDK context or the environment. */
 export const options: Readonly<Record<string, Option>> = {
   HOLDFAST_FLEET: {
-    default: 'docs/examples/fleet.json',
-    about: 'The fleet file: a path, or the JSON itself',
+    prop: 'fleet',
+    default: '',
+    about:
+      'The fleet file: a path, or the JSON itself. There is no default: an example is not to be deployed by accident',
     allows: anything,
   },
+  HOLDFAST_APPLY: {
+    prop: 'appliesFleet',
+    default: 'true',
+    about:
+      'Whether the deployment applies the fleet file, or leaves that to whoever invokes the function `<stack>-apply` afterwards',
+    allows: flag,
+  },
   HOLDFAST_STACK: {
+    prop: 'name',
     default: 'holdfast',
     about: 'Name of the stack; functions, alarms and metrics carry it',
     // `<stack>-over-replication-cleaner` is the longest name of a function, and those have 64 characters.
     allows: (value) => /^[a-zA-Z][a-zA-Z0-9-]{0,38}$/.test(value) || 'a letter and up to 38 letters, digits and "-"',
   },
   HOLDFAST_TABLE_CAPACITY: {
+    prop: 'capacity',
     default: 'on-demand',
     about: 'How the tables are paid: on-demand, or provisioned within the 25 + 25 units that are always free',
     allows: oneOf('on-demand', 'provisioned'),
   },
-  HOLDFAST_DELETION_PROTECTION: { default: 'true', about: 'Whether the tables refuse to be deleted', allows: flag },
+  HOLDFAST_DELETION_PROTECTION: {
+    prop: 'deletionProtection',
+    default: 'true',
+    about: 'Whether the tables refuse to be deleted',
+    allows: flag,
+  },
   HOLDFAST_RESERVED_CONCURRENCY: {
+    prop: 'reservesConcurrency',
     default: 'false',
     about: "Whether each worker reserves its parts out of the account's concurrency (new accounts have ten in all)",
     allows: flag,
   },
   HOLDFAST_LOG_RETENTION_DAYS: {
+    prop: 'logRetentionDays',
     default: '30',
     about: 'How long logs are kept',
     allows: (value) =>
       retentions.includes(Number(value)) || `one of ${retentions.join(', ')} (CloudWatch Logs knows no others)`,
   },
   HOLDFAST_LOG: {
+    prop: 'logLevel',
     default: 'info',
     about: 'From which level on log lines are written',
     allows: oneOf('debug', 'info', 'warn', 'error'),
   },
   HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: {
+    prop: 'allowPrivateEndpoints',
     default: 'false',
-    about: 'Whether endpoints may be http, private or link-local',
-    allows: flag,
+    about: 'Backends, by comma, whose endpoints may be http, loopback, private or link-local; true: all of them',
+    allows: (value) =>
+      flag(value) === true ||
+      list(value).every((name) => /^[a-z0-9][a-z0-9-]{0,30}$/.test(name)) ||
+      'true, false, or names of backends by comma',
   },
   HOLDFAST_KMS_KEY_ARNS: {
+    prop: 'encryptionKeyArns',
     default: '',
     about: 'KMS keys, by comma, that protect secrets or buckets named in the fleet file',
     allows: (value) =>
       list(value).every((arn) => /^arn:[^:]+:kms:[^:]+:\d{12}:key\/[^*]+$/.test(arn)) || 'ARNs of KMS keys, by comma',
   },
   HOLDFAST_ALARM_EMAIL: {
+    prop: 'alarms.email',
     default: '',
     about: 'Where alarms are mailed; empty: only to the SNS topic',
     allows: (value) => value === '' || /^[^@\s,]+@[^@\s,]+\.[^@\s,]+$/.test(value) || 'one e-mail address',
   },
-  HOLDFAST_ALARMS_OFF: { default: '', about: 'Alarms left out, by comma; "all" for every one', allows: alarms },
+  HOLDFAST_ALARMS_OFF: {
+    prop: 'alarms.off',
+    default: '',
+    about: 'Alarms left out, by comma; "all" for every one',
+    allows: alarms,
+  },
   HOLDFAST_ALARM_REPLICATION_LAG_SECONDS: {
+    prop: 'alarms.replicationLagSeconds',
     default: '900',
     about: 'Objective: how long an object may wait for its last copy',
     allows: whole(60, 2_592_000),
   },
   HOLDFAST_ALARM_QUEUE_AGE_SECONDS: {
+    prop: 'alarms.queueAgeSeconds',
     default: '3600',
     about: 'How long a queue item may be overdue',
     allows: whole(60, 2_592_000),
   },
   HOLDFAST_ALARM_BREAKER_OPEN_SECONDS: {
+    prop: 'alarms.breakerOpenSeconds',
     default: '1800',
     about: 'How long a breaker may be open',
     // A window of an alarm with periods of five minutes is at most a day.
     allows: whole(300, 86_400, 'the longest window of an alarm'),
   },
   HOLDFAST_ALARM_USED_RATIO: {
+    prop: 'alarms.usedRatio',
     default: '0.9',
     about: 'How full a quota may be',
     allows: (value) => (/^(0?\.\d+|1(\.0+)?)$/.test(value) && Number(value) > 0) || 'a number above 0, up to 1',
   },
-  HOLDFAST_DASHBOARD: { default: 'true', about: 'Whether there is a dashboard', allows: flag },
+  HOLDFAST_DASHBOARD: { prop: 'dashboard', default: 'true', about: 'Whether there is a dashboard', allows: flag },
   ...Object.assign({}, ...workerNames.map(sizeOptions)),
 };
 
@@ -155,7 +194,9 @@ export interface Deployment {
   readonly reservesConcurrency: boolean;
   readonly logRetentionDays: number;
   readonly logLevel: string;
-  readonly allowsPrivateEndpoints: boolean;
+  readonly appliesFleet: boolean;
+  /** Backends whose endpoints may be private; `all` of them. */
+  readonly allowsPrivateEndpoints: 'all' | readonly string[];
   readonly kmsKeyArns: readonly string[];
   readonly alarmEmail: string;
   readonly alarmsOff: readonly string[];
@@ -167,11 +208,17 @@ export interface Deployment {
   readonly sizes: Readonly<Record<WorkerName, WorkerSize>>;
 }
 
-/** Reads the options of a deployment. Throws a `ConfigError` that lists every bad value. */
-export function parseDeployment(given: Readonly<Record<string, string>>): Deployment {
-  const problems = Object.entries(options).flatMap(([name, { allows }]) => {
+/**
+ * Reads the options of a deployment. Throws a `ConfigError` that lists every bad value, each under the name by which it was
+ * given: its option, or the property of the construct.
+ */
+export function parseDeployment(
+  given: Readonly<Record<string, string>>,
+  givenAs: 'option' | 'prop' = 'option',
+): Deployment {
+  const problems = Object.entries(options).flatMap(([name, { allows, prop }]) => {
     const verdict = allows(given[name] ?? options[name]!.default);
-    return verdict === true ? [] : [`${name} is "${given[name]}"; it must be ${verdict}`];
+    return verdict === true ? [] : [`${givenAs === 'prop' ? prop : name} is "${given[name]}"; it must be ${verdict}`];
   });
   if (problems.length > 0) throw new ConfigError('The deployment has problems', problems);
   const read = (name: string) => given[name] ?? options[name]!.default;
@@ -184,7 +231,8 @@ export function parseDeployment(given: Readonly<Record<string, string>>): Deploy
     reservesConcurrency: isOn('HOLDFAST_RESERVED_CONCURRENCY'),
     logRetentionDays: number('HOLDFAST_LOG_RETENTION_DAYS'),
     logLevel: read('HOLDFAST_LOG'),
-    allowsPrivateEndpoints: isOn('HOLDFAST_ALLOW_PRIVATE_ENDPOINTS'),
+    appliesFleet: isOn('HOLDFAST_APPLY'),
+    allowsPrivateEndpoints: privateEndpoints(read('HOLDFAST_ALLOW_PRIVATE_ENDPOINTS')),
     kmsKeyArns: list(read('HOLDFAST_KMS_KEY_ARNS')),
     alarmEmail: read('HOLDFAST_ALARM_EMAIL'),
     alarmsOff: list(read('HOLDFAST_ALARMS_OFF')),
@@ -202,5 +250,34 @@ export function parseDeployment(given: Readonly<Record<string, string>>): Deploy
         ];
       }),
     ) as Record<WorkerName, WorkerSize>,
+  };
+}
+
+function privateEndpoints(value: string): 'all' | readonly string[] {
+  if (value === 'true') return 'all';
+  return value === 'false' ? [] : list(value);
+}
+
+/** A deployment as properties of the construct. */
+export function propsOf(deployment: Deployment): Omit<HoldfastFleetProps, 'fleet'> {
+  const { allowsPrivateEndpoints: allowed, alarmsOff } = deployment;
+  return {
+    name: deployment.stackName,
+    sizes: deployment.sizes,
+    alarms: {
+      off: alarmsOff.includes('all') ? 'all' : (alarmsOff as readonly AlarmName[]),
+      replicationLagSeconds: deployment.lagSeconds,
+      queueAgeSeconds: deployment.queueAgeSeconds,
+      breakerOpenSeconds: deployment.breakerOpenSeconds,
+      usedRatio: deployment.usedRatio,
+      email: deployment.alarmEmail,
+    },
+    dashboard: deployment.hasDashboard,
+    encryptionKeyArns: deployment.kmsKeyArns,
+    logRetentionDays: deployment.logRetentionDays,
+    logLevel: deployment.logLevel as NonNullable<HoldfastFleetProps['logLevel']>,
+    reservesConcurrency: deployment.reservesConcurrency,
+    allowPrivateEndpoints: allowed === 'all' ? true : allowed,
+    appliesFleet: deployment.appliesFleet,
   };
 }

@@ -1,18 +1,27 @@
 import { Annotations, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import type { ISecurityGroup, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { nodeOptions } from '../lib/config/node-options.ts';
 import { type Actor, statementsFor } from './access.ts';
-import type { FleetTables } from './tables.ts';
+import type { FleetTables } from './holdfast-tables.ts';
 import type { Plan } from './validate.ts';
+
+/** Where functions run, when not outside of any VPC. */
+export interface Network {
+  readonly vpc?: IVpc;
+  readonly vpcSubnets?: SubnetSelection;
+  readonly securityGroups?: readonly ISecurityGroup[];
+}
 
 export interface FleetFunctionProps {
   readonly actor: Actor;
   readonly plan: Plan;
   readonly tables: FleetTables;
   readonly code: Code;
+  readonly network: Network;
   readonly timeoutSeconds: number;
   readonly memoryMb: number;
   /** Asynchronous events older than this are dropped. */
@@ -43,6 +52,7 @@ export class FleetFunction extends Construct {
         resources: [this.logGroup.logGroupArn],
       }),
       ...statementsFor(actor, plan, tables),
+      ...(props.network.vpc ? [networkStatement()] : []),
     ];
     const role = new Role(this, 'Role', {
       assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
@@ -63,22 +73,36 @@ export class FleetFunction extends Construct {
       retryAttempts: 0,
       maxEventAge: Duration.seconds(props.maxEventAgeSeconds ?? 60),
       ...(props.concurrency === undefined ? {} : { reservedConcurrentExecutions: props.concurrency }),
-      environment: environmentOf(plan),
+      environment: environmentOf(plan, tables),
+      ...networkOf(props.network),
     });
   }
 }
 
 /** Given parameters only: what is not here has the default that the code itself knows. */
-function environmentOf({ tuning, parameters, deployment }: Plan): Record<string, string> {
+function environmentOf({ tuning, deployment }: Plan, tables: FleetTables): Record<string, string> {
   return {
     ...tuning,
-    OBJECTS_TABLE: parameters.tables.objects,
-    QUEUE_TABLE: parameters.tables.queue,
-    CONTROL_TABLE: parameters.tables.control,
+    OBJECTS_TABLE: tables.objects.tableName,
+    QUEUE_TABLE: tables.queue.tableName,
+    CONTROL_TABLE: tables.control.tableName,
     HOLDFAST_LOG: deployment.logLevel,
     HOLDFAST_STACK: deployment.stackName,
     NODE_OPTIONS: nodeOptions,
   };
+}
+
+function networkOf({ securityGroups, ...network }: Network) {
+  return { ...network, ...(securityGroups && { securityGroups: [...securityGroups] }) };
+}
+
+/** What Lambda does on behalf of a function in a VPC; these actions know no resources. */
+function networkStatement(): PolicyStatement {
+  return new PolicyStatement({
+    sid: 'Network',
+    actions: ['ec2:CreateNetworkInterface', 'ec2:DescribeNetworkInterfaces', 'ec2:DeleteNetworkInterface'],
+    resources: ['*'],
+  });
 }
 
 /** IAM's limit for the inline policies of a role, in characters. */
@@ -103,7 +127,10 @@ function acknowledgeWildcards(role: Role, statements: readonly PolicyStatement[]
     const id = `AwsSolutions-IAM5[Resource::${arn.replace(/\$\{Token\[AWS\.Partition\.\d+\]\}/, '<AWS::Partition>')}]`;
     Validations.of(role).acknowledge({
       id,
-      reason: 'Objects are named by key: every key below the prefix of this backend, in this bucket alone',
+      reason:
+        arn === '*'
+          ? 'The network interfaces of functions in a VPC: these actions know no resources'
+          : 'Objects are named by key: every key below the prefix of this backend, in this bucket alone',
     });
   }
 }

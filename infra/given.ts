@@ -10,6 +10,9 @@ export interface Given {
   readonly deployment: Readonly<Record<string, string>>;
 }
 
+/** Read by other programs of the project, not by a deployment. */
+const elsewhere: ReadonlySet<string> = new Set(['HOLDFAST_MUTANT', 'HOLDFAST_STAND_IN']);
+
 /**
  * Collects parameters and options from the CDK context (`cdk.json`, `-c NAME=value`) and from the environment.
  * A name that is given in both with different values, or that looks like ours and is not, is a problem.
@@ -34,6 +37,16 @@ export function givenValues(
   for (const name of Object.keys(context)) {
     if (/^[A-Z][A-Z0-9_]+$/.test(name) && !(name in parameters) && !(name in options))
       problems.push(`"${name}" in the context is neither a parameter nor an option`);
+  }
+  for (const name of Object.keys(env)) {
+    if (
+      name.startsWith('HOLDFAST_') &&
+      env[name] !== '' &&
+      !(name in options) &&
+      !(name in parameters) &&
+      !elsewhere.has(name)
+    )
+      problems.push(`"${name}" in the environment is not an option`);
   }
   if (problems.length > 0) throw new ConfigError('The context has problems', problems);
   return given;

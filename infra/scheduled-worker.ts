@@ -5,7 +5,7 @@ import { Construct } from 'constructs';
 import { scheduleMs, type WorkerName, type WorkerParameters } from '../lib/config/parameters.ts';
 import { FleetFunction, type FleetFunctionProps } from './fleet-function.ts';
 
-export interface ScheduledWorkerProps extends Pick<FleetFunctionProps, 'plan' | 'tables' | 'code'> {
+export interface ScheduledWorkerProps extends Pick<FleetFunctionProps, 'plan' | 'tables' | 'code' | 'network'> {
   readonly worker: WorkerName;
   readonly group: ScheduleGroup;
   readonly schedulerRole: Role;
@@ -25,7 +25,7 @@ export class ScheduledWorker extends Construct {
 
   constructor(scope: Construct, props: ScheduledWorkerProps) {
     super(scope, props.worker);
-    const { worker, plan, tables, code, group, schedulerRole, deadLetters } = props;
+    const { worker, plan, tables, code, network, group, schedulerRole, deadLetters } = props;
     const tuning = plan.parameters.workers[worker];
     const periodSeconds = (scheduleMs(tuning.schedule) ?? 60_000) / 1000;
     const maxEventAgeSeconds = Math.min(Math.max(periodSeconds, shortestAge), longestAge);
@@ -36,13 +36,14 @@ export class ScheduledWorker extends Construct {
       plan,
       tables,
       code,
+      network,
       ...plan.deployment.sizes[worker],
       maxEventAgeSeconds,
       ...(plan.deployment.reservesConcurrency && { concurrency: tuning.parts }),
     });
     for (let part = 0; part < tuning.parts; part += 1) {
       new CfnSchedule(this, `Schedule${part}`, {
-        name: `${worker}-${part + 1}-of-${tuning.parts}`,
+        // Without a name of its own: CloudFormation's tells fleets apart.
         groupName: group.scheduleGroupName,
         scheduleExpression: tuning.schedule,
         state: tuning.enabled ? 'ENABLED' : 'DISABLED',

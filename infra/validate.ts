@@ -1,5 +1,6 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { Token } from 'aws-cdk-lib';
 import { keysOf } from '../lib/config/encryption.ts';
+import { endpointConcerns, isS3Host } from '../lib/config/endpoints.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
 import { type Parameters, parseParameters, scheduleMs, workerNames } from '../lib/config/parameters.ts';
 import { type Inspected, inspectFleetFile, type ParsedFleetFile } from '../lib/config/parse-fleet-file.ts';
@@ -17,11 +18,20 @@ export interface Plan {
   readonly tuning: Readonly<Record<string, string>>;
 }
 
+/** How a plan was given. */
+export interface PlanOptions {
+  /** Whether problems name options or properties of the construct [option]. */
+  readonly givenAs?: 'option' | 'prop';
+  /** Instead of those among the options; tokens may stand here. */
+  readonly kmsKeyArns?: readonly string[];
+}
+
 /** Checks a fleet file and every option together. Throws a `ConfigError` that lists every problem. */
 export function planDeployment(
   fleetText: string,
   tuning: Readonly<Record<string, string>>,
   options: Readonly<Record<string, string>>,
+  { givenAs = 'option', kmsKeyArns }: PlanOptions = {},
 ): Plan {
   const problems: string[] = [];
   const attempt = <T>(read: () => T): T | null => {
@@ -36,15 +46,20 @@ export function planDeployment(
   const inspected = attempt(() => inspectText(fleetText));
   problems.push(...(inspected?.problems ?? []));
   const parameters = attempt(() => parseParameters(tuning));
-  const deployment = attempt(() => parseDeployment(options));
-  const allowsPrivate = options.HOLDFAST_ALLOW_PRIVATE_ENDPOINTS === 'true';
-  if (inspected) problems.push(...fleetProblems(inspected.sound, allowsPrivate));
+  const deployment = attempt(() => parseDeployment(options, givenAs));
+  if (inspected) problems.push(...fleetProblems(inspected.sound, deployment?.allowsPrivateEndpoints ?? []));
   if (parameters && deployment) problems.push(...timingProblems(parameters, deployment));
   if (parameters) problems.push(...tableProblems(parameters));
   problems.push(...sizeProblems(fleetText, tuning));
   if (problems.length > 0 || !inspected?.file || !parameters || !deployment)
     throw new ConfigError('This cannot be deployed', problems);
-  return { file: inspected.file, fleetText, parameters, deployment, tuning };
+  return {
+    file: inspected.file,
+    fleetText,
+    parameters,
+    deployment: kmsKeyArns === undefined ? deployment : { ...deployment, kmsKeyArns },
+    tuning,
+  };
 }
 
 function inspectText(text: string): Inspected {
@@ -55,11 +70,14 @@ function inspectText(text: string): Inspected {
   }
 }
 
-function fleetProblems({ backends, encryption }: Inspected['sound'], allowsPrivate: boolean): string[] {
+function fleetProblems(
+  { backends, encryption }: Inspected['sound'],
+  allowed: Deployment['allowsPrivateEndpoints'],
+): string[] {
   const rawKeys = keysOf(encryption).flatMap((key) => ('rawKeyEnv' in key ? [key.rawKeyEnv] : []));
   return [
     ...backends.flatMap((backend) => [
-      ...endpointProblems(backend, allowsPrivate),
+      ...endpointProblems(backend, allowed),
       ...credentialProblems(backend, 'credentials', backend.credentials),
       ...(backend.deleteCredentials ? credentialProblems(backend, 'deleteCredentials', backend.deleteCredentials) : []),
     ]),
@@ -70,15 +88,12 @@ function fleetProblems({ backends, encryption }: Inspected['sound'], allowsPriva
   ];
 }
 
-function endpointProblems({ name, endpoint }: BackendConfig, allowsPrivate: boolean): string[] {
-  if (endpoint === undefined || allowsPrivate) return [];
-  const { protocol, hostname } = new URL(endpoint);
-  const say = (what: string) =>
-    `Backend "${name}": endpoint ${endpoint} is ${what}; HOLDFAST_ALLOW_PRIVATE_ENDPOINTS=true allows it`;
-  return [
-    ...(protocol === 'https:' ? [] : [say('not https')]),
-    ...(isPrivateHost(hostname) ? [say('private or link-local')] : []),
-  ];
+function endpointProblems({ name, endpoint }: BackendConfig, allowed: Deployment['allowsPrivateEndpoints']): string[] {
+  if (endpoint === undefined || allowed === 'all' || allowed.includes(name)) return [];
+  return endpointConcerns(endpoint).map(
+    (concern) =>
+      `Backend "${name}": endpoint ${endpoint} is ${concern}; HOLDFAST_ALLOW_PRIVATE_ENDPOINTS=${name} (the property allowPrivateEndpoints) allows it`,
+  );
 }
 
 function credentialProblems(backend: BackendConfig, field: string, credentials: CredentialsConfig): string[] {
@@ -89,40 +104,15 @@ function credentialProblems(backend: BackendConfig, field: string, credentials: 
     return [`${of} {"env"} would put the keys into the functions' environment; use {"secretArn"}`];
   if ('accessKeyId' in credentials)
     return [`${of} are literal keys, which a template would publish; use {"secretArn"}`];
+  // A token is an ARN at deployment.
+  if (Token.isUnresolved(credentials.secretArn)) return [];
   const isArn = /^arn:[^:]+:secretsmanager:[^:]+:\d{12}:secret:[^*]+$/.test(credentials.secretArn);
   return isArn ? [] : [`${of}: "${credentials.secretArn}" is not the ARN of a secret of Secrets Manager`];
 }
 
 /** Whether a backend is a bucket of AWS itself. */
 export function isOnAws({ endpoint }: Pick<BackendConfig, 'endpoint'>): boolean {
-  return endpoint === undefined || /(^|\.)amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname);
-}
-
-/** Hosts that mean something else, or something more, from inside a network: by their address or their name. */
-function isPrivateHost(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  if (isIPv4(host)) return isPrivateV4(host);
-  if (isIPv6(host)) return isPrivateV6(host);
-  return !host.includes('.') || /\.(local|localhost|internal|intranet|lan|home\.arpa)\.?$/.test(host);
-}
-
-function isPrivateV4(host: string): boolean {
-  const [a = 0, b = 0] = host.split('.').map(Number);
-  if (a === 0 || a === 10 || a === 127 || a >= 224) return true;
-  if (a === 169) return b === 254;
-  if (a === 172) return b >= 16 && b < 32;
-  if (a === 192) return b === 168;
-  return a === 100 && b >= 64 && b < 128;
-}
-
-function isPrivateV6(host: string): boolean {
-  // `::ffff:a.b.c.d`, which URL writes as `::ffff:aabb:ccdd`.
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host);
-  if (mapped) {
-    const bits = (Number.parseInt(mapped[1]!, 16) << 16) | Number.parseInt(mapped[2]!, 16);
-    return isPrivateV4([24, 16, 8, 0].map((shift) => (bits >>> shift) & 255).join('.'));
-  }
-  return /^(::1?$|f[cd]|fe[89ab])/.test(host);
+  return endpoint === undefined || isS3Host(new URL(endpoint).hostname);
 }
 
 function timingProblems(parameters: Parameters, { sizes }: Deployment): string[] {

@@ -116,12 +116,15 @@ test('the package holds the build, the command, the docs, and nothing else', () 
       'dist/lib/index.d.ts',
       'dist/lib/cli/main.js',
       'dist/functions/replicator.js',
+      'dist/infra/index.js',
+      'dist/infra/index.d.ts',
+      'dist/lambda/replicator/index.mjs',
     ]),
   );
   const expected =
-    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/holdfast\.js|docs\/.+\.(md|json)|dist\/(lib|functions)\/.+\.(js|d\.ts))$/;
+    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/holdfast\.js|docs\/.+\.(md|json)|dist\/(lib|functions|infra)\/.+\.(js|d\.ts)|dist\/lambda\/[a-z-]+\/.+\.(mjs|cjs|map|json))$/;
   expect(packed.filter((path) => !expected.test(path))).toEqual([]);
-  expect(packed.filter((path) => /\/(demo|test|infra)\//.test(path))).toEqual([]);
+  expect(packed.filter((path) => /\/(demo|test)\//.test(path))).toEqual([]);
 });
 
 test('the installed command says its version and works on a fleet', async () => {
@@ -195,3 +198,47 @@ export const moves: readonly { readonly key: string }[] = planPackTight({ backen
   );
   expect(output).toBe('');
 });
+
+/** `cdk` is the user's own tool; here it is run as an app is: synthesis alone, without account or network. */
+const cdkApp = `import { App, Duration } from 'aws-cdk-lib';
+import { HoldfastDataStack, HoldfastWorkersStack } from 'holdfast/cdk';
+const app = new App();
+const data = new HoldfastDataStack(app, 'my-data');
+const workers = new HoldfastWorkersStack(app, 'my-workers', {
+  fleet: { backends: [{ name: 'east', bucket: 'my-east', credentials: 'role' }], policies: { default: { factor: 1 } } },
+  alarms: { email: 'ops@example.com' },
+  sizes: { scrubber: { memoryMb: 2048 } },
+});
+workers.addStackDependency(data);
+app.synth();
+`;
+
+test('ten lines with the installed package synthesise two stacks, in TypeScript and in JavaScript, offline', async () => {
+  for (const name of ['aws-cdk-lib', 'constructs'])
+    symlinkSync(join(root, 'node_modules', name), join(app, 'node_modules', name));
+  writeFileSync(join(app, 'stack.js'), cdkApp);
+  writeFileSync(join(app, 'stack.ts'), cdkApp.replace('{ App, Duration }', '{ App }'));
+  const out = join(app, 'cdk.out');
+  env = { ...env, CDK_OUTDIR: out, HTTPS_PROXY: 'http://127.0.0.1:9', HTTP_PROXY: 'http://127.0.0.1:9' };
+  await run(process.execPath, ['stack.js']);
+  const templateOf = (stack: string) => JSON.parse(readFileSync(join(out, `${stack}.template.json`), 'utf8'));
+  const types = (stack: string) =>
+    Object.values(templateOf(stack).Resources as Record<string, { Type: string }>).map(({ Type }) => Type);
+  expect(types('my-data')).toEqual(Array(3).fill('AWS::DynamoDB::Table'));
+  expect(types('my-workers').filter((type) => type === 'AWS::Lambda::Function').length).toBeGreaterThanOrEqual(8);
+  const options = {
+    strict: true,
+    module: 'nodenext',
+    target: 'es2024',
+    noEmit: true,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules', '@types')],
+    skipLibCheck: true,
+  };
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['stack.ts'] }));
+  const output = await run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', '.']).then(
+    () => '',
+    (error: Ran) => error.stdout,
+  );
+  expect(output).toBe('');
+}, 120_000);

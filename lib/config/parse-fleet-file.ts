@@ -147,6 +147,8 @@ const schema = v.strictObject({
 });
 
 export type ParsedFleetFile = v.InferOutput<typeof schema>;
+/** A fleet file as it is written: what has a default may be left out. */
+export type FleetFileInput = v.InferInput<typeof schema>;
 
 /** A fleet file as far as it can be read. */
 export interface Inspected {

@@ -2,6 +2,8 @@ import type { QueueState } from './model.ts';
 
 /** Partition key of everything that describes the fleet. */
 export const fleetKey = 'fleet';
+/** Partition key of what deployments leave for each other. */
+export const deploymentKey = 'deployment';
 
 /** The partition of the Control table in which objects wait that a reader found a wrong copy of. */
 export const checksKey = 'checks';
@@ -20,6 +22,8 @@ const removalsPrefix = 'removals/';
 export const rowKeys = {
   config: 'config',
   identity: 'identity',
+  /** The fleet file as the last deployment brought it. */
+  deployedFleet: 'fleet',
   settings: 'settings',
   drain: (backend: string) => `drain/${backend}`,
   breaker: (backend: string) => `breaker/${backend}`,

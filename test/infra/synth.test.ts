@@ -28,15 +28,29 @@ function synth(env: Readonly<Record<string, string>> = {}) {
 }
 
 test('the example fleet synthesises without account, Docker or network', () => {
-  const { status, stderr, files } = synth();
-  expect(stderr).toContain('this is the example');
+  const { status, files } = synth({ HOLDFAST_FLEET: 'docs/examples/fleet.json' });
   expect(status).toBe(0);
   expect(files).toContain('holdfast.template.json');
+  expect(files).toContain('holdfast-data.template.json');
   expect(files.filter((name) => name.startsWith('asset.'))).toHaveLength(8);
 });
 
+test('nothing is deployed without a fleet file, nor with an option that nobody knows', () => {
+  expect(synth()).toMatchObject({ status: 1, stderr: expect.stringContaining('HOLDFAST_FLEET must name one') });
+  const { status, stderr } = synth({
+    HOLDFAST_FLEET: 'docs/examples/fleet.json',
+    HOLDFAST_ALARM_MAIL: 'me@example.com',
+  });
+  expect(status).toBe(1);
+  expect(stderr).toContain('"HOLDFAST_ALARM_MAIL" in the environment is not an option');
+});
+
 test('mistakes end the synthesis, each with its message', () => {
-  const { status, stderr } = synth({ SCRUBBER_PARTS: '17', HOLDFAST_ALARMS_OFF: 'noise' });
+  const { status, stderr } = synth({
+    HOLDFAST_FLEET: 'docs/examples/fleet.json',
+    SCRUBBER_PARTS: '17',
+    HOLDFAST_ALARMS_OFF: 'noise',
+  });
   expect(status).not.toBe(0);
   expect(stderr).toMatch(/ {2}- SCRUBBER_PARTS is "17"/);
   expect(stderr).toMatch(/ {2}- HOLDFAST_ALARMS_OFF is "noise"/);

@@ -6,6 +6,7 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import { expect, test } from 'vitest';
 import { alarmNames } from '../../infra/alarm-names.ts';
 import { backendMetrics, fleetMetrics } from '../../lib/base/metric-names.ts';
+import { unpackFleet } from '../../lib/config/packed-fleet.ts';
 import { parameterPrefix, parseParameters, workerNames } from '../../lib/config/parameters.ts';
 import { statementsOf } from './support/iam.ts';
 import { type Resource, type Synthesised, synthesise, testFleet } from './support/template.ts';
@@ -121,7 +122,7 @@ test('tables outlive the stack, refuse deletion, can be restored, and are paid o
     });
   }
   const withTtl = tables.filter(({ Properties }) => Properties.TimeToLiveSpecification?.Enabled === true);
-  expect(withTtl.map(({ Properties }) => Properties.TableName)).toEqual(['holdfast-objects']);
+  expect(withTtl.map(({ Properties }) => Properties.TableName)).toEqual(['holdfast-objects', 'holdfast-control']);
 });
 
 test('provisioned tables and indexes take exactly the 25 + 25 units that are always free', () => {
@@ -138,7 +139,7 @@ test('provisioned tables and indexes take exactly the 25 + 25 units that are alw
 
 test('every deployment applies the fleet file, before any worker runs', () => {
   const [[id, { Properties }]] = plain.ofType('Custom::HoldfastFleet') as [[string, Resource]];
-  expect(JSON.parse(Properties.fleet)).toEqual(testFleet);
+  expect(JSON.parse(unpackFleet(Properties))).toEqual(testFleet);
   expect(Properties.deployedAt).toBe('2026-01-01T00:00:00Z');
   for (const [, schedule] of plain.ofType('AWS::Scheduler::Schedule')) expect(schedule.DependsOn).toContain(id);
 });

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Actor } from '../../../infra/access.ts';
 import { bundle } from '../../../infra/bundle.ts';
 import { systemClock } from '../../../lib/base/clock.ts';
+import { packFleet } from '../../../lib/config/packed-fleet.ts';
 import { startDynamo } from '../../../lib/local/dynamodb.ts';
 import { createS3Server, type S3Server } from '../../../lib/local/s3/server.ts';
 import { createProcess, type HoldfastProcess } from '../../../lib/process/process.ts';
@@ -158,7 +159,7 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     },
     async deploy(RequestType, change) {
       const ids = { StackId: 'stack', RequestId: 'request', LogicalResourceId: 'Fleet' };
-      const ResourceProperties = { fleet: JSON.stringify(fleet(change)), deployedAt: 'now' };
+      const ResourceProperties = { ...packFleet(JSON.stringify(fleet(change))), applies: 'true', deployedAt: 'now' };
       const { error } = await kit.invoke('apply', {
         RequestType,
         ResponseURL: responseUrl,

@@ -1,8 +1,8 @@
-import { App } from 'aws-cdk-lib';
+import { App, type Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Code } from 'aws-cdk-lib/aws-lambda';
-import { HoldfastStack } from '../../../infra/stack.ts';
-import { planDeployment } from '../../../infra/validate.ts';
+import { parseDeployment, propsOf } from '../../../infra/deployment.ts';
+import { HoldfastDataStack, HoldfastWorkersStack } from '../../../infra/stacks.ts';
 
 export interface Resource {
   readonly Type: string;
@@ -14,7 +14,9 @@ export interface Resource {
 
 export interface Synthesised {
   readonly app: App;
-  readonly stack: HoldfastStack;
+  readonly stack: HoldfastWorkersStack;
+  readonly data: HoldfastDataStack;
+  /** Of both stacks: their logical ids differ. */
   readonly resources: Readonly<Record<string, Resource>>;
   /** Resources of one type, by logical id. */
   ofType(type: string): [string, Resource][];
@@ -54,23 +56,35 @@ export const testFleet = {
   policies: { default: { factor: 2 } },
 };
 
-/** Synthesises a stack in memory; the code of the functions is a stub. */
+/** Synthesises both stacks in memory; the code of the functions is a stub. */
 export function synthesise(
   fleet: unknown = testFleet,
   tuning: Readonly<Record<string, string>> = {},
   options: Readonly<Record<string, string>> = {},
 ): Synthesised {
   const app = new App({ analyticsReporting: false });
-  const plan = planDeployment(typeof fleet === 'string' ? fleet : JSON.stringify(fleet), tuning, options);
-  const stack = new HoldfastStack(app, {
-    plan,
+  const deployment = parseDeployment(options);
+  const names = tuning.OBJECTS_TABLE === undefined ? {} : { objects: tuning.OBJECTS_TABLE };
+  const data = new HoldfastDataStack(app, `${deployment.stackName}-data`, {
+    names,
+    capacity: deployment.isProvisioned ? 'provisioned' : 'on-demand',
+    deletionProtection: deployment.isProtected,
+  });
+  const stack = new HoldfastWorkersStack(app, deployment.stackName, {
+    ...propsOf(deployment),
+    fleet: typeof fleet === 'string' ? fleet : JSON.stringify(fleet),
+    tuning,
+    tables: names,
     code: () => Code.fromInline('exports.handler = async () => {};'),
     deployedAt: '2026-01-01T00:00:00Z',
   });
-  const resources = Template.fromStack(stack).toJSON().Resources as Record<string, Resource>;
+  stack.addStackDependency(data);
+  const of = (one: Stack) => Template.fromStack(one).toJSON().Resources as Record<string, Resource>;
+  const resources = { ...of(data), ...of(stack) };
   return {
     app,
     stack,
+    data,
     resources,
     ofType: (type) => Object.entries(resources).filter(([, resource]) => resource.Type === type),
     resolve: (value) => resolveIn(resources, value),
