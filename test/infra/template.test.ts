@@ -25,7 +25,9 @@ test('every worker has a schedule for each part, with a dead-letter queue, an ag
   const schedules = synthesised.ofType('AWS::Scheduler::Schedule').map(([, { Properties }]) => Properties);
   for (const worker of workerNames) {
     const tuning = parameters.workers[worker];
-    const own = schedules.filter(({ Name }) => Name.startsWith(`${worker}-`));
+    const own = schedules.filter(({ Target }) =>
+      String(synthesised.resolve(Target.Arn)).endsWith(`:holdfast-${worker}`),
+    );
     expect(own.map(({ Target }) => JSON.parse(Target.Input))).toEqual(
       Array.from({ length: tuning.parts }, (_, part) => ({
         scheduledTime: '<aws.scheduler.scheduled-time>',
