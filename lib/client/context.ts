@@ -108,6 +108,10 @@ export function createContext(deps: ClientDeps): ClientContext {
       ids: deps.ids,
       stripes: current!.params.ledgerStripes,
       quotaOf: (name) => current!.file.backends.find((b) => b.name === name)?.quotaBytes ?? 0,
+      whoTakes: async () => {
+        const { standing } = await context.fleet();
+        return { isFresh: true, takesCopies: (name) => standing(name).takesCopies };
+      },
     })),
     async fleet() {
       const now = deps.clock.now();

@@ -79,6 +79,7 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
   const item = intentFor(put, name, aim);
   const reserved = await context.committer.commit({ key, reserves: [item] }, put.deadline);
   if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
+  if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving or drained`);
   if (reserved.outcome !== 'committed') {
     throw new HoldfastError(
       'undecided',

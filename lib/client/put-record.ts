@@ -11,12 +11,14 @@ import { giveUp, type Put, recordBy } from './put-bytes.ts';
 
 /**
  * `recorded` the record has the put's generation · `expired` the intent is gone: whoever took it knows what became of the
- * bytes · `overwritten` the put happened, and another write or a delete came after it.
+ * bytes · `overwritten` the put happened, and another write or a delete came after it · `not-taking` the backend takes nothing
+ * any more, and the bytes are given up; `isDoubtful` when that could not be written down.
  */
 export type Recorded =
   | { readonly outcome: 'recorded'; readonly record: ObjectRecord }
   | { readonly outcome: 'expired' }
-  | { readonly outcome: 'overwritten' };
+  | { readonly outcome: 'overwritten' }
+  | { readonly outcome: 'not-taking'; readonly isDoubtful: boolean };
 
 /** Makes the put's content the object, whatever is there now: the last to commit stays. */
 export async function makeRecord(put: Put, item: QueueItem, seen: Entry | null): Promise<Recorded> {
@@ -37,6 +39,7 @@ export async function makeRecord(put: Put, item: QueueItem, seen: Entry | null):
     });
     if (outcome.outcome === 'committed') return { outcome: 'recorded', record: outcome.entry as ObjectRecord };
     if (outcome.outcome === 'expired') return { outcome: 'expired' };
+    if (outcome.outcome === 'not-taking') return notTaking(put, item);
     const own = ownRecord(put, outcome.seen);
     if (own !== null) return { outcome: 'recorded', record: own };
     before = outcome.seen;
@@ -56,6 +59,7 @@ export async function joinRecord(put: Put, item: QueueItem, seen: ObjectRecord):
     const outcome = await decide(put, recording(put, item, before, after));
     if (outcome.outcome === 'committed') return { outcome: 'recorded', record: outcome.entry as ObjectRecord };
     if (outcome.outcome === 'expired') return { outcome: 'expired' };
+    if (outcome.outcome === 'not-taking') return notTaking(put, item);
     const own = ownRecord(put, outcome.seen);
     if (own === null || own.copies[item.backend] !== undefined) {
       await giveUp(put, item, own === null ? 'it was overwritten' : 'another copy came first');
@@ -63,6 +67,11 @@ export async function joinRecord(put: Put, item: QueueItem, seen: ObjectRecord):
     }
     before = own;
   }
+}
+
+async function notTaking(put: Put, item: QueueItem): Promise<Recorded> {
+  const isGivenUp = await giveUp(put, item, `"${item.backend}" takes nothing any more`);
+  return { outcome: 'not-taking', isDoubtful: !isGivenUp };
 }
 
 /** The record that a reading showed, if it is that of the put. */
@@ -74,9 +83,12 @@ function recording({ key }: Put, item: QueueItem, before: Entry | null, after: O
   return { key, change: { before, after }, completes: [{ item, expect: { state: 'intent' } }] };
 }
 
-async function decide(put: Put, swap: Swap): Promise<Extract<Outcome, { outcome: 'committed' | 'expired' | 'lost' }>> {
+type Decided = Extract<Outcome, { outcome: 'committed' | 'expired' | 'lost' | 'not-taking' }>;
+
+async function decide(put: Put, swap: Swap): Promise<Decided> {
   const outcome = await put.context.committer.commit(swap, recordBy(put));
-  if (outcome.outcome === 'committed' || outcome.outcome === 'expired' || outcome.outcome === 'lost') return outcome;
+  if (outcome.outcome === 'committed' || outcome.outcome === 'lost') return outcome;
+  if (outcome.outcome === 'expired' || outcome.outcome === 'not-taking') return outcome;
   throw new HoldfastError(
     'undecided',
     `Cannot say whether "${put.key}" was put: the metadata store did not answer in time`,

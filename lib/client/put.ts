@@ -90,30 +90,32 @@ async function putUntilDone(put: Put, first: Entry | null): Promise<void> {
   const { context, key } = put;
   const { clock } = context.deps;
   let seen = first;
+  let isDoubtful = false;
   for (;;) {
-    const item = await writeFirst(put, seen);
+    const item = await writeFirst(put, seen, isDoubtful);
     const at = clock.now();
     const made = await makeRecord(put, item, seen);
     const verified = new Map([[item.backend, copyIdOf(item)]]);
     if (made.outcome === 'recorded') return secure(put, made.record, at, verified);
-    // The reaper took the intent: it promoted these bytes, or it queued them.
     const now = await readEntry(context, key);
     const own = ownRecord(put, now);
     if (own !== null) return secure(put, own, at, verified);
-    // Anything but what this put replaces: it happened (the reaper promoted it) or would have been overwritten by now.
-    if (now?.generation !== seen?.generation) return;
+    if (made.outcome === 'not-taking') isDoubtful ||= made.isDoubtful;
+    // The reaper took the intent. Anything but what this put replaces: it happened (the reaper promoted it), or would have been
+    // overwritten by now.
+    else if (now?.generation !== seen?.generation) return;
     if (clock.now() - put.startedAt > freshStartMs)
       throw new HoldfastError('undecided', `Cannot say whether "${key}" was put: it took more than six days`);
     seen = now;
   }
 }
 
-async function writeFirst(put: Put, seen: Entry | null): Promise<QueueItem> {
+async function writeFirst(put: Put, seen: Entry | null, wasDoubtful: boolean): Promise<QueueItem> {
   const written = await writeBytes(put, { replaces: seen?.generation, holders: [] });
   if (written.outcome === 'written') return written.item;
   const { why, isDoubtful } = written;
   const { key, content } = put;
-  if (isDoubtful)
+  if (isDoubtful || wasDoubtful)
     throw new HoldfastError(
       'undecided',
       `Cannot say whether "${key}" was put: what failed could not be taken back${why}`,

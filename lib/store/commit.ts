@@ -11,6 +11,7 @@ import type { Swap } from './swap.ts';
 /**
  * What became of one swap:
  * `committed` all of it · `lost` the object is no longer what the swap saw · `no-room` a backend's quota does not allow it
+ * · `not-taking` a backend leaves the fleet file, or was told to be drained: nothing is given to it any more
  * · `expired` a queue item it needed is gone or was taken over · `already-queued` the bytes it wanted to name are queued
  * already · `not-now` time ran out and nothing happened · `undecided` time ran out while an answer was missing: it may
  * have happened and may yet happen, so nothing may be concluded from it.
@@ -19,6 +20,7 @@ export type Outcome =
   | { readonly outcome: 'committed'; readonly entry: Entry | null }
   | { readonly outcome: 'lost'; readonly seen: Entry | null }
   | { readonly outcome: 'no-room'; readonly backend: string }
+  | { readonly outcome: 'not-taking'; readonly backend: string }
   | { readonly outcome: 'expired'; readonly id: string; readonly seen: QueueItem | null }
   | { readonly outcome: 'already-queued'; readonly id: string; readonly seen: QueueItem }
   | { readonly outcome: 'not-now' }
@@ -31,7 +33,22 @@ export interface CommitDeps {
   /** Quota of a backend in bytes, 0 = none. */
   readonly quotaOf: (backend: string) => number;
   readonly stripes: number;
+  /** Asked right before anything is given to backends. Absent: all take everything. */
+  readonly whoTakes?: () => Promise<Taking>;
 }
+
+/** Which backends take copies, by the fleet as it is now. */
+export interface Taking {
+  takesCopies(backend: string): boolean;
+  /** False when the fleet could not be read again, and is that of a while ago. */
+  readonly isFresh: boolean;
+}
+
+/**
+ * A move is sent only so long after it was asked who takes copies: later its destination might be out of the file, with the
+ * only copy. What was not sent by then is asked for again.
+ */
+const moveWithinMs = 5_000;
 
 /** A transaction holds at most this many changes. Source: DynamoDB quotas, TransactWriteItems. */
 const maxChanges = 100;
@@ -98,13 +115,18 @@ async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], dea
   let { live } = first;
   let attempt = 0;
   while (live.length > 0) {
+    const admitted = await admit(deps, live);
+    settled.push(...admitted.settled);
+    live = admitted.live;
+    if (live.length === 0) break;
+    const until = Math.min(deadline, admitted.until);
     const tagged = encode(deps, live);
-    const answer = await send(
-      deps,
-      tagged.map(({ change }) => change),
-      deadline,
-      attempt,
-    );
+    const changes = tagged.map(({ change }) => change);
+    const answer = await send(deps, changes, until, attempt);
+    if (answer.outcome === 'not-now' && until < deadline && deps.clock.now() < deadline) {
+      attempt = 0;
+      continue;
+    }
     if (answer.outcome === 'done') {
       return [...settled, ...live.map(({ index, entry }) => [index, { outcome: 'committed', entry }] as const)];
     }
@@ -122,6 +144,30 @@ async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], dea
     return settled;
   }
   return settled;
+}
+
+/** Leaves out what is for backends that take nothing any more, and says until when the rest may be sent. */
+async function admit(
+  deps: CommitDeps,
+  group: readonly PreparedSwap[],
+): Promise<AfterRefusal & { readonly until: number }> {
+  const { whoTakes, clock } = deps;
+  const all = { settled: [], live: group, until: Number.POSITIVE_INFINITY };
+  if (whoTakes === undefined || group.every(({ gives }) => gives.length === 0)) return all;
+  const askedAt = clock.now();
+  const taking = await whoTakes();
+  const refusals = group.map((swap): readonly [PreparedSwap, Outcome | null] => [swap, refusalBy(taking, swap)]);
+  return {
+    settled: refusals.flatMap(([{ index }, outcome]) => (outcome === null ? [] : [[index, outcome] as const])),
+    live: refusals.flatMap(([swap, outcome]) => (outcome === null ? [swap] : [])),
+    until: group.some(({ isMove, gives }) => isMove && gives.length > 0) ? askedAt + moveWithinMs : all.until,
+  };
+}
+
+function refusalBy({ takesCopies, isFresh }: Taking, { gives, isMove }: PreparedSwap): Outcome | null {
+  const backend = gives.find((name) => !takesCopies(name));
+  if (backend !== undefined) return { outcome: 'not-taking', backend };
+  return isMove && gives.length > 0 && !isFresh ? { outcome: 'not-now' } : null;
 }
 
 /** Swaps that leave a group with their outcome, and those that are sent again. */

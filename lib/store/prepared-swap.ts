@@ -1,7 +1,7 @@
 import { type LedgerDelta, newLedgerDelta } from './ledger.ts';
 import type { Entry, QueueItem } from './model.ts';
 import type { Change, CounterAdd } from './port.ts';
-import { type HeldItem, orphansOf, type Swap } from './swap.ts';
+import { copiesOf, type HeldItem, orphansOf, type Swap } from './swap.ts';
 
 /**
  * A swap as `commit` works on it: nothing is optional any more, and what follows from the swap was worked out once. It is
@@ -20,6 +20,10 @@ export interface PreparedSwap {
   readonly orphanIds: ReadonlySet<string>;
   /** Backend → bytes that need room there. */
   readonly needs: ReadonlyMap<string, number>;
+  /** Backends on which it names bytes that were not named there before: they must take them. */
+  readonly gives: readonly string[];
+  /** Whether one copy of the same content takes the place of another: the new one may be the only one left. */
+  readonly isMove: boolean;
   /** What it touches: no two swaps of one transaction touch the same. */
   readonly touches: readonly string[];
   /** Adds what it changes to a ledger delta. */
@@ -70,6 +74,8 @@ function prepared(whole: WholeSwap, index: number, known: ReadonlyMap<string, Qu
     counters,
     orphanIds: new Set(orphans.map(({ id }) => id)),
     needs: needsOf(whole, account),
+    gives: givesOf(whole),
+    isMove: isMove(whole),
     touches: [`object ${key}`, ...itemsOf(whole).map(({ id }) => `item ${id}`)],
     account,
     knowing: (id, seen) => {
@@ -129,6 +135,16 @@ function accountOf(whole: WholeSwap, known: ReadonlyMap<string, QueueItem>, ledg
   }
   for (const item of [...whole.reserves, ...whole.enqueuesDeletes, ...whole.orphans]) ledger.item(item, 1);
   for (const item of known.values()) ledger.item(item, -1);
+}
+
+function givesOf({ before, after, reserves }: WholeSwap): string[] {
+  const had = copiesOf(before);
+  const gained = Object.entries(copiesOf(after)).filter(([backend, copyId]) => had[backend] !== copyId);
+  return [...new Set([...gained.map(([backend]) => backend), ...reserves.map(({ backend }) => backend)])];
+}
+
+function isMove({ before, after, orphans }: WholeSwap): boolean {
+  return before?.generation === after?.generation && after?.kind === 'object' && orphans.length > 0;
 }
 
 /** Bytes that are named for the first time, those aside that are there already and are only to be deleted. */

@@ -25,4 +25,25 @@ export async function refreshIfOld(tick: Tick): Promise<void> {
   }
 }
 
+/** What is committed is committed by a fleet that was asked for at most so long ago. */
+const commitLifeMs = 5_000;
+const mostReadings = 3;
+
+/**
+ * Reads the fleet again where it was asked for too long ago to commit by it; its age is looked at once more after the answer,
+ * since a process may sleep while it waits. False when the store does not say how the fleet is now.
+ */
+export async function refreshForCommit(tick: Tick): Promise<boolean> {
+  const isFresh = () => tick.now() - tick.view.readAt < commitLifeMs;
+  for (let reading = 0; !isFresh() && reading < mostReadings; reading += 1) {
+    try {
+      await refresh(tick);
+    } catch (error) {
+      if (!(error instanceof StoreError) || !passing.has(error.kind)) throw error;
+      tick.deps.log.warn('The fleet could not be read again', { kind: error.kind });
+    }
+  }
+  return isFresh();
+}
+
 const passing: ReadonlySet<StoreError['kind']> = new Set(['throttled', 'unreachable', 'unanswered']);

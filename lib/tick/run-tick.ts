@@ -11,7 +11,7 @@ import { StoreError } from '../store/port.ts';
 import { createTickBackends } from './backends.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { probeDueBreakers } from './health.ts';
-import { refresh } from './refresh.ts';
+import { refresh, refreshForCommit } from './refresh.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import type { Tick, TickDeps, TickEvent, TickOutcome, TickReport, Worker } from './tick.ts';
 import { tidyLedger } from './tidy-ledger.ts';
@@ -156,6 +156,15 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
   let budget: Promise<Budget> | undefined;
   const fileNow = () => tick.view.config!.file;
   const backends = createTickBackends(() => tick);
+  let refreshing: Promise<boolean> | undefined;
+  /** All that commit in one moment share one reading. */
+  const whoTakes = async () => {
+    refreshing ??= refreshForCommit(tick).finally(() => {
+      refreshing = undefined;
+    });
+    const isFresh = await refreshing;
+    return { isFresh, takesCopies: (name: string) => tick.standing(name).takesCopies };
+  };
   const tick: Tick = {
     deps,
     worker,
@@ -193,6 +202,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
       ids: deps.ids,
       stripes: params.ledgerStripes,
       quotaOf: (name) => fileNow().backends.find((b) => b.name === name)?.quotaBytes ?? 0,
+      whoTakes,
     }),
     commit: (swaps) => commit(tick.commitDeps(), swaps, parts.deadline.commitUntil),
     problems,

@@ -304,7 +304,7 @@ async function record(turn: Turn, attempt: Attempt): Promise<void> {
   if (Object.keys(newCopies).length > 0) {
     const { outcome } = await turn.committer.commit(swapFor(tick, attempt), tick.deadline.commitUntil);
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
-    const isKnown = outcome === 'lost' || outcome === 'no-room';
+    const isKnown = outcome === 'lost' || outcome === 'no-room' || outcome === 'not-taking';
     if (outcome !== 'committed') end(attempt, isKnown ? 'skipped' : 'failed', outcome);
     else noteLag(tick, object, Object.keys(newCopies));
     for (const [backend, copyId] of Object.entries(newCopies)) {

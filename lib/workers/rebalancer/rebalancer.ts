@@ -196,7 +196,7 @@ async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
       continue;
     }
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
-    const isKnown = outcome === 'lost' || outcome === 'no-room';
+    const isKnown = outcome === 'lost' || outcome === 'no-room' || outcome === 'not-taking';
     end(attempt, isKnown ? 'skipped' : 'failed', outcome);
     if (isKnown) attempt.orphans.push({ object, backend: to, copyId, reason: outcome });
   }

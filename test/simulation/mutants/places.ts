@@ -17,6 +17,10 @@ export const placesMutants: readonly Mutant[] = [
     name: 'a backend leaves the file with whatever it was given last',
     edits: [withoutGuard('putInForce', 'mayPark')],
   },
+  {
+    name: 'nobody asks who takes copies before a commit',
+    edits: [first('admit', 'return { settled: [], live: group, until: Infinity };')],
+  },
   { name: 'a name may move to another place', edits: [first('movedPlaces', 'return [];')] },
   {
     name: 'a drain is said to be done as soon as it is found empty',
