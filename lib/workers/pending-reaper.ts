@@ -3,20 +3,23 @@ import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
+import { copyReader } from '../steps/copy-reader.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../store/model.ts';
 import { bytesOf, enqueuedForDeletion } from '../store/queue-items.ts';
 import { newRecord } from '../store/records.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
-import type { Budget } from '../tick/budget.ts';
 import { findDue } from '../tick/due-items.ts';
 import { isUsable } from '../tick/health.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
-import { readCopy } from '../transfer/read-copy.ts';
+import { headersDigest } from '../transfer/headers-digest.ts';
+import type { GoodReading } from '../transfer/reading/reading.ts';
+import { bytesOfItem } from '../transfer/reading/stored-bytes.ts';
 
 /**
- * The pending reaper settles puts whose writer has fallen silent (P1–P3): bytes that arrived whole, over an object that
- * nothing has changed since, are recorded as the put would have done; everything else is queued for deletion. It never
+ * The pending reaper settles puts whose writer has fallen silent: bytes that arrived whole, over an object that nothing has
+ * changed since, are recorded as the put would have done; everything else is queued for deletion. Bytes are read in full
+ * first, over as many ticks as that takes; the hash of bytes that nobody hashed is proven before it is recorded. It never
  * records bytes over a newer write or a delete, and never touches a put that is still being written.
  */
 export const pendingReaper: Worker = { name: 'pending-reaper', hasWork, begin };
@@ -30,45 +33,39 @@ async function hasWork(tick: Tick): Promise<boolean> {
 }
 
 async function begin(tick: Tick): Promise<Round> {
-  const budget = await tick.budget();
   const seen = new Set<string>();
   return async () => {
     const due = await findDue(tick, 'intent', tick.cursor, tick.tuning.batchSize);
     const fresh = due.items.filter(({ id }) => !seen.has(id));
     for (const { id } of fresh) seen.add(id);
-    await forEachConcurrently(fresh, tick.tuning.concurrency, (item) => settleIntent(tick, budget, item));
+    await forEachConcurrently(fresh, tick.tuning.concurrency, async (item) => {
+      const { verdict, reason } = await settleIntent(tick, item);
+      count(tick.tally, verdict, reason);
+    });
     tick.cursor = due.cursor;
     return due.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
   };
 }
 
-async function settleIntent(tick: Tick, budget: Budget, item: QueueItem): Promise<void> {
-  if (tick.dryRun) return count(tick.tally, 'skipped', 'dry-run');
-  if (tick.outOfTime()) return count(tick.tally, 'deferred', 'out-of-time');
-  if (!(await isUsable(tick, item.backend))) return count(tick.tally, 'skipped', 'parked');
-  let found: StoredObject | null;
-  try {
-    found = await (await tick.backend(item.backend)).head(item.storageKey, tick.signal);
-  } catch (error) {
-    if (!(error instanceof BackendError)) throw error;
-    return later(tick, item, 'failed', `head-${error.kind}`);
-  }
-  // Read after the HEAD: whatever the record says now, the bytes were seen before it.
-  const entry = (await tick.deps.store.objects([item.key])).get(item.key) ?? null;
-  const decision = decide(tick, item, found, entry);
-  const checked =
-    decision.after === undefined ? decision : await verified(tick, budget, item, decision, decision.after);
-  if ('verdict' in checked) return later(tick, item, checked.verdict, checked.reason);
-  const [outcome] = await tick.commit([checked.swap]);
+/** What one intent's turn led to. */
+interface Turn {
+  readonly verdict: Verdict;
+  readonly reason: string;
+}
+
+async function settleIntent(tick: Tick, item: QueueItem): Promise<Turn> {
+  if (tick.dryRun) return { verdict: 'skipped', reason: 'dry-run' };
+  if (tick.outOfTime()) return { verdict: 'deferred', reason: 'out-of-time' };
+  if (!(await isUsable(tick, item.backend))) return { verdict: 'skipped', reason: 'parked' };
+  const examined = await examineIntent(tick, item);
+  if (examined.outcome === 'left') return leave(tick, item, examined);
+  const { swap, reason } = examined.decision;
+  const [outcome] = await tick.commit([swap]);
   // `expired`: the writer came back; `lost`: the object moved on, and the next tick sees how.
-  if (outcome!.outcome !== 'committed') return count(tick.tally, 'skipped', outcome!.outcome);
-  tick.audit('Intent settled', {
-    key: item.key,
-    backend: item.backend,
-    storageKey: item.storageKey,
-    reason: checked.reason,
-  });
-  count(tick.tally, 'succeeded', checked.reason);
+  if (outcome!.outcome !== 'committed') return { verdict: 'skipped', reason: outcome!.outcome };
+  const { key, backend, storageKey } = item;
+  tick.audit('Intent settled', { key, backend, storageKey, reason });
+  return { verdict: 'succeeded', reason };
 }
 
 /** What to do with an intent; `after` is the record it would make. */
@@ -78,37 +75,62 @@ interface Decision {
   readonly after?: ObjectRecord;
 }
 
-/**
- * A put compares what was stored before it commits, and so does whoever commits for it: where the hash is known the bytes are
- * read in full. Other bytes are queued for deletion; what cannot be read now waits.
- */
-async function verified(
-  tick: Tick,
-  budget: Budget,
-  item: QueueItem,
-  decision: Decision,
-  after: ObjectRecord,
-): Promise<Decision | { readonly verdict: Verdict; readonly reason: string }> {
-  if (after.sha256 === undefined) return decision;
-  const spend = { requests: 1, egressBytes: item.sizeBytes };
-  const refusal = budget.refuses(item.backend, spend);
-  if (refusal !== null) return { verdict: 'deferred', reason: refusal };
-  const giveBack = budget.reserve(item.backend, spend);
-  const reading = await readCopy(await tick.backend(item.backend), after, tick.signal).finally(giveBack);
-  if (reading.outcome === 'good') return decision;
-  if (reading.outcome === 'wrong') return toCleanup(item, 'wrong-bytes', tick.now() + hourMs);
-  return {
-    verdict: 'failed',
-    reason: `read-${reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome}`,
-  };
+/** `decided` · `left` nothing can be said now: when it is looked at again, and how it counts. */
+type Examined =
+  | { readonly outcome: 'decided'; readonly decision: Decision }
+  | { readonly outcome: 'left'; readonly verdict: Verdict; readonly reason: string; readonly waitMs: number };
+
+async function examineIntent(tick: Tick, item: QueueItem): Promise<Examined> {
+  const unsure = (verdict: Verdict, reason: string) =>
+    ({ outcome: 'left', verdict, reason, waitMs: tick.params.reaperMinAgeMs }) as const;
+  let found: StoredObject | null;
+  try {
+    found = await (await tick.backend(item.backend)).head(item.storageKey, tick.signal);
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    return unsure('failed', `head-${error.kind}`);
+  }
+  // Read after the HEAD: whatever the record says now, the bytes were seen before it.
+  const entry = (await tick.deps.store.objects([item.key])).get(item.key) ?? null;
+  const decision = decide(tick, item, found, entry);
+  if (decision.after === undefined) return { outcome: 'decided', decision };
+  const reading = await copyReader(tick).read(bytesOfItem(item), { remembers: true });
+  switch (reading.outcome) {
+    case 'good':
+      return { outcome: 'decided', decision: verified(decision, decision.after, reading) };
+    case 'wrong':
+      return { outcome: 'decided', decision: toCleanup(item, 'wrong-bytes', tick.now() + hourMs) };
+    case 'reading':
+      // Due again at once, behind all that is due already.
+      return { outcome: 'left', verdict: 'deferred', reason: 'reading', waitMs: 0 };
+    case 'put-off':
+      return unsure('deferred', reading.reason);
+    default:
+      return unsure('failed', `read-${reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome}`);
+  }
 }
 
-/** Unsure: left as it is, a little later, so that it does not stand in the way of others. */
-async function later(tick: Tick, item: QueueItem, verdict: Verdict, reason: string): Promise<void> {
-  tick.deps.log.warn('Intent could not be examined', { key: item.key, backend: item.backend, reason });
-  count(tick.tally, verdict, reason);
-  const put = { ...item, dueAt: tick.now() + tick.params.reaperMinAgeMs };
+/**
+ * A put compares what was stored before it commits, and so does whoever commits for it. What the put did not know of its bytes
+ * is recorded as it was read.
+ */
+function verified(decision: Decision, after: ObjectRecord, { sha256, found }: GoodReading): Decision {
+  const { headersSha256 = headersDigest(found.headers, found.metadata) } = after;
+  const change = { ...decision.swap.change!, after: { ...after, sha256, headersSha256 } };
+  return { ...decision, swap: { ...decision.swap, change } };
+}
+
+/** Left as it is until later, so that it does not stand in the way of others; unless its writer has spoken since. */
+async function leave(
+  tick: Tick,
+  item: QueueItem,
+  { verdict, reason, waitMs }: Examined & { outcome: 'left' },
+): Promise<Turn> {
+  const { key, backend } = item;
+  if (verdict === 'failed') tick.deps.log.warn('Intent could not be examined', { key, backend, reason });
+  const put = { ...item, dueAt: tick.now() + waitMs };
   await tick.deps.store.write({ kind: 'queue', put, expect: { state: 'intent', dueAt: item.dueAt } });
+  return { verdict, reason };
 }
 
 /** The intent becomes a deletion, unless its writer has spoken since. */
@@ -118,7 +140,7 @@ function toCleanup(item: QueueItem, reason: string, dueAt: number, cause: QueueC
   return { swap: { key: item.key, moves: [{ from, to }] }, reason };
 }
 
-/** P1–P3, in the order in which they exclude each other. */
+/** What is to become of an intent, in the order in which the cases exclude each other. */
 function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: Entry | null): Decision {
   const held = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
   const now = tick.now();

@@ -1,8 +1,10 @@
-import { beforeAll, expect, test } from 'vitest';
+import { createHash } from 'node:crypto';
+import { beforeAll, expect, test, vi } from 'vitest';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parameters } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { drain, undrain } from '../../lib/operations/drain.ts';
+import type { QueueItem } from '../../lib/store/model.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
@@ -211,3 +213,68 @@ test.each([
   expect(Object.keys(fleet.object('k').copies).sort()).toEqual(names);
   expect(fleet.queue()).toEqual([]);
 });
+
+/** A put whose process died before its commit, on backends that have become slow since. */
+async function slowIntent(): Promise<{ fleet: TestFleet; item: QueueItem }> {
+  const fleet = await createTestFleet();
+  fleet.before = async ({ port, method, args }) => {
+    const changes = args[0] as { kind: string }[];
+    if (port === 'store' && method === 'transact' && changes.some((c) => c.kind === 'object'))
+      await new Promise(() => {});
+  };
+  void fleet.client.put('k', content).catch(() => {});
+  await vi.waitUntil(() => fleet.queue().length > 0 && fleet.keysOn('a').length > 0);
+  fleet.before = undefined;
+  Object.assign(fleet.env, { MULTIPART_ABOVE_BYTES: '1000', PART_BYTES: '100' });
+  await fleet.apply({ backends: names.map((name) => ({ name, maxBytesPerSecond: bytesPerSecond })) });
+  fleet.clock.advance(10 * 60_000);
+  return { fleet, item: fleet.queue()[0]! };
+}
+
+test('a killed put of an object whose reading takes forty ticks is promoted, and each byte read once', async () => {
+  const { fleet } = await slowIntent();
+  const { egress } = countReads(fleet);
+  const ticks = await ticksUntil(fleet, ['pending-reaper'], () => fleet.entry('k') !== undefined, { everyMs: 60_000 });
+  expect(ticks).toBeGreaterThan(30);
+  expect(egress.a).toBeLessThanOrEqual(1.1 * sizeBytes);
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.object('k').sha256).toBe(createHash('sha256').update(content).digest('hex'));
+});
+
+test('a writer that comes back while its bytes are read has its intent for itself', async () => {
+  const { fleet, item } = await slowIntent();
+  for (let i = 0; i < 5; i += 1) {
+    await fleet.tick('pending-reaper', { deadline: fleet.clock.now() + 20_000 });
+    fleet.clock.advance(60_000);
+  }
+  const now = fleet.queue()[0]!;
+  const dueAt = fleet.clock.now() + hourMs;
+  await fleet.store.write({ kind: 'queue', put: { ...now, dueAt }, expect: { state: 'intent' } });
+  await fleet.tick('pending-reaper', { deadline: fleet.clock.now() + 20_000 });
+  expect(fleet.queue()).toMatchObject([{ id: item.id, dueAt }]);
+});
+
+test.each(['"no MD5"', '"0123456789abcdef0123456789abcdef-3"'])(
+  'promoted bytes whose hash the put did not know, under an ETag of %s, are hashed by two reads that agree',
+  async (etag) => {
+    const { fleet, item } = await slowIntent();
+    const { sha256: _, ...unknown } = item;
+    await fleet.store.write({ kind: 'queue', put: unknown, expect: { state: 'intent' } });
+    const bytes = fleet.backends.a!.peek(item.storageKey)!;
+    fleet.backends.a!.putNow(item.storageKey, bytes.bytes, { metadata: bytes.metadata, headers: bytes.headers, etag });
+    // One bit of one answer.
+    const { get } = fleet.backends.a!;
+    let left = 1;
+    fleet.backends.a!.get = async (key, ...rest) => {
+      const found = await get(key, ...rest);
+      if (left === 0 || key !== item.storageKey) return found;
+      left -= 1;
+      const flipped = async function* () {
+        for await (const chunk of found.body) yield Buffer.from(chunk.map((byte, i) => (i === 0 ? byte ^ 1 : byte)));
+      };
+      return { ...found, body: flipped() };
+    };
+    await ticksUntil(fleet, ['pending-reaper'], () => fleet.entry('k') !== undefined);
+    expect(fleet.object('k').sha256).toBe(createHash('sha256').update(content).digest('hex'));
+  },
+);

@@ -1,4 +1,4 @@
-import { first, instead, never, variable, withoutField, withoutGuard, withoutOperand } from './edits.ts';
+import { always, first, instead, never, variable, withoutField, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** The one hand that deletes, what waits for it, and drains. */
@@ -45,7 +45,7 @@ export const cleanupMutants: readonly Mutant[] = [
   { name: 'the reaper promotes over newer writes', edits: [never('decide', 'replaces')] },
   {
     name: 'reaper ignores size',
-    edits: [never('decide', 'sizeBytes'), first('pending-reaper#verified', 'return decision;')],
+    edits: [never('decide', 'sizeBytes'), always('examineIntent', 'after', 'undefined')],
   },
-  { name: 'the reaper promotes what it has not read', edits: [first('pending-reaper#verified', 'return decision;')] },
+  { name: 'the reaper promotes what it has not read', edits: [always('examineIntent', 'after', 'undefined')] },
 ];
