@@ -1,10 +1,11 @@
 /**
- * Why a call of the library failed: `bad-key` · `not-configured` no `init` yet · `no-backend` none can take the object now
+ * Why a call of the library failed: `bad-key` · `bad-metadata` a name that no header can have, or a reserved one · `not-configured` no `init` yet · `no-backend` none can take the object now
  * · `unreadable` no copy could be read and verified now · `changed` the object was replaced while it was being read ·
  * `undecided` no answer in time: it may have happened.
  */
 export type HoldfastErrorKind =
   | 'bad-key'
+  | 'bad-metadata'
   | 'not-configured'
   | 'no-backend'
   | 'unreadable'

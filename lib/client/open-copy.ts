@@ -5,7 +5,7 @@ import { BackendError, type GetResult } from '../fleet/backend.ts';
 import { sourceOrder } from '../fleet/routing.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { expectedEtag } from '../store/records.ts';
+import { expectedEtag, expectedHeaders } from '../store/records.ts';
 import { headersProblem } from '../transfer/headers-digest.ts';
 import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
 import type { ClientContext, Fleet } from './context.ts';
@@ -105,7 +105,7 @@ async function openOn(
     });
   const found = await open();
   const what = `The copy of "${object.key}" on "${name}"`;
-  const problem = problemOf(object, found);
+  const problem = problemOf(object, name, found);
   if (problem !== null) {
     await leave(found.body);
     throw new WrongBytes(`${what} ${problem}`);
@@ -126,11 +126,11 @@ async function openOn(
 }
 
 /** What an answer says of a copy before its first byte; null when that is as recorded. */
-function problemOf(object: ObjectRecord, found: GetResult): string | null {
+function problemOf(object: ObjectRecord, name: string, found: GetResult): string | null {
   if (found.sizeBytes !== object.sizeBytes) return `has ${found.sizeBytes} bytes; ${object.sizeBytes} are recorded`;
   if (object.sha256 !== undefined && found.sha256 !== undefined && found.sha256 !== object.sha256)
     return `has SHA-256 ${found.sha256}, says the backend; ${object.sha256} is recorded`;
-  return headersProblem(object, found);
+  return headersProblem({ headersSha256: expectedHeaders(object, name) }, found);
 }
 
 /** Lets go of what is not read to its end: its socket serves others. */

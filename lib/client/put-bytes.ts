@@ -5,6 +5,7 @@ import { newCopyId, storageKey } from '../store/keys.ts';
 import type { QueueItem } from '../store/model.ts';
 import { enqueuedForDeletion, newQueueItem } from '../store/queue-items.ts';
 import { contentOf } from '../store/records.ts';
+import { headersDigest } from '../transfer/headers-digest.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import type { ClientContext, Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
@@ -118,6 +119,7 @@ function intentFor(put: Put, backend: string, { replaces }: Aim): QueueItem {
     generation: put.generation,
     sizeBytes: put.content.sizeBytes,
     ...contentOf(put.content),
+    headersSha256: headersDigest(put.options.headers, put.options.metadata),
     createdAt: now,
     dueAt: now + put.silenceMs,
     cause: 'put',

@@ -4,6 +4,7 @@ import type { ObjectHeaders } from '../fleet/backend.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { Entry, QueueItem } from '../store/model.ts';
 import { KeyringError } from '../transfer/keyring.ts';
+import { markName } from '../transfer/mark.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
 import { type Put, writeBytes } from './put-bytes.ts';
@@ -41,7 +42,7 @@ const freshStartMs = 6 * 24 * 3_600_000;
  * record: a crash at any point leaves the old content or the new. Concurrent puts of a key: the last to commit stays.
  * It resolves only when what it put can be read from backends in force, or was overwritten.
  *
- * @throws HoldfastError `bad-key`, `no-backend`, `undecided`; StoreError when the metadata store refuses
+ * @throws HoldfastError `bad-key`, `bad-metadata`, `no-backend`, `undecided`; StoreError when the metadata store refuses
  */
 export async function put(
   context: ClientContext,
@@ -52,6 +53,7 @@ export async function put(
   const fleet = await context.fleet();
   checkKey(fleet.file, key);
   const copies = copiesAsked(options, fleet.file.backends.length);
+  const described = describedBy(key, options);
   const { clock, ids } = context.deps;
   const open = body instanceof Uint8Array ? () => bodyOf(body) : body.open;
   const sizeBytes = body instanceof Uint8Array ? body.length : body.sizeBytes;
@@ -63,7 +65,7 @@ export async function put(
     ? await seal(await context.keyring(fleet), { key, generation }, open, sizeBytes).catch(noKey)
     : await unsealed(open, sizeBytes);
   const silenceMs = fleet.params.reaperMinAgeMs;
-  const work: Put = { context, key, generation, content, options, copies, startedAt, deadline, silenceMs };
+  const work: Put = { context, key, generation, content, options: described, copies, startedAt, deadline, silenceMs };
   try {
     await putUntilDone(work, await readEntry(context, key));
   } finally {
@@ -74,6 +76,23 @@ export async function put(
   }
   const sha256 = content.encryption?.plaintextSha256 ?? content.sha256;
   return { key, generation, sizeBytes, sha256 };
+}
+
+/** A name of user metadata as a header can carry it. */
+const metadataName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+
+/**
+ * What is to be stored beside the content. A content type is always sent: some backends make up one of their own, each
+ * another, where there is none.
+ */
+function describedBy(key: string, { headers, metadata = {} }: PutOptions): Pick<PutOptions, 'headers' | 'metadata'> {
+  for (const name of Object.keys(metadata)) {
+    if (name === markName)
+      throw new HoldfastError('bad-metadata', `Cannot put "${key}": the name "${name}" is reserved`);
+    if (!metadataName.test(name))
+      throw new HoldfastError('bad-metadata', `Cannot put "${key}": "${name}" is not a lower-case name of metadata`);
+  }
+  return { headers: { contentType: 'application/octet-stream', ...headers }, metadata };
 }
 
 function copiesAsked({ copies = 1 }: PutOptions, backends: number): number {

@@ -147,6 +147,8 @@ export interface Backend {
   readonly name: string;
   /** Whether a `put` with its `sha256` was found to be checked against it; absent: it may not be. */
   readonly checksSha256?: boolean;
+  /** Whether it was found to store headers or user metadata otherwise than they were sent; absent: it was not. */
+  readonly altersHeaders?: boolean;
   put(request: PutRequest, signal?: AbortSignal): Promise<PutResult>;
   get(storageKey: string, options?: GetOptions, signal?: AbortSignal): Promise<GetResult>;
   /**

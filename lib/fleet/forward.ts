@@ -2,7 +2,7 @@ import type { Body } from '../base/bytes.ts';
 import type { Backend, PutRequest } from './backend.ts';
 
 /** The methods of the port that send requests. */
-export type BackendMethod = Exclude<keyof Backend, 'name' | 'checksSha256'>;
+export type BackendMethod = Exclude<keyof Backend, 'name' | 'checksSha256' | 'altersHeaders'>;
 
 /** What a decorator does around one call. */
 export interface Around {
@@ -33,6 +33,7 @@ export function forward(
   return {
     name: backend.name,
     checksSha256: backend.checksSha256 === true,
+    altersHeaders: backend.altersHeaders === true,
     put: (request, signal) => sending('put', signal, request, (r) => backend.put(r, signal)),
     get: (key, options, signal) => {
       const { call, received } = around('get', signal);

@@ -47,6 +47,7 @@ export function backendOn(s3: S3Connection): S3Backend {
   return {
     name: s3.name,
     checksSha256: s3.capabilities.checksumSha256 === true,
+    altersHeaders: s3.capabilities.keepsMetadata === false,
     close: () => s3.close(),
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),

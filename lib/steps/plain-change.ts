@@ -1,52 +1,53 @@
 import { policyOf } from '../config/fleet-file.ts';
-import { BackendError } from '../fleet/backend.ts';
+import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { newRecord } from '../store/records.ts';
-import { type Budget, readingOf } from '../tick/budget.ts';
+import { expectedHeaders, newRecord } from '../store/records.ts';
 import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
-import { learnDigest } from '../transfer/verify.ts';
+import { headersDigest } from '../transfer/headers-digest.ts';
+import type { PutOffReason } from '../transfer/reading/reading.ts';
+import { copyReader } from './copy-reader.ts';
 
-/** `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · else why not. */
+/**
+ * `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · `reading` the file is
+ * being read, over several ticks · else why not.
+ */
 export type PlainChange =
   | 'renewed'
   | 'overwritten'
   | 'unchanged'
   | 'gone'
+  | 'reading'
   | 'unreadable'
   | 'removal-limit'
   | 'lost'
-  | NonNullable<ReturnType<Budget['refuses']>>;
+  | PutOffReason;
+
+/** A file as it is now, read to its end. */
+interface Seen {
+  readonly etag: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly headersSha256: string;
+}
+
+type FileReading =
+  | { readonly outcome: 'read'; readonly seen: Seen }
+  | { readonly outcome: 'not-read'; readonly why: PlainChange };
 
 /**
- * Settles an imported file whose ETag is another than the one recorded (N6): its owner wrote it again behind our back. The
- * file is read in full: the same hash renews the ETag; other bytes, seen with the same ETag before and after, become a new
- * generation with that copy alone. The old replicas stay readable until the new content is at its factor.
+ * Settles an imported file whose ETag or headers are other than recorded: its owner wrote it again behind our back. The
+ * file is read in full: the same hash and headers renew the ETag; anything else, seen with the same ETag before and after,
+ * becomes a new generation with that copy alone. The old replicas stay readable until the new content is at its factor.
  */
 export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
+  const file = await readFile(tick, object, name);
+  if (file.outcome === 'not-read') return file.why;
+  const { seen } = file;
   const { key } = object;
-  let seen: { etag: string; sizeBytes: number; sha256: string };
-  try {
-    const backend = await tick.backend(name);
-    const before = await backend.head(key, tick.signal);
-    if (before === null) return 'gone';
-    if (before.etag === object.plainEtags?.[name]) return 'unchanged';
-    const budget = await tick.budget();
-    const spend = readingOf({ sizeBytes: before.sizeBytes });
-    const refusal = budget.refuses(name, spend);
-    if (refusal !== null) return refusal;
-    const giveBack = budget.reserve(name, spend);
-    const open = () => backend.get(key, { ifMatch: before.etag, reusesBuffers: true }, tick.signal);
-    const digest = await learnDigest(open).finally(giveBack);
-    const after = await backend.head(key, tick.signal);
-    if (digest === null || after?.etag !== before.etag) return 'unreadable';
-    seen = { etag: before.etag, ...digest };
-  } catch (error) {
-    if (error instanceof BackendError) return 'unreadable';
-    throw error;
-  }
   const plainEtags = { ...object.plainEtags, [name]: seen.etag };
-  if (object.sha256 === seen.sha256) {
+  const expected = expectedHeaders(object, name) ?? seen.headersSha256;
+  if (object.sha256 === seen.sha256 && expected === seen.headersSha256) {
     const [outcome] = await tick.commit([{ key, change: { before: object, after: { ...object, plainEtags } } }]);
     return outcome?.outcome === 'committed' ? 'renewed' : 'lost';
   }
@@ -58,6 +59,7 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
     sizeBytes: seen.sizeBytes,
     createdAt: now,
     sha256: seen.sha256,
+    headersSha256: seen.headersSha256,
     copies: { [name]: '' },
     policy: policyOf(tick.config, key).name,
     plainEtags,
@@ -75,4 +77,35 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
   if (outcome?.outcome !== 'committed') return 'lost';
   tick.audit('Imported file was overwritten by its owner', { key, backend: name, generation: after.generation });
   return 'overwritten';
+}
+
+async function readFile(tick: Tick, object: ObjectRecord, name: string): Promise<FileReading> {
+  const { key, generation } = object;
+  const notRead = (why: PlainChange): FileReading => ({ outcome: 'not-read', why });
+  try {
+    const backend = await tick.backend(name);
+    const before = await backend.head(key, tick.signal);
+    if (before === null) return notRead('gone');
+    if (isAsRecorded(object, name, before)) return notRead('unchanged');
+    const { sizeBytes, etag } = before;
+    const reading = await copyReader(tick).read({ backend: name, storageKey: key, key, generation, sizeBytes, etag });
+    if (reading.outcome === 'put-off') return notRead(reading.reason);
+    if (reading.outcome === 'missing') return notRead('gone');
+    if (reading.outcome === 'reading') return notRead('reading');
+    if (reading.outcome !== 'good') return notRead('unreadable');
+    const after = await backend.head(key, tick.signal);
+    const headersSha256 = headersDigest(before.headers, before.metadata);
+    const isStill = after?.etag === etag && headersDigest(after.headers, after.metadata) === headersSha256;
+    if (!isStill) return notRead('unreadable');
+    return { outcome: 'read', seen: { etag, sizeBytes, sha256: reading.sha256, headersSha256 } };
+  } catch (error) {
+    if (error instanceof BackendError) return notRead('unreadable');
+    throw error;
+  }
+}
+
+function isAsRecorded(object: ObjectRecord, name: string, found: StoredObject): boolean {
+  if (found.etag !== object.plainEtags?.[name]) return false;
+  const expected = expectedHeaders(object, name);
+  return expected === undefined || headersDigest(found.headers, found.metadata) === expected;
 }

@@ -36,6 +36,16 @@ export function expectedEtag(object: ObjectRecord, backend: string): string | un
   return object.copies[backend] === '' ? object.plainEtags?.[backend] : undefined;
 }
 
+/**
+ * The digest that the headers of a copy must have; undefined where none is known. Files of several backends that were joined
+ * by their bytes alone keep the headers that their owners gave them, and each of them counts.
+ */
+export function expectedHeaders(object: ObjectRecord, backend: string): string | undefined {
+  const isPlain = (name: string) => object.copies[name] === '';
+  const isJoined = isPlain(backend) && Object.keys(object.copies).filter(isPlain).length > 1;
+  return isJoined ? undefined : object.headersSha256;
+}
+
 /** What a record or a queue item knows of its bytes. */
 export function contentOf({ sha256, headersSha256, encryption }: Content): Content {
   return defined({ sha256, headersSha256, encryption });

@@ -5,6 +5,7 @@ import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
 import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
 import { describeBytes } from './describe-bytes.ts';
+import { headersDigest, headersProblem } from './headers-digest.ts';
 import { markOf } from './mark.ts';
 
 /**
@@ -37,7 +38,8 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
     const found = await from.head(sourceKey, signal);
     const isAsRecorded = found?.sizeBytes === object.sizeBytes && (ifMatch === undefined || ifMatch === found.etag);
     // Reading it says what is so.
-    if (!isAsRecorded) return { outcome: 'declined', detail: 'its source is not as recorded' };
+    if (!isAsRecorded || headersProblem(object, found) !== null)
+      return { outcome: 'declined', detail: 'its source is not as recorded' };
     const tags = request.preservesTags ? await from.tags(sourceKey, signal) : undefined;
     const description = {
       headers: found.headers,
@@ -53,7 +55,8 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
       },
       signal,
     );
-    if (sha256 !== undefined && sha256 === object.sha256) return { outcome: 'copied', sha256 };
+    if (sha256 !== undefined && sha256 === object.sha256)
+      return { outcome: 'copied', sha256, headersSha256: headersDigest(found.headers, found.metadata) };
     return { outcome: 'unattested', detail: `it attests ${sha256 ?? 'no SHA-256'}; ${object.sha256} is recorded` };
   } catch (error) {
     // It may well store this object when it is sent the bytes.

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
-import { type Backend, BackendError } from '../fleet/backend.ts';
+import { type Backend, BackendError, type StoredObject } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
+import { headersDigest, headersProblem } from './headers-digest.ts';
 import { markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
@@ -11,13 +12,14 @@ import { hashing, isProven, WrongBytes } from './verify.ts';
 /**
  * What became of one transfer:
  * `copied` the target holds the recorded bytes under the new copy id, verified · `source-missing` NoSuchKey ·
- * `source-wrong` read in full, and not what is recorded · `source-changed` a plain file with another ETag ·
+ * `source-wrong` read in full, and not what is recorded, or with other headers · `source-changed` a plain file with another
+ * ETag or other headers ·
  * `source-failed` unreadable now · `source-unproven` its hash was not known, and no second read gave the same · `target-failed`
  * the target's error · `target-wrong` it stores other bytes than it was sent. After `source-unproven` and `target-wrong`
  * there are bytes at the target, unrecorded, that want to be enqueued for deletion.
  */
 export type CopyOutcome =
-  | { readonly outcome: 'copied'; readonly sha256: string }
+  | { readonly outcome: 'copied'; readonly sha256: string; readonly headersSha256: string }
   | { readonly outcome: 'source-missing' }
   | { readonly outcome: 'source-wrong'; readonly detail: string }
   | { readonly outcome: 'source-changed' }
@@ -50,12 +52,12 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     const open = () => from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
     const source = await open();
     const what = `The copy of "${object.key}" on "${from.name}"`;
-    if (source.sizeBytes !== object.sizeBytes) {
+    const problem = problemOf(object, source);
+    if (problem !== null) {
       await leave(source.body);
-      return {
-        outcome: 'source-wrong',
-        detail: `${what} has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`,
-      };
+      // A file with other headers was written again by its owner, or was joined by its bytes alone.
+      if (ifMatch !== undefined && problem.isAboutHeaders) return { outcome: 'source-changed' };
+      return { outcome: 'source-wrong', detail: `${what} ${problem.detail}` };
     }
     const tags = request.preservesTags ? await from.tags(storageKey(object.key, sourceId), signal) : {};
     const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
@@ -81,10 +83,21 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     const { digest } = stored;
     if (md5 !== undefined && !(await isProven(open, source.etag, md5, digest).catch(unread)))
       return { outcome: 'source-unproven', detail: `${what} was not read twice with the same bytes` };
-    return { outcome: 'copied', sha256: digest.sha256 };
+    return { outcome: 'copied', sha256: digest.sha256, headersSha256: headersDigest(source.headers, source.metadata) };
   } catch (error) {
     return explain(error, from.name);
   }
+}
+
+/** What an answer says of a source before its first byte is sent on; null when it is as recorded. */
+function problemOf(
+  object: ObjectRecord,
+  source: StoredObject,
+): { readonly detail: string; readonly isAboutHeaders: boolean } | null {
+  if (source.sizeBytes !== object.sizeBytes)
+    return { detail: `has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`, isAboutHeaders: false };
+  const detail = headersProblem(object, source);
+  return detail === null ? null : { detail, isAboutHeaders: true };
 }
 
 /** Lets go of what is not read to its end: its socket serves others. */

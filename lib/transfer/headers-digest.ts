@@ -40,7 +40,7 @@ function words(value: string | undefined): string {
 
 /** What an object's record must say for its headers to be compared. */
 interface Recorded {
-  readonly headersSha256?: string;
+  readonly headersSha256?: string | undefined;
 }
 
 /** Whether what is stored beside bytes is other than recorded, as a sentence's end; null when it is not, or nothing is recorded. */

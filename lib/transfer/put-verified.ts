@@ -3,6 +3,7 @@ import { bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Backend } from '../fleet/backend.ts';
 import { describeBytes } from './describe-bytes.ts';
+import { headersDigest } from './headers-digest.ts';
 import { putInParts, type StoreRequest } from './put-parts.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
@@ -16,6 +17,24 @@ export type StoreOutcome =
  * and compared before the last one leaves. Throws `BackendError` (kind `body` when the source failed).
  */
 export async function putVerified(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
+  const stored = await putBytes(to, request, signal);
+  if (stored.outcome === 'wrong' || !mayAlterHeaders(to, request)) return stored;
+  // Other headers on a recorded copy are evidence against it: so it must have had the right ones once.
+  const found = await to.head(request.storageKey, signal);
+  const isSame =
+    found !== null && headersDigest(found.headers, found.metadata) === headersDigest(request.headers, request.metadata);
+  return isSame ? stored : wrong(to, request.storageKey, 'other headers or user metadata');
+}
+
+/** What every backend keeps as it is sent: printable ASCII, without white space that means nothing. */
+const unalterable = /^(?! )[ -~]*$(?<! )/;
+
+function mayAlterHeaders(to: Backend, { headers, metadata }: StoreRequest): boolean {
+  const texts = [...Object.values(headers ?? {}), ...Object.values(metadata ?? {})];
+  return (to.altersHeaders === true && texts.length > 0) || texts.some((text) => !unalterable.test(text));
+}
+
+async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
   const { storageKey, expected, parts } = request;
   if (parts !== undefined && expected.sizeBytes > parts.aboveBytes) {
     const { sha256, isProven } = await putInParts(to, request, parts, signal);
@@ -49,5 +68,9 @@ export async function putVerified(to: Backend, request: StoreRequest, signal?: A
 async function readBack(to: Backend, storageKey: string, sent: Digest, signal?: AbortSignal): Promise<StoreOutcome> {
   const stored = await digestOf((await to.get(storageKey, { reusesBuffers: true }, signal)).body);
   if (stored.sha256 === sent.sha256) return { outcome: 'stored', digest: sent };
-  return { outcome: 'wrong', detail: `Backend "${to.name}" stored other bytes than it was sent for "${storageKey}"` };
+  return wrong(to, storageKey, 'other bytes');
+}
+
+function wrong(to: Backend, storageKey: string, what: string): StoreOutcome {
+  return { outcome: 'wrong', detail: `Backend "${to.name}" stored ${what} than it was sent for "${storageKey}"` };
 }

@@ -4,15 +4,16 @@ import { defined } from '../base/defined.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { expectedEtag } from '../store/records.ts';
+import { expectedEtag, expectedHeaders } from '../store/records.ts';
+import { headersDigest, headersProblem } from './headers-digest.ts';
 import { type Digest, digestOf, isProven } from './verify.ts';
 
 /**
  * What one full read of a recorded copy showed: `good` as recorded (with its digest) · `missing` the backend says NoSuchKey
- * · `wrong` a complete read of other bytes · `changed` a plain file whose ETag is another · `unreadable` anything else.
+ * · `wrong` other headers, or a complete read of other bytes · `changed` a plain file with another ETag or other headers · `unreadable` anything else.
  */
 export type CopyReading =
-  | { readonly outcome: 'good'; readonly digest: Digest }
+  | { readonly outcome: 'good'; readonly digest: Digest; readonly headersSha256: string }
   | { readonly outcome: 'missing' }
   | { readonly outcome: 'wrong'; readonly detail: string }
   | { readonly outcome: 'changed' }
@@ -42,14 +43,21 @@ export async function readCopy(
     if (options.trustsAttestation && object.sha256 !== undefined) {
       const attested = await backend.head(storageKey(object.key, copyId), signal);
       const isSame = attested?.sha256 === object.sha256 && attested.sizeBytes === object.sizeBytes;
-      if (isSame && (etag === undefined || attested.etag === etag)) {
-        return { outcome: 'good', digest: { sizeBytes: object.sizeBytes, sha256: object.sha256 } };
+      const expected = { headersSha256: expectedHeaders(object, backend.name) };
+      if (isSame && headersProblem(expected, attested) === null && (etag === undefined || attested.etag === etag)) {
+        const digest = { sizeBytes: object.sizeBytes, sha256: object.sha256 };
+        return { outcome: 'good', digest, headersSha256: headersDigest(attested.headers, attested.metadata) };
       }
     }
     const reusesBuffers = options.alongside === undefined;
     const key = storageKey(object.key, copyId);
     const open = () => backend.get(key, { ...defined({ ifMatch: etag }), reusesBuffers }, signal);
     const found = await open();
+    const problem = headersProblem({ headersSha256: expectedHeaders(object, backend.name) }, found);
+    if (problem !== null) {
+      await found.body[Symbol.asyncIterator]().return?.();
+      return etag === undefined ? { outcome: 'wrong', detail: `it ${problem}` } : { outcome: 'changed' };
+    }
     const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
     const body = options.alongside === undefined ? found.body : options.alongside(found.body);
     const digest = await digestOf(body, md5);
@@ -63,7 +71,7 @@ export async function readCopy(
       const error = `Two reads of ${JSON.stringify(key)} on "${backend.name}" differ`;
       return { outcome: 'unreadable', error: new BackendError('bad-digest', backend.name, error) };
     }
-    return { outcome: 'good', digest };
+    return { outcome: 'good', digest, headersSha256: headersDigest(found.headers, found.metadata) };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     if (error.kind === 'not-found') return { outcome: 'missing' };

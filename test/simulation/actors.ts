@@ -229,6 +229,12 @@ export function createActors(deps: ActorsDeps): Actors {
     return Buffer.from(`${contents}|`.padEnd(size, String.fromCharCode(97 + (contents % 26))));
   }
 
+  /** Where no type is given, one is stored that says nothing. */
+  const asStored = ({ headers, metadata }: Description): Description => ({
+    headers: { contentType: 'application/octet-stream', ...headers },
+    metadata,
+  });
+
   /** What travels with a content: some of it is never given. */
   function described(): Description {
     return {
@@ -278,7 +284,7 @@ export function createActors(deps: ActorsDeps): Actors {
       const description = described();
       call(
         process,
-        { kind: 'put', key, sha256, sizeBytes: bytes.length, description },
+        { kind: 'put', key, sha256, sizeBytes: bytes.length, description: asStored(description) },
         () => process.holdfast.put(key, body, { ...description, ...(timeoutMs !== undefined && { timeoutMs }) }),
         (mine, result) => oracle.calls.putAcked(mine, result.generation),
         Math.min(leastPatienceMs, timeoutMs ?? leastPatienceMs),

@@ -185,6 +185,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
   return {
     name,
     checksSha256: capabilities.checksumSha256 === true,
+    altersHeaders: capabilities.keepsMetadata === false,
     capabilities,
     contents: () => objects,
     peek: (storageKey) => objects.get(storageKey),

@@ -3,6 +3,7 @@ import { storageKey } from '../../store/keys.ts';
 import { expectedEtag } from '../../store/records.ts';
 import { explain } from '../copy.ts';
 import { describeBytes } from '../describe-bytes.ts';
+import { headersProblem } from '../headers-digest.ts';
 import { markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
 import { WrongBytes } from '../verify.ts';
@@ -66,7 +67,10 @@ async function describe(job: BigCopy, from: Backend, signal: AbortSignal): Promi
   if (found === null) throw fail('not-found');
   if (options.ifMatch !== undefined && found.etag !== options.ifMatch) throw fail('precondition');
   checkSize(job, from, found.sizeBytes);
-  return found;
+  const problem = headersProblem(job.object, found);
+  if (problem === null) return found;
+  if (options.ifMatch !== undefined) throw fail('precondition');
+  throw new WrongBytes(`The copy of "${job.object.key}" on "${from.name}" ${problem}`);
 }
 
 function checkSize({ object }: BigCopy, from: Backend, sizeBytes: number): void {
@@ -132,7 +136,8 @@ async function sendParts(
 async function finish(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome> {
   const existing = await complete(job, signal);
   if (existing === null) return { outcome: 'upload-gone' };
-  if (existing.sizeBytes !== job.object.sizeBytes) return storedWrong(job);
+  if (existing.sizeBytes !== job.object.sizeBytes || headersProblem(job.object, existing) !== null)
+    return storedWrong(job);
   if (job.progress.isUnproven) {
     const reading = await readBack(job, signal);
     if (reading !== null) return reading;

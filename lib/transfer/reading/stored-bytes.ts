@@ -2,7 +2,7 @@ import { defined } from '../../base/defined.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { NamedBytes } from '../../store/queue-items.ts';
-import { expectedEtag } from '../../store/records.ts';
+import { expectedEtag, expectedHeaders } from '../../store/records.ts';
 
 /** Bytes at a place; no record need name them. */
 export interface StoredBytes {
@@ -24,7 +24,10 @@ export interface StoredBytes {
 export function bytesOfCopy(object: ObjectRecord, backend: string): StoredBytes {
   const copyId = object.copies[backend];
   if (copyId === undefined) throw new Error(`Object "${object.key}" has no copy on "${backend}"`);
-  return bytesAt(object, { backend, storageKey: storageKey(object.key, copyId) }, expectedEtag(object, backend));
+  const place = { backend, storageKey: storageKey(object.key, copyId) };
+  const { headersSha256: _, ...named } = object;
+  const expected = { ...named, ...defined({ headersSha256: expectedHeaders(object, backend) }) };
+  return bytesAt(expected, place, expectedEtag(object, backend));
 }
 
 /** The bytes that a queue item names. */

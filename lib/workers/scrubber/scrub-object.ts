@@ -51,8 +51,9 @@ export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budg
     const giveBack = budget.reserve(backend, spend);
     const reading = await verify(tick, current, backend).finally(giveBack);
     if (reading.outcome === 'good') {
-      const isNews = current.sha256 === undefined || current.condition === 'damaged';
-      const noted = isNews ? await noteGood(tick, current, reading.digest.sha256) : current;
+      const isUnknown = current.sha256 === undefined || current.headersSha256 === undefined;
+      const isNews = isUnknown || current.condition === 'damaged';
+      const noted = isNews ? await noteGood(tick, current, reading) : current;
       const verdict = isNews && noted !== null ? 'backfilled' : 'good';
       if (reading.plaintext === undefined) say(verdict);
       else say(reading.plaintext.split(':')[0]!, reading.plaintext);
@@ -108,8 +109,12 @@ async function verify(
 }
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */
-async function noteGood(tick: Tick, object: ObjectRecord, sha256: string): Promise<ObjectRecord | null> {
-  const after: ObjectRecord = { ...object, sha256, condition: 'sound' };
+async function noteGood(
+  tick: Tick,
+  object: ObjectRecord,
+  { digest, headersSha256 }: Extract<CopyReading, { outcome: 'good' }>,
+): Promise<ObjectRecord | null> {
+  const after: ObjectRecord = { headersSha256, ...object, sha256: digest.sha256, condition: 'sound' };
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after } }]);
   if (outcome?.outcome !== 'committed' || outcome.entry?.kind !== 'object') return null;
   tick.audit(object.condition === 'damaged' ? 'Damage lifted: a copy verifies' : 'Hash recorded', {

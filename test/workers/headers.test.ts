@@ -1,0 +1,170 @@
+import { expect, test } from 'vitest';
+import { collect } from '../../lib/base/bytes.ts';
+import { headersDigest } from '../../lib/transfer/headers-digest.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const headers = { contentType: 'text/html', cacheControl: 'no-store' };
+const metadata = { owner: 'me' };
+const hourMs = 3_600_000;
+
+async function twoCopies(content: Uint8Array | string = 'content'): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'] });
+  await fleet.client.put('k', content, { headers, metadata });
+  await fleet.tick('replicator');
+  return fleet;
+}
+
+/** Puts the bytes of a recorded copy again, in place, with other things beside them. */
+function putAgain(
+  fleet: TestFleet,
+  backend: string,
+  change: { headers?: object; metadata?: Record<string, string> },
+): void {
+  const storage = `k!${fleet.object('k').copies[backend]}`;
+  const there = fleet.backends[backend]!.peek(storage)!;
+  fleet.backends[backend]!.putNow(storage, there.bytes, {
+    headers: { ...there.headers, ...change.headers },
+    metadata: { ...there.metadata, ...change.metadata },
+  });
+}
+
+test.each([Buffer.from('small'), Buffer.alloc(9 * 2 ** 20, 'big')])(
+  'bytes that were put again with other headers are not served: another copy is',
+  async (content) => {
+    const fleet = await twoCopies(content);
+    putAgain(fleet, 'a', { headers: { contentType: 'application/x-evil' } });
+    const found = await fleet.newClient().get('k');
+    expect(found).toMatchObject({ headers, metadata });
+    expect((await collect(found!.body)).equals(content)).toBe(true);
+  },
+);
+
+test('bytes that were put again with other metadata are quarantined like wrong bytes, and replaced', async () => {
+  const fleet = await twoCopies();
+  putAgain(fleet, 'a', { metadata: { owner: 'somebody else' } });
+  expect(await fleet.tick('scrubber')).toMatchObject({ reasons: { quarantined: 1, good: 1 } });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
+  await fleet.tick('replicator');
+  fleet.clock.advance(10 * 24 * hourMs);
+  for (const name of Object.keys(fleet.object('k').copies)) {
+    const there = fleet.backends[name]!.peek(`k!${fleet.object('k').copies[name]}`)!;
+    expect(there).toMatchObject({ headers, metadata });
+  }
+  expect(Object.keys(fleet.object('k').copies)).toHaveLength(2);
+});
+
+test('an only copy that was put again with other headers is reported, not served, and kept', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'content', { headers, metadata });
+  putAgain(fleet, 'a', { headers: { contentType: 'application/x-evil' } });
+  await expect(fleet.newClient().get('k')).rejects.toMatchObject({
+    kind: 'unreadable',
+    message: expect.stringContaining('on "a" has other headers or user metadata than are recorded'),
+  });
+  await fleet.tick('scrubber');
+  expect(fleet.object('k')).toMatchObject({ condition: 'damaged', copies: { a: expect.any(String) } });
+});
+
+test('a copy with other headers is not copied on', async () => {
+  const fleet = await twoCopies();
+  putAgain(fleet, 'a', { headers: { contentType: 'application/x-evil' } });
+  const { b: _gone, ...copies } = fleet.object('k').copies;
+  await fleet.apply({ backends: ['a', 'b', 'c'], policies: { default: { factor: 3 } } });
+  fleet.clock.advance(60_000);
+  await fleet.settle(['replicator'], 3);
+  for (const [name, copyId] of Object.entries(fleet.object('k').copies)) {
+    if (copies[name] === copyId) continue;
+    expect(fleet.backends[name]!.peek(`k!${copyId}`)).toMatchObject({ headers, metadata });
+  }
+});
+
+test('what a backend fills in where nothing was said is no difference', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', 'content');
+  await fleet.tick('replicator');
+  expect(fleet.object('k').headersSha256).toBe(headersDigest({}, {}));
+  putAgain(fleet, 'a', { headers: { contentType: 'binary/octet-stream' } });
+  expect(await fleet.tick('scrubber')).toMatchObject({ reasons: { good: 2 } });
+});
+
+test('a backend that stores metadata otherwise than it was sent does not take such objects', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
+  const { put } = fleet.backends.a!;
+  fleet.backends.a!.put = (request, signal) =>
+    put(
+      {
+        ...request,
+        metadata: Object.fromEntries(Object.entries(request.metadata!).map(([n, v]) => [n, v.replace('ü', '?')])),
+      },
+      signal,
+    );
+  await fleet.client.put('k', 'content', { metadata: { note: 'grün' } });
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
+  expect(await fleet.newClient().get('k')).toMatchObject({ metadata: { note: 'grün' } });
+  await fleet.client.put('plain', 'content', { metadata: { note: 'green' } });
+  expect(Object.keys(fleet.object('plain').copies)).toEqual(['a']);
+});
+
+test('metadata under a name that no header can have, or that is ours, is refused', async () => {
+  const fleet = await createTestFleet();
+  for (const name of ['holdfast', 'Upper', 'with space', ''])
+    await expect(fleet.client.put('k', 'v', { metadata: { [name]: 'x' } })).rejects.toMatchObject({
+      kind: 'bad-metadata',
+    });
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a put that its writer left behind is recorded with its headers', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  fleet.before = ({ port, method, args }) => {
+    const changes = method === 'transact' && port === 'store' ? (args[0] as { kind: string }[]) : [];
+    if (changes.some(({ kind }) => kind === 'object')) throw new Error('the writer dies');
+  };
+  await expect(fleet.client.put('k', 'content', { headers, metadata })).rejects.toThrow('the writer dies');
+  fleet.before = undefined;
+  await fleet.settle(['pending-reaper'], 10);
+  expect(fleet.object('k').headersSha256).toBe(headersDigest(headers, metadata));
+});
+
+async function imported(files: Record<string, { headers?: object; metadata?: Record<string, string> }>) {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
+  for (const [name, beside] of Object.entries(files))
+    fleet.backends[name]!.putNow('file', Buffer.from('content'), beside);
+  fleet.clock.advance(2 * hourMs);
+  await fleet.settle(['reconciler'], 3);
+  return fleet;
+}
+
+test('an imported file whose owner changed its headers, and nothing else, is a new generation with them', async () => {
+  const fleet = await imported({ a: { headers, metadata } });
+  await fleet.settle(['replicator', 'scrubber'], 3);
+  const before = fleet.object('file');
+  expect(before.headersSha256).toBe(headersDigest(headers, metadata));
+  expect(Object.keys(before.copies)).toHaveLength(2);
+  const changed = { contentType: 'text/plain' };
+  fleet.backends.a!.putNow('file', Buffer.from('content'), { headers: changed, metadata });
+  fleet.clock.advance(31 * 24 * hourMs);
+  await fleet.settle(['scrubber', 'replicator', 'cleanup-queue'], 90);
+  const after = fleet.object('file');
+  expect(after.generation).not.toBe(before.generation);
+  expect(Object.keys(after.copies)).toHaveLength(2);
+  for (const [name, copyId] of Object.entries(after.copies)) {
+    const there = fleet.backends[name]!.peek(copyId === '' ? 'file' : `file!${copyId}`)!;
+    expect(there.headers).toEqual(changed);
+  }
+  expect(await fleet.newClient().get('file')).toMatchObject({ headers: changed, metadata });
+});
+
+test('two imported files that are one object but for their headers do not replace each other', async () => {
+  const fleet = await imported({ a: { headers }, b: { headers: { contentType: 'text/plain' } } });
+  await fleet.settle(['scrubber', 'replicator', 'reconciler'], 5);
+  const { generation, copies } = fleet.object('file');
+  expect(copies).toEqual({ a: '', b: '' });
+  for (let day = 0; day < 40; day += 1) {
+    fleet.clock.advance(24 * hourMs);
+    for (const worker of ['scrubber', 'reconciler', 'replicator', 'over-replication-cleaner'] as const)
+      await fleet.tick(worker);
+  }
+  expect(fleet.object('file')).toMatchObject({ generation, copies: { a: '', b: '' }, condition: 'sound' });
+  expect(await fleet.read('file')).toBe('content');
+});
