@@ -22,6 +22,7 @@ import type { ClientCall, Description } from './oracle/calls.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
+import type { Refusals } from './refusals.ts';
 import { createSimBackend } from './sim-backend.ts';
 import { createSimStore } from './sim-store.ts';
 import { createToyKeyring } from './toy-keyring.ts';
@@ -32,6 +33,7 @@ export interface ActorsDeps {
   readonly faults: Faults;
   readonly plan: Plan;
   readonly oracle: Oracle;
+  readonly refusals: Refusals;
   readonly store: MemoryStore;
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   /** Of the code under test: ids, jitter. */
@@ -91,7 +93,7 @@ export interface Actors {
 const leastPatienceMs = 60_000;
 
 export function createActors(deps: ActorsDeps): Actors {
-  const { world, faults, plan, oracle, store, backends, random } = deps;
+  const { world, faults, plan, oracle, refusals, store, backends, random } = deps;
   const ticks = new Set<RunningTick>();
   const clients = new Set<ClientProcess>();
   /** Processes of workers that wait for their next tick: each has the usage that it has not written down. */
@@ -115,7 +117,7 @@ export function createActors(deps: ActorsDeps): Actors {
       openKeyring: async (encryption: EncryptionConfig) => createToyKeyring(encryption),
       openBackend: async ({ name }: { readonly name: string }) => {
         const memory = backends.get(name)!;
-        return createSimBackend({ world, faults, random, observer: oracle, memory }, actor);
+        return createSimBackend({ world, faults, random, observer: oracle, refusals, memory }, actor);
       },
     };
     return { actor, shared };

@@ -1,5 +1,6 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
+import { isAsked } from './awaited.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
 import { type Plan, workingPart } from './fleet.ts';
@@ -8,6 +9,7 @@ import type { Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
 import type { Random } from './random.ts';
+import type { Refusals } from './refusals.ts';
 import { createRest } from './rest.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
@@ -15,6 +17,7 @@ import type { World } from './world.ts';
 export interface CalmDeps {
   readonly world: World;
   readonly faults: Faults;
+  readonly refusals: Refusals;
   readonly plan: Plan;
   readonly oracle: Oracle;
   readonly actors: Actors;
@@ -60,7 +63,7 @@ const rounds: readonly Round[] = [
 
 /** The time before and after the faults. */
 export function createCalm(deps: CalmDeps): Calm {
-  const { world, faults, plan, oracle, actors, surroundings, externalClients, random, step } = deps;
+  const { world, faults, refusals, plan, oracle, actors, surroundings, externalClients, random, step } = deps;
 
   /** Until every process has ended or waits for nothing. */
   async function settle(): Promise<void> {
@@ -151,6 +154,8 @@ export function createCalm(deps: CalmDeps): Calm {
     }
     // Indexes catch up.
     await idle(plan.maxLagMs);
+    if (refusals.isAny() && isAsked('independence')) await bearRefusals();
+    refusals.lift();
     const unnamed = (await oracle.openUploads()).find(({ isExplained }) => !isExplained);
     if (unnamed !== undefined)
       throw new Violation(
@@ -192,6 +197,16 @@ export function createCalm(deps: CalmDeps): Calm {
     await rest.checkMemory();
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
     return checkOrphans();
+  }
+
+  /** Nothing but what is refused waits: everything else comes to its copies as ever. */
+  async function bearRefusals(): Promise<void> {
+    for (const ms of [0, 7, 7, 7, 72].map((n) => n * minute)) {
+      await idle(ms);
+      for (const worker of random.shuffled(quick)) await attend(worker);
+      if (needs.starved().length === 0) return;
+    }
+    throw new Violation('independence', needs.starved().slice(0, 3).join('; '), keyIn(needs.starved()[0]!));
   }
 
   /** What a month allows holds copies back until the next one: an operator allows more, and brings back what left the file. */

@@ -72,6 +72,11 @@ export const allFaults = [
   'backend dropped',
   'backend forgotten',
   'backend moved',
+  'key refused',
+  'key unreadable',
+  'key undeletable',
+  'upload listing denied',
+  'listing denied',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 
@@ -104,6 +109,8 @@ export interface Faults {
   start(): void;
   stop(): void;
   isStopped(): boolean;
+  /** Nothing has gone wrong so far. */
+  isYetToStart(): boolean;
 }
 
 export interface FaultsOptions {
@@ -138,6 +145,7 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
   let stormUntil = 0;
   let gone: { readonly backend: string; readonly window: Window } | null = null;
   let isStopped = true;
+  let hasStarted = false;
 
   const count = (fault: string) => counts.set(fault, (counts.get(fault) ?? 0) + 1);
   const isOn = (fault: Fault) => enabled.has(fault);
@@ -202,7 +210,7 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
     const window = windowOn(backend)?.fault;
     if (window === 'backend outage') {
       if (kind === 'write' && random.chance(0.1)) return lost(window);
-      return refused(window, random.pick(['unavailable', 'timeout', 'credentials']));
+      return refused(window, random.pick(['unreachable', 'unavailable', 'timeout', 'credentials']));
     }
     if (window === 'backend flapping' && random.chance(0.5)) return refused(window, 'unavailable');
     if (window === 'backend slow' && random.chance(0.5))
@@ -212,7 +220,7 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
     if (isRolled('backend stalls', 0.5))
       return { kind: 'slow', fault: 'backend stalls', ms: random.spread(20_000, 300_000) };
     if (isRolled('backend error', 1))
-      return refused('backend error', random.pick(['unavailable', 'timeout', 'throttled']));
+      return refused('backend error', random.pick(['unreachable', 'unavailable', 'timeout', 'throttled']));
     if (kind === 'read') return never;
     if (isRolled('backend answer lost', 3)) return lost('backend answer lost');
     if (kind === 'write' && isRolled('backend write delayed', 3)) return delayed('backend write delayed');
@@ -271,10 +279,12 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
     noteMisled: (backend, storageKey) => mislead(`${backend}/${storageKey}`, 1),
     start: () => {
       isStopped = false;
+      hasStarted = true;
     },
     stop: () => {
       isStopped = true;
     },
     isStopped: () => isStopped,
+    isYetToStart: () => !hasStarted,
   };
 }

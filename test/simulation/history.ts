@@ -13,6 +13,7 @@ import { createLaggingIndexes } from './lagging-indexes.ts';
 import { createOracle, type Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
+import { createRefusals } from './refusals.ts';
 import { restore } from './restore.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
@@ -80,10 +81,17 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     ledgerRows: () => store.allCounters(),
     snapshot: () => store.snapshot(),
     minAgeMs: Number(plan.env.RECONCILER_MIN_AGE_SECONDS) * 1000,
+    breakerFailures: Number(plan.env.BREAKER_FAILURES),
     drains: () => (faults.counts.has('backend drained') ? surroundings.drains() : noDrains),
   });
   const random = stream('surroundings');
-  const actors = createActors({ world, faults, plan, oracle, store, backends, ids: stream('ids'), random });
+  const refusals = createRefusals({
+    random: stream('refusals'),
+    faults,
+    backends: [...backends.keys()],
+    keys: plan.keys,
+  });
+  const actors = createActors({ world, faults, plan, oracle, refusals, store, backends, ids: stream('ids'), random });
   const surroundings = createSurroundings(store, backends);
 
   let steps = 0;
@@ -119,6 +127,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
   const calm = createCalm({
     world,
     faults,
+    refusals,
     plan,
     oracle,
     actors,

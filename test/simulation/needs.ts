@@ -4,6 +4,7 @@ import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { factorOf } from './oracle/reading.ts';
 import type { Work } from './oracle/waiting.ts';
+import type { Refusals } from './refusals.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -11,6 +12,7 @@ export interface NeedsDeps {
   readonly world: World;
   readonly plan: Plan;
   readonly oracle: Oracle;
+  readonly refusals: Refusals;
   readonly surroundings: Surroundings;
 }
 
@@ -20,6 +22,8 @@ export interface Needs {
   workOf(worker: WorkerName, rounds: number): Work;
   /** Invariant 6, in sentences. */
   left(): string[];
+  /** The same, while some of it is refused: what lacks copies that nobody refuses. */
+  starved(): string[];
   lackingCopies(entry: ObjectRecord, lost?: string): number;
   /** Whether a copy of it stands under a delete marker. */
   isHidden(entry: Entry | undefined): boolean;
@@ -33,7 +37,7 @@ export interface Needs {
 /** Two clocks may be this far apart. */
 const skewMs = 10_000;
 
-export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): Needs {
+export function createNeeds({ world, plan, oracle, refusals, surroundings }: NeedsDeps): Needs {
   /** What a worker could settle now. Queues of a backend whose breaker is open are parked. */
   function workOf(worker: WorkerName, rounds: number): Work {
     const param = (name: string, otherwise: number) => Number(plan.env[name] ?? otherwise);
@@ -65,6 +69,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
       entry.sha256 === undefined ||
       !isWhole(entry) ||
       isHidden(entry) ||
+      Object.keys(entry.copies).some((name) => refusals.hidesCopy(name, entry.key)) ||
       !isKnown ||
       isMoving
     )
@@ -103,6 +108,21 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
     return found;
   }
 
+  function starved(): string[] {
+    const unhealthy = surroundings.unhealthyBackends();
+    const moving = new Set(
+      [...oracle.queue.values()].filter(({ state }) => state === 'transfer').map(({ key }) => key),
+    );
+    return [...oracle.objects.values()].flatMap((entry) => {
+      if (entry.kind !== 'object' || entry.condition === 'damaged' || isHidden(entry) || moving.has(entry.key))
+        return [];
+      const sources = oracle.goodCopies(entry).filter((name) => !refusals.hidesCopy(name, entry.key));
+      const lacking = lackingCopies(entry);
+      if (sources.length === 0 || lacking <= 0 || unhealthy.length > 0) return [];
+      return [`"${entry.key}" lacks ${lacking} copies that no backend refuses`];
+    });
+  }
+
   function isHidden(entry: Entry | undefined): boolean {
     return entry?.kind === 'object' && oracle.hiddenCopies(entry).length > 0;
   }
@@ -124,6 +144,7 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
       ({ name, quotaBytes, maxObjectBytes }) =>
         entry.copies[name] === undefined &&
         !draining.has(name) &&
+        !refusals.refusesCopy(name, entry.key) &&
         (maxObjectBytes === 0 || maxObjectBytes >= entry.sizeBytes) &&
         (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
     );
@@ -149,5 +170,5 @@ export function createNeeds({ world, plan, oracle, surroundings }: NeedsDeps): N
     return entry?.kind !== 'object' || oracle.goodCopies(entry).length > 0;
   }
 
-  return { workOf, left, lackingCopies, isHidden, isWhole, isAtFactor, isReadable };
+  return { workOf, left, starved, lackingCopies, isHidden, isWhole, isAtFactor, isReadable };
 }

@@ -8,6 +8,7 @@ import { listedBadly } from './listing-faults.ts';
 import type { Observer } from './observer.ts';
 import type { Actor, Fate } from './operation.ts';
 import type { Random } from './random.ts';
+import type { Refusals } from './refusals.ts';
 import type { World } from './world.ts';
 
 export interface SimBackendDeps {
@@ -15,6 +16,7 @@ export interface SimBackendDeps {
   readonly faults: Faults;
   readonly random: Random;
   readonly observer: Observer;
+  readonly refusals: Refusals;
   readonly memory: MemoryBackend;
 }
 
@@ -22,7 +24,7 @@ type Kind = 'read' | 'write' | 'delete';
 
 /** A backend as one process sees it: every request, and every chunk of a body, waits for the scheduler and may go wrong. */
 export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
-  const { world, faults, random, observer, memory } = deps;
+  const { world, faults, random, observer, refusals, memory } = deps;
   const { name } = memory;
 
   const fail = (kind: BackendErrorKind, cause?: unknown) =>
@@ -52,13 +54,40 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       subject: storageKey,
       signal,
       cancelled: () => fail('cancelled'),
-      fate: stalling(fate),
-      effect,
+      fate: refusing(operation, storageKey, shown(stalling(fate))),
+      effect: faulting(effect),
     });
     const ended = () => observer.requestEnded(actor, name);
     answer.then(ended, ended);
     return answer;
   }
+
+  /** What speaks of the key, or of this kind of request, alone. A backend in trouble says nothing of keys. */
+  function refusing(operation: string, storageKey: string, fate: () => Fate): () => Fate {
+    return () => {
+      const isAsked = operation !== 'DELETE' && faults.windowOn(name) === undefined;
+      const refusal = isAsked ? refusals.of(name, operation, storageKey) : undefined;
+      return refusal === undefined ? fate() : { kind: 'refused', fault: refusal.fault, error: fail(refusal.kind) };
+    };
+  }
+
+  /** The oracle is told of everything that speaks of the backend. */
+  function shown(fate: () => Fate): () => Fate {
+    return () => {
+      const next = fate();
+      if (next.kind !== 'answered') observer.backendFaulted(name);
+      return next;
+    };
+  }
+
+  const faulting =
+    <T>(effect: () => Promise<T>) =>
+    () => {
+      if (isMissingBucket()) observer.backendFaulted(name);
+      const answer = effect();
+      answer.catch(() => observer.backendFaulted(name));
+      return answer;
+    };
 
   /** An answer that does not come ends as a timeout; what was asked may have happened all the same. */
   function stalling(fate: () => Fate): () => Fate {
@@ -138,8 +167,14 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     return Buffer.concat(all);
   }
 
-  function refusedDelete(): DeleteOutcome | null {
+  function refusedDelete(storageKey: string): DeleteOutcome | null {
+    const refusal = refusals.of(name, 'DELETE', storageKey);
+    if (refusal !== undefined) {
+      faults.count(refusal.fault);
+      return { outcome: 'failed', error: fail(refusal.kind) };
+    }
     if (!faults.strikes('backend delete refused', 12)) return null;
+    observer.backendFaulted(name);
     return { outcome: 'failed', error: fail(random.pick(['denied', 'rejected', 'unavailable'])) };
   }
 
@@ -261,7 +296,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         needBucket(async () => {
           const outcomes: DeleteOutcome[] = [];
           for (const request of requests) {
-            const refusal = refusedDelete();
+            const refusal = refusedDelete(request.storageKey);
             if (refusal === null) {
               observer.deleteHappens(actor, name, request.storageKey, request.ifMatch);
               outcomes.push(...(await memory.delete([request])));

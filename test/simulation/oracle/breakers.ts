@@ -2,12 +2,17 @@ import type { BreakerState } from '../../../lib/base/health.ts';
 import type { Actor } from '../operation.ts';
 import { Violation } from './violation.ts';
 
-/** While a breaker is open, one process at a time may ask its backend, and none before its time: the others send it nothing. */
+/**
+ * While a breaker is open, one process at a time may ask its backend, and none before its time: the others send it nothing.
+ * It opens only by what the backend itself has shown.
+ */
 export interface BreakersCheck {
   /** What the table now holds of a backend's breaker. It was so when it was sent: it may land late. */
   breakerWritten(by: Actor, backend: string, state: BreakerState, sentAt: number): void;
   /** A process has read the state of the fleet, and in it that these breakers are open. */
   fleetRead(by: Actor, open: ReadonlySet<string>): void;
+  /** A backend answers in a way that speaks of itself, or not at all. */
+  backendFaulted(backend: string): void;
   /** A request leaves a process. */
   requestSent(by: Actor, backend: string, operation: string): void;
   /** It has ended, one way or the other. */
@@ -32,7 +37,7 @@ interface Spell {
 }
 
 export function createBreakersCheck(
-  { now, step }: { readonly now: () => number; readonly step: () => number },
+  { now, step, failures }: { readonly now: () => number; readonly step: () => number; readonly failures: number },
   report: (violation: Violation) => void,
 ): BreakersCheck {
   let spells: ReadonlyMap<string, Spell> = new Map();
@@ -43,6 +48,8 @@ export function createBreakersCheck(
   const heardAt = new WeakMap<Actor, Map<string, number>>();
   /** Backends whose breakers an application has never read to be closed. */
   const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
+  /** What backends have shown since their breaker was last closed. */
+  const shown = new Map<string, number>();
   const wrong = (message: string) => report(new Violation('one probe', message));
 
   function claimed(by: Actor, backend: string, before: Spell | undefined, sentAt: number): void {
@@ -63,6 +70,15 @@ export function createBreakersCheck(
       const isClosed = before !== undefined && openedAt === undefined;
       if (isClosed && (heardAt.get(by)?.get(backend) ?? Number.NEGATIVE_INFINITY) < before.since - skewMs)
         wrong(`${by.name} closes the breaker of ${backend}, of which it has heard nothing since it was opened`);
+      if (isClosed) shown.delete(backend);
+      const seen = shown.get(backend) ?? 0;
+      if (before === undefined && openedAt !== undefined && seen < failures)
+        report(
+          new Violation(
+            'breakers',
+            `${by.name} opens the breaker of ${backend}, which has shown ${seen} failures of its own; it takes ${failures}`,
+          ),
+        );
       if (openedAt === undefined) after.delete(backend);
       else {
         const since = openedAt === before?.openedAt ? before.since : sentAt;
@@ -78,6 +94,7 @@ export function createBreakersCheck(
       const before = neverClosed.get(by) ?? open;
       neverClosed.set(by, new Set([...before].filter((name) => open.has(name))));
     },
+    backendFaulted: (backend) => void shown.set(backend, (shown.get(backend) ?? 0) + 1),
     requestEnded(by, backend) {
       heardAt.set(by, (heardAt.get(by) ?? new Map<string, number>()).set(backend, now()));
     },

@@ -35,6 +35,8 @@ export interface OracleDeps {
   readonly snapshot: () => MemorySnapshot;
   /** Draining backends, and since when. */
   readonly drains: () => ReadonlyMap<string, number>;
+  /** Failures in a row that open a breaker. */
+  readonly breakerFailures: number;
   /** How old bytes must be before a sweep may enqueue for deletion them. */
   readonly minAgeMs: number;
 }
@@ -78,7 +80,16 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick
  * Knows what must be so. It keeps its own mirror of the tables and reads the bytes itself; nothing here comes from the code
  * under test but types.
  */
-export function createOracle({ world, faults, backends, ledgerRows, snapshot, drains, minAgeMs }: OracleDeps): Oracle {
+export function createOracle({
+  world,
+  faults,
+  backends,
+  ledgerRows,
+  snapshot,
+  drains,
+  minAgeMs,
+  breakerFailures,
+}: OracleDeps): Oracle {
   const objects = new Map<string, Entry>();
   const queue = new Map<string, QueueItem>();
   const files: FleetFile[] = [];
@@ -98,7 +109,10 @@ export function createOracle({ world, faults, backends, ledgerRows, snapshot, dr
   const deletes = createDeletesCheck(sight, plain, minAgeMs);
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
-  const breakers = createBreakersCheck({ now: () => world.now, step: () => world.step }, report);
+  const breakers = createBreakersCheck(
+    { now: () => world.now, step: () => world.step, failures: breakerFailures },
+    report,
+  );
   const uploads = createUploadsCheck(sight);
   const listings = createListingsCheck(report);
   const usage = createUsageCheck(world, files, report);

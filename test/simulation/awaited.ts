@@ -1,0 +1,6 @@
+/** Checks and faults that wait for their mend: named in `HOLDFAST_SIM_WITH`, separated by commas, they are played all the same. */
+const asked = new Set((process.env.HOLDFAST_SIM_WITH ?? '').split(','));
+
+export function isAsked(name: 'independence'): boolean {
+  return asked.has('all') || asked.has(name);
+}
