@@ -178,7 +178,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     versionsLeft: () =>
       [...writers.keys()].filter((place) => {
         const [backend, storageKey] = partsOf(place);
-        if (storageKey.startsWith('.holdfast/')) return false;
+        if (storageKey.startsWith('.holdfast/') || sight.places.wasForgotten(backend)) return false;
         const bucket = backends.get(backend)!;
         if (bucket.olderVersions(storageKey).length === 0) return false;
         // Reported with the version that a listing shows.

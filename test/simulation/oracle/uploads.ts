@@ -15,7 +15,7 @@ export interface OpenUpload {
   readonly isExplained: boolean;
 }
 
-export function createUploadsCheck({ backends, queue }: Sight): UploadsCheck {
+export function createUploadsCheck({ backends, queue, places }: Sight): UploadsCheck {
   const begun = new Map<string, { readonly by: Actor; readonly backend: string; readonly storageKey: string }>();
   return {
     uploadOpened(by, backend, storageKey, uploadId, isLate) {
@@ -24,6 +24,8 @@ export function createUploadsCheck({ backends, queue }: Sight): UploadsCheck {
     async openUploads() {
       const open: OpenUpload[] = [];
       for (const [id, { by, backend, storageKey }] of begun) {
+        // What was on a backend that was given up is nobody's, should it come back.
+        if (places.wasForgotten(backend)) continue;
         const place = placeOf(backend, storageKey);
         const ids = await backends.get(backend)!.openUploads(storageKey);
         const isAtWork = by.state === 'running' || by.state === 'frozen';
