@@ -1,3 +1,4 @@
+import { parseWaived, type Waived } from '../lib/config/endpoints.ts';
 import { parameterPrefix, type WorkerName, workerNames } from '../lib/config/parameters.ts';
 import { ConfigError } from '../lib/config/problems.ts';
 import { type AlarmName, alarmNames } from './alarm-names.ts';
@@ -195,8 +196,7 @@ export interface Deployment {
   readonly logRetentionDays: number;
   readonly logLevel: string;
   readonly appliesFleet: boolean;
-  /** Backends whose endpoints may be private; `all` of them. */
-  readonly allowsPrivateEndpoints: 'all' | readonly string[];
+  readonly allowsPrivateEndpoints: Waived;
   readonly kmsKeyArns: readonly string[];
   readonly alarmEmail: string;
   readonly alarmsOff: readonly string[];
@@ -232,7 +232,7 @@ export function parseDeployment(
     logRetentionDays: number('HOLDFAST_LOG_RETENTION_DAYS'),
     logLevel: read('HOLDFAST_LOG'),
     appliesFleet: isOn('HOLDFAST_APPLY'),
-    allowsPrivateEndpoints: privateEndpoints(read('HOLDFAST_ALLOW_PRIVATE_ENDPOINTS')),
+    allowsPrivateEndpoints: parseWaived(read('HOLDFAST_ALLOW_PRIVATE_ENDPOINTS')),
     kmsKeyArns: list(read('HOLDFAST_KMS_KEY_ARNS')),
     alarmEmail: read('HOLDFAST_ALARM_EMAIL'),
     alarmsOff: list(read('HOLDFAST_ALARMS_OFF')),
@@ -251,11 +251,6 @@ export function parseDeployment(
       }),
     ) as Record<WorkerName, WorkerSize>,
   };
-}
-
-function privateEndpoints(value: string): 'all' | readonly string[] {
-  if (value === 'true') return 'all';
-  return value === 'false' ? [] : list(value);
 }
 
 /** A deployment as properties of the construct. */

@@ -1,6 +1,6 @@
 import { Token } from 'aws-cdk-lib';
 import { keysOf } from '../lib/config/encryption.ts';
-import { endpointConcerns, isS3Host } from '../lib/config/endpoints.ts';
+import { isS3Host, locationProblems, type Waived } from '../lib/config/endpoints.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
 import { type Parameters, parseParameters, scheduleMs, workerNames } from '../lib/config/parameters.ts';
 import { type Inspected, inspectFleetFile, type ParsedFleetFile } from '../lib/config/parse-fleet-file.ts';
@@ -70,14 +70,13 @@ function inspectText(text: string): Inspected {
   }
 }
 
-function fleetProblems(
-  { backends, encryption }: Inspected['sound'],
-  allowed: Deployment['allowsPrivateEndpoints'],
-): string[] {
+function fleetProblems({ backends, encryption }: Inspected['sound'], allowed: Waived): string[] {
   const rawKeys = keysOf(encryption).flatMap((key) => ('rawKeyEnv' in key ? [key.rawKeyEnv] : []));
   return [
+    ...locationProblems(backends, allowed).map(
+      (problem) => `${problem}; HOLDFAST_ALLOW_PRIVATE_ENDPOINTS (the property allowPrivateEndpoints) waives this`,
+    ),
     ...backends.flatMap((backend) => [
-      ...endpointProblems(backend, allowed),
       ...credentialProblems(backend, 'credentials', backend.credentials),
       ...(backend.deleteCredentials ? credentialProblems(backend, 'deleteCredentials', backend.deleteCredentials) : []),
     ]),
@@ -88,18 +87,9 @@ function fleetProblems(
   ];
 }
 
-function endpointProblems({ name, endpoint }: BackendConfig, allowed: Deployment['allowsPrivateEndpoints']): string[] {
-  if (endpoint === undefined || allowed === 'all' || allowed.includes(name)) return [];
-  return endpointConcerns(endpoint).map(
-    (concern) =>
-      `Backend "${name}": endpoint ${endpoint} is ${concern}; HOLDFAST_ALLOW_PRIVATE_ENDPOINTS=${name} (the property allowPrivateEndpoints) allows it`,
-  );
-}
-
 function credentialProblems(backend: BackendConfig, field: string, credentials: CredentialsConfig): string[] {
   const of = `Backend "${backend.name}": ${field}`;
-  if (credentials === 'role')
-    return isOnAws(backend) ? [] : [`${of} "role" is for buckets on AWS; ${backend.endpoint} needs {"secretArn"}`];
+  if (credentials === 'role') return [];
   if ('env' in credentials)
     return [`${of} {"env"} would put the keys into the functions' environment; use {"secretArn"}`];
   if ('accessKeyId' in credentials)

@@ -1,3 +1,5 @@
+import { printable } from '../base/printable.ts';
+
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** `1.4 MiB` */
@@ -25,10 +27,9 @@ export function timestamp(ms: number): string {
   return new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 }
 
-/** A name as one line of text: control characters are escaped. */
+/** A name as one line of text: what would be unseen is written out. */
 export function escaped(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are the ones that must not reach a terminal
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return printable(text, 'one-line');
 }
 
 /** Rows under a heading, columns aligned: numbers to the right, everything else to the left. */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { printable, printableJson } from '../base/printable.ts';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
 import { drainVerbs } from './verbs/drain.ts';
@@ -104,7 +105,7 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
     const { text, document, exitCode } = await verb(session);
     // A verb that has printed its document itself leaves none.
     if (session.isJson && document !== undefined) printDocument(session, document);
-    if (!session.isJson && text !== '') session.stdout.write(`${text}\n`);
+    if (!session.isJson && text !== '') session.stdout.write(`${printable(text)}\n`);
     return exitCode ?? 0;
   } catch (error) {
     return report(session, error);
@@ -116,7 +117,7 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
 
 function report(session: Session, error: unknown): ExitCode {
   const { sentence, kind, exitCode } = failureOf(error);
-  session.stderr.write(`error: ${sentence}\n`);
+  session.stderr.write(`error: ${printable(sentence)}\n`);
   if (session.isJson) printDocument(session, { error: sentence, kind });
   if (session.env.HOLDFAST_LOG === 'debug' && error instanceof Error) {
     session.log().debug('The command failed', { kind, stack: error.stack });
@@ -125,7 +126,7 @@ function report(session: Session, error: unknown): ExitCode {
 }
 
 function printDocument({ stdout }: Terminal, document: unknown): void {
-  stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  stdout.write(`${printableJson(document, 2)}\n`);
 }
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {

@@ -97,3 +97,39 @@ export function endpointConcerns(endpoint: string): string[] {
     ...(isPrivateHost(hostname) ? ['loopback, private or link-local'] : []),
   ];
 }
+
+/** The fields of a backend that say where it is and as whom it is asked. */
+interface Located {
+  readonly name: string;
+  readonly endpoint?: string | undefined;
+  readonly credentials: unknown;
+  readonly deleteCredentials?: unknown;
+}
+
+/** Backends whose endpoints may be as they are, whatever is said against them. */
+export type Waived = 'all' | readonly string[];
+
+/** Reads a list of waived backends: names by comma, `true` for all, `false` or nothing for none. */
+export function parseWaived(value: string | undefined): Waived {
+  if (value === 'true') return 'all';
+  const names = (value ?? '').split(',').map((name) => name.trim());
+  return names.filter((name) => name !== '' && name !== 'false');
+}
+
+/** What is said against where backends are, and against roles that would be shown to others than S3; waived ones aside. */
+export function locationProblems(backends: readonly Located[], waived: Waived): string[] {
+  return backends
+    .filter(({ name }) => waived !== 'all' && !waived.includes(name))
+    .flatMap(({ name, endpoint, credentials, deleteCredentials }) => {
+      if (endpoint === undefined) return [];
+      const asRole = Object.entries({ credentials, deleteCredentials }).flatMap(([field, value]) =>
+        value === 'role' && !isS3Host(new URL(endpoint).hostname)
+          ? [`Backend "${name}": ${field} "role" is for buckets on AWS; ${endpoint} needs keys of its own`]
+          : [],
+      );
+      return [
+        ...endpointConcerns(endpoint).map((what) => `Backend "${name}": endpoint ${endpoint} is ${what}`),
+        ...asRole,
+      ];
+    });
+}

@@ -121,6 +121,8 @@ async function start(
       AWS_ACCESS_KEY_ID: 'local',
       AWS_SECRET_ACCESS_KEY: 'local',
       HOLDFAST_FLEET: paths.fleet,
+      // Everything here is on this machine.
+      HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: 'true',
     },
     close,
   };

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { type Log, type LogFields, silentLog } from '../base/log.ts';
+import { printableJson } from '../base/printable.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -10,7 +11,7 @@ export function createJsonLog(clock: Clock, level: LogLevel, write: (line: strin
   const say = (name: LogLevel) => (sentence: string, fields?: LogFields) => {
     if (logLevels.indexOf(name) < from) return;
     const time = new Date(clock.now()).toISOString();
-    write(`${JSON.stringify({ time, level: name, message: sentence, ...renamed(fields) })}\n`);
+    write(`${printableJson({ time, level: name, message: sentence, ...renamed(fields) })}\n`);
   };
   if (level === 'silent') return silentLog;
   return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };

@@ -168,3 +168,44 @@ test('help and version need nothing at all', async () => {
   expect((await spawnCli(['--help'])).stdout).toContain('Usage: holdfast');
   expect((await spawnCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
+
+test('an endpoint that is private, in whatever spelling, is refused until its backend is named', async () => {
+  const fleet = (endpoint: string) =>
+    JSON.stringify({
+      backends: [{ name: 'near', endpoint, bucket: 'bucket', pathStyle: true, credentials: { env: 'NEAR' } }],
+    });
+  for (const endpoint of ['http://s3.example.com', 'https://localhost.', 'https://[::a9fe:a9fe]', 'https://0x7f.1'])
+    expectError(
+      await lab.run(['apply'], { env: { HOLDFAST_FLEET: fleet(endpoint), HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: 'other' } }),
+      2,
+      new RegExp(`Backend "near": endpoint ${endpoint.replace(/[[\]]/g, '.')}\\S* is (not https|loopback)`),
+    );
+  const waived = await lab.run(['apply', '--allow-private-endpoint', 'near'], {
+    env: { HOLDFAST_FLEET: fleet('http://127.0.0.1:9'), HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: '' },
+  });
+  expect(waived.stderr).not.toContain('is loopback');
+  expect(waived.code).toBe(1);
+});
+
+test('a role is shown to S3 alone, whoever else answers below amazonaws.com', async () => {
+  const backends = [
+    { name: 'api', endpoint: 'https://abc.execute-api.us-east-1.amazonaws.com', bucket: 'bucket', credentials: 'role' },
+  ];
+  expectError(
+    await lab.run(['apply'], {
+      env: { HOLDFAST_FLEET: JSON.stringify({ backends }), HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: '' },
+    }),
+    2,
+    'Backend "api": credentials "role" is for buckets on AWS',
+  );
+});
+
+test('what would be unseen in a terminal is written out, whoever it comes from', async () => {
+  const key = 'evil\u001b[2J\u2028\u202ekey';
+  const ran = await lab.run(['locate', key]);
+  expect(ran.code).toBe(1);
+  expect(ran.stderr).toContain('evil\\u001b[2J\\u2028\\u202ekey');
+  const asJson = await lab.run(['locate', key, '--json']);
+  for (const unseen of ['\u001b', '\u2028', '\u202e']) expect(asJson.stdout).not.toContain(unseen);
+  expect((asJson.json() as { error: string }).error).toContain('evil');
+});

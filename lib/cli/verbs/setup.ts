@@ -1,3 +1,6 @@
+import { locationProblems, parseWaived } from '../../config/endpoints.ts';
+import type { FleetFile } from '../../config/fleet-file.ts';
+import { ConfigError } from '../../config/problems.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
 import { type Applied, apply } from '../../operations/apply.ts';
 import { readFleetFile } from '../fleet-source.ts';
@@ -8,9 +11,14 @@ interface SetupOptions {
   readonly fleet?: string;
   readonly takeOver?: boolean;
   readonly park?: boolean;
+  readonly allowPrivateEndpoint?: readonly string[];
 }
 
 const fleetOption = ['--fleet <file>', 'fleet file, instead of HOLDFAST_FLEET'] as const;
+const waiverOption = [
+  '--allow-private-endpoint <backend...>',
+  'backends whose endpoint may be http, loopback, private or link-local (HOLDFAST_ALLOW_PRIVATE_ENDPOINTS)',
+] as const;
 
 /** `init`, `apply`: the only verbs that read the fleet file. */
 export const setupVerbs: VerbGroup = (program, verb) => {
@@ -19,6 +27,7 @@ export const setupVerbs: VerbGroup = (program, verb) => {
       .command('init')
       .description('create the tables where they are missing, claim the buckets, put the fleet file in force')
       .option(...fleetOption)
+      .option(...waiverOption)
       .option('--take-over', 'claim buckets that belong to other tables: after the own tables were lost'),
     init,
   );
@@ -27,20 +36,21 @@ export const setupVerbs: VerbGroup = (program, verb) => {
       .command('apply')
       .description('put the fleet file in force as a new version')
       .option(...fleetOption)
+      .option(...waiverOption)
       .option(
         '--park',
         'let backends leave the file that still hold something: their copies stay recorded and cannot be read',
       ),
-    async (session, _args, { fleet, park }) => {
-      const file = readFleetFile(session.env, fleet);
+    async (session, _args, { park, ...options }) => {
+      const file = checkedFile(session, options);
       const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
       return { text: describe(applied), document: applied };
     },
   );
 };
 
-async function init(session: Session, _args: unknown, { fleet, takeOver }: SetupOptions): Promise<Result> {
-  const file = readFleetFile(session.env, fleet);
+async function init(session: Session, _args: unknown, { takeOver, ...options }: SetupOptions): Promise<Result> {
+  const file = checkedFile(session, options);
   const holdfastProcess = session.process();
   await holdfastProcess.createTables();
   const applied = await apply(holdfastProcess, file, { takeOver: takeOver === true });
@@ -49,6 +59,16 @@ async function init(session: Session, _args: unknown, { fleet, takeOver }: Setup
     text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describe(applied)}`,
     document: { ...applied, tables: holdfastProcess.tables },
   };
+}
+
+/** The fleet file, if its endpoints are where other people's data may be sent, or somebody said that they may. */
+function checkedFile(session: Session, { fleet, allowPrivateEndpoint = [] }: SetupOptions): FleetFile {
+  const file = readFleetFile(session.env, fleet);
+  const given = parseWaived(session.env.HOLDFAST_ALLOW_PRIVATE_ENDPOINTS);
+  const problems = locationProblems(file.backends, given === 'all' ? given : [...given, ...allowPrivateEndpoint]);
+  if (problems.length > 0)
+    throw new ConfigError('The fleet file is not applied; --allow-private-endpoint <backend> waives this', problems);
+  return file;
 }
 
 function describe({ version, fleetId, capabilities, warnings, parked }: Applied): string {

@@ -1,4 +1,5 @@
 import { defined } from '../../base/defined.ts';
+import { printable } from '../../base/printable.ts';
 import type { WorkerName } from '../../config/parameters.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { TickReport, Worker } from '../../tick/tick.ts';
@@ -43,7 +44,8 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
     ...defined({ part, of, rounds, dryRun }),
   });
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
-  if (report.outcome === 'error') session.stderr.write(`error: ${report.message ?? 'the tick could not plan'}\n`);
+  if (report.outcome === 'error')
+    session.stderr.write(`error: ${printable(report.message ?? 'the tick could not plan')}\n`);
   return { text: describe(report), document: report, exitCode: isFine ? 0 : 1 };
 }
 
