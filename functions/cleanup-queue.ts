@@ -1,4 +1,4 @@
-import { cleanupQueue } from '../lib/workers/cleanup-queue.ts';
+import { cleanupQueue } from '../lib/workers/cleanup-queue/cleanup-queue.ts';
 import { createHandler } from './handler.ts';
 
 export const handler = createHandler(cleanupQueue);

@@ -111,13 +111,15 @@ export interface DeleteRequest {
 }
 
 /**
- * The answer about one key: `deleted` (also when nothing was there), `changed` (If-Match failed, nothing deleted), or
- * `failed` with the backend's error about this key.
+ * What became of one key: `deleted` (also when nothing was there) · `changed` If-Match failed, nothing was deleted · `failed`
+ * with the error about this key · `unsettled` a request that named other keys too was refused or not answered: of this one
+ * nothing is known, and it is to be asked about by itself.
  */
 export type DeleteOutcome =
   | { readonly outcome: 'deleted' }
   | { readonly outcome: 'changed' }
-  | { readonly outcome: 'failed'; readonly error: BackendError };
+  | { readonly outcome: 'failed'; readonly error: BackendError }
+  | { readonly outcome: 'unsettled'; readonly error: BackendError };
 
 /** What a backend can do, found by trying; absent means not tried: assume the least. */
 export interface Capabilities {
@@ -165,7 +167,7 @@ export interface Backend {
    * whole copy, where it does. `not-found` and `precondition` name the source's backend: they are about its bytes.
    */
   copyFrom(request: CopyFromRequest, signal?: AbortSignal): Promise<{ readonly sha256?: string }>;
-  /** One outcome per request, in order. Throws when the batch as a whole was refused or not answered. */
+  /** One outcome per request, in order: an error is the outcome of the keys it is about, and is not thrown. */
   delete(requests: readonly DeleteRequest[], signal?: AbortSignal): Promise<readonly DeleteOutcome[]>;
   /** Keys in the backend's own order, `from` a `next` of an earlier page. Pages of at most 1000. */
   list(

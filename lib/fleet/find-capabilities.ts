@@ -9,7 +9,14 @@ import {
 import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
-import { type Backend, BackendError, type Capabilities, type ListFrom, type PutRequest } from './backend.ts';
+import {
+  type Backend,
+  BackendError,
+  type Capabilities,
+  type DeleteOutcome,
+  type ListFrom,
+  type PutRequest,
+} from './backend.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
 import { backendOn } from './s3-backend.ts';
@@ -131,10 +138,16 @@ async function checkConditionalPut({ backend, key, signal }: Check): Promise<boo
 async function checkConditionalDelete({ backend, key, signal }: Check): Promise<boolean> {
   const storageKey = key('conditional-delete');
   const { etag } = await backend.put(small(storageKey, 'one'), signal);
-  const [kept] = await backend.delete([{ storageKey, ifMatch: anotherEtag }], signal);
-  if (kept?.outcome !== 'changed' || (await textAt(backend, storageKey, signal)) !== 'one') return false;
-  const [deleted] = await backend.delete([{ storageKey, ifMatch: etag }], signal);
-  return deleted?.outcome === 'deleted' && (await textAt(backend, storageKey, signal)) === undefined;
+  const deleting = async (ifMatch: string) => settledOf(await backend.delete([{ storageKey, ifMatch }], signal));
+  if ((await deleting(anotherEtag)) !== 'changed' || (await textAt(backend, storageKey, signal)) !== 'one')
+    return false;
+  return (await deleting(etag)) === 'deleted' && (await textAt(backend, storageKey, signal)) === undefined;
+}
+
+/** What became of one key. That a backend does not answer says nothing about what it can do. */
+async function settledOf([outcome]: readonly DeleteOutcome[]): Promise<DeleteOutcome['outcome'] | undefined> {
+  if (outcome !== undefined && 'error' in outcome) await refusal(() => Promise.reject(outcome.error));
+  return outcome?.outcome;
 }
 
 /** The right digest is taken and the wrong one refused: a backend that refuses both only does not know the header. */
@@ -237,7 +250,7 @@ async function cleanUp(
   const s3 = connectS3({ ...options, capabilities: found });
   try {
     const outcomes = await backendOn(s3).delete([...storageKeys].map((storageKey) => ({ storageKey })));
-    for (const outcome of outcomes) if (outcome.outcome === 'failed') throw outcome.error;
+    for (const outcome of outcomes) if ('error' in outcome) throw outcome.error;
   } finally {
     s3.close();
   }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
 import { type Clock, monthOf } from '../base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
-import { type Backend, BackendError } from './backend.ts';
+import { type Backend, BackendError, type DeleteOutcome } from './backend.ts';
 import type { Observed } from './breaker.ts';
 import { errorTable } from './errors.ts';
 import { forward } from './forward.ts';
@@ -56,7 +56,12 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     if (error instanceof BackendError && error.backend === name && errorTable[error.kind].showsLife) ok(name);
   };
   /** `streamed`: what of the bytes that were sent is charged already; a body sent twice went twice. */
-  const asked = async <T>(name: string, request: () => Promise<T>, streamed: () => number): Promise<T> => {
+  const asked = async <T>(
+    name: string,
+    request: () => Promise<T>,
+    streamed: () => number,
+    showsLife: (answer: T) => boolean,
+  ): Promise<T> => {
     const call: OnTheWire = { requests: 0, sentBytes: 0 };
     const month = monthOf(clock.now());
     const charge = (least: number) => {
@@ -65,7 +70,7 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     };
     try {
       const answer = await wire.run(call, request);
-      ok(name);
+      if (showsLife(answer)) ok(name);
       charge(1);
       return answer;
     } catch (error) {
@@ -92,10 +97,11 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
   return {
     watch(backend) {
       const { name } = backend;
-      return forward(backend, () => {
+      return forward(backend, (method) => {
         let streamed = 0;
+        const showsLife = method === 'delete' ? hasAnswer : () => true;
         return {
-          call: (run) => asked(name, run, () => streamed),
+          call: (run) => asked(name, run, () => streamed, showsLife),
           sent: (body) =>
             counted(body, (bytes) => {
               streamed += bytes;
@@ -117,6 +123,13 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     observed: (backend) => seen.get(backend),
     fail,
   };
+}
+
+/** A deletion ends with outcomes whatever happened: at least one of them must be an answer. */
+function hasAnswer(outcomes: unknown): boolean {
+  return (outcomes as readonly DeleteOutcome[]).some(
+    (outcome) => !('error' in outcome) || errorTable[outcome.error.kind].showsLife,
+  );
 }
 
 function isCancelled(error: unknown): boolean {

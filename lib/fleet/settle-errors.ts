@@ -46,12 +46,27 @@ export function settleErrors(backend: Backend, settling: Settling): Backend {
     },
     received: (body) => withErrors(body, (error) => settle(error, 'get')),
   }));
-  const outcomeOf = async (outcome: DeleteOutcome): Promise<DeleteOutcome> =>
-    'error' in outcome ? { ...outcome, error: (await settle(outcome.error, 'head')) as BackendError } : outcome;
   return {
     ...settled,
-    delete: async (requests, signal) => Promise.all((await settled.delete(requests, signal)).map(outcomeOf)),
+    delete: async (requests, signal) =>
+      settleOutcomes(await settled.delete(requests, signal), (e) => settle(e, 'head')),
   };
+}
+
+/** One request that failed may be the outcome of many keys: it is settled, and counted, once. */
+async function settleOutcomes(
+  outcomes: readonly DeleteOutcome[],
+  settle: (error: BackendError) => Promise<unknown>,
+): Promise<DeleteOutcome[]> {
+  const settled = new Map<BackendError, Promise<unknown>>();
+  for (const outcome of outcomes) {
+    if ('error' in outcome && !settled.has(outcome.error)) settled.set(outcome.error, settle(outcome.error));
+  }
+  return Promise.all(
+    outcomes.map(async (outcome) =>
+      'error' in outcome ? { ...outcome, error: (await settled.get(outcome.error)) as BackendError } : outcome,
+    ),
+  );
 }
 
 async function settleError(

@@ -46,6 +46,11 @@ export function expectedHeaders(object: ObjectRecord, backend: string): string |
   return isJoined ? undefined : object.headersSha256;
 }
 
+/** Whether two ETags of one backend are the same: some write them without quotes in their listings. */
+export function isSameEtag(a: string, b: string): boolean {
+  return a.replaceAll('"', '') === b.replaceAll('"', '');
+}
+
 /** What a record or a queue item knows of its bytes. */
 export function contentOf({ sha256, headersSha256, encryption }: Content): Content {
   return defined({ sha256, headersSha256, encryption });

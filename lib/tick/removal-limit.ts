@@ -36,6 +36,6 @@ export function removalCount(tick: Tick, backend: string, sizeBytes: number): Co
 }
 
 /** The calendar day (UTC) of a moment, `yyyy-mm-dd`. */
-function dayOf(now: number): string {
+export function dayOf(now: number): string {
   return new Date(now).toISOString().slice(0, 10);
 }

@@ -1,6 +1,6 @@
 import type { WorkerName } from '../config/parameters.ts';
 import type { Worker } from '../tick/tick.ts';
-import { cleanupQueue } from './cleanup-queue.ts';
+import { cleanupQueue } from './cleanup-queue/cleanup-queue.ts';
 import { overReplicationCleaner } from './over-replication-cleaner.ts';
 import { pendingReaper } from './pending-reaper.ts';
 import { rebalancer } from './rebalancer/rebalancer.ts';

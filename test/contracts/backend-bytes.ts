@@ -1,11 +1,13 @@
 import type { Body } from '../../lib/base/bytes.ts';
-import { BackendError } from '../../lib/fleet/backend.ts';
+import { BackendError, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 
 /** The kind a call failed with; `none` when it did not. */
 export async function kindOf(call: Promise<unknown>): Promise<string> {
   try {
-    await call;
-    return 'none';
+    const answer = await call;
+    // A deletion ends with an outcome for each key, whatever happened.
+    const [failed] = Array.isArray(answer) ? (answer as DeleteOutcome[]).filter((one) => 'error' in one) : [];
+    return failed !== undefined && 'error' in failed ? failed.error.kind : 'none';
   } catch (error) {
     return error instanceof BackendError ? error.kind : `not a BackendError: ${String(error)}`;
   }

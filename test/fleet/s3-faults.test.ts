@@ -1,9 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
-import { BackendError } from '../../lib/fleet/backend.ts';
+import { BackendError, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { type S3Kit, startS3 } from './s3-kit.ts';
+
+/** What became of keys that were to be deleted, as an error where it is one. */
+function thrown(outcomes: readonly DeleteOutcome[]): void {
+  for (const outcome of outcomes) if ('error' in outcome) throw outcome.error;
+}
 
 const mib = 1024 * 1024;
 /** For what never comes: however late it is given up, it is given up. */
@@ -27,8 +32,8 @@ describe('S3 backend under faults', () => {
     list: (on, signal) => on.list({}, signal),
     'small put': (on, signal) => put('k', someBytes(10), on, signal),
     'streamed put': (on, signal) => put('k', someBytes(mib), on, signal),
-    'single delete': (on, signal) => on.delete([{ storageKey: 'k' }], signal),
-    'bulk delete': (on, signal) => on.delete([{ storageKey: 'k' }, { storageKey: 'l' }], signal),
+    'single delete': (on, signal) => on.delete([{ storageKey: 'k' }], signal).then(thrown),
+    'bulk delete': (on, signal) => on.delete([{ storageKey: 'k' }, { storageKey: 'l' }], signal).then(thrown),
     createUpload: (on, signal) => on.createUpload({ storageKey: 'k' }, signal),
     openUploads: (on, signal) => on.openUploads('k', signal),
   };

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { BackendError } from '../../lib/fleet/backend.ts';
+import { BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
+import { newQueueItem } from '../../lib/store/queue-items.ts';
+import { newRecord } from '../../lib/store/records.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const hourMs = 3_600_000;
@@ -203,4 +205,298 @@ test('bytes that an earlier claimant may still delete are not taken back, althou
   expect(fleet.queue()).toEqual([]);
   expect(fleet.keysOn('a')).toEqual([]);
   expect((await fleet.recount()).differences).toEqual([]);
+});
+
+/** Objects of one copy on a, deleted and due. */
+async function withDeleted(count: number): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  for (let i = 0; i < count; i += 1) await fleet.client.put(`k${i}`, 'v');
+  for (let i = 0; i < count; i += 1) await fleet.client.delete(`k${i}`);
+  fleet.clock.advance(hourMs);
+  return fleet;
+}
+
+const failure = (kind: BackendErrorKind): DeleteOutcome => ({
+  outcome: 'failed',
+  error: new BackendError(kind, 'a', `answered: ${kind}`),
+});
+
+test.each(['unavailable', 'denied', 'rejected', 'timeout', 'unsupported', 'no-bucket'] as const)(
+  'one key whose deletion always ends as "%s" is dead after ten attempts, and the other nineteen are gone in the first tick',
+  async (kind) => {
+    const fleet = await withDeleted(20);
+    const poison = fleet.keysOn('a')[7]!;
+    const { delete: real } = fleet.backends.a!;
+    fleet.backends.a!.delete = async (requests) => {
+      const outcomes = await real(requests.filter(({ storageKey }) => storageKey !== poison));
+      const left = [...outcomes];
+      return requests.map(({ storageKey }) => (storageKey === poison ? failure(kind) : left.shift()!));
+    };
+    await fleet.tick('cleanup-queue');
+    expect(fleet.keysOn('a')).toEqual([poison]);
+    expect(fleet.queue()).toMatchObject([{ storageKey: poison, attempts: 1, state: 'cleanup' }]);
+    for (let attempt = 2; attempt <= 10; attempt += 1) {
+      fleet.clock.advance(25 * hourMs);
+      await fleet.tick('cleanup-queue');
+    }
+    expect(fleet.queue()).toMatchObject([{ attempts: 10, state: 'dead', lastError: `${kind}: answered: ${kind}` }]);
+    expect((await fleet.recount()).differences).toEqual([]);
+  },
+);
+
+test.each(['unsupported', 'rejected', 'timeout', 'unavailable', 'denied'] as const)(
+  'a request that names many keys and ends as "%s" is sent again key by key, and the one that is refused is an attempt',
+  async (kind) => {
+    const fleet = await withDeleted(20);
+    const poison = fleet.keysOn('a')[7]!;
+    const { delete: real } = fleet.backends.a!;
+    fleet.backends.a!.delete = async (requests) => {
+      const isPoisoned = requests.some(({ storageKey }) => storageKey === poison);
+      if (requests.length > 1) return requests.map(() => ({ ...failure(kind), outcome: 'unsettled' }) as DeleteOutcome);
+      return isPoisoned ? [failure(kind)] : real(requests);
+    };
+    await fleet.tick('cleanup-queue');
+    expect(fleet.keysOn('a')).toEqual([poison]);
+    expect(fleet.queue()).toMatchObject([{ storageKey: poison, attempts: 1 }]);
+  },
+);
+
+test('a backend that answers everything with an error costs no item an attempt', async () => {
+  const fleet = await withDeleted(20);
+  fleet.before = ({ port }) => {
+    if (port === 'a') throw new BackendError('unavailable', 'a', 'Internal Error');
+  };
+  await fleet.tick('cleanup-queue');
+  expect(new Set(fleet.queue().map(({ attempts }) => attempts))).toEqual(new Set([0]));
+  expect(fleet.keysOn('a')).toHaveLength(20);
+});
+
+test('a backend that stops answering between the owner object and the deletion costs no item an attempt', async () => {
+  const fleet = await withDeleted(20);
+  let isGone = false;
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'delete') isGone = true;
+    if (port === 'a' && isGone) throw new BackendError('unavailable', 'a', 'Internal Error');
+  };
+  await fleet.tick('cleanup-queue');
+  expect(fleet.queue().map(({ attempts }) => attempts)).toEqual(Array(20).fill(0));
+});
+
+test('a right to delete that is missing is said once, however many items it costs an attempt', async () => {
+  const fleet = await withDeleted(20);
+  fleet.backends.a!.delete = async (requests) => requests.map(() => failure('denied'));
+  const report = await fleet.tick('cleanup-queue');
+  expect(report).toMatchObject({ outcome: 'error', message: expect.stringContaining('lack the right to delete') });
+  expect(fleet.queue().map(({ attempts }) => attempts)).toEqual(Array(20).fill(1));
+});
+
+test('uploads that may not be listed cost their item an attempt: its bytes go, and so does everything beside it', async () => {
+  const fleet = await withDeleted(10);
+  const bytes = { key: 'big', generation: 'g', sizeBytes: 1 };
+  fleet.backends.a!.putNow('big!01ARZ3NDEKTSV4RRFFQ69G5FAV', Buffer.from('x'));
+  const item = newQueueItem({
+    ...bytes,
+    state: 'cleanup',
+    backend: 'a',
+    storageKey: 'big!01ARZ3NDEKTSV4RRFFQ69G5FAV',
+    createdAt: 0,
+    dueAt: 0,
+    cause: 'copy-abandoned',
+    transfer: { from: 'b', uploadId: 'u', partSizeBytes: 1, partsDone: 0, hashState: '' },
+  });
+  fleet.store.apply([{ kind: 'queue', put: item, expect: 'absent' }]);
+  fleet.backends.a!.openUploads = async () => {
+    throw new BackendError('denied', 'a', 'ListMultipartUploads is denied');
+  };
+  await fleet.tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toEqual([]);
+  expect(fleet.queue()).toMatchObject([{ key: 'big', attempts: 1, lastError: expect.stringContaining('denied') }]);
+});
+
+test('quarantined bytes that cannot be read on day seven stay while no recorded copy verifies, and go once one does', async () => {
+  const fleet = await createTestFleet();
+  await withQuarantined(fleet);
+  const [{ storageKey: waiting } = { storageKey: '' }] = fleet.queue();
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  const unreadable = ['a', 'b', 'c'];
+  fleet.before = ({ port, method, args }) => {
+    const isOwner = String(args[0]).startsWith('.holdfast/');
+    if (method === 'get' && unreadable.includes(port) && !isOwner)
+      throw new BackendError('denied', port, 'Access Denied');
+  };
+  for (let day = 0; day < 10; day += 1) {
+    await fleet.tick('cleanup-queue');
+    fleet.clock.advance(25 * hourMs);
+  }
+  expect(fleet.keysOn('a')).toContain(waiting);
+  expect(fleet.queue()).toMatchObject([{ state: 'cleanup', attempts: 0 }]);
+  unreadable.splice(1, 1);
+  for (let day = 0; day < 3; day += 1) {
+    await fleet.tick('cleanup-queue');
+    fleet.clock.advance(25 * hourMs);
+  }
+  expect(fleet.keysOn('a')).not.toContain(waiting);
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('quarantined bytes that are good take the place of a copy there that is not, while nothing else is good', async () => {
+  const fleet = await createTestFleet();
+  await withQuarantined(fleet);
+  const [{ storageKey: good } = { storageKey: '' }] = fleet.queue();
+  await fleet.settle(['replicator'], 3);
+  const { copies } = fleet.object('k');
+  for (const [name, copyId] of Object.entries(copies)) fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  await fleet.settle(['cleanup-queue'], 5);
+  expect(`k!${fleet.object('k').copies.a}`).toBe(good);
+  expect(await fleet.read('k')).toBe('v');
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('bytes at a storage key that is the name of another object are not deleted while that object records them', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  const storage = 'k!01ARZ3NDEKTSV4RRFFQ69G5FAV';
+  const { etag } = fleet.backends.a!.putNow(storage, Buffer.from('theirs'));
+  const record = newRecord({
+    key: storage,
+    generation: 'g',
+    sizeBytes: 6,
+    createdAt: 0,
+    copies: { a: '' },
+    policy: 'default',
+    plainEtags: { a: etag },
+  });
+  const item = newQueueItem({
+    key: 'k',
+    generation: 'old',
+    sizeBytes: 6,
+    state: 'cleanup',
+    backend: 'a',
+    storageKey: storage,
+    createdAt: 0,
+    dueAt: 0,
+    cause: 'quarantined',
+  });
+  fleet.store.apply([
+    { kind: 'object', put: { ...record, rev: 1 }, expect: 'absent' },
+    { kind: 'queue', put: item, expect: 'absent' },
+    { kind: 'add', pk: 'fleet', sk: 'queue/cleanup/a#0', add: { objects: 1, bytes: 6 } },
+  ]);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.backends.a!.peek(storage)?.bytes.toString()).toBe('theirs');
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.logs.filter(({ alarm }) => alarm === true)).toMatchObject([{ storageKey: storage }]);
+});
+
+/** A file that was imported and whose object was deleted: due to be deleted itself, remembered by a tombstone. */
+async function withDeletedFile() {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  const { etag } = fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+  const record = newRecord({
+    key: 'file',
+    generation: 'g',
+    sizeBytes: 6,
+    createdAt: 0,
+    copies: { a: '' },
+    policy: 'default',
+    plainEtags: { a: etag },
+  });
+  fleet.store.apply([
+    { kind: 'object', put: { ...record, rev: 1 }, expect: 'absent' },
+    { kind: 'add', pk: 'fleet', sk: 'placement/default/a*#0', add: { objects: 1, bytes: 6 } },
+    { kind: 'add', pk: 'fleet', sk: 'used/a#0', add: { objects: 0, bytes: 6 } },
+  ]);
+  await fleet.client.delete('file');
+  expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone', plainEtags: { a: etag } });
+  expect(fleet.entry('file')).not.toHaveProperty('ttl');
+  return fleet;
+}
+
+test('a file goes with its object, and then nothing remembers it: its tombstone ends', async () => {
+  const fleet = await withDeletedFile();
+  fleet.clock.advance(hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
+  const entry = fleet.entry('file');
+  expect(entry).toMatchObject({ kind: 'tombstone', ttl: expect.any(Number) });
+  expect(entry).not.toHaveProperty('plainEtags');
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('the same file, uploaded again after its object was deleted, is left alone and reported', async () => {
+  const fleet = await withDeletedFile();
+  fleet.clock.advance(60_000);
+  fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+  fleet.clock.advance(hourMs);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ reasons: { 'plain-file-left: newer-than-item': 1 } });
+  expect(fleet.keysOn('a')).toEqual(['file']);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a file of which the backend does not say when it was written is left alone and reported', async () => {
+  const fleet = await withDeletedFile();
+  const { head } = fleet.backends.a!;
+  fleet.backends.a!.head = async (key, signal) => {
+    const found = await head(key, signal);
+    if (found === null || key !== 'file') return found;
+    const { lastModified: _, ...rest } = found;
+    return rest;
+  };
+  fleet.clock.advance(hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toEqual(['file']);
+  expect(fleet.logs.filter(({ level }) => level === 'warn')).toMatchObject([{ storageKey: 'file' }]);
+});
+
+test('a file whose bucket is missing for a moment is still remembered: nothing was found out about it', async () => {
+  const fleet = await withDeletedFile();
+  fleet.clock.advance(hourMs);
+  const { head } = fleet.backends.a!;
+  let isMissing = false;
+  fleet.backends.a!.head = async (key, signal) => {
+    if (key === 'file') isMissing = true;
+    return isMissing ? null : head(key, signal);
+  };
+  await fleet.tick('cleanup-queue');
+  expect(fleet.entry('file')).toHaveProperty('plainEtags');
+  expect(fleet.queue()).toMatchObject([{ storageKey: 'file', state: 'cleanup', attempts: 0 }]);
+});
+
+test('an item of a drain that has ended deletes nothing', async () => {
+  const fleet = await withDeletedFile();
+  const [item] = fleet.queue();
+  const of = { ...item!, cause: 'drained', drainSince: 5 } as const;
+  fleet.store.apply([{ kind: 'queue', put: of, expect: { state: 'cleanup' } }]);
+  fleet.clock.advance(hourMs);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ reasons: { 'drain-over': 1 } });
+  expect(fleet.keysOn('a')).toEqual(['file']);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('what counted the removals of past days ends, yesterday’s and today’s counts stay', async () => {
+  const fleet = await withDeleted(1);
+  const day = (ago: number) => new Date(fleet.clock.now() - ago * 24 * hourMs).toISOString().slice(0, 10);
+  const rows = [0, 1, 2, 30].map((ago) => `removals/a/${day(ago)}`);
+  fleet.store.apply(rows.map((sk) => ({ kind: 'add', pk: 'fleet', sk, add: { objects: 3, bytes: 9 } }) as const));
+  await fleet.tick('cleanup-queue');
+  const left = fleet.store.allCounters().flatMap(({ sk }) => (sk.startsWith('removals/') ? [sk] : []));
+  expect(left.sort()).toEqual(rows.slice(0, 2).sort());
+});
+
+test('a deletion is not begun under a claim that is about to end', async () => {
+  const fleet = await withDeleted(3);
+  const stored = fleet.keysOn('a');
+  let isFirst = true;
+  // The tick is frozen between its claims and the deletion.
+  fleet.before = ({ port, method }) => {
+    if (port === 'store' && method === 'objects' && isFirst) {
+      isFirst = false;
+      fleet.clock.advance(200_000);
+    }
+  };
+  await fleet.tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toEqual(stored);
+  expect(fleet.queue().map(({ attempts }) => attempts)).toEqual([0, 0, 0]);
 });

@@ -1,4 +1,9 @@
-import { DeleteObjectCommand, DeleteObjectsCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  type DeleteObjectsCommandOutput,
+  ListObjectVersionsCommand,
+} from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { BackendError, type DeleteOutcome, type DeleteRequest } from '../backend.ts';
@@ -19,37 +24,63 @@ const singleDeletes = 16;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are the keys it looks for
 const unfitForXml = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffe\uffff]|^\s|\s$/u;
 
-/** Deletes the bytes each request names; every version of them where the bucket keeps versions. */
+/**
+ * Deletes the bytes each request names; every version of them where the bucket keeps versions. Never throws a `BackendError`:
+ * what one key is answered is that key's outcome, and what a request that names several is answered is the outcome of each.
+ */
 export async function deleteObjects(
   s3: S3Connection,
   requests: readonly DeleteRequest[],
   signal?: AbortSignal,
 ): Promise<readonly DeleteOutcome[]> {
-  const outcomes: DeleteOutcome[] = requests.map(() => ({ outcome: 'deleted' }));
-  const unconditional: { readonly index: number; readonly targets: readonly Target[] }[] = [];
-  await forEachConcurrently(requests.entries(), singleDeletes, async ([index, request]) => {
-    const { storageKey, ifMatch } = request;
-    if (ifMatch !== undefined) outcomes[index] = await deleteIfMatch(s3, storageKey, ifMatch, signal);
-    else if (s3.capabilities.keepsVersions !== true) unconditional.push({ index, targets: [{ storageKey }] });
-    else unconditional.push({ index, targets: await versionsOf(s3, storageKey, signal) });
+  const plans: Plan[] = new Array(requests.length);
+  await forEachConcurrently([...requests.entries()], singleDeletes, async ([i, request]) => {
+    plans[i] = await planOf(s3, request, signal);
   });
-  const jobs = unconditional.flatMap(({ index, targets }) => targets.map((target) => ({ index, target })));
+  const jobs = plans.flatMap((plan, i) => ('targets' in plan ? plan.targets.map((target) => ({ i, target })) : []));
   const failures = await deleteTargets(
     s3,
-    jobs.map((job) => job.target),
+    jobs.map(({ target }) => target),
     signal,
   );
-  for (const [at, error] of failures) outcomes[jobs[at]!.index] = { outcome: 'failed', error };
-  return outcomes;
+  return plans.map((plan, i) => {
+    if ('outcome' in plan) return plan;
+    const failed = jobs.flatMap((job, at) => (job.i === i ? (failures.get(at) ?? []) : []));
+    return failed.find(({ outcome }) => outcome === 'failed') ?? failed[0] ?? { outcome: 'deleted' };
+  });
 }
 
-/** The errors about single targets, by their index. */
+/** What a request comes to: bytes to delete, or its outcome already. */
+type Plan = DeleteOutcome | { readonly targets: readonly Target[] };
+
+/** What is not `deleted`: about one key, or about a request that named several. */
+type Failure = Extract<DeleteOutcome, { readonly error: BackendError }>;
+
+async function planOf(s3: S3Connection, request: DeleteRequest, signal: AbortSignal | undefined): Promise<Plan> {
+  const { storageKey, ifMatch } = request;
+  try {
+    if (ifMatch !== undefined) return await deleteIfMatch(s3, storageKey, ifMatch, signal);
+    if (s3.capabilities.keepsVersions !== true) return { targets: [{ storageKey }] };
+    return { targets: await versionsOf(s3, storageKey, signal) };
+  } catch (error) {
+    return failureOf(error) ?? { outcome: 'deleted' };
+  }
+}
+
+/** What is not there any more is deleted. */
+function failureOf(error: unknown): Failure | undefined {
+  if (!(error instanceof BackendError)) throw error;
+  if (error.kind === 'not-found' || error.kind === 'delete-marker') return undefined;
+  return { outcome: 'failed', error };
+}
+
+/** What could not be deleted, by its index. */
 async function deleteTargets(
   s3: S3Connection,
   targets: readonly Target[],
   signal: AbortSignal | undefined,
-): Promise<Map<number, BackendError>> {
-  const failures = new Map<number, BackendError>();
+): Promise<Map<number, Failure>> {
+  const failures = new Map<number, Failure>();
   const isBulky = s3.capabilities.bulkDelete !== false && targets.length > 1;
   const bulk: number[] = [];
   let singly: number[] = [];
@@ -59,35 +90,34 @@ async function deleteTargets(
     singly = singly.concat(await deleteBatch(s3, batch, targets, failures, signal));
   }
   await forEachConcurrently(singly, singleDeletes, async (at) => {
-    const error = await deleteOne(s3, targets[at]!, signal);
-    if (error) failures.set(at, error);
+    const failure = await deleteOne(s3, targets[at]!, signal);
+    if (failure) failures.set(at, failure);
   });
   return failures;
 }
 
-/** Sends one DeleteObjects. Notes its errors, and returns the targets it was silent about: nothing is known of those. */
+/** Sends one DeleteObjects. Notes what failed, and returns the targets it was silent about: nothing is known of those. */
 async function deleteBatch(
   s3: S3Connection,
   batch: readonly number[],
   targets: readonly Target[],
-  failures: Map<number, BackendError>,
+  failures: Map<number, Failure>,
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
-  const first = targets[batch[0]!]!;
-  const answer = await s3.call(`delete ${batch.length} keys from`, first.storageKey, signal, (sending) =>
-    s3.deleting.send(
-      new DeleteObjectsCommand({
-        Bucket: s3.bucket,
-        Delete: {
-          Objects: batch.map((at) => ({
-            Key: s3.fullKey(targets[at]!.storageKey),
-            ...(targets[at]!.versionId === undefined ? {} : { VersionId: targets[at]!.versionId }),
-          })),
-        },
-      }),
-      sending,
-    ),
-  );
+  let answer: DeleteObjectsCommandOutput;
+  try {
+    answer = await sendBatch(
+      s3,
+      batch.map((at) => targets[at]!),
+      signal,
+    );
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    // Versions of one key: they are asked about one by one, since nobody else could.
+    if (new Set(batch.map((at) => targets[at]!.storageKey)).size === 1) return [...batch];
+    for (const at of batch) failures.set(at, { outcome: 'unsettled', error });
+    return [];
+  }
   const deleted = new Set(answer.Deleted?.map((entry) => identity(entry.Key, entry.VersionId)));
   const refused = new Map(answer.Errors?.map((entry) => [identity(entry.Key, entry.VersionId), entry]));
   const unanswered: number[] = [];
@@ -99,18 +129,29 @@ async function deleteBatch(
       if (!deleted.has(id)) unanswered.push(at);
     } else if (kindOfCode(code) !== 'not-found') {
       const whatIsSo = `the backend answered ${code}${message && ` (${message})`}`;
-      failures.set(at, backendError(kindOfCode(code), s3.attempted('delete', storageKey), whatIsSo));
+      const error = backendError(kindOfCode(code), s3.attempted('delete', storageKey), whatIsSo);
+      failures.set(at, { outcome: 'failed', error });
     }
   }
   return unanswered;
 }
 
-/** Undefined once nothing is there. What is not about the key, but about the backend as a whole, is thrown. */
+function sendBatch(s3: S3Connection, targets: readonly Target[], signal: AbortSignal | undefined) {
+  const Objects = targets.map(({ storageKey, versionId }) => ({
+    Key: s3.fullKey(storageKey),
+    ...defined({ VersionId: versionId }),
+  }));
+  return s3.call(`delete ${targets.length} keys from`, targets[0]!.storageKey, signal, (sending) =>
+    s3.deleting.send(new DeleteObjectsCommand({ Bucket: s3.bucket, Delete: { Objects } }), sending),
+  );
+}
+
+/** Undefined once nothing is there. */
 async function deleteOne(
   s3: S3Connection,
   { storageKey, versionId }: Target,
   signal: AbortSignal | undefined,
-): Promise<BackendError | undefined> {
+): Promise<Failure | undefined> {
   try {
     await s3.call('delete', storageKey, signal, (sending) =>
       s3.deleting.send(
@@ -124,7 +165,7 @@ async function deleteOne(
     );
     return undefined;
   } catch (error) {
-    return aboutTheKey(error);
+    return failureOf(error);
   }
 }
 
@@ -145,17 +186,8 @@ async function deleteIfMatch(
     return { outcome: 'deleted' };
   } catch (error) {
     if (error instanceof BackendError && error.kind === 'precondition') return { outcome: 'changed' };
-    const failure = aboutTheKey(error);
-    return failure ? { outcome: 'failed', error: failure } : { outcome: 'deleted' };
+    return failureOf(error) ?? { outcome: 'deleted' };
   }
-}
-
-function aboutTheKey(error: unknown): BackendError | undefined {
-  if (!(error instanceof BackendError)) throw error;
-  if (error.kind === 'not-found' || error.kind === 'delete-marker') return undefined;
-  const isAnswered = error.speaksOf === 'unclear' && !error.isUnanswered && error.kind !== 'no-bucket';
-  if (error.speaksOf === 'object' || isAnswered) return error;
-  throw error;
 }
 
 /** Every version and delete marker of exactly this key. */

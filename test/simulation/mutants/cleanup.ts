@@ -3,29 +3,51 @@ import type { Mutant } from './mutated.ts';
 
 /** The one hand that deletes, what waits for it, and drains. */
 export const cleanupMutants: readonly Mutant[] = [
+  { name: 'delete by object key', edits: [variable('prepareCopy', 'request', '{ storageKey: item.key }')] },
+  { name: 'cleanup without the record check', edits: [variable('decide#decide', 'naming', 'undefined')] },
   {
-    name: 'delete by object key',
-    edits: [variable('deleteOn', 'requests', '$.map((request, i) => ({ ...request, storageKey: rest[i].key }))')],
+    name: 'only the object whose bytes they were is asked before bytes are deleted',
+    edits: [first('keysThatMayName', 'return [];')],
   },
-  { name: 'cleanup without the record check', edits: [never('cleanBatch', 'namesBytes')] },
-  { name: 'quarantined bytes are taken back on any claim', edits: [withoutOperand('takeBack', 'isFirst')] },
-  { name: 'claims are not conditional', edits: [variable('claimAll', 'expect', "{ state: 'cleanup' }")] },
+  { name: 'quarantined bytes are deleted unseen', edits: [first('judgeWaiting', "return { outcome: 'deletable' };")] },
+  {
+    name: 'quarantined bytes are restored on any claim',
+    edits: [withoutOperand('placeFor', 'claimedBy'), withoutGuard('judge-waiting#restored', 'claimedBy')],
+  },
+  {
+    name: 'quarantined bytes go while no recorded copy verifies',
+    edits: [first('ifProven', "if (found.outcome !== 'reading') return { outcome: 'deletable' };")],
+  },
+  { name: 'claims are not conditional', edits: [variable('claim#claim', 'expect', "{ state: 'cleanup' }")] },
   {
     name: 'a file of an external client is deleted whatever it is now',
-    edits: [withoutField('deleteOn', 'ifMatch')],
+    edits: [
+      withoutGuard('prepareFile', 'isSameEtag'),
+      withoutGuard('prepareFile', 'lastModified'),
+      withoutField('prepareFile', 'ifMatch'),
+    ],
   },
+  {
+    name: 'a file that its owner has put there again is deleted for an old item',
+    edits: [withoutGuard('prepareFile', 'lastModified')],
+  },
+  { name: 'a file that is gone is remembered', edits: [first('forgetting', 'return {};')] },
   {
     name: 'what an owner overwrote goes before the new content is at its factor',
-    edits: [first('isStillNeeded', 'return false;')],
+    edits: [withoutGuard('decide#decide', 'overwritten')],
   },
-  { name: 'unfinished uploads are left', edits: [never('abortOpenUploads', 'mayHaveParts')] },
+  {
+    name: 'a deletion of a drain is not asked whether the drain lasts',
+    edits: [withoutGuard('decide#decide', 'drainSince')],
+  },
+  { name: 'unfinished uploads are left', edits: [always('prepareCopy', 'wholeBytes')] },
   {
     name: 'the clean-up of an abandoned put leaves its unfinished upload open',
-    edits: [variable('abortOpenUploads', 'mayHaveParts', 'transfer !== undefined')],
+    edits: [withoutOperand('prepareCopy', 'intent', 'wholeBytes')],
   },
   {
     name: 'an upload in parts that a worker gives up is left open, and its key forgotten',
-    edits: [variable('abortOpenUploads', 'mayHaveParts', '$ && intent !== undefined')],
+    edits: [withoutOperand('prepareCopy', 'transfer')],
   },
   {
     name: 'a bucket that was taken over is cleaned up before it is recovered',

@@ -1,4 +1,4 @@
-import { before, field, instead, never } from './edits.ts';
+import { before, field, instead, variable } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 const putWithoutIntent = field('recording', 'completes', '[]');
@@ -9,7 +9,7 @@ export const clientMutants: readonly Mutant[] = [
   { name: 'a put commits without its intent', edits: [putWithoutIntent] },
   {
     name: 'a put commits without its intent, and cleanup deletes without looking at the record',
-    edits: [putWithoutIntent, never('cleanBatch', 'namesBytes')],
+    edits: [putWithoutIntent, variable('decide#decide', 'naming', 'undefined')],
   },
   {
     name: 'a put that lost is taken for done',

@@ -1,0 +1,152 @@
+import { defined } from '../../base/defined.ts';
+import { forEachConcurrently } from '../../base/pool.ts';
+import { count } from '../../base/tally.ts';
+import { policyOf } from '../../config/fleet-file.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
+import { verifiedCopy } from '../../steps/quarantine.ts';
+import { keysThatMayName } from '../../store/keys.ts';
+import type { Entry, QueueItem } from '../../store/model.ts';
+import { findDue } from '../../tick/due-items.ts';
+import { isUsable } from '../../tick/health.ts';
+import { refresh } from '../../tick/refresh.ts';
+import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import { bytesOfItem } from '../../transfer/reading/stored-bytes.ts';
+import { claimAll } from './claim.ts';
+import { decide, type FleetNow } from './decide.ts';
+import { deleteBytes } from './delete-bytes.ts';
+import { isWaiting, type Judgement, judgeWaiting, type Proof, stillHolds } from './judge-waiting.ts';
+import { settle } from './settle.ts';
+import type { ItemTurn } from './turn.ts';
+
+/**
+ * The cleanup queue is the only hand that deletes bytes.
+ *
+ * It deletes what a due item names, under a claim, after a consistent read that no record names the bytes, whichever object
+ * could. What one key is answered costs that item an attempt and holds up nobody else. A plain file is deleted only where
+ * the backend compares its ETag, and only if it was not put there again since. Bytes that left their record on evidence are
+ * deleted only once a recorded copy verifies, or once they read wrong or missing again; found good, they go back.
+ */
+export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
+
+async function hasWork(tick: Tick): Promise<boolean> {
+  return (await findDue(tick, 'cleanup', undefined, 1)).items.length > 0;
+}
+
+async function begin(tick: Tick): Promise<Round> {
+  const seen = new Set<string>();
+  return () => cleanBatch(tick, seen);
+}
+
+async function cleanBatch(tick: Tick, seen: Set<string>): Promise<'more' | 'done'> {
+  const due = await findDue(tick, 'cleanup', tick.cursor, tick.tuning.batchSize);
+  const fresh = due.items.filter(({ id }) => !seen.has(id));
+  for (const { id } of fresh) seen.add(id);
+  if (tick.dryRun) {
+    for (const _ of fresh) count(tick.tally, 'skipped', 'dry-run');
+    return 'done';
+  }
+  // What has to be read first comes last: it may take long, and nobody waits for it.
+  const waiting = fresh.filter(isWaiting);
+  await deleteClaimed(
+    tick,
+    fresh.filter((item) => !isWaiting(item)).map((item) => ({ item })),
+  );
+  await deleteClaimed(tick, await judgeAll(tick, waiting));
+  tick.cursor = due.cursor;
+  return due.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
+}
+
+/** An item that may be deleted, as long as its proof holds. */
+interface Deletable {
+  readonly item: QueueItem;
+  readonly proof?: Proof;
+}
+
+/** Judges bytes that left their record on evidence, without a claim; what is decided that way is settled here. */
+async function judgeAll(tick: Tick, items: readonly QueueItem[]): Promise<Deletable[]> {
+  const entries = await tick.deps.store.objects([...new Set(items.map(({ key }) => key))]);
+  const deletable: Deletable[] = [];
+  const turns: ItemTurn[] = [];
+  await forEachConcurrently(items, tick.tuning.concurrency, async (item) => {
+    const judgement = await judge(tick, item, entries.get(item.key));
+    if (judgement.outcome === 'deletable') deletable.push({ item, ...defined({ proof: judgement.proof }) });
+    else if (judgement.outcome !== 'needs-copy') turns.push({ item, isClaimed: false, turn: judgement });
+    else turns.push({ item, isClaimed: false, turn: { outcome: 'put-off', why: 'needs-copy', waitMs: 3_600_000 } });
+  });
+  await settle(tick, turns);
+  return deletable;
+}
+
+async function judge(
+  tick: Tick,
+  item: QueueItem,
+  entry: Entry | undefined,
+): Promise<Judgement | { outcome: 'parked'; why: string }> {
+  if (tick.outOfTime()) return { outcome: 'parked', why: 'out-of-time' };
+  if (!(await isUsable(tick, item.backend))) return { outcome: 'parked', why: 'parked' };
+  const deps = {
+    // What the item does not know the record may.
+    read: () => {
+      const sha256 = item.sha256 ?? (entry?.kind === 'object' ? entry.sha256 : undefined);
+      return copyReader(tick).read({ ...bytesOfItem(item), ...defined({ sha256 }) }, { remembers: true });
+    },
+    verifiedCopy: (object: Entry & { kind: 'object' }) => verifiedCopy(tick, object),
+  };
+  return judgeWaiting(deps, item, entry);
+}
+
+/** Claims items, asks what is known of them after the claim, deletes what may be deleted, and settles each. */
+async function deleteClaimed(tick: Tick, all: readonly Deletable[]): Promise<void> {
+  const claims = await claimAll(
+    tick,
+    all.map(({ item }) => item),
+  );
+  const turns: ItemTurn[] = [];
+  const claimed: Deletable[] = [];
+  for (const [i, { outcome, item }] of claims.entries()) {
+    if (outcome === 'claimed') claimed.push({ ...all[i], item });
+    else
+      count(
+        tick.tally,
+        outcome === 'taken' ? 'skipped' : 'failed',
+        outcome === 'taken' ? 'claimed-elsewhere' : 'claim-unanswered',
+      );
+  }
+  // A drain may have ended since the fleet was read: what it queued is not deleted any more.
+  if (claimed.some(({ item }) => item.drainSince !== undefined)) await refresh(tick);
+  const keys = claimed.flatMap(({ item }) => [item.key, ...keysThatMayName(item.storageKey)]);
+  const entries = await tick.deps.store.objects([...new Set(keys)]);
+  const deletable: QueueItem[] = [];
+  for (const { item, proof } of claimed) {
+    const named = [...new Set([item.key, ...keysThatMayName(item.storageKey)])];
+    const decision = decide(
+      item,
+      named.flatMap((key) => entries.get(key) ?? []),
+      fleetNow(tick),
+    );
+    const isProven = stillHolds(proof, item, entries.get(item.key));
+    if (decision.outcome === 'delete' && isProven) deletable.push(item);
+    else if (decision.outcome === 'delete')
+      turns.push(turnOf(item, { outcome: 'put-off', why: 'proof-outdated', waitMs: 0 }, entries));
+    else turns.push(turnOf(item, decision, entries));
+  }
+  for (const [backend, items] of Map.groupBy(deletable, ({ backend }) => backend)) {
+    for (const [item, turn] of await deleteBytes(tick, backend, items)) turns.push(turnOf(item, turn, entries));
+  }
+  await settle(tick, turns);
+}
+
+function turnOf(item: QueueItem, turn: ItemTurn['turn'], entries: ReadonlyMap<string, Entry>): ItemTurn {
+  return { item, isClaimed: true, turn, entry: entries.get(item.key) };
+}
+
+function fleetNow(tick: Tick): FleetNow {
+  return {
+    isAtFactor: (object) => {
+      const counted = Object.keys(object.copies).filter((name) => tick.standing(name).isCounted);
+      return counted.length >= policyOf(tick.config, object.key).factor;
+    },
+    drainSince: (backend) => tick.view.drain(backend)?.since,
+    canMatch: (backend) => tick.view.capabilities(backend).conditionalDelete === true,
+  };
+}
