@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
-import type { EncryptionConfig } from '../config/encryption.ts';
+import type { EncryptionConfig, KeyChecks } from '../config/encryption.ts';
 import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet-file.ts';
 import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
@@ -25,7 +25,7 @@ export interface ClientDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that a fleet file asks for; loaded only when there is something to encrypt or decrypt. Absent: there is none. */
-  openKeyring?(encryption: EncryptionConfig): Promise<Keyring>;
+  openKeyring?(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
 }
 
 /** What the calls of one client share. */
@@ -75,13 +75,14 @@ export function createContext(deps: ClientDeps): ClientContext {
   let checks = { since: 0, count: 0 };
   const context: ClientContext = {
     deps,
-    async keyring({ file: { encryption } }) {
+    async keyring({ file: { encryption }, view }) {
       const { openKeyring } = deps;
       if (encryption === undefined)
         throw new HoldfastError('no-key', 'The fleet file names no key: "encryption" is missing');
       if (openKeyring === undefined) throw new HoldfastError('no-key', 'This process has no keyring');
-      const id = JSON.stringify(encryption);
-      const opened = keyrings.get(id) ?? openKeyring(encryption);
+      const keyChecks = view.config?.keyChecks;
+      const id = JSON.stringify([encryption, keyChecks]);
+      const opened = keyrings.get(id) ?? openKeyring(encryption, keyChecks);
       keyrings.set(id, opened);
       try {
         return await opened;

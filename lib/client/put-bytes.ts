@@ -1,4 +1,5 @@
 import { defined } from '../base/defined.ts';
+import { encryptingKeyOf, keyIdOf } from '../config/encryption.ts';
 import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { newCopyId, storageKey } from '../store/keys.ts';
@@ -77,8 +78,10 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
   const failed = (why: string, isDoubtful = false): Tried => ({ outcome: 'failed', why, isDoubtful });
   const obstacle = await context.obstacle(fleet, name);
   if (obstacle !== null) return failed(obstacle);
+  // What is recorded keeps its key listed; what is about to be must not name one that leaves meanwhile.
+  if (aim.replaces !== put.generation && !isSealedFor(put, fleet)) throw new KeyRetiredError(key);
   const item = intentFor(put, name, aim);
-  const reserved = await context.committer.commit({ key, reserves: [item] }, put.deadline);
+  const reserved = await context.committer.commit({ key, reserves: [item] }, reserveBy(put, fleet));
   if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
   if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving or drained`);
   if (reserved.outcome !== 'committed') {
@@ -90,6 +93,27 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
   const failure = await upload(put, fleet, item);
   if (failure === null) return { outcome: 'written', item };
   return failed(failure, !(await giveUp(put, item, failure)));
+}
+
+/** The key that content was sealed with does not encrypt any more: it is sealed again, with the one that does. */
+export class KeyRetiredError extends HoldfastError {
+  constructor(key: string) {
+    super('no-key', `Cannot put "${key}": its encryption key was replaced while it was being put`);
+  }
+}
+
+function isSealedFor({ content: { encryption } }: Put, { file }: Fleet): boolean {
+  if (encryption === undefined) return true;
+  const key = file.encryption === undefined ? undefined : encryptingKeyOf(file.encryption);
+  return key !== undefined && keyIdOf(key) === encryption.keyId;
+}
+
+/** A key may leave the fleet file twice this time after it encrypted last, when nothing names it. */
+const sealedLifeMs = 10 * minuteMs;
+
+/** Until when bytes may be named: ciphertext only for so long after the look at the file that lists its key. */
+function reserveBy({ content, deadline }: Put, { view }: Fleet): number {
+  return content.encryption === undefined ? deadline : Math.min(deadline, view.readAt + sealedLifeMs);
 }
 
 /** Backends that may take the content, in the order in which they are tried. */

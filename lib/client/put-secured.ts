@@ -1,3 +1,4 @@
+import { keyIdsOf } from '../config/encryption.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { readCopy } from '../transfer/read-copy.ts';
@@ -32,6 +33,7 @@ export async function secure(put: Put, record: ObjectRecord, at: number, verifie
   let known: Known = { record, at };
   for (let round = 0; round < mostRounds; round += 1) {
     const fleet = await put.context.freshFleet();
+    if (!isDecryptable(fleet, known.record)) throw undecided(put, 'its encryption key has left the fleet file');
     if (clock.now() - known.at < fleetLifeMs && missingCopies(put, fleet, known.record, verified) === 0) return;
     const now = clock.now();
     const own = ownRecord(put, await readEntry(put.context, put.key));
@@ -43,6 +45,10 @@ export async function secure(put: Put, record: ObjectRecord, at: number, verifie
     if (!(await addCopy(put, own, verified))) return;
   }
   throw undecided(put, 'the fleet keeps changing');
+}
+
+function isDecryptable({ file }: Fleet, { encryption }: ObjectRecord): boolean {
+  return encryption === undefined || keyIdsOf(file).includes(encryption.keyId);
 }
 
 /** Copies that are still to be made before the put is done. */

@@ -7,7 +7,7 @@ import { KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { type Put, writeBytes } from './put-bytes.ts';
+import { KeyRetiredError, type Put, writeBytes } from './put-bytes.ts';
 import { makeRecord, ownRecord } from './put-record.ts';
 import { secure } from './put-secured.ts';
 import { readEntry } from './read-entry.ts';
@@ -50,22 +50,44 @@ export async function put(
   body: PutBody,
   options: PutOptions = {},
 ): Promise<PutResult> {
-  const fleet = await context.fleet();
-  checkKey(fleet.file, key);
-  const copies = copiesAsked(options, fleet.file.backends.length);
-  const described = describedBy(key, options);
-  const { clock, ids } = context.deps;
-  const open = body instanceof Uint8Array ? () => bodyOf(body) : body.open;
-  const sizeBytes = body instanceof Uint8Array ? body.length : body.sizeBytes;
-  const generation = ids.ulid();
+  const { file } = await context.fleet();
+  checkKey(file, key);
+  const copies = copiesAsked(options, file.backends.length);
+  const { clock } = context.deps;
   const startedAt = clock.now();
-  const deadline = startedAt + (options.timeoutMs ?? 300_000);
-  const mustEncrypt = policyOf(fleet.file, key).encrypt;
-  const content = mustEncrypt
+  const asked: Asked = {
+    key,
+    open: body instanceof Uint8Array ? () => bodyOf(body) : body.open,
+    sizeBytes: body instanceof Uint8Array ? body.length : body.sizeBytes,
+    options: describedBy(key, options),
+    copies,
+    startedAt,
+    deadline: startedAt + (options.timeoutMs ?? 300_000),
+  };
+  for (;;) {
+    try {
+      return await putOnce(context, asked);
+    } catch (error) {
+      // Sealed anew it is another write: one generation is one ciphertext.
+      if (!(error instanceof KeyRetiredError) || clock.now() >= asked.deadline) throw error;
+    }
+  }
+}
+
+/** What a caller asked for, and since when. */
+interface Asked extends Pick<Put, 'key' | 'options' | 'copies' | 'startedAt' | 'deadline'> {
+  readonly open: () => Body;
+  readonly sizeBytes: number;
+}
+
+async function putOnce(context: ClientContext, { open, sizeBytes, ...asked }: Asked): Promise<PutResult> {
+  const { key } = asked;
+  const fleet = await context.fleet();
+  const generation = context.deps.ids.ulid();
+  const content = policyOf(fleet.file, key).encrypt
     ? await seal(await context.keyring(fleet), { key, generation }, open, sizeBytes).catch(noKey)
     : await unsealed(open, sizeBytes);
-  const silenceMs = fleet.params.reaperMinAgeMs;
-  const work: Put = { context, key, generation, content, options: described, copies, startedAt, deadline, silenceMs };
+  const work: Put = { ...asked, context, generation, content, silenceMs: fleet.params.reaperMinAgeMs };
   try {
     await putUntilDone(work, await readEntry(context, key));
   } finally {

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 export type KeyConfig = { readonly kmsKeyArn: string } | { readonly rawKeyEnv: string };
 
 /** The keys of a fleet: at most one that encrypts, and those that may decrypt besides. */
@@ -5,6 +7,14 @@ export interface EncryptionConfig {
   readonly kmsKeyArn?: string;
   readonly rawKeyEnv?: string;
   readonly decryptOnly?: readonly KeyConfig[];
+}
+
+/** What the values of raw keys were when the fleet file was applied, by key; see `rawKeyCheck`. */
+export type KeyChecks = Readonly<Record<string, string>>;
+
+/** Tells one raw key from another without giving it away: 64 bits of a hash of all its 256. */
+export function rawKeyCheck(value: string): string {
+  return createHash('sha256').update(`holdfast key check ${value}`).digest('hex').slice(0, 16);
 }
 
 /** How records name a key: the ARN of a KMS key, or `env:` and the variable of a raw one. */

@@ -4,7 +4,8 @@ import type { Capabilities } from '../fleet/backend.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { claimBucket, fleetIdOf, inspectBucket } from './apply/buckets.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './apply/deps.ts';
-import { type Parked, problemsOfLeaving, putInForce } from './apply/in-force.ts';
+import { isRollback, type Parked, problemsOfLeaving, putInForce } from './apply/in-force.ts';
+import { missingKeys, problemsOfKeys, withNeededKeys } from './apply/keys.ts';
 import { problemsOfFile, warningsOfFile } from './apply/problems.ts';
 
 export interface Applied {
@@ -24,18 +25,21 @@ export interface Applied {
  *
  * @throws ConfigError with every problem of the file; NotApplied with every problem of the backends; StoreError when the store refuses
  */
-export async function apply(deps: ApplyDeps, file: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
+export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
   const view = await readFleet(deps.store, deps.clock.now());
+  const now = deps.clock.now();
+  const file = isRollback(view, given, options) ? withNeededKeys(view, given, now) : given;
   // Everything is looked at before anything is claimed: a refused file leaves no trace.
   const found = await Promise.all(file.backends.map((config) => inspectBucket(deps, view, config, options)));
   const inTheWay = found.flatMap((bucket) => (bucket.outcome === 'problem' ? [bucket.sentence] : []));
-  refuse(problemsOfFile(view, file), [...problemsOfLeaving(view, file, options), ...inTheWay]);
-  const warnings = await warningsOfFile(deps.store, view, file);
+  const ofFile = [...problemsOfFile(view, file), ...problemsOfKeys(view, file, deps.env ?? {}, now)];
+  refuse(ofFile, [...problemsOfLeaving(view, given, options), ...inTheWay]);
+  const warnings = [...(await warningsOfFile(deps.store, view, file)), ...missingKeys(view, file)];
   for (const warning of warnings) deps.log.warn('The fleet file is applied with a warning', { warning });
   const fleetId = await fleetIdOf(deps, view, file, options);
   const states = found.map(({ outcome }) => outcome);
   const capabilities = await claimAll(deps, view, file, fleetId, states, options);
-  const { version, parked } = await putInForce(deps, view, { file, fleetId, capabilities }, options);
+  const { version, parked } = await putInForce(deps, view, { file, given, fleetId, capabilities }, options);
   return { version, fleetId, capabilities, warnings, parked };
 }
 

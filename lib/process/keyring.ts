@@ -10,7 +10,15 @@ import {
   RawAesWrappingSuiteIdentifier,
 } from '@aws-crypto/client-node';
 import type { Body } from '../base/bytes.ts';
-import { type EncryptionConfig, encryptingKeyOf, type KeyConfig, keyIdOf, keysOf } from '../config/encryption.ts';
+import {
+  type EncryptionConfig,
+  encryptingKeyOf,
+  type KeyChecks,
+  type KeyConfig,
+  keyIdOf,
+  keysOf,
+  rawKeyCheck,
+} from '../config/encryption.ts';
 import { boundGeneration, boundKey, rawNamespace } from '../transfer/ciphertext.ts';
 import { type Binding, type Keyring, KeyringError } from '../transfer/keyring.ts';
 
@@ -30,9 +38,9 @@ type NodeKeyring = KmsKeyringNode | RawAesKeyringNode;
  * The keys that a fleet file lists: in KMS, or raw 256-bit AES keys from the environment. One that this process does not have
  * is told in `problems`, and stands in the way of nothing that does not need it.
  */
-export function createKeyring(config: EncryptionConfig, env: Env): Keyring {
+export function createKeyring(config: EncryptionConfig, env: Env, checks: KeyChecks = {}): Keyring {
   const keyrings = new Map<string, NodeKeyring | KeyringError>();
-  for (const key of keysOf(config)) keyrings.set(keyIdOf(key), openKey(key, env));
+  for (const key of keysOf(config)) keyrings.set(keyIdOf(key), openKey(key, env, checks));
   const encryptsWith = encryptingKeyOf(config);
   const keyId = encryptsWith === undefined ? null : keyIdOf(encryptsWith);
   const keyringFor = (id: string, action: string): NodeKeyring => {
@@ -68,9 +76,13 @@ function contextOf({ key, generation }: Binding): Record<string, string> {
   return { [boundKey]: key, [boundGeneration]: generation };
 }
 
-function openKey(key: KeyConfig, env: Env): NodeKeyring | KeyringError {
+function openKey(key: KeyConfig, env: Env, checks: KeyChecks): NodeKeyring | KeyringError {
   if ('kmsKeyArn' in key) return new KmsKeyringNode({ generatorKeyId: key.kmsKeyArn });
   try {
+    const check = checks[keyIdOf(key)];
+    const value = env[key.rawKeyEnv] ?? '';
+    if (check !== undefined && value !== '' && rawKeyCheck(value) !== check)
+      throw new KeyringError(`The key in ${key.rawKeyEnv} is not the one that the fleet file was applied with`);
     return rawKeyring(key.rawKeyEnv, env);
   } catch (error) {
     if (error instanceof KeyringError) return error;

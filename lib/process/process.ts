@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import { createIds, type Ids } from '../base/ids.ts';
 import { type Log, silentLog } from '../base/log.ts';
-import type { EncryptionConfig } from '../config/encryption.ts';
+import type { EncryptionConfig, KeyChecks } from '../config/encryption.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { parseParameters } from '../config/parameters.ts';
 import type { TableNames } from '../config/tables.ts';
@@ -42,7 +42,7 @@ export interface HoldfastProcess {
   readonly unreported: UsageBook;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
   findCapabilities(config: BackendConfig): Promise<Capabilities>;
-  openKeyring(encryption: EncryptionConfig): Promise<Keyring>;
+  openKeyring(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
   createTables(): Promise<void>;
   /** Closes every connection. */
   close(): Promise<void>;
@@ -71,7 +71,7 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     openBackend: opener.open,
     findCapabilities: opener.findCapabilities,
     // Several megabytes of code that most fleets never need.
-    openKeyring: async (encryption) => (await import('./keyring.ts')).createKeyring(encryption, env),
+    openKeyring: async (encryption, checks) => (await import('./keyring.ts')).createKeyring(encryption, env, checks),
     async createTables() {
       const { createTables } = await import('../store/dynamodb/create-tables.ts');
       return createTables(client, tables, clock);

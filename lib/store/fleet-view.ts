@@ -1,5 +1,6 @@
 import { defined } from '../base/defined.ts';
 import { type BreakerPosition, type BreakerState, breakerPosition } from '../base/health.ts';
+import type { KeyChecks } from '../config/encryption.ts';
 import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
 import type { Fingerprint } from '../config/place.ts';
 import { type Placement, parsePlacement } from './keys.ts';
@@ -20,6 +21,10 @@ export interface FleetConfig {
   readonly leaving: Readonly<Record<string, { readonly since: number }>>;
   /** Digests of the file as it was given, and of the one that was in force before. */
   readonly digests: { readonly file?: string; readonly former?: string };
+  /** Keys of the file that no longer encrypt what is put, and since when. Milliseconds since the epoch. */
+  readonly retiredKeys: Readonly<Record<string, number>>;
+  /** What tells the raw keys of the file from others. */
+  readonly keyChecks: KeyChecks;
 }
 
 /** That a backend is being emptied. Times in milliseconds since the epoch. */
@@ -173,8 +178,8 @@ type FleetFields = Pick<FleetConfig, 'fleetId' | 'file' | 'fingerprints'>;
 
 function configOf(row: ControlRow | undefined): FleetConfig | null {
   if (row === undefined) return null;
-  const { fleetId, file, fingerprints, leaving = {}, digests = {} } = row.data as Partial<FleetConfig> & FleetFields;
-  return { version: row.version, fleetId, file, fingerprints, leaving, digests };
+  const data = row.data as Partial<FleetConfig> & FleetFields;
+  return { leaving: {}, digests: {}, retiredKeys: {}, keyChecks: {}, ...data, version: row.version };
 }
 
 /** How a backend takes part, at one moment. */

@@ -3,7 +3,7 @@ import type { Deadline } from '../base/deadline.ts';
 import type { Ids } from '../base/ids.ts';
 import type { Log, LogFields } from '../base/log.ts';
 import type { Tally } from '../base/tally.ts';
-import type { EncryptionConfig } from '../config/encryption.ts';
+import type { EncryptionConfig, KeyChecks } from '../config/encryption.ts';
 import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
 import type { Parameters, WorkerName, WorkerParameters } from '../config/parameters.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
@@ -34,7 +34,7 @@ export interface TickDeps {
   /** Opens a backend. Throws `BackendError` of kind `missing-credentials` when this process has none for it. */
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that the fleet file asks for; absent where a worker must not have it. */
-  openKeyring?(encryption: EncryptionConfig): Promise<Keyring>;
+  openKeyring?(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
   /** Told at the end of each tick that read the fleet how it stood when it was read last. */
   sawFleet?(view: FleetView, params: Parameters): void;
 }

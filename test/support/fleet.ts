@@ -164,7 +164,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     env,
     unreported: createUsageBook(),
     openBackend: async ({ name }) => handles[name]!,
-    openKeyring: async (encryption) => createKeyring(encryption, env),
+    openKeyring: async (encryption, checks) => createKeyring(encryption, env, checks),
   };
   const operatorClock: Clock = {
     now: clock.now,

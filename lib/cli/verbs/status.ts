@@ -1,4 +1,5 @@
 import { defined } from '../../base/defined.ts';
+import { keyIdsOf } from '../../config/encryption.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
@@ -45,10 +46,17 @@ async function status(session: Session): Promise<Result> {
     overReplicated: summary.overReplicated,
     damaged: summary.damaged,
     queue: summary.queue,
+    keys: keyLines(fleet),
     overrides: fleet.settings.overrides,
     workers,
   };
   return { text: describe(document, summary), document };
+}
+
+/** What is encrypted with each key, and whether the file in force lists it. */
+function keyLines(fleet: Fleet) {
+  const listed = new Set(keyIdsOf(fleet.config.file));
+  return [...fleet.keys()].map(([keyId, count]) => ({ keyId, listed: listed.has(keyId), ...count }));
 }
 
 function backendLine(fleet: Fleet, { name, config, breaker, isDraining, isReachable }: ReturnType<typeof standingOf>) {
@@ -87,12 +95,13 @@ interface Document {
   readonly version: number;
   readonly backends: readonly ReturnType<typeof backendLine>[];
   readonly placements: readonly { readonly placement: string; readonly objects: number; readonly bytes: number }[];
+  readonly keys: ReturnType<typeof keyLines>;
   readonly overrides: Readonly<Record<string, string>>;
   readonly workers: readonly Awaited<ReturnType<typeof workerLine>>[];
 }
 
 function describe(document: Document, summary: FleetSummary): string {
-  const { fleetId, version, backends, placements, overrides, workers } = document;
+  const { fleetId, version, backends, placements, keys, overrides, workers } = document;
   const parts = [
     `Fleet ${fleetId}, version ${version}: ${plural(summary.objects, 'object')}, ${bytes(summary.bytes)}`,
     table(
@@ -114,6 +123,12 @@ function describe(document: Document, summary: FleetSummary): string {
         ),
     `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
+    keys.length === 0
+      ? ''
+      : table(
+          ['ENCRYPTION KEY', 'STATE', 'OBJECTS', 'SIZE'],
+          keys.map((k) => [k.keyId, k.listed ? 'listed' : 'NOT LISTED', k.objects, bytes(k.bytes)]),
+        ),
     table(
       ['WORKER', 'STATE', 'LAST WORK (UTC)', 'OUTCOME'],
       workers.map((w) => [w.name, workerState(w), ...lastWork(w.last)]),

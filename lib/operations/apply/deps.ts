@@ -12,6 +12,8 @@ export interface ApplyDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
+  /** Where raw encryption keys are; absent: they are not looked at. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** Finds out what a backend can do, by writing and deleting small objects below `.holdfast/capabilities/`. */
   findCapabilities(config: BackendConfig): Promise<Capabilities>;

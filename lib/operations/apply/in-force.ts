@@ -6,11 +6,14 @@ import type { Change } from '../../store/port.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { holdingOf, namesNothing, readTwice } from '../naming.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied } from './deps.ts';
+import { keyFieldsOf } from './keys.ts';
 import { digestOfFile } from './problems.ts';
 
 /** A file that was checked against a fleet and whose buckets are claimed. */
 export interface Candidate {
   readonly file: FleetFile;
+  /** As it was given: a rollback may have to keep more keys than it lists. */
+  readonly given: FleetFile;
   readonly fleetId: string;
   readonly capabilities: Readonly<Record<string, Capabilities>>;
 }
@@ -40,8 +43,13 @@ export function problemsOfLeaving(view: FleetView, file: FleetFile, options: App
   });
 }
 
-function mayPark(view: FleetView, file: FleetFile, { park = 'none' }: ApplyOptions): boolean {
-  return park === 'any' || (park === 'rollback' && view.config?.digests.former === digestOfFile(file));
+function mayPark(view: FleetView, file: FleetFile, options: ApplyOptions): boolean {
+  return options.park === 'any' || isRollback(view, file, options);
+}
+
+/** Whether a deployment goes back to the file that was in force before. */
+export function isRollback(view: FleetView, file: FleetFile, { park }: ApplyOptions): boolean {
+  return park === 'rollback' && view.config?.digests.former === digestOfFile(file);
 }
 
 function leavingNames(view: FleetView, file: FleetFile): string[] {
@@ -76,15 +84,21 @@ export async function putInForce(
   const now = readings[1];
   if (now.config?.version !== first) throw contended();
   const parked = names.filter((name) => !namesNothing(readings, name)).map((name) => parkedOf(now, name));
-  if (parked.length > 0 && !mayPark(view, candidate.file, options)) {
-    await writeVersion(deps, now, { ...candidate, file: view.config!.file }, [], view.config!.digests);
+  if (parked.length > 0 && !mayPark(view, candidate.given, options)) {
+    await writeVersion(
+      deps,
+      now,
+      { ...candidate, file: view.config!.file, given: view.config!.file },
+      [],
+      view.config!.digests,
+    );
     throw new NotApplied(
       parked.map(
         ({ backend }) => `Backend "${backend}" received something while it was about to leave the file: drain it first`,
       ),
     );
   }
-  return { version: await writeVersion(deps, now, candidate, [], digestsOf(view, candidate.file)), parked };
+  return { version: await writeVersion(deps, now, candidate, [], digestsOf(view, candidate.given)), parked };
 }
 
 /** Whether a drain found a backend empty, so long ago that nobody can record anything there any more. */
@@ -105,9 +119,9 @@ function digestsOf(view: FleetView, file: FleetFile): FleetConfig['digests'] {
 async function writeVersion(
   deps: ApplyDeps,
   view: FleetView,
-  { file, fleetId, capabilities }: Candidate,
+  { file, given, fleetId, capabilities }: Candidate,
   leaving: readonly string[],
-  digests: FleetConfig['digests'] = digestsOf(view, file),
+  digests: FleetConfig['digests'] = digestsOf(view, given),
 ): Promise<number> {
   const version = (view.config?.version ?? 0) + 1;
   const staying = (view.config?.file.backends ?? []).filter(({ name }) => leaving.includes(name));
@@ -121,6 +135,7 @@ async function writeVersion(
     },
     leaving: Object.fromEntries(leaving.map((name) => [name, before[name] ?? { since: deps.clock.now() }])),
     digests,
+    ...keyFieldsOf(view, file, deps.env ?? {}, deps.clock.now()),
   };
   const changes: Change[] = [
     { kind: 'row', put: { pk: fleetKey, sk: rowKeys.config, version, data }, expect: view.config?.version ?? 'absent' },

@@ -10,7 +10,7 @@ export async function keyringOf(tick: Tick): Promise<Keyring | null> {
   const { encryption } = tick.config;
   if (encryption === undefined || tick.deps.openKeyring === undefined) return null;
   try {
-    const keyring = await tick.deps.openKeyring(encryption);
+    const keyring = await tick.deps.openKeyring(encryption, tick.view.config?.keyChecks);
     for (const problem of keyring.problems) tick.problem(problem);
     return keyring;
   } catch (error) {
