@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { ulid } from 'ulid';
+import { decodeTime, ulid } from 'ulid';
 import type { Clock } from './clock.ts';
 
 /** Identifiers and randomness as Holdfast sees them: injected, so that one seed replays one history. */
@@ -33,4 +33,9 @@ function systemRandom(): () => number {
 /** Ids drawn from any source of numbers in [0, 1). */
 export function idsFrom(clock: Clock, random: () => number): Ids {
   return { ulid: () => ulid(clock.now(), random), random };
+}
+
+/** When a ULID was minted, by the clock of whoever minted it. Milliseconds since the epoch. */
+export function ulidTime(id: string): number {
+  return decodeTime(id);
 }

@@ -7,6 +7,7 @@ import { drainVerbs } from './verbs/drain.ts';
 import { inspectVerbs } from './verbs/inspect.ts';
 import { localVerbs } from './verbs/local.ts';
 import { objectVerbs } from './verbs/object.ts';
+import { passVerbs } from './verbs/passes.ts';
 import { queueVerbs } from './verbs/queue.ts';
 import { recountVerbs } from './verbs/recount.ts';
 import { settingsVerbs } from './verbs/settings.ts';
@@ -24,6 +25,7 @@ const groups = [
   drainVerbs,
   queueVerbs,
   inspectVerbs,
+  passVerbs,
   recountVerbs,
   localVerbs,
 ];

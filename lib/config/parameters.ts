@@ -31,7 +31,7 @@ const workerDefaults: Readonly<
   'cleanup-queue': { schedule: 'rate(1 minute)', batch: 50, concurrency: 10, enabled: true },
   'pending-reaper': { schedule: 'rate(1 minute)', batch: 50, concurrency: 4, enabled: true },
   scrubber: { schedule: 'rate(1 hour)', batch: 100, concurrency: 4, enabled: true },
-  reconciler: { schedule: 'rate(24 hours)', batch: 1000, concurrency: 4, enabled: true },
+  reconciler: { schedule: 'rate(15 minutes)', batch: 1000, concurrency: 4, enabled: true },
 };
 
 /** `over-replication-cleaner` → `OVER_REPLICATION_CLEANER`. */
@@ -135,6 +135,13 @@ const shared: Record<string, Parameter> = {
     min: 0,
     about: 'Younger keys are left alone by the reconciler',
   },
+  RECONCILER_INTERVAL_HOURS: {
+    default: '24',
+    kind: 'count',
+    min: 1,
+    max: 8760,
+    about: 'Hours from the beginning of a pass over a backend to that of the next; ticks in between carry it on',
+  },
   RECONCILER_IMPORT: {
     default: 'false',
     kind: 'flag',
@@ -236,6 +243,7 @@ export interface Parameters {
   readonly maxAttempts: number;
   readonly reaperMinAgeMs: number;
   readonly reconcilerMinAgeMs: number;
+  readonly reconcilerIntervalMs: number;
   readonly reconcilerImports: boolean;
   readonly removalLimitRatio: number;
   readonly removalLimitMinCount: number;
@@ -294,6 +302,7 @@ export function parseParameters(
     maxAttempts: number('CLEANUP_QUEUE_MAX_ATTEMPTS'),
     reaperMinAgeMs: ms('PENDING_REAPER_MIN_AGE_SECONDS'),
     reconcilerMinAgeMs: ms('RECONCILER_MIN_AGE_SECONDS'),
+    reconcilerIntervalMs: number('RECONCILER_INTERVAL_HOURS') * 3_600_000,
     reconcilerImports: flag('RECONCILER_IMPORT'),
     removalLimitRatio: number('REMOVAL_LIMIT_RATIO'),
     removalLimitMinCount: number('REMOVAL_LIMIT_MIN_COUNT'),

@@ -96,7 +96,7 @@ export interface FleetView {
 const nothing: Count = { objects: 0, bytes: 0 };
 
 /** Reads the fleet's state: one consistent query. */
-export async function readFleet(store: Store, now: number): Promise<FleetView> {
+export async function readFleet(store: Pick<Store, 'control'>, now: number): Promise<FleetView> {
   const { counters, rows } = await store.control(fleetKey);
   const bySk = new Map(rows.map((row) => [row.sk, row]));
   const plain = new Map(counters.map(({ sk, count }) => [sk, count]));

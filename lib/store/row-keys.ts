@@ -18,6 +18,11 @@ const quotaPrefix = 'quota/';
 const keyPrefix = 'key/';
 const removalsPrefix = 'removals/';
 
+/** Partition key of the ranges of a pass. */
+export function passPartition(name: string): string {
+  return `pass/${name}`;
+}
+
 /** Sort keys of the rows that describe the fleet; those of totals are followed by `#<stripe>` in the table. */
 export const rowKeys = {
   config: 'config',
@@ -30,8 +35,12 @@ export const rowKeys = {
   capabilities: (backend: string) => `capabilities/${backend}`,
   /** Keeps sweeps of a backend from enqueueing anything for deletion, since its bucket was taken over. */
   reportOnly: (backend: string) => `report-only/${backend}`,
+  /** Since buckets were taken over: nothing is deleted before what they hold is known. */
+  recovery: 'recovery',
   /** Removals on evidence on one calendar day (UTC), `yyyy-mm-dd`. */
   removals: (backend: string, day: string) => `${removalsPrefix}${backend}/${day}`,
+  /** How the passes over a backend's keys stand; `name` says which pass. */
+  pass: (name: string) => `pass/${name}`,
   quota: (backend: string) => `${quotaPrefix}${backend}`,
   used: (backend: string) => `used/${backend}`,
   queue: (state: QueueState, backend: string) => `queue/${state}/${backend}`,

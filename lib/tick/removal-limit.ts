@@ -12,13 +12,22 @@ export function recordedCopies(tick: Tick, backend: string): number {
 
 /**
  * Whether one more removal on evidence is within today's removal limit for a backend: its share of the copies recorded or listed
- * there, or a small number that is always allowed. Such removals are rare, so the state of this very moment is read.
+ * there, or a small number that is always allowed.
  */
 export async function isWithinRemovalLimit(tick: Tick, backend: string, listed = 0): Promise<boolean> {
+  return (await removalsLeft(tick, backend, listed)) > 0;
+}
+
+/**
+ * How many more removals on evidence today's limit allows on a backend. They are rare, so the state of this very moment is
+ * read. Where they are fewer than `wanted` it is said, with an alarm.
+ */
+export async function removalsLeft(tick: Tick, backend: string, listed = 0, wanted = 1): Promise<number> {
   await refresh(tick);
   const copies = Math.max(recordedCopies(tick, backend), listed);
   const allowed = Math.max(tick.params.removalLimitMinCount, Math.floor(copies * tick.params.removalLimitRatio));
-  if (tick.view.removals(backend, dayOf(tick.now())) < allowed) return true;
+  const left = allowed - tick.view.removals(backend, dayOf(tick.now()));
+  if (left >= wanted) return left;
   tick.figures.removalLimitReached = (tick.figures.removalLimitReached ?? 0) + 1;
   tick.deps.log.error('Removal limit reached: too many removals on evidence today', {
     alarm: true,
@@ -26,7 +35,7 @@ export async function isWithinRemovalLimit(tick: Tick, backend: string, listed =
     allowed,
     copies,
   });
-  return false;
+  return Math.max(0, left);
 }
 
 /** Counts one removal; it goes into the removal's own transaction. */

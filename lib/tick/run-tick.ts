@@ -92,7 +92,7 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
     });
     if (tick.lease === null) return 'busy';
     tick.cursor = tick.lease.cursor;
-    await runRounds(tick, worker, event.rounds ?? tick.tuning.rounds);
+    await runRounds(tick, worker);
     if (!tick.dryRun) await tidyLedger(tick);
   } finally {
     // Each is done whatever becomes of the one before.
@@ -103,7 +103,8 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
   return outcomeOf(tick.tally);
 }
 
-async function runRounds(tick: Tick, worker: Worker, rounds: number): Promise<void> {
+async function runRounds(tick: Tick, worker: Worker): Promise<void> {
+  const { rounds } = tick;
   const run = await worker.begin(tick);
   for (let round = 0; rounds === 0 || round < rounds; round += 1) {
     if (round > 0) {
@@ -179,6 +180,8 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     shards: shardsOfPart(part, of),
     dryRun: event.dryRun ?? params.workers[worker].dryRun,
     reconcile: event.reconcile,
+    isScheduled: event.scheduledTime !== undefined,
+    rounds: event.rounds ?? params.workers[worker].rounds,
     meter,
     cursor: undefined,
     refreshedAt: parts.view.readAt,
@@ -187,7 +190,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     usability: new Map(),
     lease: null,
     now: () => deps.clock.now(),
-    outOfTime: () => deps.clock.now() >= parts.deadline.admitUntil,
+    outOfTime: () => event.stop?.aborted === true || deps.clock.now() >= parts.deadline.admitUntil,
     standing: (name) => standingOf(tick.view, name, deps.clock.now(), params.unhealthyAfterMs),
     standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
     backend: (name, use = 'read-write') => backends.backend(name, use),

@@ -12,6 +12,7 @@ import type { Ownership } from '../fleet/owner.ts';
 import type { CommitDeps, Outcome } from '../store/commit.ts';
 import type { BackendStanding, FleetView } from '../store/fleet-view.ts';
 import type { Lease } from '../store/model.ts';
+import type { PassId } from '../store/pass-rows.ts';
 import type { Store } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
 import type { UsageBook } from '../store/usage-book.ts';
@@ -49,19 +50,16 @@ export interface TickEvent {
   readonly deadline: number;
   readonly rounds?: number;
   readonly dryRun?: boolean;
+  /** Aborted when nothing more is to be begun; what is in flight ends. */
+  readonly stop?: AbortSignal;
   /** What a person asked of the reconciler beyond its schedule. */
   readonly reconcile?: ReconcileRequest;
 }
 
-/** One whole pass over one backend, with what is otherwise off. */
-export interface ReconcileRequest {
-  readonly backend: string;
-  /** Import files without a mark as objects. */
-  readonly import?: boolean;
-  /** Rebuild records from marks, after the tables were lost. */
-  readonly recover?: boolean;
-  /** Delete bytes of ours whose object is unknown, which a sweep only reports. */
-  readonly apply?: boolean;
+/** What a person asks of the reconciler: whole passes over some backends, of one kind. */
+export interface ReconcileRequest extends PassId {
+  /** Of a recovery: objects for which newer bytes that one backend alone holds are taken as their content. */
+  readonly acceptNewer?: readonly string[];
 }
 
 export type TickOutcome = 'success' | 'partial' | 'failed' | 'empty' | 'busy' | 'error';
@@ -96,6 +94,10 @@ export interface Tick {
   readonly shards: readonly string[];
   readonly dryRun: boolean;
   readonly reconcile: ReconcileRequest | undefined;
+  /** False where a person asked for the tick: then nothing waits for its time. */
+  readonly isScheduled: boolean;
+  /** Rounds at most; 0 = no limit. */
+  readonly rounds: number;
   readonly tally: Tally;
   readonly figures: Record<string, number>;
   readonly meter: Meter;

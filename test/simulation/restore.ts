@@ -128,7 +128,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
 
   async function recover(backend: string): Promise<void> {
     for (let pass = 0; pass < 4; pass += 1) {
-      const { figures } = await tick('reconciler', { reconcile: { backend, recover: true } });
+      const { figures } = await tick('reconciler', { reconcile: { kind: 'recover', backends: [backend] } });
       if (figures.passComplete === 1) return;
     }
     throw new Violation('restored metadata', `The recovery of ${backend} does not come to its end`);

@@ -66,7 +66,7 @@ test('an imported object is streamed until its hash is known, and then copied on
   const fleet = await nearFleet(['a', 'b', 'c'], { policies: factor(2) });
   fleet.backends.a!.putNow('plain', Buffer.from('v'), { headers: { contentType: 'text/x' }, metadata: { who: 'me' } });
   fleet.clock.advance(2 * 3_600_000);
-  await fleet.tick('reconciler', { reconcile: { backend: 'a', import: true } });
+  await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
   const seen = calls(fleet);
   await fleet.tick('replicator');
   expect(seen).toEqual(['a.get', 'b.put']);

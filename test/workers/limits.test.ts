@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { shardOf } from '../../lib/store/keys.ts';
+import type { Change } from '../../lib/store/port.ts';
 import { StoreError } from '../../lib/store/port.ts';
 import { createTestFleet } from '../support/fleet.ts';
 
@@ -155,17 +156,18 @@ test('while a probe is out, no other process sends its backend anything', async 
 });
 
 test('what was begun before others found a backend unreachable sends it nothing more', async () => {
-  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_BATCH_SIZE: '1000' } });
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_CONCURRENCY: '1' } });
   for (const key of ['k1', 'k2', 'k3']) await fleet.client.put(key, 'v');
   await fleet.tick('replicator');
   for (const key of fleet.keysOn('b')) fleet.backends.b!.deleteNow(key);
   fleet.clock.advance(2 * 3_600_000);
   const asked: string[] = [];
   let isUnreachable = false;
-  fleet.before = ({ port, method }) => {
+  fleet.before = ({ port, method, args }) => {
     if (port === 'b') asked.push(method);
     // While the first is quarantined, another tick finds b unreachable; the removal limit's state, read for the second, tells of it.
     if (port !== 'store' || method !== 'transact' || isUnreachable) return;
+    if (!(args[0] as Change[]).some(({ kind }) => kind === 'object')) return;
     isUnreachable = true;
     const openedAt = fleet.clock.now();
     const data = { failures: 5, openedAt, probeAfter: openedAt + 300_000 };

@@ -1,43 +1,418 @@
-import type { LogFields } from '../../base/log.ts';
-import { count, type Verdict } from '../../base/tally.ts';
-import { type Backend, BackendError, type Listed } from '../../fleet/backend.ts';
-import type { Entry } from '../../store/model.ts';
+import { compareUtf8 } from '../../base/bytes.ts';
+import { coversAll, type KeyRange } from '../../base/key-range.ts';
+import { allEnded } from '../../base/pool.ts';
+import { count } from '../../base/tally.ts';
+import { BackendError } from '../../fleet/backend.ts';
+import {
+  createPassRows,
+  isFree,
+  type ListingPosition,
+  mostRanges,
+  newRange,
+  type PassHeader,
+  type PassId,
+  type PassRange,
+  type PassRows,
+  passHeader,
+  passName,
+} from '../../store/pass-rows.ts';
 import type { Budget } from '../../tick/budget.ts';
+import { isUsable } from '../../tick/health.ts';
+import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { findCut, type Uncut } from './find-cut.ts';
+import { createJoinedFeed, type JoinedFeed } from './joined-feed.ts';
+import { createListingFeed, type ListingDeps, type ListingStop } from './listing-feed.ts';
+import { type RangeDeps, type RangeEnd, workRange } from './range-turn.ts';
 
-/** One pass over one backend, as its steps share it. */
-export interface Pass {
-  readonly tick: Tick;
-  readonly backend: Backend;
-  readonly budget: Budget;
-  /** Keys listed so far in this pass. */
-  listed: number;
-  readonly imports: boolean;
-  readonly recovers: boolean;
-  readonly confirms: boolean;
+/** Ranges of one backend, or join of backends, that are worked on at once. */
+const lanesPerPass = 16;
+/** A pass that begins as one range is cut after as many pages, until all lanes have work; else only what turns out large is. */
+const pagesBeforeCut = 2;
+const pagesOfLargeRange = 16;
+
+/** What a pass does with what it lists; how it lists is the same for all. */
+export interface PassWork extends Pick<RangeDeps, 'compare' | 'compareKey' | 'compareRecords' | 'openKeys'> {
+  readonly id: PassId;
+  /** Keys listed so far in the pass, by anybody. */
+  readonly progress: { listed: number };
 }
 
-/** A listed key that no record names, with what the records say of the keys it may belong to. */
-export interface Unnamed {
-  readonly listed: Listed;
-  /** The entry at the listed key itself. */
-  readonly atKey: Entry | null;
+/** How a pass stands at the end of a tick: `complete` · `running` · `parked`: none of its backends can be asked now. */
+export type PassEnd = 'complete' | 'running' | 'parked';
+
+/**
+ * Carries one pass on: begins it when none is running, works on its ranges side by side, and ends it once they cover every key
+ * without a gap. What one range meets keeps no other from going on.
+ */
+export async function workPass(tick: Tick, work: PassWork): Promise<PassEnd> {
+  const name = passName(work.id);
+  const rows = createPassRows(tick.deps.store, tick.deps.ids, name);
+  const usable = await usableBackends(tick, work.id);
+  if (usable.length === 0) return 'parked';
+  const pass = await currentPass(tick, work, rows, passHeader(tick.view, name));
+  if (pass === null) return 'running';
+  const { header, ranges } = pass;
+  work.progress.listed = ranges.reduce((sum, range) => sum + range.listed, 0);
+  const ends = await workRanges(tick, work, rows, header, ranges, usable);
+  const disordered = ends.some((end) => end.outcome === 'stopped' && end.stop.outcome === 'disordered');
+  if (disordered) return distrustOrder(tick, rows, header);
+  return completeIfDone(tick, work, rows, header);
 }
 
-/** Counts what was found of a key, and says it once in the log where a person should know. */
-export function found(pass: Pass, verdict: Verdict, what: string, storageKey: string, fields: LogFields = {}): void {
-  count(pass.tick.tally, verdict, what);
-  pass.tick.figures[what] = (pass.tick.figures[what] ?? 0) + 1;
-  if (verdict !== 'succeeded')
-    pass.tick.deps.log.info('Reconciler left a key alone', { backend: pass.backend.name, storageKey, what, ...fields });
-}
-
-/** Settles one key of a page. What its backend answers about this key alone never keeps the pass from those behind it. */
-export async function settleKey(pass: Pass, storageKey: string, settle: () => Promise<void>): Promise<void> {
-  try {
-    await settle();
-  } catch (error) {
-    if (!(error instanceof BackendError) || error.speaksOf !== 'object') throw error;
-    found(pass, 'failed', `key-${error.kind}`, storageKey);
+/** A backend that cannot be asked now costs the others nothing. */
+async function usableBackends(tick: Tick, { backends }: PassId): Promise<string[]> {
+  const usable: string[] = [];
+  for (const name of backends) {
+    if (tick.standing(name).config === undefined) continue;
+    if (tick.standing(name).isReachable && (await isUsable(tick, name))) usable.push(name);
+    else count(tick.tally, 'skipped', 'parked');
   }
+  return usable;
+}
+
+interface CurrentPass {
+  readonly header: PassHeader;
+  readonly ranges: readonly PassRange[];
+}
+
+/** The pass that is running, or a new one; null when another tick begins one in this moment. */
+async function currentPass(
+  tick: Tick,
+  work: PassWork,
+  rows: PassRows,
+  before: PassHeader,
+): Promise<CurrentPass | null> {
+  const former = await rows.ranges();
+  if (before.isRunning && !tick.dryRun) {
+    const ranges = former.filter(({ pass }) => pass === before.number);
+    // None are left when another tick ended that pass, and began the next, since the fleet was read.
+    return ranges.length === 0 ? null : { header: before, ranges };
+  }
+  const now = tick.now();
+  const { number, firstStartedAt = now } = before;
+  const header: PassHeader = { ...before, number: number + 1, startedAt: now, firstStartedAt, isRunning: true };
+  const planned = plannedRanges(tick, work, header, former);
+  if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
+  const begun = await rows.begin(header, planned, former);
+  return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
+}
+
+/** The ranges of the pass before, begun anew, where they still fit; else one, which is cut where it turns out large. */
+function plannedRanges(tick: Tick, { id }: PassWork, header: PassHeader, former: readonly PassRange[]): PassRange[] {
+  const joined = id.backends.filter((name) => isOrdered(tick, header, name));
+  const alone = id.backends.filter((name) => !joined.includes(name));
+  const known = new Map(former.map((range) => [range.id, range]));
+  const planned: PassRange[] = [];
+  const plan = (backends: readonly string[], ranges: readonly KeyRange[]) => {
+    for (const range of ranges) {
+      const rangeId = String(planned.length).padStart(4, '0');
+      const fresh = newRange(rangeId, header.number, backends, range);
+      const isMine = planned.length % tick.of === tick.part;
+      const lease = isMine ? { holder: tick.runId, heldUntil: tick.deadline.at + leaseSlackMs } : {};
+      planned.push({ ...fresh, ...lease, version: known.get(rangeId)?.version ?? 0 });
+    }
+  };
+  if (joined.length > 0)
+    plan(
+      joined,
+      rangesOfBefore(
+        former.filter(({ backends }) => backends.join() === joined.join()),
+        pagesBeforeCut * pageSizeOf(tick),
+      ),
+    );
+  for (const name of alone) plan([name], [{}]);
+  return planned;
+}
+
+const leaseSlackMs = 5_000;
+
+/** Whether a backend lists in an order that says what came before a key. */
+function isOrdered(tick: Tick, header: PassHeader, name: string): boolean {
+  const isDisproved = header.disprovedIn === tick.view.config!.version;
+  return tick.view.capabilities(name).listsInByteOrder === true && !isDisproved;
+}
+
+/** The ranges of a pass that was complete; neighbours that held little become one. */
+function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KeyRange[] {
+  if (!coversAll(former)) return [{}];
+  const sorted = former.toSorted((a, b) =>
+    a.from === undefined ? -1 : b.from === undefined ? 1 : compareUtf8(a.from, b.from),
+  );
+  const merged: { range: KeyRange; listed: number }[] = [];
+  for (const range of sorted) {
+    const last = merged.at(-1);
+    if (last !== undefined && last.listed + range.listed <= smallKeys) {
+      const { upTo: _upTo, ...rest } = last.range;
+      last.range = range.upTo === undefined ? rest : { ...rest, upTo: range.upTo };
+      last.listed += range.listed;
+    } else {
+      merged.push({ range, listed: range.listed });
+    }
+  }
+  return merged.map(({ range }) => range);
+}
+
+async function firstKeyAfter(tick: Tick, name: string, prefix: string, key: string): Promise<string | null> {
+  const backend = await tick.backend(name);
+  const page = await backend.list({ prefix, from: { afterKey: key }, limit: 1 }, tick.signal);
+  return page.items[0]?.storageKey ?? null;
+}
+
+function pageSizeOf(tick: Tick): number {
+  return Math.min(1000, tick.tuning.batchSize);
+}
+
+/** Works on ranges side by side until none is left to take. */
+async function workRanges(
+  tick: Tick,
+  work: PassWork,
+  rows: PassRows,
+  header: PassHeader,
+  ranges: readonly PassRange[],
+  usable: readonly string[],
+): Promise<RangeEnd[]> {
+  const ends: RangeEnd[] = [];
+  const stops = createStopNotes(tick);
+  /** What a range gave away, for whoever is free. */
+  const waiting = ranges.filter((range) => isMine(tick, range) || isFree(range, tick.now()));
+  const beganUncut = ranges.length === 1;
+  let total = ranges.length;
+  let idle = 0;
+  const lanes = Math.max(1, Math.floor(lanesPerPass / tick.of));
+  const wake: (() => void)[] = [];
+  const wakeAll = () => {
+    for (const one of wake.splice(0)) one();
+  };
+  const give = (range: PassRange) => {
+    total += 1;
+    waiting.push(range);
+    wakeAll();
+  };
+  const wants = (pages: number) => {
+    const enough = beganUncut && total < lanes ? pagesBeforeCut : pagesOfLargeRange;
+    return idle > 0 && total < mostRanges && pages >= enough;
+  };
+  const workAll = async () => {
+    for (let range = waiting.shift(); range !== undefined; range = waiting.shift()) {
+      const end = await workOne(tick, work, rows, header, range, usable, { wants, give });
+      if (end.outcome === 'stopped') stops.note(end.stop);
+      ends.push(end);
+    }
+  };
+  let isOver = false;
+  const lane = async () => {
+    try {
+      while (!isOver) {
+        await workAll();
+        idle += 1;
+        if (idle === lanes) break;
+        await new Promise<void>((resolve) => wake.push(resolve));
+        idle -= 1;
+      }
+    } finally {
+      // The last one that is free ends it for all; so does one that fails.
+      isOver = true;
+      wakeAll();
+    }
+  };
+  await allEnded(Array.from({ length: lanes }, lane));
+  return ends;
+}
+
+function isMine(tick: Tick, { holder, position }: PassRange): boolean {
+  return holder === tick.runId && position.phase !== 'done';
+}
+
+/** Where a range may give part of itself away. */
+interface Sharing {
+  /** Whether a range of which as many pages were compared since it was cut last should be cut. */
+  wants(pages: number): boolean;
+  give(range: PassRange): void;
+}
+
+async function workOne(
+  tick: Tick,
+  work: PassWork,
+  rows: PassRows,
+  header: PassHeader,
+  range: PassRange,
+  usable: readonly string[],
+  sharing: Sharing,
+): Promise<RangeEnd> {
+  if (!range.backends.every((name) => usable.includes(name))) return release(tick, rows, range);
+  const held = await take(tick, rows, range);
+  if (held === null) return { outcome: 'lost' };
+  return workRange(rangeDeps(tick, work, rows, header, await tick.budget(), held, sharing), held);
+}
+
+/** A backend of the range cannot be asked: what this tick held from the beginning is given back. */
+async function release(tick: Tick, rows: PassRows, range: PassRange): Promise<RangeEnd> {
+  const { holder: _holder, heldUntil: _until, ...rest } = range;
+  if (range.holder === tick.runId && !tick.dryRun) await rows.save(rest);
+  return { outcome: 'paused' };
+}
+
+async function take(tick: Tick, rows: PassRows, range: PassRange): Promise<PassRange | null> {
+  if (range.holder === tick.runId || tick.dryRun) return range;
+  return rows.save({ ...range, holder: tick.runId, heldUntil: tick.deadline.at + leaseSlackMs });
+}
+
+function rangeDeps(
+  tick: Tick,
+  work: PassWork,
+  rows: PassRows,
+  header: PassHeader,
+  budget: Budget,
+  first: PassRange,
+  sharing: Sharing,
+): RangeDeps {
+  const isInOrder = first.backends.every((name) => isOrdered(tick, header, name));
+  const canStartAnywhere = first.backends.every((name) => tick.view.capabilities(name).startsAfterKeys !== false);
+  const canBeCut = isInOrder && canStartAnywhere && !tick.dryRun;
+  let pages = 0;
+  let firstKey: string | undefined;
+  return {
+    tick,
+    rows: tick.dryRun ? unwritten : rows,
+    isOrdered: isInOrder,
+    mostPages: tick.rounds,
+    compare(stretch, recordedKeys) {
+      firstKey ??= stretch.listed[0]?.item.storageKey;
+      return work.compare(stretch, recordedKeys);
+    },
+    compareKey: work.compareKey,
+    ...(work.compareRecords && { compareRecords: work.compareRecords }),
+    ...(work.openKeys && { openKeys: work.openKeys }),
+    openFeed: (range, position) => openFeed(tick, budget, work.id, range, position, isInOrder),
+    async share(range, feed) {
+      pages += 1;
+      await refreshIfOld(tick);
+      if (!canBeCut || firstKey === undefined || !sharing.wants(pages)) return range;
+      pages = 0;
+      return shareRange(tick, work.id, rows, range, feed, firstKey, sharing);
+    },
+    listed(keys) {
+      work.progress.listed += keys;
+    },
+  };
+}
+
+/** A dry run keeps nothing. */
+const unwritten: Pick<PassRows, 'save'> = { save: async (range) => range };
+
+/** Cuts off about half of what is left of a range: one transaction on its version, so that no key is in neither. */
+async function shareRange(
+  tick: Tick,
+  { prefix = '' }: PassId,
+  rows: PassRows,
+  range: PassRange,
+  feed: JoinedFeed,
+  first: string,
+  sharing: Sharing,
+): Promise<PassRange | null> {
+  const reached = feed.reached();
+  if (reached === undefined) return range;
+  const cut = await cutBehind(tick, prefix, range, { first, reached, upTo: range.upTo });
+  const now = feed.reached();
+  if (cut === null || (now !== undefined && compareUtf8(cut, now) <= 0)) return range;
+  feed.endAt(cut);
+  const rest = { from: cut, ...(range.upTo !== undefined && { upTo: range.upTo }) };
+  const id = `${range.id}.${range.version}`;
+  const { holder, heldUntil } = range;
+  const child = { ...newRange(id, range.pass, range.backends, rest), holder: holder!, heldUntil: heldUntil! };
+  const both = await rows.split({ ...range, upTo: cut }, child);
+  if (both === null) return null;
+  sharing.give(both[1]);
+  return both[0];
+}
+
+async function cutBehind(tick: Tick, prefix: string, { backends }: PassRange, uncut: Uncut): Promise<string | null> {
+  try {
+    return await findCut((key) => firstKeyAfter(tick, backends[0]!, prefix, key), uncut);
+  } catch (error) {
+    // The listing itself meets whatever it is, and says so.
+    if (error instanceof BackendError) return null;
+    throw error;
+  }
+}
+
+function openFeed(
+  tick: Tick,
+  budget: Budget,
+  { prefix }: PassId,
+  range: PassRange,
+  position: ListingPosition,
+  isInOrder: boolean,
+): JoinedFeed {
+  const pageSize = pageSizeOf(tick);
+  // Where a turn compares but a few pages, the one behind them is for the next.
+  const readsAhead = tick.rounds === 0;
+  const feeds = range.backends.map((name) => {
+    const deps: ListingDeps = {
+      backend: name,
+      async list(from, limit) {
+        const backend = await tick.backend(name);
+        return backend.list(
+          { limit, ...(prefix !== undefined && { prefix }), ...(from !== undefined && { from }) },
+          tick.signal,
+        );
+      },
+      refusal: () => budget.refuses(name, { requests: 1 }),
+      isUnreachable: () => !tick.standing(name).isReachable,
+      now: () => tick.now(),
+    };
+    return {
+      backend: name,
+      feed: createListingFeed(deps, { position, upTo: range.upTo, isOrdered: isInOrder, pageSize, readsAhead }),
+    };
+  });
+  return createJoinedFeed(feeds);
+}
+
+/** Says once per tick what keeps a backend's listing, with its name: sixteen ranges may meet the same. */
+function createStopNotes(tick: Tick) {
+  const noted = new Set<string>();
+  return {
+    note(stop: ListingStop) {
+      const reason = stop.outcome === 'disordered' ? 'list-disordered' : stop.reason;
+      const what = `${stop.backend} ${reason}`;
+      if (noted.has(what)) return;
+      noted.add(what);
+      // Others found meanwhile that it does not answer: its breaker says so already.
+      if (stop.outcome === 'unreachable' && !tick.standing(stop.backend).isReachable)
+        return count(tick.tally, 'skipped', 'parked');
+      count(tick.tally, reason.startsWith('over-') ? 'deferred' : 'failed', reason);
+      tick.deps.log.error('A backend is not reconciled to its end now: the pass takes it up again', {
+        alarm: true,
+        backend: stop.backend,
+        reason,
+        ...('message' in stop && { message: stop.message }),
+      });
+    },
+  };
+}
+
+/** Keys came out of order: until the next fleet file nothing is concluded from it, and the pass begins anew as one range. */
+async function distrustOrder(tick: Tick, rows: PassRows, header: PassHeader): Promise<PassEnd> {
+  if (tick.dryRun) return 'running';
+  await rows.writeHeader({ ...header, isRunning: false, startedAt: 0, disprovedIn: tick.view.config!.version });
+  return 'running';
+}
+
+async function completeIfDone(tick: Tick, work: PassWork, rows: PassRows, header: PassHeader): Promise<PassEnd> {
+  if (tick.dryRun) return 'complete';
+  const ranges = (await rows.ranges()).filter(({ pass }) => pass === header.number);
+  if (ranges.some(({ position }) => position.phase !== 'done')) return 'running';
+  const hasGap = work.id.backends.some((name) => !coversAll(ranges.filter(({ backends }) => backends.includes(name))));
+  if (hasGap) {
+    tick.deps.log.error('The ranges of a pass do not cover every key: it begins anew', {
+      alarm: true,
+      pass: passName(work.id),
+    });
+    await rows.writeHeader({ ...header, isRunning: false, startedAt: 0 });
+    return 'running';
+  }
+  const isWritten = await rows.writeHeader({ ...header, isRunning: false, completedAt: tick.now() });
+  return isWritten ? 'complete' : 'running';
 }

@@ -1,111 +1,134 @@
-import { defined } from '../../base/defined.ts';
-import type { StoredObject } from '../../fleet/backend.ts';
-import { enqueueDeletes } from '../../store/enqueue-deletes.ts';
+import type { Listed, StoredObject } from '../../fleet/backend.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
+import { readableCopies } from '../../steps/examine-copy.ts';
+import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
-import type { Entry, QueueItem } from '../../store/model.ts';
+import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newQueueItem } from '../../store/queue-items.ts';
 import { isUsable } from '../../tick/health.ts';
-import { isWithinRemovalLimit, removalCount } from '../../tick/removal-limit.ts';
+import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import { onlyReports } from '../../tick/report-only.ts';
+import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import { importFile } from './import-file.ts';
-import { found, type Pass, type Unnamed } from './pass.ts';
-import { recover } from './recover-copy.ts';
+import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
+import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+
+/** Bytes of ours, by their mark, that neither a queue item nor a record names. */
+export interface Orphan {
+  readonly key: string;
+  readonly backend: string;
+  readonly copyId: string;
+  readonly generation: string;
+  readonly stored: StoredObject;
+  readonly entry: Entry | null;
+}
+
+/** A key's turn; or bytes that may go together with others of their page; or a file that is not ours. */
+export type UnnamedTurn =
+  | KeyTurn
+  | { readonly outcome: 'orphan'; readonly orphan: Orphan }
+  | { readonly outcome: 'not-ours' };
 
 /**
- * Settles a listed key that no record named when the page was compared (N2, N3, N5): bytes of ours that lost their record
- * are enqueued for deletion, under everything N2 asks; an external client's file is imported where that is on; everything else is reported.
+ * Judges a listed key that looks like one of ours and that no record named when the page was compared (N2). Bytes of ours that
+ * lost their record may go, under everything that speaks against a mistake; all else is only reported: the metadata may be
+ * what was lost. The queue is asked first, then the records: what moves from the one to the other meanwhile is seen there.
  */
-export async function settleUnnamed(pass: Pass, { listed, atKey }: Unnamed): Promise<void> {
-  const { tick, backend } = pass;
-  const key = listed.storageKey;
-  const refusal = pass.budget.refuses(backend.name, { requests: 1 });
-  if (refusal !== null) return found(pass, 'deferred', refusal, key);
-  const stored = await backend.head(key, tick.signal);
-  if (stored === null) return found(pass, 'skipped', 'gone-meanwhile', key);
-  const mark = readMark(stored.metadata, tick.fleetId, backend.name, key);
-  if (mark.outcome === 'foreign') return found(pass, 'skipped', 'foreign-mark', key);
-  if (mark.outcome === 'none') {
-    if (!pass.imports) return found(pass, 'skipped', 'unmarked', key);
-    return importFile(pass, stored, key, atKey);
-  }
-  return settleOurs(pass, key, stored, mark.generation);
+export async function judgeUnnamed(
+  tick: Tick,
+  backend: string,
+  { storageKey: storage }: Listed,
+  rules: { readonly deletesUnrecorded: boolean },
+): Promise<UnnamedTurn> {
+  const { key, copyId } = parseStorageKey(storage)!;
+  const id = queueId(backend, storage);
+  if ((await tick.deps.store.queueItems([id])).has(id)) return nothingToDo;
+  const entry = (await tick.deps.store.objects([key])).get(key) ?? null;
+  if (entry?.kind === 'object' && entry.copies[backend] === copyId) return nothingToDo;
+  const stored = await (await tick.backend(backend)).head(storage, tick.signal);
+  if (stored === null) return settled('skipped', 'gone-meanwhile');
+  const mark = readMark(stored.metadata, tick.fleetId, backend, storage);
+  if (mark.outcome === 'none') return { outcome: 'not-ours' };
+  if (mark.outcome === 'foreign') return settled('skipped', 'foreign-mark');
+  const orphan: Orphan = { key, copyId, backend, generation: mark.generation, stored, entry };
+  const reason = await whyKept(tick, orphan, rules);
+  if (reason === 'reading') return { outcome: 'unfinished' };
+  if (reason !== null) return settled('skipped', reason);
+  return tick.dryRun ? settled('skipped', 'dry-run') : { outcome: 'orphan', orphan };
 }
 
-/** Queue first, then records: what moves from the one to the other meanwhile is seen in the second. */
-async function settleOurs(pass: Pass, storage: string, stored: StoredObject, generation: string): Promise<void> {
-  const { tick, backend } = pass;
-  const name = parseStorageKey(storage);
-  if (name === null) return found(pass, 'skipped', 'odd-name', storage);
-  const id = queueId(backend.name, storage);
-  const queued = (await tick.deps.store.queueItems([id])).get(id);
-  if (queued !== undefined && !mayBeRecorded(pass, queued)) return found(pass, 'skipped', 'queued', storage);
-  const entry = (await tick.deps.store.objects([name.key])).get(name.key) ?? null;
-  if (entry?.kind === 'object' && entry.copies[backend.name] === name.copyId)
-    return found(pass, 'skipped', 'recorded-meanwhile', storage);
-  if (pass.recovers) return recover(pass, { ...name, storage, stored, generation, entry, ...defined({ queued }) });
-  const reason = await whyKept(pass, entry, generation);
-  if (reason !== null) return found(pass, 'skipped', reason, storage);
-  if (tick.dryRun) return found(pass, 'skipped', 'dry-run', storage);
-  if (!(await isWithinRemovalLimit(tick, backend.name, pass.listed)))
-    return found(pass, 'skipped', 'removal-limit', storage);
-  const now = tick.now();
-  const item = newQueueItem({
-    state: 'cleanup',
-    backend: backend.name,
-    storageKey: storage,
-    key: name.key,
-    generation,
-    sizeBytes: stored.sizeBytes,
-    createdAt: now,
-    dueAt: now + tick.params.graceMs,
-    cause: 'orphan',
-  });
-  const counters = [removalCount(tick, backend.name, stored.sizeBytes)];
-  const [outcome] = await enqueueDeletes(
-    tick.commitDeps(),
-    [{ item, expected: entry, counters }],
-    tick.deadline.commitUntil,
-  );
-  if (outcome === 'queued')
-    tick.audit('Bytes enqueued for deletion', {
-      key: name.key,
-      backend: backend.name,
-      storageKey: storage,
-      reason: 'orphan',
-    });
-  return found(
-    pass,
-    outcome === 'queued' ? 'succeeded' : 'skipped',
-    outcome === 'queued' ? 'orphan' : `orphan-${outcome}`,
-    storage,
-  );
-}
-
-/** A write under way when restored tables were saved: it may have been recorded in the time that they know nothing of. */
-function mayBeRecorded(pass: Pass, { intent, transfer, state, claimedBy }: QueueItem): boolean {
-  const isWrite = intent !== undefined || transfer !== undefined;
-  const mayBeDeleted = state === 'cleanup' && claimedBy !== undefined;
-  return pass.recovers && onlyReports(pass.tick, pass.backend.name) && isWrite && !mayBeDeleted;
-}
-
-/** N2: null when the bytes may go; else why they are only reported: the metadata may be what was lost. */
-async function whyKept(pass: Pass, entry: Entry | null, generation: string): Promise<string | null> {
-  if (entry === null) return pass.confirms ? null : 'no-record';
-  if (onlyReports(pass.tick, pass.backend.name) && !pass.confirms) return 'taken-over';
-  if (generation > entry.generation && !pass.confirms) return 'newer-than-record';
-  if (entry.kind === 'object' && !(await answersNow(pass, entry))) return 'record-does-not-answer';
-  return null;
+/** Null when the bytes may go; else why they are only reported. */
+async function whyKept(
+  tick: Tick,
+  orphan: Orphan,
+  rules: { readonly deletesUnrecorded: boolean },
+): Promise<string | null> {
+  const { entry, generation } = orphan;
+  if (onlyReports(tick, orphan.backend)) return 'taken-over';
+  if (entry === null) return rules.deletesUnrecorded ? null : 'no-record';
+  if (generation > entry.generation) return 'newer-than-record';
+  if (entry.kind === 'tombstone') return null;
+  if (entry.condition === 'damaged') return 'record-is-damaged';
+  if (!(await answersNow(tick, entry))) return 'record-does-not-answer';
+  return generation === entry.generation ? whySameContentIsKept(tick, entry) : null;
 }
 
 /** Whether every copy that a record names is there now, with its size. */
-async function answersNow(pass: Pass, entry: Entry & { kind: 'object' }): Promise<boolean> {
-  const { tick } = pass;
+export async function answersNow(tick: Tick, entry: ObjectRecord): Promise<boolean> {
   for (const [name, copyId] of Object.entries(entry.copies)) {
-    if (tick.standing(name).config === undefined || !(await isUsable(tick, name))) return false;
-    const backend = await tick.backend(name);
-    const stored = await backend.head(storageKey(entry.key, copyId), tick.signal);
+    if (!tick.standing(name).isReachable || !(await isUsable(tick, name))) return false;
+    const stored = await (await tick.backend(name)).head(storageKey(entry.key, copyId), tick.signal);
     if (stored?.sizeBytes !== entry.sizeBytes) return false;
   }
   return true;
+}
+
+/** Bytes of the very content of a record may be its only good ones: a copy that it names must have been read first. */
+async function whySameContentIsKept(tick: Tick, entry: ObjectRecord): Promise<string | null> {
+  const reader = copyReader(tick);
+  for (const name of readableCopies(tick, entry)) {
+    const reading = await reader.read(bytesOfCopy(entry, name));
+    if (reading.outcome === 'good') return null;
+    if (reading.outcome === 'reading') return 'reading';
+  }
+  return 'record-does-not-verify';
+}
+
+/**
+ * Enqueues a page's orphans of one backend for deletion, in one group. What the removal limit does not allow today is left;
+ * the limit counts by what is listed, where that is more than what is recorded.
+ */
+export async function enqueueOrphans(
+  tick: Tick,
+  orphans: readonly Orphan[],
+  listed: number,
+): Promise<readonly { readonly orphan: Orphan; readonly turn: KeyTurn }[]> {
+  if (orphans.length === 0) return [];
+  const allowed = orphans.slice(0, await removalsLeft(tick, orphans[0]!.backend, listed, orphans.length));
+  const requests = allowed.map((orphan) => requestFor(tick, orphan));
+  const outcomes = await enqueueDeletes(tick.commitDeps(), requests, tick.deadline.commitUntil);
+  return orphans.map((orphan, i) => {
+    const outcome = i < allowed.length ? outcomes[i]! : 'removal-limit';
+    if (outcome === 'removal-limit') return { orphan, turn: settled('skipped', outcome) };
+    if (outcome !== 'queued') return { orphan, turn: settled('skipped', `orphan-${outcome}`) };
+    const { backend, storageKey: storage } = requests[i]!.item;
+    tick.audit('Bytes enqueued for deletion', { key: orphan.key, backend, storageKey: storage, reason: 'orphan' });
+    return { orphan, turn: settled('succeeded', 'orphan') };
+  });
+}
+
+function requestFor(tick: Tick, { key, backend, copyId, generation, stored, entry }: Orphan): DeleteRequest {
+  const now = tick.now();
+  const item = newQueueItem({
+    state: 'cleanup',
+    backend,
+    storageKey: storageKey(key, copyId),
+    key,
+    generation,
+    sizeBytes: stored.sizeBytes,
+    cause: 'orphan',
+    createdAt: now,
+    dueAt: now + tick.params.graceMs,
+  });
+  return { item, expected: entry, counters: [removalCount(tick, backend, stored.sizeBytes)] };
 }

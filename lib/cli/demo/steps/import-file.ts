@@ -18,7 +18,7 @@ export const importFile: Step = {
     stage.files.push(file);
     stage.putAt.set(file.key, stage.arranged.process.clock.now());
     await stage.until('a pass of the reconciler', async () => {
-      const reconcile = { backend: bucket.name, import: true };
+      const reconcile = { kind: 'import', backends: [bucket.name] } as const;
       const { figures } = await stage.tick('reconciler', { reconcile, env: { RECONCILER_MIN_AGE_SECONDS: '0' } });
       return figures.passComplete === 1;
     });

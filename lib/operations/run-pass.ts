@@ -1,0 +1,117 @@
+import type { Clock } from '../base/clock.ts';
+import { readFleet } from '../store/fleet-view.ts';
+import { type NamedKey, type PassId, type PassRange, passHeader, passName, rangesOfPass } from '../store/pass-rows.ts';
+import type { Store } from '../store/port.ts';
+import type { ReconcileRequest, TickEvent, TickReport } from '../tick/tick.ts';
+
+/** What running passes to their end needs. */
+export interface RunPassDeps {
+  readonly store: Pick<Store, 'control'>;
+  readonly clock: Clock;
+  /** One tick of the reconciler. */
+  tick(event: TickEvent): Promise<TickReport>;
+}
+
+export interface RunPassOptions {
+  /** Stops after what is in flight. */
+  readonly stop?: AbortSignal;
+  /** Told after each stretch of work. */
+  onProgress?(progress: PassProgress): void;
+}
+
+/** How far passes have come, as their ranges say. */
+export interface PassProgress {
+  readonly isComplete: boolean;
+  /** Keys listed. */
+  readonly listed: number;
+  /** Keys by what was found of them; what was as it should be is not counted. */
+  readonly counts: Readonly<Record<string, number>>;
+  readonly named: readonly NamedKey[];
+  readonly ranges: { readonly done: number; readonly all: number };
+  /** What keeps ranges from going on, by backend. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * `ended`: complete, or kept from going on by what its progress names · `stopped` by the caller · `busy` with another process ·
+ * `error` it could not begin.
+ */
+export type PassRun =
+  | { readonly outcome: 'ended' | 'stopped'; readonly progress: PassProgress }
+  | { readonly outcome: 'busy' }
+  | { readonly outcome: 'error'; readonly message: string };
+
+/** A tick works as long: a process that is killed holds its ranges no longer than that. */
+const stretchMs = 30_000;
+const busyPauseMs = 2_000;
+
+/**
+ * Runs whole passes to their end, tick after tick; each goes on where the last stopped, whoever ran it. It ends early when a
+ * stretch of work gets no further: what keeps it is then in its progress.
+ */
+export async function runPass(
+  deps: RunPassDeps,
+  request: ReconcileRequest,
+  options: RunPassOptions = {},
+): Promise<PassRun> {
+  const { clock, store } = deps;
+  const busyUntil = clock.now() + 2 * stretchMs;
+  let before = '';
+  for (;;) {
+    const report = await deps.tick({
+      deadline: clock.now() + stretchMs,
+      reconcile: request,
+      ...(options.stop && { stop: options.stop }),
+    });
+    if (report.outcome === 'error' && report.figures.passComplete === undefined && report.planned === 0)
+      return { outcome: 'error', message: report.message ?? 'the pass could not begin' };
+    if (report.outcome === 'busy') {
+      if (clock.now() >= busyUntil || options.stop?.aborted) return { outcome: 'busy' };
+      await clock.sleep(busyPauseMs);
+      continue;
+    }
+    const progress = await passProgress(store, clock, passesOf(request), report.figures.passComplete === 1);
+    options.onProgress?.(progress);
+    if (progress.isComplete) return { outcome: 'ended', progress };
+    if (options.stop?.aborted) return { outcome: 'stopped', progress };
+    const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
+    if (now === before) return { outcome: 'ended', progress };
+    before = now;
+  }
+}
+
+/** Files are listed side by side; everything else is a pass of each backend. */
+export function passesOf(request: PassId): PassId[] {
+  if (request.kind === 'import') return [request];
+  return request.backends.map((name) => ({ ...request, backends: [name] }));
+}
+
+async function passProgress(
+  store: Pick<Store, 'control'>,
+  clock: Clock,
+  passes: readonly PassId[],
+  isComplete: boolean,
+): Promise<PassProgress> {
+  const view = await readFleet(store, clock.now());
+  const ranges: PassRange[] = [];
+  for (const id of passes) {
+    const name = passName(id);
+    const { number } = passHeader(view, name);
+    ranges.push(...(await rangesOfPass(store, name)).filter(({ pass }) => pass === number));
+  }
+  const counts: Record<string, number> = {};
+  for (const range of ranges)
+    for (const [what, times] of Object.entries(range.counts)) counts[what] = (counts[what] ?? 0) + times;
+  return {
+    isComplete,
+    listed: ranges.reduce((sum, { listed }) => sum + listed, 0),
+    counts,
+    named: ranges.flatMap(({ named }) => named),
+    ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
+    problems: [...new Set(ranges.flatMap(problemOf))].sort(),
+  };
+}
+
+function problemOf({ problem, backends }: PassRange): string[] {
+  return problem === undefined ? [] : [`${backends.join('+')}: ${problem}`];
+}

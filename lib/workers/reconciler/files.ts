@@ -1,0 +1,232 @@
+import type { Deadline } from '../../base/deadline.ts';
+import { maxKeyBytes, policyOf } from '../../config/fleet-file.ts';
+import type { Listed } from '../../fleet/backend.ts';
+import type { Outcome } from '../../store/commit.ts';
+import type { Committer } from '../../store/committer.ts';
+import { queueId } from '../../store/keys.ts';
+import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts';
+import { newRecord } from '../../store/records.ts';
+import type { Tick } from '../../tick/tick.ts';
+import type { ListedOn } from './joined-feed.ts';
+import { heldBack, type KeyTurn, settled, settledByName } from './key-turn.ts';
+import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
+
+/** What importing needs beside the tick. */
+export interface ImportDeps {
+  readonly tick: Tick;
+  /** Puts swaps of many files into one transaction. */
+  readonly committer: Committer;
+  /** A person asked for it: what was deleted before, or left behind, is asked for again. */
+  readonly isAsked: boolean;
+}
+
+/** A file as the backends list it: one or several of one key, and the entry at that key. */
+export interface FileFound {
+  readonly key: string;
+  /** In the order in which one is preferred where they differ. */
+  readonly files: readonly ListedOn[];
+  readonly entry: Entry | null;
+  readonly askedAt: number;
+}
+
+/**
+ * Makes an object of files that Holdfast did not write, or further copies of one that is there (N5). They are recorded where
+ * they are and never touched. One file alone is recorded from its listing: nothing is asked of its backend.
+ */
+export async function importFile(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
+  const { tick } = deps;
+  const { key, entry, askedAt } = found;
+  const all = (turn: KeyTurn) => found.files.map(({ backend }) => ({ backend, turn }));
+  if (Buffer.byteLength(key) > maxKeyBytes(tick.config)) return all(settled('skipped', 'too-long'));
+  // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
+  if (entry !== null && changedAt(entry) >= askedAt)
+    return all({ outcome: 'refused', what: 'listing-is-older', message: key });
+  const results: FileResult[] = [];
+  const files: ListedOn[] = [];
+  for (const file of found.files) {
+    const turn = await whyNotImported(deps, file, entry);
+    if (turn === null) files.push(file);
+    else results.push({ backend: file.backend, turn });
+  }
+  if (files.length === 0) return results;
+  if (tick.dryRun)
+    return [...results, ...files.map(({ backend }) => ({ backend, turn: settled('skipped', 'dry-run') }))];
+  return [...results, ...(await recordFiles(deps, { ...found, files }))];
+}
+
+/** What became of a file on one backend. */
+export interface FileResult {
+  readonly backend: string;
+  readonly turn: KeyTurn;
+}
+
+function changedAt(entry: Entry): number {
+  return entry.kind === 'tombstone' ? entry.deletedAt : entry.createdAt;
+}
+
+/** Null where a file may be recorded. */
+async function whyNotImported(
+  deps: ImportDeps,
+  { backend, item }: ListedOn,
+  entry: Entry | null,
+): Promise<KeyTurn | null> {
+  const { tick, isAsked } = deps;
+  const { storageKey: key, etag } = item;
+  const copyId = entry?.kind === 'object' ? entry.copies[backend] : undefined;
+  // An object of this key has another copy here: the file is what was left of an earlier one.
+  if (copyId !== undefined) return copyId === '' ? settled('skipped', 'known') : settled('skipped', 'left-behind');
+  if (!isAsked && entry?.plainEtags?.[backend] === etag) return settled('skipped', 'left-behind');
+  if (!isAsked && entry?.kind === 'tombstone' && item.lastModified <= entry.deletedAt)
+    return settled('skipped', 'left-behind');
+  // Whoever empties a backend does not fill it: its copies would leave again, and this one is not ours.
+  if (tick.standing(backend).isDraining) return settled('skipped', 'draining');
+  return (await isQueued(tick, backend, key, etag)) ? settled('skipped', 'queued') : null;
+}
+
+/** Whether a queue item names the very bytes; asked only where the ledger knows of any there. */
+async function isQueued(tick: Tick, backend: string, key: string, etag: string): Promise<boolean> {
+  if (queueStates.every((state) => tick.view.queue(state, backend).objects === 0)) return false;
+  const ids = [queueId(backend, key), queueId(backend, key, etag)];
+  return (await tick.deps.store.queueItems(ids)).size > 0;
+}
+
+async function recordFiles(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
+  const { entry, files } = found;
+  if (entry?.kind === 'object') {
+    const results: FileResult[] = [];
+    let object = entry;
+    for (const file of files) {
+      const { turn, after } = await joinFile(deps, object, file, found.askedAt);
+      results.push({ backend: file.backend, turn });
+      object = after ?? object;
+    }
+    return results;
+  }
+  return makeObject(deps, found, entry);
+}
+
+/** A new object of one file, or of several with the same bytes; others of the same key are a conflict. */
+async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | null): Promise<readonly FileResult[]> {
+  const { tick } = deps;
+  const [first, ...others] = found.files as readonly [ListedOn, ...ListedOn[]];
+  const sameByListing = others.filter(({ item }) => isSameByListing(first.item, item));
+  const doubtful = others.filter((file) => !sameByListing.includes(file));
+  const copies = [first, ...sameByListing];
+  const results: FileResult[] = [];
+  let sha256: string | undefined;
+  if (doubtful.some(({ item }) => item.sizeBytes === first.item.sizeBytes)) {
+    const reading = await readFile(tick, first.backend, first.item);
+    if (reading.outcome !== 'read')
+      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(backend, reading) }));
+    sha256 = reading.sha256;
+  }
+  for (const file of doubtful) {
+    const reading =
+      file.item.sizeBytes === first.item.sizeBytes ? await readFile(tick, file.backend, file.item) : different;
+    if (reading.outcome !== 'read')
+      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(backend, reading) }));
+    if (reading.sha256 === sha256) copies.push(file);
+    else results.push({ backend: file.backend, turn: settledByName('skipped', 'conflict') });
+  }
+  const after = newRecord({
+    key: found.key,
+    generation: tick.deps.ids.ulid(),
+    sizeBytes: first.item.sizeBytes,
+    createdAt: first.item.lastModified,
+    copies: Object.fromEntries(copies.map(({ backend }) => [backend, ''])),
+    policy: policyOf(tick.config, found.key).name,
+    plainEtags: {
+      ...entry?.plainEtags,
+      ...Object.fromEntries(found.files.map(({ backend, item }) => [backend, item.etag])),
+    },
+    ...(sha256 !== undefined && { sha256 }),
+  });
+  const outcome = await commitFile(deps, entry, after, found.askedAt);
+  if (outcome.outcome !== 'committed')
+    return found.files.map(({ backend }) => ({ backend, turn: notCommitted(outcome) }));
+  tick.audit('File imported', { key: found.key, backends: Object.keys(after.copies), generation: after.generation });
+  const turns = copies.map(({ backend }, i) => ({
+    backend,
+    turn: settled('succeeded', i === 0 ? 'imported' : 'joined'),
+  }));
+  return [...turns, ...results];
+}
+
+/** Bytes of another length need not be read to be told apart. */
+const different: FileReading = { outcome: 'read', sha256: 'another length' };
+
+function isSameByListing(a: Listed, b: Listed): boolean {
+  const one = sizeAndMd5(a);
+  return one !== null && one === sizeAndMd5(b);
+}
+
+/** A further copy of an object, if its bytes are the same; else a conflict, remembered so as not to be read again. */
+async function joinFile(
+  deps: ImportDeps,
+  object: ObjectRecord,
+  { backend, item }: ListedOn,
+  askedAt: number,
+): Promise<{ readonly turn: KeyTurn; readonly after?: ObjectRecord }> {
+  const { tick } = deps;
+  const plainEtags = { ...object.plainEtags, [backend]: item.etag };
+  const comparison = await compareFile(tick, object, backend, item);
+  if (comparison.outcome === 'unknown') return { turn: comparison.turn };
+  const { isSame, sha256 } = comparison;
+  const known = sha256 === undefined ? {} : { sha256 };
+  const after: ObjectRecord = isSame
+    ? { ...object, ...known, plainEtags, copies: { ...object.copies, [backend]: '' } }
+    : { ...object, ...known, plainEtags };
+  const outcome = await commitFile(deps, object, after, askedAt);
+  if (outcome.outcome !== 'committed') return { turn: notCommitted(outcome) };
+  const committed = outcome.entry as ObjectRecord;
+  if (!isSame) return { turn: settledByName('skipped', 'conflict'), after: committed };
+  tick.audit('File joined an object', { key: object.key, backend });
+  return { turn: settled('succeeded', 'joined'), after: committed };
+}
+
+type Comparison =
+  | { readonly outcome: 'compared'; readonly isSame: boolean; readonly sha256?: string }
+  | { readonly outcome: 'unknown'; readonly turn: KeyTurn };
+
+async function compareFile(tick: Tick, object: ObjectRecord, backend: string, item: Listed): Promise<Comparison> {
+  if (item.sizeBytes !== object.sizeBytes) return { outcome: 'compared', isSame: false };
+  const plain = Object.keys(object.copies).filter((name) => object.copies[name] === '');
+  const isSameByEtag = plain.some((name) => {
+    const recorded = { sizeBytes: object.sizeBytes, etag: object.plainEtags?.[name] ?? '' };
+    const one = sizeAndMd5(recorded);
+    return one !== null && one === sizeAndMd5(item);
+  });
+  if (isSameByEtag) return { outcome: 'compared', isSame: true };
+  let { sha256 } = object;
+  for (const name of sha256 === undefined ? plain : []) {
+    const etag = object.plainEtags?.[name] ?? '';
+    const recorded = await readFile(tick, name, { storageKey: object.key, sizeBytes: object.sizeBytes, etag });
+    if (recorded.outcome !== 'read') continue;
+    sha256 = recorded.sha256;
+    break;
+  }
+  if (sha256 === undefined)
+    return { outcome: 'unknown', turn: { outcome: 'refused', what: 'unreadable', message: object.key } };
+  const reading = await readFile(tick, backend, item);
+  if (reading.outcome !== 'read') return { outcome: 'unknown', turn: turnOfReading(backend, reading) };
+  return { outcome: 'compared', isSame: reading.sha256 === sha256, sha256 };
+}
+
+function turnOfReading(backend: string, reading: Exclude<FileReading, { outcome: 'read' }>): KeyTurn {
+  if (reading.outcome === 'reading') return { outcome: 'unfinished' };
+  if (reading.outcome === 'over-limit') return heldBack(backend, reading.reason);
+  if (reading.outcome === 'gone') return settled('skipped', 'gone');
+  return { outcome: 'refused', what: 'unreadable', message: reading.message };
+}
+
+/** A listing is believed for half of the time for which deleted bytes are kept: an import that slept undoes no delete. */
+function commitFile(deps: ImportDeps, before: Entry | null, after: Entry, askedAt: number): Promise<Outcome> {
+  const { tick, committer } = deps;
+  const deadline = Math.min((tick.deadline as Deadline).commitUntil, askedAt + tick.params.graceMs / 2);
+  return committer.commit({ key: after.key, change: { before, after }, ignoresRoom: true }, deadline);
+}
+
+/** Somebody else changed the object, or it is too late for this listing: what is there now is asked for by name. */
+function notCommitted({ outcome }: Outcome): KeyTurn {
+  return { outcome: 'refused', what: `import-${outcome}`, message: `the import of the file ended as ${outcome}` };
+}

@@ -1,0 +1,104 @@
+import { allEnded, forEachConcurrently } from '../../base/pool.ts';
+import { parseStorageKey } from '../../store/keys.ts';
+import type { Entry } from '../../store/model.ts';
+import type { PassId } from '../../store/pass-rows.ts';
+import { readMark } from '../../transfer/mark.ts';
+import type { KeyResult, Stretch } from './compare-page.ts';
+import { isPossibleKey } from './compare-page.ts';
+import { type ImportDeps, importFile } from './files.ts';
+import type { ListedOn } from './joined-feed.ts';
+import { type KeyTurn, settled, settledByName, turnOf } from './key-turn.ts';
+import type { PassWork } from './pass.ts';
+import { isAsRecorded, settleChanged } from './recorded.ts';
+
+/** A person's import: the files of one backend, or of several side by side, become objects. What is ours is left alone. */
+export function importWork(deps: ImportDeps, id: PassId): PassWork {
+  const { tick } = deps;
+  const compare = (stretch: Stretch) => importStretch(deps, stretch);
+  return {
+    id,
+    progress: { listed: 0 },
+    compare,
+    async compareKey(backend, storageKey) {
+      const askedAt = tick.now();
+      const listed: ListedOn[] = [];
+      for (const name of backend.split('+')) {
+        const stored = await turnOf(tick, name, async () => (await tick.backend(name)).head(storageKey, tick.signal));
+        if (stored === null) continue;
+        if ('outcome' in stored) return [{ backend, storageKey, turn: stored }];
+        const { sizeBytes, etag, lastModified = askedAt } = stored;
+        listed.push({ backend: name, item: { storageKey, sizeBytes, etag, lastModified } });
+      }
+      if (listed.length === 0) return [{ backend, storageKey, turn: settled('skipped', 'gone') }];
+      return compare({ after: undefined, upTo: undefined, listed, askedAt });
+    },
+  };
+}
+
+async function importStretch(deps: ImportDeps, { listed, askedAt }: Stretch): Promise<KeyResult[]> {
+  const { tick } = deps;
+  const byKey = Map.groupBy(listed, ({ item }) => item.storageKey);
+  const entries = await tick.deps.store.objects([...byKey.keys()].filter(isPossibleKey));
+  const owners = await ownersOf(deps, listed, entries);
+  const results: KeyResult[] = [];
+  const take = async ([key, files]: [string, readonly ListedOn[]]) => {
+    const entry = entries.get(key) ?? null;
+    const note = (backend: string, turn: KeyTurn) => results.push({ backend, storageKey: key, turn });
+    if (!isPossibleKey(key)) return void files.map(({ backend }) => note(backend, settledByName('skipped', 'odd-key')));
+    const rest: ListedOn[] = [];
+    for (const file of files) {
+      const turn = await turnOf(tick, file.backend, () => turnOfKnown(deps, file, entry, owners));
+      if (turn === null) rest.push(file);
+      else note(file.backend, turn);
+    }
+    if (rest.length === 0) return;
+    const name = rest.map(({ backend }) => backend).join('+');
+    const turns = await turnOf(tick, rest[0]!.backend, () => importFile(deps, { key, files: rest, entry, askedAt }));
+    if ('outcome' in turns) return void note(name, turns);
+    // What is not settled is tried again for all of them together: they may be one object.
+    const open = turns.find(({ turn }) => turn.outcome !== 'settled');
+    if (open !== undefined && turns.every(({ turn }) => turn.outcome !== 'settled')) return void note(name, open.turn);
+    for (const { backend, turn } of turns) note(backend, turn);
+  };
+  const isAsking = ([key, files]: [string, readonly ListedOn[]]) => files.length > 1 || parseStorageKey(key) !== null;
+  const all = [...byKey];
+  await allEnded(all.filter((one) => !isAsking(one)).map(take));
+  await forEachConcurrently(all.filter(isAsking), tick.tuning.concurrency, take);
+  return results;
+}
+
+/** The objects that names like those of our own copies speak of. */
+async function ownersOf(
+  { tick }: ImportDeps,
+  listed: readonly ListedOn[],
+  entries: ReadonlyMap<string, Entry>,
+): Promise<ReadonlyMap<string, Entry>> {
+  const keys = listed.flatMap(({ item }) => parseStorageKey(item.storageKey)?.key ?? []);
+  const unknown = [...new Set(keys)].filter((key) => !entries.has(key) && isPossibleKey(key));
+  return new Map([...entries, ...(await tick.deps.store.objects(unknown))]);
+}
+
+/** The turn of what is an object already, or bytes of ours or of another fleet; null for a file that is neither. */
+async function turnOfKnown(
+  { tick }: ImportDeps,
+  { backend, item }: ListedOn,
+  entry: Entry | null,
+  owners: ReadonlyMap<string, Entry>,
+): Promise<KeyTurn | null> {
+  if (entry?.kind === 'object' && entry.copies[backend] === '')
+    return isAsRecorded(entry, item, backend) ? settledQuietly('known') : settleChanged(tick, entry, backend);
+  const copy = parseStorageKey(item.storageKey);
+  if (copy === null) return null;
+  const owner = owners.get(copy.key);
+  if (owner?.kind === 'object' && owner.copies[backend] === copy.copyId) return settledQuietly('ours');
+  const stored = await (await tick.backend(backend)).head(item.storageKey, tick.signal);
+  if (stored === null) return settled('skipped', 'gone');
+  const { outcome } = readMark(stored.metadata, tick.fleetId, backend, item.storageKey);
+  if (outcome === 'none') return null;
+  return outcome === 'ours' ? settledQuietly('ours') : settled('skipped', 'foreign-mark');
+}
+
+/** Accounted for, though nothing was to do. */
+function settledQuietly(what: string): KeyTurn {
+  return { outcome: 'settled', what };
+}

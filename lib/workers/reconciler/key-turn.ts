@@ -1,0 +1,64 @@
+import type { LogFields } from '../../base/log.ts';
+import type { Verdict } from '../../base/tally.ts';
+import { BackendError } from '../../fleet/backend.ts';
+import type { Tick } from '../../tick/tick.ts';
+import type { ListingStop } from './listing-feed.ts';
+import { speaksOf } from './speaks-of.ts';
+
+/**
+ * What one key's turn led to. `settled`: nothing is left to do in this pass · `refused`: a backend would not say something
+ * about this key alone · `unfinished`: its bytes are read on in a later tick · `stopped`: the backend, or a limit, keeps this
+ * key and those behind it from being judged now.
+ */
+export type KeyTurn =
+  | SettledKey
+  | { readonly outcome: 'refused'; readonly what: string; readonly message: string }
+  | { readonly outcome: 'unfinished' }
+  | { readonly outcome: 'stopped'; readonly stop: ListingStop };
+
+export interface SettledKey {
+  readonly outcome: 'settled';
+  /** Absent where nothing was to do: not counted as an item of the tick. */
+  readonly verdict?: Verdict;
+  /** What was found; empty where that is not worth a count. */
+  readonly what: string;
+  /** Whether a person should be told which key it was. */
+  readonly isNamed?: boolean;
+  readonly fields?: LogFields;
+}
+
+export const nothingToDo: SettledKey = { outcome: 'settled', what: '' };
+
+export function settled(verdict: Verdict, what: string, fields?: LogFields): SettledKey {
+  return { outcome: 'settled', verdict, what, ...(fields && { fields }) };
+}
+
+/** The same, and its key is listed by name. */
+export function settledByName(verdict: Verdict, what: string, fields?: LogFields): SettledKey {
+  return { ...settled(verdict, what, fields), isNamed: true };
+}
+
+/** What a usage limit holds back is not about the key: the range waits there. */
+export function heldBack(backend: string, reason: string): KeyTurn {
+  return { outcome: 'stopped', stop: { outcome: 'put-off', backend, reason } };
+}
+
+/** Runs a key's turn: what a backend answers about this key alone never keeps the pass from those behind it. */
+export async function turnOf<T>(tick: Tick, backend: string, take: () => Promise<T>): Promise<T | KeyTurn> {
+  try {
+    return await take();
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    return turnOfError(tick, backend, error);
+  }
+}
+
+function turnOfError(tick: Tick, backend: string, error: BackendError): KeyTurn {
+  const { kind, message } = error;
+  // Another backend was asked about this key and gave no answer: what stands behind it here can be judged all the same.
+  if (error.backend !== backend) return { outcome: 'refused', what: `elsewhere-${kind}`, message };
+  if (speaksOf(error) === 'object') return { outcome: 'refused', what: `key-${kind}`, message };
+  const isDown = speaksOf(error) === 'backend' || (kind === 'cancelled' && !tick.standing(backend).isReachable);
+  const outcome = isDown ? 'unreachable' : 'put-off';
+  return { outcome: 'stopped', stop: { outcome, backend, reason: `key-${kind}`, message } };
+}

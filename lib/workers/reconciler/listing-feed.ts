@@ -1,0 +1,155 @@
+import { compareUtf8 } from '../../base/bytes.ts';
+import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
+import { internalPrefix } from '../../fleet/owner.ts';
+import type { ListingPosition, TokenTrail } from '../../store/pass-rows.ts';
+import { speaksOf } from './speaks-of.ts';
+
+/** A backend as a listing asks it. */
+export interface ListingDeps {
+  readonly backend: string;
+  /** One page; throws `BackendError`, and nothing else. */
+  list(from: ListFrom | undefined, limit: number): Promise<ListPage>;
+  /** The usage limit that one more request would exceed. */
+  refusal(): string | null;
+  /** Whether others found meanwhile that the backend does not answer. */
+  isUnreachable(): boolean;
+  now(): number;
+}
+
+/** What is listed, and from where on. */
+export interface Listing {
+  readonly position: ListingPosition;
+  /** The last key of the range; absent: to the end of the listing. */
+  readonly upTo: string | undefined;
+  /** Keys come in byte order, so that a key says what came before it. */
+  readonly isOrdered: boolean;
+  readonly pageSize: number;
+  /** Whether a page is asked for before it is wanted. */
+  readonly readsAhead: boolean;
+}
+
+/** Why a listing does not go on now. It is taken up again at the same place, and is never taken for the end. */
+export type ListingStop =
+  | { readonly outcome: 'put-off'; readonly backend: string; readonly reason: string; readonly message?: string }
+  | { readonly outcome: 'unreachable'; readonly backend: string; readonly reason: string; readonly message?: string }
+  /** Its token is no longer taken, or leads back to where it has been. */
+  | { readonly outcome: 'place-lost'; readonly backend: string; readonly reason: string }
+  /** A key that does not come after the one before it. */
+  | { readonly outcome: 'disordered'; readonly backend: string; readonly key: string };
+
+/** A page, and the position behind it. */
+export interface ListedPage {
+  readonly outcome: 'page' | 'end';
+  readonly items: readonly Listed[];
+  /** Texts of keys that cannot be read. */
+  readonly unreadable: readonly string[];
+  /** When it was asked for: nothing younger is judged by it. */
+  readonly askedAt: number;
+  readonly behind: ListingPosition;
+}
+
+export type ListingAnswer = ListedPage | ListingStop;
+
+/** One listing, page after page, one page ahead of what is being compared. */
+export interface ListingFeed {
+  next(): Promise<ListingAnswer>;
+  /** The last key that was listed so far; undefined before the first, and where order proves nothing. */
+  reached(): string | undefined;
+  /** Ends the range earlier, behind all that was listed. */
+  endAt(upTo: string): void;
+  /** Resolves once nothing is asked for. */
+  settled(): Promise<void>;
+}
+
+export function createListingFeed(deps: ListingDeps, listing: Listing): ListingFeed {
+  let { upTo, position } = listing;
+  let ahead: Promise<ListingAnswer> | undefined;
+  const ask = async (): Promise<ListingAnswer> => {
+    const refusal = deps.refusal();
+    if (refusal !== null) return { outcome: 'put-off', backend: deps.backend, reason: refusal };
+    const askedAt = deps.now();
+    try {
+      const page = await deps.list(position.from, listing.pageSize);
+      // The range may have ended earlier since the page was asked for.
+      const answer = readPage(deps.backend, { ...listing, upTo, position }, page, askedAt);
+      if (answer.outcome === 'page' || answer.outcome === 'end') position = answer.behind;
+      return answer;
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      return stopOf(deps, position, error);
+    }
+  };
+  return {
+    async next() {
+      const answer = await (ahead ?? ask());
+      ahead = listing.readsAhead && answer.outcome === 'page' ? ask() : undefined;
+      // A failure is looked at when the page is asked for; until then it is nobody's.
+      ahead?.catch(() => {});
+      return answer;
+    },
+    reached: () => position.lastKey,
+    endAt(key) {
+      upTo = key;
+    },
+    async settled() {
+      await ahead?.catch(() => {});
+    },
+  };
+}
+
+function stopOf(deps: ListingDeps, { from }: ListingPosition, error: BackendError): ListingStop {
+  const { backend } = deps;
+  const { kind, message } = error;
+  const reason = `list-${kind}`;
+  if (kind === 'cancelled' && deps.isUnreachable()) return { outcome: 'unreachable', backend, reason };
+  // A page behind a key can always be asked for; a token holds only as long as its backend remembers it.
+  if (from !== undefined && 'token' in from && speaksOf(error) === 'object')
+    return { outcome: 'place-lost', backend, reason };
+  return { outcome: speaksOf(error) === 'backend' ? 'unreachable' : 'put-off', backend, reason, message };
+}
+
+function readPage(backend: string, listing: Listing, page: ListPage, askedAt: number): ListingAnswer {
+  const { isOrdered, upTo, position } = listing;
+  const items: Listed[] = [];
+  let lastKey = position.lastKey;
+  let isBehind = false;
+  for (const item of page.items) {
+    const key = item.storageKey;
+    if (isOrdered) {
+      if (lastKey !== undefined && compareUtf8(key, lastKey) <= 0) return { outcome: 'disordered', backend, key };
+      isBehind = upTo !== undefined && compareUtf8(key, upTo) > 0;
+      if (isBehind) break;
+      lastKey = key;
+      if (position.skipTo !== undefined && compareUtf8(key, position.skipTo) <= 0) continue;
+    }
+    if (!key.startsWith(internalPrefix)) items.push(item);
+  }
+  const trail =
+    page.next !== undefined && 'token' in page.next ? nextTrail(position.trail, page.next.token) : undefined;
+  if (trail === 'circle') return { outcome: 'place-lost', backend, reason: 'list-circle' };
+  const isEnd = page.next === undefined || isBehind || (isOrdered && lastKey !== undefined && lastKey === upTo);
+  return {
+    outcome: isEnd ? 'end' : 'page',
+    items,
+    unreadable: page.unreadable ?? [],
+    askedAt,
+    behind: {
+      phase: 'listing',
+      ...(page.next !== undefined && { from: page.next }),
+      ...(isOrdered && lastKey !== undefined && { lastKey }),
+      ...(position.skipTo !== undefined && { skipTo: position.skipTo }),
+      ...(trail !== undefined && { trail }),
+    },
+  };
+}
+
+/**
+ * Brent's method: a token that comes back is met again after a few rounds of its circle, whatever its length, though only one
+ * is remembered. Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980), section 2.
+ */
+function nextTrail(trail: TokenTrail | undefined, token: string): TokenTrail | 'circle' {
+  if (trail === undefined) return { anchor: token, steps: 0, limit: 1 };
+  if (trail.anchor === token) return 'circle';
+  const steps = trail.steps + 1;
+  return steps < trail.limit ? { ...trail, steps } : { anchor: token, steps: 0, limit: trail.limit * 2 };
+}

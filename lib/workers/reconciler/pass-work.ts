@@ -1,0 +1,67 @@
+import { createCommitter } from '../../store/committer.ts';
+import { shards } from '../../store/keys.ts';
+import type { Entry } from '../../store/model.ts';
+import type { PassId } from '../../store/pass-rows.ts';
+import type { Tick } from '../../tick/tick.ts';
+import { readStretch } from '../../tick/walk.ts';
+import { compareKey, compareRecorded, compareStretch, type SweepRules } from './compare-page.ts';
+import { type ImportDeps, importFile } from './files.ts';
+import type { ListedOn } from './joined-feed.ts';
+import { createKeyFeed } from './key-feed.ts';
+import type { KeyTurn } from './key-turn.ts';
+import type { PassWork } from './pass.ts';
+
+/** Swaps in one transaction: with their ledger rows they are just below its limit. */
+const groupSize = 90;
+/** Transactions that may be out at once. */
+const groupsAtOnce = 8;
+
+/** What a pass of some kind does with what it lists. */
+export async function createPassWork(tick: Tick, id: PassId): Promise<PassWork> {
+  switch (id.kind) {
+    case 'sweep':
+    case 'delete-unrecorded':
+      return sweepWork(tick, id);
+    case 'import':
+      return (await import('./import-work.ts')).importWork(importDeps(tick, true), id);
+    case 'recover':
+      return (await import('./recover-work.ts')).recoverWork(tick, id);
+  }
+}
+
+function importDeps(tick: Tick, isAsked: boolean): ImportDeps {
+  const committer = createCommitter(() => tick.commitDeps(), { groupSize, width: groupsAtOnce });
+  return { tick, committer, isAsked };
+}
+
+/** Both directions, over the keys of one backend. */
+function sweepWork(tick: Tick, id: PassId): PassWork {
+  const backend = id.backends[0]!;
+  const progress = { listed: 0 };
+  const deps = importDeps(tick, false);
+  const rules: SweepRules = {
+    backend,
+    deletesUnrecorded: id.kind === 'delete-unrecorded',
+    listedSoFar: () => progress.listed,
+    ...(tick.params.reconcilerImports && {
+      importFile: (listed: ListedOn, entry: Entry | null, askedAt: number) => importOne(deps, listed, entry, askedAt),
+    }),
+  };
+  return {
+    id,
+    progress,
+    openKeys: (after) => createKeyFeed(tick.deps.store, after),
+    compare: (stretch, recordedKeys) => compareStretch(tick, rules, stretch, recordedKeys),
+    compareKey: (_backend, storageKey) => compareKey(tick, rules, storageKey),
+    async compareRecords(_backend, place) {
+      const { objects, next } = await readStretch(tick.deps.store, shards, place, tick.tuning.batchSize);
+      return { results: await compareRecorded(tick, rules, objects), next };
+    },
+  };
+}
+
+async function importOne(deps: ImportDeps, listed: ListedOn, entry: Entry | null, askedAt: number): Promise<KeyTurn> {
+  const key = listed.item.storageKey;
+  const [result] = await importFile(deps, { key, files: [listed], entry, askedAt });
+  return result!.turn;
+}

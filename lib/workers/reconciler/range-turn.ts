@@ -1,0 +1,262 @@
+import { count, note } from '../../base/tally.ts';
+import {
+  type ListingPosition,
+  mostNamedKeys,
+  mostPendingKeys,
+  type NamedKey,
+  type PassRange,
+  type PassRows,
+  type PendingKey,
+} from '../../store/pass-rows.ts';
+import type { Tick } from '../../tick/tick.ts';
+import type { Place } from '../../tick/walk.ts';
+import type { KeyResult, Stretch } from './compare-page.ts';
+import { isJoinedPage, type JoinedFeed } from './joined-feed.ts';
+import { type KeyFeed, prefixesBefore } from './key-feed.ts';
+import type { ListingStop } from './listing-feed.ts';
+
+/** What a turn at a range needs. */
+export interface RangeDeps {
+  readonly tick: Tick;
+  readonly rows: Pick<PassRows, 'save'>;
+  /** Whether the backends of the range list in an order that says what came before a key. */
+  readonly isOrdered: boolean;
+  /** Pages that one turn may compare; 0 = no limit. */
+  readonly mostPages: number;
+  openFeed(range: PassRange, position: ListingPosition): JoinedFeed;
+  /** The keys of all objects behind a storage key; absent where the pass asks for what is listed alone. */
+  openKeys?(after: string | undefined): KeyFeed;
+  /** Compares a stretch of the listing with what is recorded of these keys. */
+  compare(stretch: Stretch, recordedKeys: readonly string[]): Promise<KeyResult[]>;
+  /** Compares one key by itself. */
+  compareKey(backend: string, storageKey: string): Promise<KeyResult[]>;
+  /** Where keys come in no order: the records behind a place, each asked for by name. */
+  compareRecords?(backend: string, place: Place): Promise<RecordsCompared>;
+  /** Gives away the rest of a range where others have nothing to do. Null when another tick has taken the range over. */
+  share(range: PassRange, feed: JoinedFeed): Promise<PassRange | null>;
+  /** Told of what was listed. */
+  listed(keys: number): void;
+}
+
+/** What was found of some records, and where the next ones begin; absent behind the last. */
+export interface RecordsCompared {
+  readonly results: readonly KeyResult[];
+  readonly next: Place | undefined;
+}
+
+/**
+ * How a turn at a range ended. `paused`: time was short, or bytes are read on later · `stopped`: its backend, or a limit,
+ * keeps it where it is · `lost`: another tick has taken it over.
+ */
+export type RangeEnd =
+  | { readonly outcome: 'done' | 'paused' | 'lost' }
+  | { readonly outcome: 'stopped'; readonly stop: ListingStop };
+
+/** How often a page may be old before it is asked for again, and a range be saved between pages. */
+const staleMs = 60_000;
+const saveEveryMs = 120_000;
+/** A key that is refused as often is settled by being reported. */
+const mostRefusals = 3;
+/** A range that had to begin anew as often waits for the next tick. */
+const mostRestarts = 3;
+
+/**
+ * Goes through a range, page after page, from where it was left: a page is passed once everything on it is settled, or noted
+ * to be tried again at the end. The range is held by this tick. What keeps it from going on is returned, never taken for its
+ * end.
+ */
+export async function workRange(deps: RangeDeps, held: PassRange): Promise<RangeEnd> {
+  let range = held;
+  let end: RangeEnd = { outcome: 'paused' };
+  try {
+    for (;;) {
+      const step = await nextPhase(deps, range);
+      range = step.range;
+      if (step.end !== undefined) {
+        end = step.end;
+        break;
+      }
+    }
+  } finally {
+    if (end.outcome !== 'lost') {
+      const saved = await deps.rows.save(released(range, end));
+      if (saved === null) end = { outcome: 'lost' };
+    }
+  }
+  return end;
+}
+
+function released(
+  { holder: _holder, heldUntil: _until, problem: _problem, ...range }: PassRange,
+  end: RangeEnd,
+): PassRange {
+  return end.outcome === 'stopped' ? { ...range, problem: problemOf(end.stop) } : range;
+}
+
+function problemOf(stop: ListingStop): string {
+  return stop.outcome === 'disordered' ? 'disordered' : stop.reason;
+}
+
+/** A range as far as it has come, and why the turn ends there, if it does. */
+interface Step {
+  readonly range: PassRange;
+  readonly end?: RangeEnd;
+}
+
+async function nextPhase(deps: RangeDeps, range: PassRange): Promise<Step> {
+  switch (range.position.phase) {
+    case 'listing':
+      return listRange(deps, range, range.position);
+    case 'records':
+      return askForRecords(deps, range, range.position);
+    case 'pending':
+      return retryPending(deps, range);
+    case 'done':
+      return { range, end: { outcome: 'done' } };
+  }
+}
+
+async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosition): Promise<Step> {
+  const { tick } = deps;
+  const feed = deps.openFeed(from, position);
+  const keys = deps.isOrdered ? deps.openKeys?.(position.lastKey ?? from.from) : undefined;
+  let range = from;
+  let at = position;
+  let savedAt = tick.now();
+  try {
+    for (let pages = 0; ; ) {
+      if (tick.outOfTime() || (deps.mostPages > 0 && pages >= deps.mostPages))
+        return { range, end: { outcome: 'paused' } };
+      const page = await feed.next();
+      if (!isJoinedPage(page)) return stopped(deps, range, at, page);
+      // Side by side with others it may have waited for them: then it is asked for again.
+      if (range.backends.length > 1 && tick.now() - page.askedAt > staleMs) return { range };
+      // What was compared before the listing began anew counts for nothing.
+      if (page.listed.length > 0) pages += 1;
+      const upTo = page.outcome === 'end' ? range.upTo : page.lastKey;
+      const after = at.lastKey ?? range.from;
+      const recordedKeys = keys === undefined ? [] : [...prefixesBefore(after), ...(await keys.upTo(upTo))];
+      const stretch = { after, upTo, listed: page.listed, askedAt: page.askedAt };
+      const results = await deps.compare(stretch, recordedKeys);
+      deps.listed(page.listed.length);
+      const noted = noteResults(tick, range, results);
+      if (noted.end !== undefined) return noted;
+      const odd = page.unreadable.map(({ backend, text }) => ({ what: 'unreadable-key', backend, key: text }));
+      range = withNamed({ ...noted.range, listed: range.listed + page.listed.length + odd.length }, odd);
+      for (const { what } of odd) count(tick.tally, 'skipped', what);
+      if (page.outcome === 'end') return { range: { ...range, position: behindListing(deps) } };
+      at = page.behind;
+      range = { ...range, position: at };
+      const kept = tick.now() - savedAt > saveEveryMs ? await deps.rows.save(range) : range;
+      if (kept !== range) savedAt = tick.now();
+      const shared = kept === null ? null : await deps.share(kept, feed);
+      if (shared === null) return { range, end: { outcome: 'lost' } };
+      range = shared;
+    }
+  } finally {
+    await feed.settled().finally(() => keys?.settled());
+  }
+}
+
+function behindListing({ isOrdered, compareRecords }: RangeDeps): PassRange['position'] {
+  return isOrdered || compareRecords === undefined ? { phase: 'pending' } : { phase: 'records', shard: firstShard };
+}
+
+const firstShard = '00';
+
+/** A place that is lost is begun anew: behind the last key where order is proven, else from the beginning. */
+function stopped(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Step {
+  if (stop.outcome !== 'place-lost') return { range, end: { outcome: 'stopped', stop } };
+  note(deps.tick.tally, stop.reason);
+  const begun: PassRange = { ...range, position: anew(deps, range, at), restarts: range.restarts + 1 };
+  if (range.restarts < mostRestarts) return { range: begun };
+  return { range: { ...begun, restarts: 0 }, end: { outcome: 'stopped', stop } };
+}
+
+function anew({ isOrdered }: RangeDeps, range: PassRange, { lastKey, skipTo }: ListingPosition): ListingPosition {
+  const reached = lastKey ?? skipTo;
+  const from = range.from === undefined ? {} : { from: { afterKey: range.from } };
+  if (!isOrdered || reached === undefined) return { phase: 'listing', ...from };
+  return { phase: 'listing', ...from, skipTo: reached };
+}
+
+async function askForRecords(deps: RangeDeps, range: PassRange, place: Place): Promise<Step> {
+  if (deps.tick.outOfTime()) return { range, end: { outcome: 'paused' } };
+  const { results, next } = await deps.compareRecords!(range.backends[0]!, place);
+  const noted = noteResults(deps.tick, range, results);
+  if (noted.end !== undefined) return noted;
+  return {
+    range: { ...noted.range, position: next === undefined ? { phase: 'pending' } : { phase: 'records', ...next } },
+  };
+}
+
+/** Tries again what was refused, and reads on what takes long. What is refused for the last time is settled by being said. */
+async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
+  const { tick } = deps;
+  let range = from;
+  const unfinished: PendingKey[] = [];
+  for (let [first, ...rest] = range.pending; first !== undefined; [first, ...rest] = range.pending) {
+    if (tick.outOfTime())
+      return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: { outcome: 'paused' } };
+    const results = await deps.compareKey(first.backend, first.storageKey);
+    const noted = noteResults(tick, { ...range, pending: [] }, results, first);
+    if (noted.end !== undefined)
+      return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: noted.end };
+    const again = noted.range.pending;
+    unfinished.push(...again.filter(({ refusals }) => refusals === first!.refusals));
+    range = { ...noted.range, pending: [...rest, ...again.filter(({ refusals }) => refusals > first!.refusals)] };
+  }
+  if (unfinished.length > 0) return { range: { ...range, pending: unfinished }, end: { outcome: 'paused' } };
+  return { range: { ...range, position: { phase: 'done' } } };
+}
+
+/** Counts what became of keys, and notes those that are not settled. A turn that was stopped leaves the page where it is. */
+function noteResults(tick: Tick, from: PassRange, results: readonly KeyResult[], before?: PendingKey): Step {
+  let range = from;
+  for (const { backend, storageKey, turn } of results) {
+    if (turn.outcome === 'stopped') return { range: from, end: { outcome: 'stopped', stop: turn.stop } };
+    if (turn.outcome === 'settled') {
+      if (turn.verdict !== undefined) count(tick.tally, turn.verdict, turn.what);
+      if (turn.what !== '') range = { ...range, counts: plusOne(range.counts, turn.what) };
+      if (turn.isNamed) range = withNamed(range, [{ what: turn.what, backend, key: storageKey }]);
+      if (turn.isNamed)
+        tick.deps.log.warn('Reconciler left a key alone', { backend, storageKey, what: turn.what, ...turn.fields });
+      continue;
+    }
+    const refusals = (before?.refusals ?? 0) + (turn.outcome === 'refused' ? 1 : 0);
+    const isRoom = range.pending.length < mostPendingKeys;
+    if (turn.outcome === 'unfinished' && isRoom) {
+      note(tick.tally, 'reading');
+      range = { ...range, pending: [...range.pending, { backend, storageKey, refusals }] };
+    } else if (turn.outcome === 'unfinished') {
+      // As much is being read as can be kept in mind: the page is taken up again when some of it has ended.
+      return { range: from, end: { outcome: 'paused' } };
+    } else if (refusals < mostRefusals && isRoom) {
+      note(tick.tally, 'tried-again');
+      range = { ...range, pending: [...range.pending, { backend, storageKey, refusals }] };
+    } else {
+      range = reported(tick, range, { what: turn.what, backend, key: storageKey }, turn.message);
+    }
+  }
+  return { range };
+}
+
+function reported(tick: Tick, range: PassRange, key: NamedKey, message: string): PassRange {
+  count(tick.tally, 'failed', key.what);
+  tick.deps.log.error('A key is refused again and again: the pass goes on without it', {
+    alarm: true,
+    backend: key.backend,
+    storageKey: key.key,
+    what: key.what,
+    message,
+  });
+  return withNamed({ ...range, counts: plusOne(range.counts, key.what) }, [key]);
+}
+
+function plusOne(counts: Readonly<Record<string, number>>, what: string): Record<string, number> {
+  return { ...counts, [what]: (counts[what] ?? 0) + 1 };
+}
+
+function withNamed(range: PassRange, named: readonly NamedKey[]): PassRange {
+  return { ...range, named: [...range.named, ...named].slice(0, mostNamedKeys) };
+}

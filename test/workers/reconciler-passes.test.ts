@@ -1,0 +1,225 @@
+import { expect, test } from 'vitest';
+import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
+import { rangesOfPass } from '../../lib/store/pass-rows.ts';
+import type { Change } from '../../lib/store/port.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+const names = ['a', 'b', 'c', 'd', 'e', 'f'] as const;
+
+async function filled(options: Parameters<typeof createTestFleet>[0] = {}, objects = 30): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], ...options });
+  for (let i = 0; i < objects; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  fleet.clock.advance(2 * hourMs);
+  return fleet;
+}
+
+/** Bytes of ours that no record names: as a crashed tick leaves them. */
+function orphan(fleet: TestFleet, name: string, key: string): string {
+  const storage = `${key}!${fleet.ids.ulid()}`;
+  const fleetId = fleet.backends.a!.peek('.holdfast/owner')!.metadata['holdfast-owner']!.split(' ')[0]!;
+  const generation = fleet.entry(key)!.generation;
+  const metadata = { [markName]: markFor({ fleetId, generation }, name, storage) };
+  fleet.backends[name]!.putNow(storage, Buffer.from('orphan'), { metadata });
+  return storage;
+}
+
+function alarmsOf(fleet: TestFleet): unknown[] {
+  return fleet.logs.filter((line) => line.alarm === true).map(({ backend }) => backend);
+}
+
+test('six backends, five of them broken each in another way: the sixth is reconciled completely, and every broken one is an alarm with its name', async () => {
+  const fleet = await createTestFleet({
+    backends: names.map((name) => (name === 'd' ? { name, limits: { requests: 15 } } : { name })),
+    policies: { default: { factor: 6 } },
+    env: { RECONCILER_BATCH_SIZE: '7' },
+  });
+  for (let i = 0; i < 12; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  const left = orphan(fleet, 'f', 'k3');
+  fleet.backends.f!.deleteNow(`k5!${fleet.object('k5').copies.f}`);
+  fleet.clock.advance(2 * hourMs);
+  const unnamed = orphan(fleet, 'b', 'k4');
+  fleet.clock.advance(2 * hourMs);
+  const broken = fleet.backends.c!.list;
+  fleet.backends.c!.list = async (options) => {
+    const page = await broken(options);
+    return { ...page, items: page.items.slice(0, -1), unreadable: ['p/%FF%'] };
+  };
+  fleet.backends.e!.list = async ({ from }) => ({
+    items: [],
+    next: { token: from !== undefined && 'token' in from && from.token === 'one' ? 'two' : 'one' },
+  });
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'list') throw new BackendError('denied', 'a', 'AccessDenied: s3:ListBucket');
+    if (port === 'b' && method === 'head' && args[0] === unnamed)
+      throw new BackendError('unavailable', 'b', 'InternalError');
+  };
+  const report = await fleet.tick('reconciler');
+  expect(report.reasons).toMatchObject({ orphan: 1, 'missing-quarantined': 1 });
+  expect(fleet.queue()).toMatchObject([
+    { backend: 'f', storageKey: left, cause: 'orphan' },
+    { backend: 'f', cause: 'quarantined' },
+  ]);
+  expect(report.figures['passComplete/f']).toBe(1);
+  expect(new Set(alarmsOf(fleet))).toEqual(new Set(['a', 'b', 'd', 'e']));
+  // What c lists cannot all be read: that is counted, and its pass is complete all the same.
+  expect(report.reasons['unreadable-key']).toBeGreaterThan(0);
+  expect(report.figures['passComplete/c']).toBe(1);
+});
+
+test('an empty storage key, and files named like outcomes, end no pass', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '1' } });
+  for (const key of ['', 'dark', 'stopped', 'unreachable', 'end']) fleet.backends.a!.putNow(key, Buffer.from('x'));
+  const storage = orphan(fleet, 'a', 'k9');
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ reasons: { orphan: 1, 'odd-key': 1, unmarked: 4 }, figures: { passComplete: 1 } });
+  expect(fleet.queue()).toMatchObject([{ storageKey: storage }]);
+});
+
+test('a token that is no longer taken begins the listing anew, and nothing is compared twice or missed', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7', RECONCILER_ROUNDS: '2' } });
+  const storage = orphan(fleet, 'a', 'k9');
+  fleet.clock.advance(2 * hourMs);
+  const { list } = fleet.backends.a!;
+  let day = 0;
+  fleet.backends.a!.list = async ({ from, ...options }) => {
+    const [wanted, after] = from !== undefined && 'token' in from ? from.token.split(' ') : [];
+    if (wanted !== undefined && Number(wanted) !== day)
+      throw new BackendError('rejected', 'a', 'InvalidArgument: token');
+    const page = await list({ ...options, ...(after !== undefined && { from: { afterKey: after } }) });
+    const last = page.items.at(-1)?.storageKey;
+    return { items: page.items, ...(page.next !== undefined && { next: { token: `${day} ${last}` } }) };
+  };
+  for (let ticks = 0; fleet.queue().length === 0 && ticks < 20; ticks += 1) {
+    await fleet.tick('reconciler');
+    day += 1;
+    fleet.clock.advance(hourMs / 4);
+  }
+  expect(fleet.queue()).toMatchObject([{ storageKey: storage }]);
+});
+
+test('a key that does not come after the one before disproves the order: copies are then asked for by name', async () => {
+  const fleet = await filled();
+  fleet.backends.b!.deleteNow(`k5!${fleet.object('k5').copies.b}`);
+  const { list } = fleet.backends.b!;
+  fleet.backends.b!.list = async (options) => {
+    const page = await list(options);
+    return { ...page, items: page.items.toReversed() };
+  };
+  await fleet.tick('reconciler');
+  expect(fleet.queue()).toEqual([]);
+  expect(alarmsOf(fleet)).toEqual(['b']);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ reasons: { 'missing-quarantined': 1 }, figures: { passComplete: 1 } });
+});
+
+test('a backend that lists in no order is one range, and its records are asked for by name', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  const row = fleet.store.rowAt('fleet', 'capabilities/b')!;
+  const data = { ...row.data, listsInByteOrder: false };
+  fleet.store.apply([{ kind: 'row', put: { ...row, version: row.version + 1, data }, expect: row.version }]);
+  for (let i = 0; i < 30; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.tick('replicator');
+  fleet.backends.b!.deleteNow(`k5!${fleet.object('k5').copies.b}`);
+  const storage = orphan(fleet, 'b', 'k9');
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ reasons: { 'missing-quarantined': 1, orphan: 1 }, figures: { passComplete: 1 } });
+  expect(fleet.queue().map(({ storageKey }) => storageKey)).toContain(storage);
+});
+
+test('a large range is cut while lanes are free, and every key is met once', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10' },
+  });
+  for (let i = 0; i < 600; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ reasons: { unmarked: 600 }, figures: { passComplete: 1 } });
+  expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
+});
+
+test('a pass over what is settled writes nothing to objects and queue, and at most twice to each range', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '10' } }, 400);
+  await fleet.tick('reconciler');
+  fleet.clock.advance(25 * hourMs);
+  const writes: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'store' && method === 'transact')
+      writes.push(...(args[0] as Change[]).map((change) => (change.kind === 'row' ? change.put.pk : change.kind)));
+  };
+  const scheduledTime = new Date(fleet.clock.now()).toISOString();
+  expect((await fleet.tick('reconciler', { scheduledTime })).figures.passComplete).toBe(1);
+  const ranges = [...(await rangesOfPass(fleet.store, 'a')), ...(await rangesOfPass(fleet.store, 'b'))].length;
+  expect(writes.filter((pk) => pk.startsWith('pass/')).length).toBeLessThanOrEqual(2 * ranges);
+  expect(new Set(writes.map((pk) => pk.split('/')[0]))).toEqual(new Set(['pass', 'fleet']));
+});
+
+test('a scheduled tick between passes asks for nothing but the fleet', async () => {
+  const fleet = await filled();
+  await fleet.tick('reconciler');
+  fleet.clock.advance(hourMs);
+  const asked: string[] = [];
+  fleet.before = ({ method }) => void asked.push(method);
+  const scheduledTime = new Date(fleet.clock.now()).toISOString();
+  expect((await fleet.tick('reconciler', { scheduledTime })).outcome).toBe('empty');
+  expect(asked).toEqual(['control']);
+});
+
+test('a crash at any write of a pass, before or after its effect, leaves no key out', async () => {
+  for (let nth = 0; nth < 14; nth += 1) {
+    for (const isAfter of [false, true]) {
+      const fleet = await createTestFleet({
+        backends: ['a'],
+        policies: { default: { factor: 1 } },
+        env: { RECONCILER_BATCH_SIZE: '10', RECONCILER_IMPORT: 'true' },
+      });
+      for (let i = 0; i < 150; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+      fleet.clock.advance(2 * hourMs);
+      let count = 0;
+      const crash = ({ method, args }: { method: string; args: readonly unknown[] }) => {
+        if (method !== 'transact' || !(args[0] as Change[]).some(({ kind }) => kind === 'row')) return;
+        count += 1;
+        if (count > nth) throw new Error('the process is gone');
+      };
+      if (isAfter) fleet.after = crash;
+      else fleet.before = crash;
+      await fleet.tick('reconciler').catch(() => {});
+      fleet.before = undefined;
+      fleet.after = undefined;
+      fleet.clock.advance(hourMs);
+      for (let ticks = 0; ticks < 4; ticks += 1) {
+        if ((await fleet.tick('reconciler')).figures.passComplete === 1) break;
+        fleet.clock.advance(hourMs);
+      }
+      expect([...fleet.store.allObjects()]).toHaveLength(150);
+      expect((await fleet.recount()).differences).toEqual([]);
+    }
+  }
+});
+
+test('two ticks share the ranges of a pass, and neither does what the other does', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10', RECONCILER_IMPORT: 'true' },
+  });
+  for (let i = 0; i < 300; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  await fleet.tick('reconciler');
+  for (let i = 300; i < 600; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  const froms: ListFrom[] = [];
+  fleet.before = ({ port, method, args }) => {
+    const from = port === 'a' && method === 'list' ? (args[0] as { from?: ListFrom; limit: number }) : undefined;
+    if (from?.from !== undefined && from.limit > 1) froms.push(from.from);
+  };
+  const both = await Promise.all([0, 1].map((part) => fleet.tick('reconciler', { part, of: 2 })));
+  expect(both.map(({ reasons }) => reasons.imported ?? 0).reduce((a, b) => a + b)).toBe(300);
+  expect(new Set(froms.map((from) => JSON.stringify(from))).size).toBe(froms.length);
+  expect([...fleet.store.allObjects()]).toHaveLength(600);
+});
