@@ -93,7 +93,7 @@ test('reconcile reports an external client’s file, imports it when asked, and 
     isComplete: true,
     found: { unmarked: 1 },
   });
-  expect(await lab.json(['reconcile', 'local-1', '--import'], { env: now })).toMatchObject({
+  expect(await lab.json(['import', 'local-1'], { env: now })).toMatchObject({
     isComplete: true,
     found: { imported: 1 },
   });
@@ -102,7 +102,7 @@ test('reconcile reports an external client’s file, imports it when asked, and 
     copies: [{ backend: 'local-1', storageKey: 'photos/alt.jpg' }, { backend: 'local-2' }],
   });
   expect((await lab.run(['get', 'photos/alt.jpg'])).stdout).toBe('bytes of an external client');
-  expect(await lab.json(['reconcile', 'local-1', '--import'], { env: now })).toMatchObject({
+  expect(await lab.json(['reconcile', 'local-1'], { env: now })).toMatchObject({
     isComplete: true,
     found: {},
   });

@@ -174,7 +174,7 @@ test('what was begun before others found a backend unreachable sends it nothing 
     const put = { pk: 'fleet', sk: 'breaker/b', version: 1, data };
     fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
   };
-  const reasons = { 'missing-quarantined': 1, 'missing-put-off': 1, parked: 1 };
+  const reasons = { 'missing-quarantined': 1, parked: 1 };
   expect(await fleet.tick('reconciler')).toMatchObject({ failed: 0, reasons });
   // Each time that it is missing it is asked again on a fresh connection; and once more before it leaves the record.
   expect(asked).toEqual(['head', 'list', 'head', 'get', 'get', 'get', 'get', 'head']);

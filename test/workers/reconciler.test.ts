@@ -104,7 +104,12 @@ test.each(['unavailable', 'timeout', 'credentials', 'throttled'] as const)(
     expect(report.failed).toBe(2);
     expect(fleet.queue()).toEqual([]);
     expect(contentsOf(fleet)).toEqual(before);
-    expect(fleet.logs.filter((line) => line.alarm === true).map(({ backend }) => backend)).toEqual(['a', 'b']);
+    expect(
+      fleet.logs
+        .filter((line) => line.alarm === true)
+        .map(({ backend }) => backend)
+        .toSorted(),
+    ).toEqual(['a', 'b']);
   },
 );
 

@@ -102,7 +102,7 @@ async function dryRunVerb(session: Session, request: ReconcileRequest): Promise<
   const isComplete = report.figures.passComplete === 1 && report.failed === 0;
   const rows = countRows(counts);
   const text = rows.length === 0 ? 'no files to import' : table(['FOUND', 'KEYS', ''], rows);
-  return { text, document: { isComplete, counts }, exitCode: isComplete ? 0 : 1 };
+  return { text, document: { isComplete, found: counts }, exitCode: isComplete ? 0 : 1 };
 }
 
 /** One line that is written over itself in a terminal; a line of its own elsewhere. */
@@ -122,18 +122,18 @@ function resultOf(command: string, wasStopped: boolean, progress: PassProgress):
   const refused = Object.keys(counts).some((what) => what.startsWith('key-') || what.startsWith('elsewhere-'));
   const isWell = isComplete && !refused;
   const rows = countRows(counts);
-  const found =
+  const summary =
     rows.length === 0 ? `${plural(listed, 'key')}: listing and records agree` : table(['FOUND', 'KEYS', ''], rows);
   const names = named.map(({ what, backend, key }) => [what, backend, escaped(key)]);
   const parts = [
-    found,
+    summary,
     names.length === 0 ? '' : table(['', 'BACKEND', 'KEY'], names),
     problems.length === 0 || isComplete ? '' : `Held up: ${problems.join('; ')}`,
     isComplete
       ? ''
       : `The pass did not reach its end${wasStopped ? '' : ' now'}: \`holdfast ${command}\` goes on from here`,
   ];
-  const document = { isComplete, listed, counts, named, problems };
+  const document = { isComplete, listed, found: counts, named, problems };
   return { text: parts.filter((part) => part !== '').join('\n\n'), document, exitCode: isWell ? 0 : 1 };
 }
 

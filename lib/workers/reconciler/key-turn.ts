@@ -3,7 +3,6 @@ import type { Verdict } from '../../base/tally.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { ListingStop } from './listing-feed.ts';
-import { speaksOf } from './speaks-of.ts';
 
 /**
  * What one key's turn led to. `settled`: nothing is left to do in this pass · `refused`: a backend would not say something
@@ -57,8 +56,8 @@ function turnOfError(tick: Tick, backend: string, error: BackendError): KeyTurn 
   const { kind, message } = error;
   // Another backend was asked about this key and gave no answer: what stands behind it here can be judged all the same.
   if (error.backend !== backend) return { outcome: 'refused', what: `elsewhere-${kind}`, message };
-  if (speaksOf(error) === 'object') return { outcome: 'refused', what: `key-${kind}`, message };
-  const isDown = speaksOf(error) === 'backend' || (kind === 'cancelled' && !tick.standing(backend).isReachable);
+  if (error.speaksOf === 'object') return { outcome: 'refused', what: `key-${kind}`, message };
+  const isDown = error.speaksOf === 'backend' || (kind === 'cancelled' && !tick.standing(backend).isReachable);
   const outcome = isDown ? 'unreachable' : 'put-off';
   return { outcome: 'stopped', stop: { outcome, backend, reason: `key-${kind}`, message } };
 }

@@ -1,12 +1,13 @@
 import { ulidTime } from '../../base/ids.ts';
 import type { Listed } from '../../fleet/backend.ts';
-import { examine } from '../../steps/examine-copy.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
+import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
-import { withoutPlainFile } from '../../store/records.ts';
+import { newTombstone, withoutPlainFile } from '../../store/records.ts';
 import type { Tick } from '../../tick/tick.ts';
-import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+import type { PutOffReason } from '../../transfer/reading/reading.ts';
+import { heldBack, type KeyTurn, nothingToDo, settled } from './key-turn.ts';
 
 /** Whether a listing shows a recorded copy as it is recorded. Where it does not, it may be the listing that is wrong. */
 export function isAsRecorded(object: ObjectRecord, listed: Listed, backend: string): boolean {
@@ -47,9 +48,42 @@ export async function settleMissing(tick: Tick, object: ObjectRecord, backend: s
   return quarantineIfProved(tick, object, backend, 'missing');
 }
 
-async function quarantineIfProved(tick: Tick, object: ObjectRecord, backend: string, why: string): Promise<KeyTurn> {
-  const outcome = await examine(tick, object.key, backend);
-  return settled(outcome === 'quarantined' || outcome === 'damaged' ? 'succeeded' : 'skipped', `${why}-${outcome}`);
+async function quarantineIfProved(
+  tick: Tick,
+  object: ObjectRecord,
+  backend: string,
+  why: 'missing' | 'wrong-size',
+): Promise<KeyTurn> {
+  const isUnreadFile = object.copies[backend] === '' && object.sha256 === undefined;
+  if (why === 'missing' && isUnreadFile) return settleGone(tick, object, backend);
+  const ended = await quarantineOnEvidence(tick, object.key, backend);
+  if (ended.outcome === 'reading') return { outcome: 'unfinished' };
+  if (ended.outcome === 'put-off') return waitFor(backend, ended.reason);
+  const isDone = ended.outcome === 'quarantined' || ended.outcome === 'damaged';
+  return settled(isDone ? 'succeeded' : 'skipped', `${why}-${ended.outcome}`);
+}
+
+/** What a reading that was not begun waits for: a limit holds the whole range, all else this key alone. */
+export function waitFor(backend: string, reason: PutOffReason): KeyTurn {
+  return reason === 'backing-off' || reason === 'out-of-time' ? { outcome: 'unfinished' } : heldBack(backend, reason);
+}
+
+/** An imported file that was never read, and that its owner took away: nothing was lost that was ever promised. */
+async function settleGone(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
+  if ((await tick.ownership(backend)).outcome !== 'ours') return settled('skipped', 'missing-unreadable');
+  const { [backend]: _gone, ...copies } = object.copies;
+  const { plainEtags: _etags, ...rest } = object;
+  const { [backend]: _etag, ...plainEtags } = object.plainEtags ?? {};
+  const remembered = Object.keys(plainEtags).length === 0 ? {} : { plainEtags };
+  const after: Entry =
+    Object.keys(copies).length > 0
+      ? { ...rest, copies, ...remembered }
+      : newTombstone({ key: object.key, generation: tick.deps.ids.ulid(), deletedAt: tick.now(), ...remembered });
+  const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after } }]);
+  if (outcome?.outcome !== 'committed')
+    return { outcome: 'refused', what: `gone-${outcome?.outcome}`, message: object.key };
+  tick.audit('Imported file is gone', { key: object.key, backend });
+  return settled('succeeded', 'gone');
 }
 
 /** Whether a copy may be too young for a listing that was asked for at this time: it may have begun before the copy was written. */

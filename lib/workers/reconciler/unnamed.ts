@@ -1,6 +1,5 @@
 import type { Listed, StoredObject } from '../../fleet/backend.ts';
-import { copyReader } from '../../steps/copy-reader.ts';
-import { readableCopies } from '../../steps/examine-copy.ts';
+import { verifiedCopy } from '../../steps/quarantine.ts';
 import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
@@ -10,7 +9,6 @@ import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import { onlyReports } from '../../tick/report-only.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
 import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
 
 /** Bytes of ours, by their mark, that neither a queue item nor a record names. */
@@ -85,13 +83,9 @@ export async function answersNow(tick: Tick, entry: ObjectRecord): Promise<boole
 
 /** Bytes of the very content of a record may be its only good ones: a copy that it names must have been read first. */
 async function whySameContentIsKept(tick: Tick, entry: ObjectRecord): Promise<string | null> {
-  const reader = copyReader(tick);
-  for (const name of readableCopies(tick, entry)) {
-    const reading = await reader.read(bytesOfCopy(entry, name));
-    if (reading.outcome === 'good') return null;
-    if (reading.outcome === 'reading') return 'reading';
-  }
-  return 'record-does-not-verify';
+  const proof = await verifiedCopy(tick, entry);
+  if (proof.outcome === 'good') return null;
+  return proof.outcome === 'reading' || proof.outcome === 'put-off' ? 'reading' : 'record-does-not-verify';
 }
 
 /**

@@ -1,36 +1,70 @@
-import { after, always, first, instead, variable, withoutGuard, withoutOperand } from './edits.ts';
+import { first, instead, variable, without, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Listings compared with records, imports, and what is recovered by marks. */
 export const passesMutants: readonly Mutant[] = [
-  { name: 'listing error taken for the end', edits: [after('reconcilePage', ['alarm'], 'return undefined;')] },
-  { name: 'sweep without min age', edits: [always('comparePage', 'reconcilerMinAgeMs')] },
+  {
+    name: 'listing error taken for the end',
+    edits: [
+      instead(
+        'createListingFeed',
+        ['stopOf', 'error'],
+        "{ outcome: 'end', items: [], unreadable: [], askedAt, behind: position }",
+      ),
+    ],
+  },
+  { name: 'sweep without min age', edits: [withoutGuard('turnFor', 'reconcilerMinAgeMs')] },
   {
     name: 'import while a delete is queued',
     // Before it stands what the record remembers of the file.
-    edits: [withoutGuard('importFile', 'left-behind'), withoutGuard('importFile', 'queued')],
+    edits: [
+      withoutGuard('whyNotImported', 'plainEtags'),
+      withoutGuard('whyNotImported', 'deletedAt'),
+      first('isQueued', 'return false;'),
+    ],
   },
-  { name: 'what a delete left behind is imported again', edits: [withoutGuard('importFile', 'left-behind')] },
+  {
+    name: 'what a delete left behind is imported again',
+    edits: [withoutGuard('whyNotImported', 'plainEtags'), withoutGuard('whyNotImported', 'deletedAt')],
+  },
   {
     name: 'files with another mark are imported',
     edits: [
-      withoutGuard('settleUnnamed', 'foreign'),
-      instead('settleUnnamed', ['mark', 'none'], "mark.outcome !== 'ours'"),
+      withoutGuard('judgeUnnamed', 'foreign'),
+      instead('judgeUnnamed', ['mark', 'none'], "mark.outcome !== 'ours'"),
     ],
   },
-  { name: 'files join whatever they hold', edits: [variable('join', 'isEqual', 'true')] },
-  { name: 'a draining backend is filled with imports', edits: [withoutGuard('importFile', 'draining')] },
+  {
+    name: 'files join whatever they hold',
+    edits: [first('compareFile', "return { outcome: 'compared', isSame: true };")],
+  },
+  { name: 'a draining backend is filled with imports', edits: [withoutGuard('whyNotImported', 'draining')] },
   {
     name: 'an owner who overwrites a file is not noticed',
-    edits: [first('checkEtag', 'return;'), instead('scrubObject', ['settlePlainChange'], "'changed'")],
+    edits: [
+      first('settleOverwritten', "return { outcome: 'settled', what: '' };"),
+      instead('scrubObject', ['settlePlainChange'], "'changed'"),
+    ],
   },
   {
     name: 'a key that answers an error keeps the pass from the others',
-    edits: [instead('settleKey', ['speaksOf', 'object'], '!($)')],
+    edits: [instead('turnOfError', ['error', 'speaksOf', 'object'], 'false')],
+  },
+  {
+    name: 'a range is done although keys of it are pending',
+    edits: [first('retryPending', "return { range: { ...from, position: { phase: 'done' } } };")],
+  },
+  {
+    name: 'a cut leaves what stands behind it to nobody',
+    edits: [
+      without('shareRange', 'sharing', 'give'),
+      variable('completeIfDone', 'hasGap', 'false'),
+      instead('completeIfDone', ['some', 'done'], 'false'),
+    ],
   },
   {
     name: 'recovery leaves what the restored queue takes for a write under way',
-    edits: [withoutOperand('settleOurs', 'mayBeRecorded')],
+    edits: [withoutOperand('recoverListed', 'mayBeRecorded')],
   },
-  { name: 'recovery keeps a recorded copy that is not there', edits: [withoutOperand('recover', 'head')] },
+  { name: 'recovery keeps a recorded copy that is not there', edits: [withoutOperand('recoverCopy', 'head')] },
 ];
