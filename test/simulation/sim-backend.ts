@@ -318,6 +318,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         return page;
       });
       const answer = ask('read', 'LIST', options.prefix ?? '', signal, effect);
+      // A single key shows where a range can be cut; without an answer it is not cut.
+      if (options.limit === 1) return answer;
       answer.then(
         () => observer.listed(actor, name, true),
         () => observer.listed(actor, name, false),

@@ -1,4 +1,3 @@
-import type { Deadline } from '../../base/deadline.ts';
 import { maxKeyBytes, policyOf } from '../../config/fleet-file.ts';
 import type { Listed } from '../../fleet/backend.ts';
 import type { Outcome } from '../../store/commit.ts';
@@ -219,10 +218,13 @@ function turnOfReading(backend: string, reading: Exclude<FileReading, { outcome:
   return { outcome: 'refused', what: 'unreadable', message: reading.message };
 }
 
+/** Also where deleted bytes are not kept at all a page must come to its commit. */
+const shortestBeliefMs = 30_000;
+
 /** A listing is believed for half of the time for which deleted bytes are kept: an import that slept undoes no delete. */
 function commitFile(deps: ImportDeps, before: Entry | null, after: Entry, askedAt: number): Promise<Outcome> {
   const { tick, committer } = deps;
-  const deadline = Math.min((tick.deadline as Deadline).commitUntil, askedAt + tick.params.graceMs / 2);
+  const deadline = Math.min(tick.deadline.commitUntil, askedAt + Math.max(tick.params.graceMs / 2, shortestBeliefMs));
   return committer.commit({ key: after.key, change: { before, after }, ignoresRoom: true }, deadline);
 }
 
