@@ -1,7 +1,10 @@
+import { markFor, markName } from '../../lib/transfer/mark.ts';
+import { isAsked } from './awaited.ts';
 import type { ChaosDeps } from './chaos.ts';
 import { type Fault, windowFaults } from './faults.ts';
 import type { Actor } from './operation.ts';
 import { keyWithin, storageKeyOf } from './oracle/reading.ts';
+import type { Random } from './random.ts';
 import { flipped } from './sim-backend.ts';
 
 /** What befalls backends and processes. Each does nothing in a history that does not have its fault. */
@@ -10,6 +13,8 @@ export interface Accidents {
   storm(): void;
   deceive(): void;
   harm(): void;
+  /** Somebody writes bytes with a mark of ours. */
+  forge(): void;
   kill(): void;
   /** Kills a replicator whose commit is on its way, if there is one. */
   killCommitting(): boolean;
@@ -20,8 +25,18 @@ export interface Accidents {
   endOverdueTicks(): void;
 }
 
-/** How often backends lose or spoil bytes in one history. */
+/** How often backends lose or spoil bytes in one history, or external clients write at keys of ours. */
 const mostHarms = 3;
+const harmful = ['bytes vanished', 'bytes rotted', 'delete marker left', 'key rewritten', 'headers rewritten'] as const;
+
+const hourMs = 3_600_000;
+const base32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** As anyone can make one, for any time. */
+function ulidAt(ms: number, random: Random): string {
+  const time = Array.from({ length: 10 }, (_, i) => base32[Math.floor(ms / 32 ** (9 - i)) % 32]);
+  return [...time, ...Array.from({ length: 16 }, () => base32[random.below(32)])].join('');
+}
 
 export function createAccidents({ world, faults, plan, oracle, actors, surroundings, random }: ChaosDeps): Accidents {
   let harms = 0;
@@ -63,20 +78,43 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       if (copy !== null) faults.openLie(copy.backend, copy.storageKey, fault, random.spread(1_000, 3_600_000));
     },
     harm() {
-      const fault: Fault = random.pick(['bytes vanished', 'bytes rotted', 'delete marker left']);
+      const fault: Fault = random.pick(harmful);
       // Seldom the last good copy.
       const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2, true) : null;
       const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);
       const existing = copy === null ? undefined : bucket?.peek(copy.storageKey);
       if (copy === null || bucket === undefined || existing === undefined) return;
       if (fault === 'delete marker left' && !bucket.capabilities.keepsVersions) return;
+      if (fault === 'key rewritten' && plan.imported.length > 0 && !isAsked('import of rewritten keys')) return;
       harms += 1;
       faults.count(fault);
       world.trace(() => `accident: ${fault}: ${copy.storageKey} on ${copy.backend}`);
       oracle.bytesHarmed(copy.backend, copy.storageKey);
       if (fault === 'bytes vanished') void bucket.delete([{ storageKey: copy.storageKey }]);
       else if (fault === 'delete marker left') bucket.deleteNow(copy.storageKey);
+      else if (fault === 'key rewritten') bucket.putNow(copy.storageKey, Buffer.from(`theirs ${world.step}`));
+      else if (fault === 'headers rewritten')
+        bucket.putNow(copy.storageKey, existing.bytes, {
+          ...existing,
+          headers: { contentType: `text/x-${world.step}` },
+        });
       else bucket.putNow(copy.storageKey, flipped(existing.bytes, random, 'rest'), existing);
+    },
+    forge() {
+      const objects = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
+      if (!faults.isOn('mark forged') || objects.length === 0) return;
+      faults.count('mark forged');
+      const entry = random.pick(objects);
+      const backend = random.pick(plan.file.backends).name;
+      const later = ulidAt(world.now + random.pick([-1, 0, 1, 8760]) * hourMs, random);
+      const storageKey = storageKeyOf(entry.key, ulidAt(world.now, random));
+      // Of the object's own generation, of an older one, or of one that nobody has made yet.
+      const generation = random.chance(0.3) ? entry.generation : later;
+      const mark = markFor({ fleetId: surroundings.fleetId(), generation }, backend, storageKey);
+      world.trace(() => `accident: mark forged: ${storageKey} on ${backend}, generation ${generation}`);
+      const bytes = Buffer.from('forged '.repeat(random.between(1, 9)));
+      surroundings.backends.get(backend)!.putNow(storageKey, bytes, { metadata: { [markName]: mark } });
+      oracle.forged(backend, storageKey);
     },
     kill() {
       const fault: Fault = random.pick(['tick killed', 'client killed']);

@@ -52,6 +52,7 @@ const eventWeights = {
   storm: 2,
   deceive: 4,
   harm: 2,
+  forge: 2,
   kill: 5,
   freeze: 4,
   restore: 1,

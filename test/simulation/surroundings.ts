@@ -8,6 +8,7 @@ export interface Surroundings {
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   /** The fleet file in force. */
   fileInForce(): FleetFile;
+  fleetId(): string;
   /** What an operator sets by hand; replaces what was set before. */
   set(settings: { readonly paused?: readonly string[]; readonly overrides?: Readonly<Record<string, string>> }): void;
   unhealthyBackends(): string[];
@@ -22,6 +23,7 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
     store,
     backends,
     fileInForce: () => row('config')!.data.file as FleetFile,
+    fleetId: () => row('config')!.data.fleetId as string,
     set({ paused = [], overrides = {} }) {
       const before = row('settings');
       const version = (before?.version ?? 0) + 1;

@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
 import type { PlainCheck } from './plain.ts';
-import { hashOf, keyWithin, storageKeyOf } from './reading.ts';
+import { descriptionIn, hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
@@ -22,6 +23,7 @@ export interface Orphan {
 export interface BytesCheck {
   written(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   harmed(backend: string, storageKey: string, isUnseen: boolean): void;
+  forged(backend: string, storageKey: string): void;
   /** An external client wrote or removed a file. */
   externalClientActed(backend: string, key: string): void;
   /** A record changed: what it names now was verified first, and what it names no more was to spare. */
@@ -48,6 +50,8 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
   const changedAt = new Map<string, number>();
   /** Bytes that were stored other than sent, under an ETag that does not tell. */
   const unseen = new Set<string>();
+  /** Bytes that only look like ours. */
+  const forged = new Set<string>();
   const writers = new Map<string, { readonly by: Actor; readonly isLate: boolean; readonly step: number }>();
 
   function bytesOf(record: ObjectRecord, name: string): MemoryObject | undefined {
@@ -58,7 +62,9 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const bytes = bytesOf(record, name);
     if (record.copies[name] === '' && bytes?.etag !== record.plainEtags?.[name]) return false;
     const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;
-    return bytes?.sizeBytes === record.sizeBytes && (sha256 === undefined || hashOf(bytes) === sha256);
+    if (bytes?.sizeBytes !== record.sizeBytes || (sha256 !== undefined && hashOf(bytes) !== sha256)) return false;
+    const description = sight.calls.descriptionOf(record);
+    return description === undefined || isDeepStrictEqual(description, descriptionIn(bytes));
   }
 
   function hiddenCopies(record: ObjectRecord): string[] {
@@ -149,6 +155,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
           new Violation('written once', `${by.name} writes over an external client's "${storageKey}" on ${backend}`),
         );
     },
+    forged: (backend, storageKey) => void forged.add(placeOf(backend, storageKey)),
     harmed(backend, storageKey, isUnseen) {
       harmedAt.set(placeOf(backend, storageKey), world.step);
       if (isUnseen) unseen.add(placeOf(backend, storageKey));
@@ -194,7 +201,9 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
           if (namedBy(sight, backend, storageKey) !== undefined) continue;
           const writer = writers.get(place);
           const isExplained =
-            sight.places.wasForgotten(backend) || (writer !== undefined && (writer.isLate || writer.by.hadFault));
+            sight.places.wasForgotten(backend) ||
+            forged.has(place) ||
+            (writer !== undefined && (writer.isLate || writer.by.hadFault));
           const isInHand = writer?.by.state === 'running' || writer?.by.state === 'frozen';
           found.push({ backend, storageKey, isExplained, isInHand, isForPeople: isForPeople(backend, storageKey) });
         }

@@ -72,6 +72,8 @@ export interface CallsCheck {
   ): void;
   /** The delete that an operation carries out for a key. */
   deleteBehind(key: string, operation: Operation): ClientCall | undefined;
+  /** What travels with the content of an entry. */
+  descriptionOf(entry: Entry): Description | undefined;
   /** The put that made the content an entry describes. */
   putOf(entry: Entry): ClientCall | undefined;
 }
@@ -233,6 +235,8 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     listingEnded: (call) => end(call, 'acked'),
     generationChanged,
     deleteBehind,
+    descriptionOf: ({ key, generation }) =>
+      erasOf(key).findLast((era) => era.generation === generation)?.content?.description,
     putOf,
   };
 }

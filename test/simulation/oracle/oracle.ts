@@ -51,6 +51,8 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick
   fleetApplied(file: FleetFile): void;
   /** Somebody else wrote, or removed, a file in one of the buckets. */
   externalClientActed(backend: string, key: string): void;
+  /** Somebody wrote bytes with a mark of ours at a key that looks like ours. */
+  forged(backend: string, storageKey: string): void;
   /** With imports on: files that are neither recorded nor remembered, in sentences. */
   unsettledFiles(): string[];
   /** Whether a file is still there that a delete left behind. */
@@ -229,6 +231,7 @@ export function createOracle({
       plain.externalClientActed(backend, key);
       bytes.externalClientActed(backend, key);
     },
+    forged: bytes.forged,
     unsettledFiles: plain.unsettled,
     hasForsakenFiles: plain.hasForsaken,
     restored: (id) => void revived.add(id),

@@ -2,7 +2,7 @@ import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Description } from './calls.ts';
 import type { DrainsCheck } from './drains.ts';
-import { hashOf } from './reading.ts';
+import { descriptionIn, hashOf } from './reading.ts';
 import { partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
@@ -115,9 +115,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       const [name] = plainOf(entry);
       const version = name === undefined ? undefined : versionAt(name, entry.key, entry.plainEtags?.[name]);
       if (version === undefined) return undefined;
-      const { sizeBytes, headers } = version;
-      const { holdfast: _mark, ...metadata } = version.metadata;
-      return { sizeBytes, sha256: hashOf(version), description: { headers, metadata } };
+      return { sizeBytes: version.sizeBytes, sha256: hashOf(version), description: descriptionIn(version) };
     },
     recordChanged(before, after, isAskedDelete) {
       if (after?.kind === 'tombstone')

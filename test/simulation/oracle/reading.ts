@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
 import type { ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
+import type { Description } from './calls.ts';
 
 // The oracle's own reading of keys, labels, policies and bytes: it shares no code with lib/, only types.
 
@@ -31,6 +32,12 @@ export function factorOf(file: FleetFile, key: string): number {
     factor = policy.factor;
   }
   return factor;
+}
+
+/** What travels with a content: all but our mark. */
+export function descriptionIn({ headers, metadata }: Pick<MemoryObject, 'headers' | 'metadata'>): Description {
+  const { holdfast: _mark, ...own } = metadata;
+  return { headers, metadata: own };
 }
 
 const hashes = new WeakMap<MemoryObject, string>();
