@@ -1,86 +1,119 @@
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import type { BackendStanding } from '../store/fleet-view.ts';
-import type { ObjectRecord, QueueItem } from '../store/model.ts';
-import { type CopyTurn, spendOf } from './make-copy.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import type { ExceededLimit } from '../tick/budget.ts';
+import type { CopyTurn } from './copy-turn.ts';
+import { spendOf } from './make-copy.ts';
 import { readableCopies } from './quarantine.ts';
-import type { TransferTurn } from './transfers/carry-on.ts';
+import { isWaiting, momentOf } from './refusals.ts';
+import type { Place } from './target-trust.ts';
+import { isLeftAlone } from './write-check.ts';
 
-/** What the choice of a target depends on, beside the fleet's state. */
-export interface TargetsTurn extends CopyTurn, Pick<TransferTurn, 'usable' | 'failedTargets' | 'pending'> {
-  /** Bytes that this batch puts into each backend: also those that a ledger read since may hold, which errs on the safe side. */
-  readonly planned: Map<string, number>;
+/**
+ * Where a copy of an object may go now, in routing order; or why nowhere: `crowded-out` only copies that others are about to
+ * make take the room, some of which may fail · `backing-off` those that could refused it, and are not to be asked again yet ·
+ * `no-target` none could, as the fleet is · the month's limit that keeps the one that could.
+ */
+export type TargetChoice =
+  | { readonly outcome: 'targets'; readonly targets: readonly BackendConfig[] }
+  | { readonly outcome: 'crowded-out' | 'backing-off' | 'no-target' }
+  | { readonly outcome: 'over-limit'; readonly reason: ExceededLimit };
+
+/** Backends that may receive a copy of an object. */
+export function chooseTargets(turn: CopyTurn, object: ObjectRecord): TargetChoice {
+  const { tick } = turn;
+  const moment = momentOf(tick);
+  const possible = tick.standings().filter((standing) => isTarget(turn, standing, object));
+  const willing = possible.filter(({ name }) => !isWaiting(object, name, 'target', moment));
+  const sources = sourcesOf(turn, object);
+  const limits = new Map(willing.map(({ name }) => [name, limitFor(turn, object, sources, name)]));
+  const affordable = willing.flatMap(({ name, config }) => (limits.get(name) === null ? [config!] : []));
+  const targets = routed(turn, affordable).filter((config) => hasRoom(turn, config, object.sizeBytes));
+  if (targets.length > 0) return { outcome: 'targets', targets };
+  const reason = [...limits.values()].find((limit) => limit !== null);
+  if (reason !== undefined && reason !== null) return { outcome: 'over-limit', reason };
+  if (willing.some(({ config }) => hasRoom({ ...turn, planned: new Map() }, config!, object.sizeBytes)))
+    return { outcome: 'crowded-out' };
+  return { outcome: willing.length < possible.length ? 'backing-off' : 'no-target' };
 }
 
-/** R2: backends that may receive a copy, in routing order; and why the others that could may not now. */
-export function targetsFor(
-  turn: TargetsTurn,
-  object: ObjectRecord,
-): { targets: BackendConfig[]; deferral: string | null } {
-  const { tick } = turn;
-  let deferral: string | null = null;
-  const sources = sourcesOf(turn, object);
-  const able = tick
-    .standings()
-    .filter((standing) => isTarget(turn, standing, object))
-    .map(({ config }) => config!)
-    .filter(({ name }) => {
-      const refusal = refusalOf(turn, object, sources, name);
-      deferral ??= refusal;
-      return refusal === null;
-    });
-  const ordered = routeOrder(
-    able.map((config) => ({
-      name: config.name,
-      config,
-      usedBytes: tick.view.usedBytes(config.name) + (turn.planned.get(config.name) ?? 0),
-      limitBytes: config.quotaBytes,
-    })),
-    tick.config.routing,
-  );
-  const targets = ordered.map(({ config }) => config).filter((config) => hasRoom(turn, config, object.sizeBytes));
-  return { targets, deferral };
+/** By the room they have left beside what this batch puts there. */
+function routed({ tick, planned }: CopyTurn, configs: readonly BackendConfig[]): BackendConfig[] {
+  const candidates = configs.map((config) => ({
+    name: config.name,
+    config,
+    usedBytes: tick.view.usedBytes(config.name) + (planned.get(config.name) ?? 0),
+    limitBytes: config.quotaBytes,
+  }));
+  return routeOrder(candidates, tick.config.routing).map(({ config }) => config);
 }
 
 /** The usage limit that keeps a target from taking an object, from the source from which that spends least. */
-function refusalOf(turn: TargetsTurn, object: ObjectRecord, sources: readonly string[], target: string) {
+function limitFor(turn: CopyTurn, object: ObjectRecord, sources: readonly string[], target: string) {
   const spends = sources.map((source) => spendOf(turn, { object, source, target }).writing);
   const least = spends.find(({ ingressBytes }) => ingressBytes === undefined);
   return turn.budget.refuses(target, least ?? { requests: 1, ingressBytes: object.sizeBytes });
 }
 
-/** R3: copies that may be read now. */
-export function sourcesOf({ tick, usable }: TargetsTurn, object: ObjectRecord): string[] {
-  return readableCopies(tick, object).filter((name) => usable.has(name));
+/** Copies that may be read now, in the order in which they are tried. */
+export function sourcesOf({ tick, usable }: CopyTurn, object: ObjectRecord): string[] {
+  const moment = momentOf(tick);
+  return readableCopies(tick, object).filter((name) => usable.has(name) && !isWaiting(object, name, 'source', moment));
 }
 
-function isTarget(
-  turn: TargetsTurn,
-  { name, config, isCounted, isReachable }: BackendStanding,
-  object: ObjectRecord,
+/** Whether a backend takes copies now, and none of this object is there or on its way. */
+function isTarget(turn: CopyTurn, standing: BackendStanding, object: ObjectRecord): boolean {
+  const { name, config } = standing;
+  if (config === undefined || !standing.isCounted || !standing.isReachable || object.copies[name] !== undefined)
+    return false;
+  if (!isOpen(turn, name) || isLeftAlone(turn.tick, name)) return false;
+  const isComing = turn.pending
+    .of(object.key)
+    .some(({ backend, generation }) => backend === name && generation === object.generation);
+  return !isComing && (config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes);
+}
+
+/** Whether nothing was met in this tick that keeps a backend from taking anything. */
+export function isOpen({ usable, closed, trust }: CopyTurn, name: string): boolean {
+  return usable.has(name) && !closed.has(name) && !trust.isOff(name);
+}
+
+export function hasRoom(
+  { tick, planned }: Pick<CopyTurn, 'tick' | 'planned'>,
+  { name, quotaBytes }: BackendConfig,
+  sizeBytes: number,
 ): boolean {
-  if (config === undefined || !isCounted || !isReachable || !turn.usable.has(name)) return false;
-  if (turn.failedTargets.has(name) || object.copies[name] !== undefined) return false;
-  const isComing = ({ backend, generation }: QueueItem) => backend === name && generation === object.generation;
-  if (turn.pending.get(object.key)?.some(isComing)) return false;
-  return config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes;
-}
-
-export function hasRoom(turn: TargetsTurn, { name, quotaBytes }: BackendConfig, sizeBytes: number): boolean {
   if (quotaBytes === 0) return true;
-  const used = Math.max(turn.tick.view.usedBytes(name), turn.tick.view.quotaBytesUsed(name));
-  return used + (turn.planned.get(name) ?? 0) + sizeBytes <= quotaBytes;
-}
-
-/** Whether only copies that others are about to make take the room for one of this object: some of them may fail. */
-export function isCrowdedOut(turn: TargetsTurn, object: ObjectRecord): boolean {
-  return turn.tick
-    .standings()
-    .filter((standing) => isTarget(turn, standing, object))
-    .some(({ config }) => hasRoom({ ...turn, planned: new Map() }, config!, object.sizeBytes));
+  const used = Math.max(tick.view.usedBytes(name), tick.view.quotaBytesUsed(name));
+  return used + (planned.get(name) ?? 0) + sizeBytes <= quotaBytes;
 }
 
 /** Counts bytes that are planned into a backend; negative when they are not to come. */
-export function plan(turn: TargetsTurn, target: string, bytes: number): void {
-  turn.planned.set(target, (turn.planned.get(target) ?? 0) + bytes);
+export function plan({ planned }: CopyTurn, target: string, bytes: number): void {
+  planned.set(target, (planned.get(target) ?? 0) + bytes);
+}
+
+/** A target that may be sent an object now. */
+export interface PlaceAt {
+  readonly target: string;
+  readonly place: Place;
+}
+
+/**
+ * The first of some targets that may be sent an object now; null when none may any more. One that has refused nothing so far
+ * is waited for, in routing order; one that refuses keeps nobody from the others.
+ */
+export async function takePlace(turn: CopyTurn, targets: readonly string[]): Promise<PlaceAt | null> {
+  const { tick, trust } = turn;
+  for (;;) {
+    const open = targets.filter((target) => isOpen(turn, target));
+    if (open.length === 0 || tick.outOfTime()) return null;
+    for (const target of open) {
+      const place = trust.enter(target);
+      if (place !== null) return { target, place };
+      if (trust.isWorthWaiting(target)) break;
+    }
+    await trust.changed(open);
+  }
 }

@@ -1,19 +1,10 @@
 import { areNeighbours } from '../config/fleet-file.ts';
-import type { BackendError } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type Budget, type ExceededLimit, readingOf, type Spend, type Spent } from '../tick/budget.ts';
-import type { Tick } from '../tick/tick.ts';
+import { type ExceededLimit, readingOf, type Spend, type Spent } from '../tick/budget.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
+import type { CopyTurn } from './copy-turn.ts';
 import type { Orphan } from './enqueue-orphans.ts';
 import { isBig } from './transfers/begin.ts';
-
-/** What copies of one tick share. */
-export interface CopyTurn {
-  readonly tick: Tick;
-  readonly budget: Budget;
-  /** Pairs of backends whose storage would not copy by itself when it was asked in this tick. */
-  readonly declined: Set<string>;
-}
 
 /** A small object's copy to make: it is on the one backend, and not on the other. */
 export interface CopyPlan {
@@ -45,11 +36,6 @@ export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy
     turn.tick.deps.log.warn('Storage did not copy by itself: streamed', fields);
   }
   return { ...(await streamed(turn, plan)), orphans };
-}
-
-/** Whether a target is not to be asked to take the next object either: what speaks of this object, or asks for patience, is no reason. */
-export function isClosedBy({ speaksOf }: BackendError): boolean {
-  return speaksOf === 'backend' || speaksOf === 'target';
 }
 
 /** What a copy spends at both ends: its bytes only if they pass here, for else nobody meters them. */

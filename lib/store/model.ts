@@ -137,8 +137,12 @@ export interface TransferFields {
   readonly isUnproven?: boolean;
   /** The backend whose copy this one replaces, in a move. */
   readonly leaves?: string;
-  /** Whose fault the last failure was; absent after progress. */
+  /** Whose fault the last failure was, or whose limit holds it back; absent after progress. */
   readonly failedLeg?: 'source' | 'target';
+  /** Backends from which it was sent in vain: others come first. */
+  readonly failedSources?: readonly string[];
+  /** How often it was begun anew. */
+  readonly restarts?: number;
   /** Where the bytes to copy are on `from`, when no record names them: good bytes that wait in the queue. */
   readonly sourceKey?: string;
 }

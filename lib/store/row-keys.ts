@@ -33,6 +33,8 @@ export const rowKeys = {
   drain: (backend: string) => `drain/${backend}`,
   breaker: (backend: string) => `breaker/${backend}`,
   capabilities: (backend: string) => `capabilities/${backend}`,
+  /** That a backend takes no writes, and when it is tried again. */
+  refusing: (backend: string) => `refusing/${backend}`,
   /** Keeps sweeps of a backend from enqueueing anything for deletion, since its bucket was taken over. */
   reportOnly: (backend: string) => `report-only/${backend}`,
   /** Since buckets were taken over: nothing is deleted before what they hold is known. */
@@ -73,5 +75,6 @@ export function removalsOfRow(row: string): { readonly backend: string; readonly
 
 /** The rows that describe one backend, its totals aside: a name that is given up, and one day returns, begins without them. */
 export function rowsAbout(backend: string): readonly string[] {
-  return [rowKeys.drain(backend), rowKeys.breaker(backend), rowKeys.capabilities(backend), rowKeys.reportOnly(backend)];
+  const { drain, breaker, capabilities, refusing, reportOnly } = rowKeys;
+  return [drain, breaker, capabilities, refusing, reportOnly].map((key) => key(backend));
 }

@@ -5,7 +5,7 @@ import { overReplicationCleaner } from './over-replication-cleaner.ts';
 import { pendingReaper } from './pending-reaper.ts';
 import { rebalancer } from './rebalancer/rebalancer.ts';
 import { reconciler } from './reconciler/reconciler.ts';
-import { replicator } from './replicator.ts';
+import { replicator } from './replicator/replicator.ts';
 import { scrubber } from './scrubber/scrubber.ts';
 
 /** Every worker by name. */

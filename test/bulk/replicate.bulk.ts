@@ -11,7 +11,7 @@ import { apply } from '../../lib/operations/apply.ts';
 import { recount } from '../../lib/operations/recount.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
-import { replicator } from '../../lib/workers/replicator.ts';
+import { replicator } from '../../lib/workers/replicator/replicator.ts';
 import { seeded } from '../support/fleet.ts';
 import { type LocalStack, startLocalStack } from './local-stack.ts';
 

@@ -300,7 +300,7 @@ test.each(['lost before the effect', 'lost after the effect', 'late, after the d
       throw new StoreError('unanswered', how);
     };
     const { runTick } = await import('../../lib/tick/run-tick.ts');
-    const { replicator } = await import('../../lib/workers/replicator.ts');
+    const { replicator } = await import('../../lib/workers/replicator/replicator.ts');
     const deps = { ...fleet.deps, ids: idsFrom(fleet.clock, seeded(99)), store: { ...fleet.store, transact } };
     await runTick(deps, replicator, { deadline: fleet.clock.now() + 300_000 });
     expect(fleet.queue()).toEqual([]);

@@ -72,7 +72,10 @@ async function copyOnce(
     width: 4,
     buffers: createPartBuffers(createAdmission(64 * mib), 64 * mib),
     mayBegin: () => true,
-    reserveReadBack: () => null,
+    spendReadingBack: async <T>(_bytes: number, run: () => Promise<T>) => ({
+      outcome: 'spent' as const,
+      value: await run(),
+    }),
     save: async (next: TransferFields) => {
       progress = next;
       return 'saved' as const;

@@ -75,7 +75,7 @@ test('two replicator ticks without leases both finish, with a correct ledger', a
     },
   };
   const { runTick } = await import('../../lib/tick/run-tick.ts');
-  const { replicator } = await import('../../lib/workers/replicator.ts');
+  const { replicator } = await import('../../lib/workers/replicator/replicator.ts');
   const event = { deadline: fleet.clock.now() + 300_000 };
   await Promise.all([runTick(free, replicator, event), runTick(free, replicator, event)]);
   for (let i = 0; i < 20; i += 1) expect(Object.values(fleet.copiesOf(`k${i}`))).toEqual([`v${i}`, `v${i}`]);
@@ -121,8 +121,9 @@ test('a tick in which every attempted item failed is failed, whatever it passed 
   const fleet = await createTestFleet({ backends: ['a', { name: 'b', maxObjectBytes: 10 }] });
   await fleet.client.put('small', 'ok');
   await fleet.client.put('too-big', 'x'.repeat(11));
-  fleet.before = ({ port, method }) => {
-    if (port === 'b' && method === 'put') throw new BackendError('unavailable', 'b', 'Backend "b" is out of order');
+  fleet.before = ({ port, method, args }) => {
+    const isOurs = method === 'put' && (args[0] as { storageKey: string }).storageKey.startsWith('small!');
+    if (port === 'b' && isOurs) throw new BackendError('rejected', 'b', 'Cannot write "small" on "b"');
   };
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'failed', planned: 2, failed: 1, skipped: 1 });
 });

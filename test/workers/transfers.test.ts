@@ -5,7 +5,7 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import { headersDigest } from '../../lib/transfer/headers-digest.ts';
 import { readMark } from '../../lib/transfer/mark.ts';
-import { replicator } from '../../lib/workers/replicator.ts';
+import { replicator } from '../../lib/workers/replicator/replicator.ts';
 import { crashEverywhere } from '../support/crash.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 
@@ -170,19 +170,24 @@ test.each(['truncated', 'timeout', 'unavailable'] as const)(
 test('a big copy backs off while it keeps failing, and other objects are copied meanwhile', async () => {
   const fleet = await createFleet({ backends: ['a', 'b'] });
   await fleet.client.put('k', patterned(big));
+  const tries: number[] = [];
   strike(fleet, (call) => {
-    if (rangeAsked(call) !== null) failing('timeout', 'a');
+    if (rangeAsked(call) === null) return;
+    tries.push(fleet.clock.now());
+    failing('timeout', 'a');
   });
-  const waits: number[] = [];
-  for (let i = 0; i < 4; i += 1) {
+  const startedAt = fleet.clock.now();
+  for (let i = 0; fleet.clock.now() < startedAt + 2 * 3_600_000; i += 1) {
     await fleet.client.put(`small${i}`, 'v');
     await fleet.tick('replicator');
     expect(Object.keys(fleet.object(`small${i}`).copies)).toEqual(['a', 'b']);
-    const [item] = fleet.queue();
-    waits.push(item!.dueAt - fleet.clock.now());
-    fleet.clock.advance(item!.dueAt - fleet.clock.now());
+    fleet.clock.advance(10 * 60_000);
   }
-  expect(waits).toEqual([60_000, 120_000, 240_000, 480_000]);
+  expect(fleet.object('k').stuck).toMatchObject({ a: { leg: 'source', cause: 'timeout' } });
+  const waits = tries.slice(1).map((at, i) => at - tries[i]!);
+  expect(waits.length).toBeGreaterThan(2);
+  expect(waits).toEqual([...waits].sort((a, b) => a - b));
+  expect(waits.length).toBeLessThan(6);
 });
 
 test('another copy of the same generation goes on where the source fails', async () => {
@@ -241,8 +246,9 @@ test('a target that stores other bytes is found out, nothing is recorded, and th
   await fleet.tick('cleanup-queue');
   expect(await openAt(fleet, begun)).toEqual([]);
   expect(fleet.keysOn('b')).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
   // The next attempt waits.
-  expect(fleet.queue()).toMatchObject([{ state: 'transfer', attempts: 1, transfer: { failedLeg: 'target' } }]);
+  expect(fleet.object('k')).toMatchObject({ condition: 'stuck', stuck: { b: { cause: 'stored-wrong' } } });
   expect(await fleet.tick('replicator')).toMatchObject({ failed: 0, succeeded: 0 });
   Object.assign(b!, { uploadPart });
   await fleet.settle();
@@ -443,7 +449,7 @@ test('a tick goes on with every due transfer, whatever its batch', async () => {
   });
   await fleet.client.put('k', patterned(6 * mib));
   fleet.before = ({ method }) => {
-    if (method === 'uploadPart') throw new BackendError('too-large', 'b', 'no');
+    if (method === 'uploadPart') throw new BackendError('throttled', 'b', 'slow down');
   };
   await fleet.tick('replicator');
   expect(fleet.queue().map(({ state }) => state)).toEqual(['transfer', 'transfer', 'transfer']);
@@ -547,4 +553,87 @@ test('a long batch of small objects leaves a big one its time', async () => {
   };
   await fleet.tick('replicator', { deadline: fleet.clock.now() + 270_000 });
   expect(digests(fleet, 'big').b).toBe(digest(patterned(big)));
+});
+
+const limited = (name: string, limits: Record<string, number>) => ({
+  name,
+  limits: { requests: 0, egressBytes: 0, ingressBytes: 0, ...limits },
+});
+
+test('no more big copies are begun than the month allows, and the others go to a target that is free, in the same tick', async () => {
+  const fleet = await createFleet({ backends: ['a', limited('b', { ingressBytes: 16 * mib }), 'c'] });
+  const keys = [0, 1, 2, 3, 4].map((i) => `big${i}`);
+  for (const [i, key] of keys.entries()) await fleet.client.put(key, patterned(6 * mib, i));
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 5 });
+  const targets = keys.map((key) => Object.keys(fleet.object(key).copies).join('+')).sort();
+  expect(targets).toEqual(['a+b', 'a+b', 'a+c', 'a+c', 'a+c']);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('a big copy that the limit of its target holds back is made on another target, and abandoned', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'] });
+  await fleet.client.put('k', patterned(big));
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'createUpload') throw new BackendError('throttled', 'b', 'slow down');
+  };
+  await fleet.tick('replicator');
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
+  fleet.before = undefined;
+  await fleet.apply({ backends: ['a', limited('b', { ingressBytes: mib }), 'c'] });
+  fleet.clock.advance(600_000);
+  await fleet.tick('replicator');
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
+  fleet.clock.advance(2 * 3_600_000);
+  await fleet.settle();
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a target that forgets its uploads keeps a big copy from no other target', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * mib);
+  await fleet.client.put('k', bytes);
+  for (let i = 0; i < 40 && Object.keys(fleet.object('k').copies).length < 2; i += 1) {
+    await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+    for (const { backend, storageKey, transfer } of fleet.queue())
+      if (backend === 'b' && transfer?.uploadId) await fleet.backends.b!.abortUpload(storageKey, transfer.uploadId);
+    fleet.clock.advance(60_000);
+  }
+  expect(digests(fleet, 'k')).toEqual({ a: digest(bytes), c: digest(bytes) });
+});
+
+test('a big copy whose source sent other bytes goes on with another source', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
+  const bytes = patterned(big);
+  await fleet.client.put('k', bytes);
+  await fleet.tick('replicator');
+  const [rotten] = fleet.keysOn('a');
+  const stored = fleet.backends.a!.peek(rotten!)!;
+  fleet.backends.a!.putNow(rotten!, Buffer.from(bytes).fill(7, 100, 200), stored);
+  await fleet.apply({ backends: ['a', 'b', 'c'], policies: { default: { factor: 3 } } });
+  await fleet.settle(['replicator'], 10);
+  expect(digests(fleet, 'k').c).toBe(digest(bytes));
+});
+
+test('a target that refuses a big object loses it to another in the same tick, and is asked again only after its backoff', async () => {
+  const fleet = await createFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
+  await fleet.client.put('k', patterned(big));
+  let asked = 0;
+  strike(fleet, ({ port, method }) => {
+    if (port !== 'b' || method !== 'createUpload') return;
+    asked += 1;
+    failing('denied', 'b');
+  });
+  for (let i = 0; i < 12; i += 1) {
+    await fleet.tick('replicator');
+    fleet.clock.advance(5 * 60_000);
+  }
+  expect(fleet.object('k')).toMatchObject({ condition: 'stuck', stuck: { b: { leg: 'target', cause: 'denied' } } });
+  expect(asked).toBeLessThanOrEqual(4);
+  expect((await fleet.recount()).differences).toEqual([]);
+  await fleet.apply({ backends: ['a', 'b', 'c'] });
+  await fleet.tick('replicator');
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
+  await fleet.settle();
+  expect(fleet.queue()).toEqual([]);
 });

@@ -1,10 +1,13 @@
 import { defined } from '../../base/defined.ts';
 import type { Outcome } from '../../store/commit.ts';
-import { lane, newCopyId, storageKey } from '../../store/keys.ts';
+import { newCopyId, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { bytesOf, newQueueItem } from '../../store/queue-items.ts';
+import type { Spent } from '../../tick/budget.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { partSizeFor } from '../../transfer/parts.ts';
+import type { CopyTurn } from '../copy-turn.ts';
+import { claimsOf } from './pending.ts';
 
 /** Whether an object is copied in parts, over as many ticks as that takes. */
 export function isBig(tick: Tick, object: ObjectRecord): boolean {
@@ -43,36 +46,30 @@ export function newTransfer(tick: Tick, { object, from, to, leaves }: TransferPl
   });
 }
 
-/** Names and charges a copy before a byte of it is written. */
+/** What came of beginning a copy: it is named and charged; or a usage limit, or why it could not be named. */
+export type BeginOutcome =
+  | { readonly outcome: 'begun'; readonly item: QueueItem }
+  | Extract<Spent<never>, { outcome: 'over-limit' }>
+  | { readonly outcome: Exclude<Outcome['outcome'], 'committed'> };
+
+/**
+ * Names and charges a copy before a byte of it is written, and sets aside what it is to move of the month: what the limits of
+ * one end hold back is not begun there.
+ */
 export async function beginTransfer(
-  tick: Tick,
-  plan: TransferPlan,
-): Promise<{ readonly outcome: Outcome['outcome']; readonly item?: QueueItem }> {
-  const item = newTransfer(tick, plan);
-  const [named] = await tick.commit([{ key: item.key, reserves: [item] }]);
-  if (named!.outcome !== 'committed') return { outcome: named!.outcome };
+  { tick, budget, pending, planned }: Pick<CopyTurn, 'tick' | 'budget' | 'pending' | 'planned'>,
+  request: TransferPlan,
+): Promise<BeginOutcome> {
+  const item = newTransfer(tick, request);
+  const spent = await budget.spend(claimsOf(item), async () => {
+    const [named] = await tick.commit([{ key: item.key, reserves: [item] }]);
+    if (named!.outcome === 'committed') pending.note(item);
+    return named!.outcome;
+  });
+  if (spent.outcome === 'over-limit') return spent;
+  if (spent.value !== 'committed') return { outcome: spent.value };
   const { key, backend, storageKey: at, sizeBytes, reason } = item;
-  tick.audit('Transfer begun', { key, backend, storageKey: at, sizeBytes, reason, from: plan.from });
-  return { outcome: 'committed', item };
-}
-
-/** The transfers there are, by the key of their object: so that none is begun twice. */
-export async function pendingTransfers(tick: Tick): Promise<Map<string, QueueItem[]>> {
-  const pending = new Map<string, QueueItem[]>();
-  for (const backend of tick.view.namedBackends()) {
-    if (tick.view.queue('transfer', backend).objects <= 0) continue;
-    for (const shard of tick.shards) {
-      let after: string | undefined;
-      do {
-        const page = await tick.deps.store.due(lane('transfer', backend, shard), Number.MAX_SAFE_INTEGER, 1000, after);
-        for (const item of page.items) notePending(pending, item);
-        after = page.next;
-      } while (after !== undefined);
-    }
-  }
-  return pending;
-}
-
-export function notePending(pending: Map<string, QueueItem[]>, item: QueueItem): void {
-  pending.set(item.key, [...(pending.get(item.key) ?? []), item]);
+  planned.set(backend, (planned.get(backend) ?? 0) + sizeBytes);
+  tick.audit('Transfer begun', { key, backend, storageKey: at, sizeBytes, reason, from: request.from });
+  return { outcome: 'begun', item };
 }

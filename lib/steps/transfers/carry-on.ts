@@ -1,35 +1,19 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, note } from '../../base/tally.ts';
-import { BackendError } from '../../fleet/backend.ts';
-import type { ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
-import type { Budget } from '../../tick/budget.ts';
+import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
-import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
-import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
-import type { PartBuffers } from '../../transfer/big/part-buffers.ts';
-import { quarantineOnEvidence, readableCopies } from '../quarantine.ts';
-import { claim, type Hold, save } from './hold.ts';
-import { abandon, failStoredWrong, failTransfer, fromTheStart, pause, recordTransfer, whyUnwanted } from './settle.ts';
-
-/** What transfers of one tick share. */
-export interface TransferTurn {
-  readonly tick: Tick;
-  readonly budget: Budget;
-  readonly buffers: PartBuffers;
-  /** Backends that are ours and answered in this tick. */
-  readonly usable: ReadonlySet<string>;
-  /** R4: targets that failed in this tick. */
-  readonly failedTargets: Set<string>;
-  /** Big copies under way, by key. */
-  readonly pending: Map<string, QueueItem[]>;
-  /** Objects whose target failed: another may take them, still in this tick. */
-  readonly again: ObjectRecord[];
-  /** What was carried on in this tick. */
-  readonly tried: Set<string>;
-  /** Where the next search begins. */
-  lane?: string | undefined;
-}
+import type { BigCopyOutcome } from '../../transfer/big/job.ts';
+import { isOpen, takePlace } from '../copy-targets.ts';
+import { type CopyTurn, noteBlame } from '../copy-turn.ts';
+import { type Blame, judgeCopy } from '../judge-copy.ts';
+import { noteRefusals } from '../note-refusals.ts';
+import { readableCopies } from '../quarantine.ts';
+import { isWaiting, momentOf } from '../refusals.ts';
+import type { Place, PlaceEnd } from '../target-trust.ts';
+import { claim, type Hold } from './hold.ts';
+import { runTransfer } from './run-transfer.ts';
+import { abandon, type Failure, failTransfer, pause, recordTransfer, refuseTransfer, whyUnwanted } from './settle.ts';
 
 /** Transfers under way at a time: more would only share what one fills. */
 const atOnce = 2;
@@ -41,11 +25,7 @@ export async function hasDueTransfers(tick: Tick): Promise<boolean> {
 }
 
 /** Goes on with a batch of due transfers, those first that have waited longest, until the moment has come. */
-export async function carryOnDue(
-  turn: TransferTurn,
-  begun: readonly QueueItem[],
-  until: number,
-): Promise<'more' | 'done'> {
+export async function carryOnDue(turn: CopyTurn, begun: readonly QueueItem[], until: number): Promise<'more' | 'done'> {
   const { tick, tried } = turn;
   const lanes = openLanes(tick, 'transfer');
   // Not always the same lanes first: what stands behind many others has its turn too.
@@ -61,7 +41,7 @@ export async function carryOnDue(
 }
 
 /** Goes on with these transfers, a few at a time. */
-export async function carryOn(turn: TransferTurn, items: readonly QueueItem[], until: number): Promise<void> {
+export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until: number): Promise<void> {
   const { tick } = turn;
   await forEachConcurrently(items, atOnce, async (item) => {
     if (tick.dryRun) return count(tick.tally, 'skipped', 'dry-run');
@@ -69,153 +49,103 @@ export async function carryOn(turn: TransferTurn, items: readonly QueueItem[], u
     if (tick.now() >= until) return;
     if (!turn.usable.has(item.backend) || !tick.standing(item.backend).isReachable)
       return count(tick.tally, 'skipped', 'target-unusable');
-    if (turn.failedTargets.has(item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
-    const hold = await claim(tick, item);
-    if (hold !== null) await carryOnWith(turn, hold, until);
+    if (!isOpen(turn, item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
+    const at = await takePlace(turn, [item.backend]);
+    if (at === null) return count(tick.tally, 'skipped', 'target-in-doubt');
+    try {
+      await carryOnAt(turn, item, at.place, until);
+    } finally {
+      at.place.end('nothing');
+    }
   });
 }
 
-async function carryOnWith(turn: TransferTurn, hold: Hold, until: number): Promise<void> {
-  const { tick } = turn;
-  const { item } = hold;
+async function carryOnAt(turn: CopyTurn, item: QueueItem, place: Place, until: number): Promise<void> {
+  const { tick, pending } = turn;
+  const hold = await claim(tick, item);
+  if (hold === null) return;
+  pending.release(item);
   const entry = (await tick.deps.store.objects([item.key])).get(item.key);
   const why = whyUnwanted(tick, item, entry);
-  if (why !== null) return abandon(tick, hold, why);
+  if (why !== null) {
+    pending.forget(item);
+    return abandon(tick, hold, why);
+  }
   const object = entry as ObjectRecord;
-  if (item.transfer!.sha256 !== undefined) {
-    const outcome = await runOnce(turn, hold, object, null, until);
-    return settle(turn, hold, object, outcome);
-  }
-  const { sources, refusal } = sourcesFor(turn, hold.item, object);
-  if (refusal !== null) return pause(tick, hold, refusal, hourMs);
-  let outcome: BigCopyOutcome | undefined;
+  const outcome = await runFromAny(turn, hold, object, until);
+  place.end(placeEndOf(outcome, hold));
+  const after = await settle(turn, hold, object, outcome);
+  if (after === 'ended') pending.forget(item);
+  else pending.note(hold.item);
+}
+
+/** Whether the target took something: a part of it says as much as the whole. */
+function placeEndOf(outcome: TransferOutcome, { item, found }: Hold): PlaceEnd {
+  if (outcome.outcome === 'stored' || item.transfer!.partsDone > found.transfer!.partsDone) return 'stored';
+  if (outcome.outcome === 'target-wrong') return 'refused';
+  return outcome.outcome === 'target-failed' && outcome.error.speaksOf === 'object' ? 'refused' : 'nothing';
+}
+
+/**
+ * What became of one turn; as of a big copy, and: `backing-off` every copy refused to be read, and none is to be asked yet ·
+ * `no-source` no copy can be read now.
+ */
+type TransferOutcome =
+  | BigCopyOutcome
+  | { readonly outcome: 'backing-off'; readonly waitMs: number }
+  | { readonly outcome: 'no-source' };
+
+/** One turn, from the sources in order: another copy of the same generation holds the same bytes. */
+async function runFromAny(turn: CopyTurn, hold: Hold, object: ObjectRecord, until: number): Promise<TransferOutcome> {
+  if (hold.item.transfer!.sha256 !== undefined) return runTransfer(turn, hold, object, null, until);
+  const { sources, waitMs } = sourcesFor(turn, hold.item, object);
+  let outcome: TransferOutcome = waitMs === null ? { outcome: 'no-source' } : { outcome: 'backing-off', waitMs };
+  const blames: Blame[] = [];
   for (const source of sources) {
-    outcome = await runOnce(turn, hold, object, source, until);
-    // Another copy of the same generation holds the same bytes.
-    if (!outcome.outcome.startsWith('source-')) break;
-    note(tick.tally, `${outcome.outcome}: ${source}`);
-    if (outcome.outcome === 'source-missing' || outcome.outcome === 'source-wrong')
-      note(tick.tally, `examined: ${(await quarantineOnEvidence(tick, object.key, source)).outcome}`);
+    outcome = await runTransfer(turn, hold, object, source, until);
+    const isSources = outcome.outcome === 'over-limit' && outcome.backend === source;
+    if (!isSources && !isOfSource(outcome)) break;
+    note(turn.tick.tally, `${outcome.outcome}: ${source}`);
+    if (!isOfSource(outcome)) continue;
+    const { blame } = judgeCopy(outcome, { source, target: hold.item.backend });
+    noteBlame(turn, blame);
+    blames.push(blame);
   }
-  if (outcome !== undefined) return settle(turn, hold, object, outcome);
-  const failure = { leg: 'source', reason: 'no-source', message: 'no copy can be read now', isFresh: false } as const;
-  await failTransfer(tick, hold, failure);
+  if (blames.length > 0)
+    await noteRefusals(
+      turn,
+      blames.map((blame) => ({ object, met: [{ blame }] })),
+    );
+  return outcome;
 }
 
-/** R3: where the bytes may come from, the one they came from first; or the usage limit that stands in the way. */
-function sourcesFor(turn: TransferTurn, item: QueueItem, object: ObjectRecord) {
-  const { tick, budget, usable } = turn;
-  const { from, partsDone, partSizeBytes } = item.transfer!;
-  const restBytes = Math.max(0, object.sizeBytes - partsDone * partSizeBytes);
-  const refusal = budget.refuses(item.backend, { requests: 1, ingressBytes: restBytes });
-  if (refusal !== null) return { sources: [], refusal };
+type SourceOutcome = Extract<BigCopyOutcome, { outcome: `source-${string}` }>;
+
+function isOfSource(outcome: TransferOutcome): outcome is SourceOutcome {
+  return outcome.outcome.startsWith('source-');
+}
+
+/** Where the bytes may come from: the one they came from first, those from which they came in vain last. */
+function sourcesFor({ tick, usable }: CopyTurn, item: QueueItem, object: ObjectRecord) {
+  const { from, failedSources = [] } = item.transfer!;
+  const moment = momentOf(tick);
   const readable = readableCopies(tick, object).filter((name) => usable.has(name) && name !== item.backend);
-  const refusals = readable.map((name) => budget.refuses(name, { requests: 1, egressBytes: restBytes }));
-  const sources = readable.filter((_, i) => refusals[i] === null);
-  sources.sort((a, b) => Number(b === from) - Number(a === from));
-  return { sources, refusal: sources.length === 0 ? (refusals[0] ?? null) : null };
+  const sources = readable.filter((name) => !isWaiting(object, name, 'source', moment));
+  const rank = (name: string) => (failedSources.includes(name) ? 2 : name === from ? 0 : 1);
+  sources.sort((a, b) => rank(a) - rank(b));
+  const waits = readable.flatMap((name) => object.stuck?.[name]?.nextTryAt ?? []);
+  const waitMs = sources.length > 0 || waits.length === 0 ? null : Math.max(0, Math.min(...waits) - moment.now);
+  return { sources, waitMs };
 }
 
-/** One turn at it, from one source. */
-async function runOnce(
-  turn: TransferTurn,
+/** What is written down of a turn, and what another target may do about it. */
+async function settle(
+  turn: CopyTurn,
   hold: Hold,
   object: ObjectRecord,
-  source: string | null,
-  until: number,
-): Promise<BigCopyOutcome> {
-  const { tick, budget } = turn;
-  const { item } = hold;
-  const restBytes =
-    object.sizeBytes - Math.min(object.sizeBytes, item.transfer!.partsDone * item.transfer!.partSizeBytes);
-  const giveBack = [
-    budget.reserve(item.backend, { requests: 1, ingressBytes: restBytes }),
-    ...(source === null ? [] : [budget.reserve(source, { requests: 1, egressBytes: restBytes })]),
-  ];
-  const stop = new AbortController();
-  /** Others found that one end has failed: what is left waits until its breaker is closed. */
-  const stopIfUnreachable = () => {
-    if ([item.backend, source ?? item.backend].some((name) => !tick.standing(name).isReachable)) stop.abort();
-  };
-  tick.onRefresh.add(stopIfUnreachable);
-  stopIfUnreachable();
-  try {
-    const [from, to] = await Promise.all([source === null ? null : tick.backend(source), tick.backend(item.backend)]);
-    const endsInThisTurn = isSureToEnd(tick, hold, source);
-    const job: BigCopy = {
-      clock: tick.deps.clock,
-      object,
-      from,
-      to,
-      storageKey: item.storageKey,
-      fleetId: tick.fleetId,
-      preservesTags: tick.params.preservesTags,
-      progress: progressFrom(item.transfer!, object, source),
-      endsInThisTurn,
-      width: tick.tuning.concurrency,
-      buffers: turn.buffers,
-      mayBegin: (expectedMs, isFirst) =>
-        mayBegin(tick, endsInThisTurn ? Number.POSITIVE_INFINITY : until, expectedMs, isFirst),
-      reserveReadBack: (bytes) => {
-        const spend = { requests: 1, egressBytes: bytes };
-        const refusal = budget.refuses(item.backend, spend);
-        if (refusal === null) giveBack.push(budget.reserve(item.backend, spend));
-        return refusal;
-      },
-      save: async (progress) => {
-        await refreshIfOld(tick);
-        return save(tick, hold, progress);
-      },
-    };
-    // Most ticks meet no big object: a cold start does not load it.
-    const { copyInParts } = await import('../../transfer/big/big-copy.ts');
-    const outcome = await copyInParts(job, AbortSignal.any([tick.signal, stop.signal]));
-    hold.item = { ...hold.item, transfer: job.progress };
-    return outcome;
-  } catch (error) {
-    if (!(error instanceof BackendError)) throw error;
-    return error.backend === source ? { outcome: 'source-failed', error } : { outcome: 'target-failed', error };
-  } finally {
-    tick.onRefresh.delete(stopIfUnreachable);
-    for (const back of giveBack) back();
-  }
-}
-
-/** Of an object whose hash nobody knows, parts from two copies would prove nothing. */
-function progressFrom(transfer: TransferFields, object: ObjectRecord, source: string | null): TransferFields {
-  if (source === null || source === transfer.from) return transfer;
-  if (object.sha256 === undefined && transfer.partsDone > 0) return { ...fromTheStart(transfer), from: source };
-  return { ...transfer, from: source };
-}
-
-/** What a link that deserves the name moves in a second. */
-const modestBytesPerSecond = 10 * 2 ** 20;
-/** What a crash may cost to be read again. */
-const maxLostBytes = 2 ** 30;
-
-/** A transfer that was begun before, by a tick that did not end it, is never sure to end. */
-function isSureToEnd(tick: Tick, { found }: Hold, source: string | null): boolean {
-  if (found.claimedBy !== undefined || found.attempts > 0) return false;
-  const rates = [source, found.backend].flatMap((name) => {
-    const rate = tick.config.backends.find((backend) => backend.name === name)?.maxBytesPerSecond ?? 0;
-    return rate > 0 ? [rate / tick.of / 2] : [];
-  });
-  const leftMs = Math.max(0, tick.deadline.admitUntil - tick.now());
-  const movable = (Math.min(modestBytesPerSecond, ...rates) * leftMs) / 1000;
-  return found.sizeBytes <= Math.min(maxLostBytes, movable);
-}
-
-function mayBegin(tick: Tick, until: number, expectedMs: number, isFirst: boolean): boolean {
-  const now = tick.now();
-  if (now >= tick.deadline.admitUntil || (now >= until && !isFirst)) return false;
-  return isFirst || now + expectedMs < tick.deadline.cancelAt;
-}
-
-async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outcome: BigCopyOutcome): Promise<void> {
+  outcome: TransferOutcome,
+): Promise<'ended' | 'goes-on'> {
   const { tick } = turn;
-  const { uploadId, partsDone, sha256 } = hold.item.transfer!;
-  /** A hash that was not kept makes what was sent useless. */
-  const isUseless = uploadId !== '' && partsDone === 0 && sha256 === undefined;
   // Not sent: others had found the backend unreachable.
   if ('error' in outcome && outcome.error.kind === 'cancelled') return pause(tick, hold, 'transfer-continues');
   switch (outcome.outcome) {
@@ -223,49 +153,103 @@ async function settle(turn: TransferTurn, hold: Hold, object: ObjectRecord, outc
       return recordTransfer(tick, hold, outcome.sha256);
     case 'unfinished':
       return pause(tick, hold, 'transfer-continues');
+    case 'backing-off':
+      return pause(tick, hold, 'backing-off', outcome.waitMs);
     case 'over-limit':
-      return pause(tick, hold, outcome.reason, hourMs);
+      return holdBack(turn, hold, object, outcome);
     case 'taken':
-      return count(tick.tally, 'skipped', 'claimed-elsewhere');
-    case 'upload-gone':
-      return failTransfer(tick, hold, {
-        leg: null,
-        reason: 'upload-gone',
-        message: 'it must begin anew',
-        isFresh: true,
-      });
-    case 'wrong-digest':
-      await failTransfer(tick, hold, { leg: 'source', reason: 'wrong-digest', message: outcome.detail, isFresh: true });
-      return note(
-        tick.tally,
-        `examined: ${(await quarantineOnEvidence(tick, object.key, hold.item.transfer!.from)).outcome}`,
-      );
-    case 'target-wrong':
-      failedTarget(turn, hold, object);
-      return failStoredWrong(tick, hold, object, outcome.detail);
-    case 'target-failed': {
-      const { kind, message, speaksOf } = outcome.error;
-      const isRefusal = speaksOf === 'object' || speaksOf === 'target';
-      if (isRefusal || speaksOf === 'backend') failedTarget(turn, hold, object);
-      return failTransfer(tick, hold, {
+      count(tick.tally, 'skipped', 'claimed-elsewhere');
+      return 'goes-on';
+    case 'target-wrong': {
+      const refusal = {
+        backend: hold.item.backend,
         leg: 'target',
-        reason: `target-${kind}`,
-        message,
-        isFresh: isRefusal || isUseless,
-      });
+        cause: 'stored-wrong',
+        message: outcome.detail,
+      } as const;
+      tick.deps.log.error(outcome.detail, { key: object.key, backend: hold.item.backend });
+      return refuseTransfer(turn, hold, refusal, 'target-wrong');
     }
-    default: {
-      const message = outcome.outcome === 'source-failed' ? outcome.error.message : outcome.outcome;
-      const reason = outcome.outcome === 'source-failed' ? `source-${outcome.error.kind}` : outcome.outcome;
-      return failTransfer(tick, hold, { leg: 'source', reason, message, isFresh: isUseless });
+    case 'target-failed':
+      return settleTargetFailure(turn, hold, object, outcome);
+    case 'wrong-digest': {
+      const { from } = hold.item.transfer!;
+      const message = outcome.detail;
+      await failTransfer(tick, hold, { leg: 'source', reason: 'wrong-digest', message, isFresh: true, inVain: from });
+      await noteRefusals(turn, [{ object, met: [{ blame: { on: 'bytes', backend: from, seem: 'wrong' } }] }]);
+      return 'goes-on';
     }
+    default:
+      return failFrom(turn, hold, object, outcome);
   }
 }
 
-/** R4; what it should have held another backend may take. */
-function failedTarget({ failedTargets, pending, again }: TransferTurn, { item }: Hold, object: ObjectRecord): void {
-  failedTargets.add(item.backend);
-  const failed: QueueItem = { ...item, transfer: { ...item.transfer!, failedLeg: 'target' } };
-  pending.set(item.key, [...(pending.get(item.key) ?? []).filter(({ id }) => id !== item.id), failed]);
+/** Nothing could be sent from any copy, or the target knows the upload no more. */
+async function failFrom(
+  turn: CopyTurn,
+  hold: Hold,
+  object: ObjectRecord,
+  outcome: SourceOutcome | { readonly outcome: 'upload-gone' | 'no-source' },
+): Promise<'goes-on'> {
+  const failure = failureOf(hold, outcome);
+  await failTransfer(turn.tick, hold, failure);
+  if (failure.leg === 'target') letOthersTake(turn, hold, object);
+  return 'goes-on';
+}
+
+function failureOf(hold: Hold, outcome: SourceOutcome | { readonly outcome: 'upload-gone' | 'no-source' }): Failure {
+  if (outcome.outcome === 'no-source')
+    return { leg: 'source', reason: 'no-source', message: 'no copy can be read now', isFresh: false };
+  if (outcome.outcome === 'upload-gone') {
+    // Somebody may have aborted it, once. A target that forgets uploads is not waited for.
+    const leg = (hold.item.transfer!.restarts ?? 0) > 0 ? 'target' : null;
+    return { leg, reason: 'upload-gone', message: 'it must begin anew', isFresh: true };
+  }
+  const reason = outcome.outcome === 'source-failed' ? `source-${outcome.error.kind}` : outcome.outcome;
+  const message = outcome.outcome === 'source-failed' ? outcome.error.message : outcome.outcome;
+  return { leg: 'source', reason, message, isFresh: isUseless(hold) };
+}
+
+/** A hash that was not kept makes what was sent useless. */
+function isUseless({ item }: Hold): boolean {
+  const { uploadId, partsDone, sha256 } = item.transfer!;
+  return uploadId !== '' && partsDone === 0 && sha256 === undefined;
+}
+
+async function settleTargetFailure(
+  turn: CopyTurn,
+  hold: Hold,
+  object: ObjectRecord,
+  outcome: Extract<BigCopyOutcome, { outcome: 'target-failed' }>,
+): Promise<'ended' | 'goes-on'> {
+  const { blame, reason, message } = judgeCopy(outcome, {
+    source: hold.item.transfer!.from,
+    target: hold.item.backend,
+  });
+  noteBlame(turn, blame);
+  if (blame.on === 'object') return refuseTransfer(turn, hold, blame.refusal, reason);
+  const isTargets = blame.on !== 'nobody';
+  const isFresh = blame.on === 'target' || isUseless(hold);
+  await failTransfer(turn.tick, hold, { leg: isTargets ? 'target' : null, reason, message, isFresh });
+  if (isTargets) letOthersTake(turn, hold, object);
+  return 'goes-on';
+}
+
+/** It waits for the month; what its own target's limit holds back goes to another that is free. */
+async function holdBack(
+  turn: CopyTurn,
+  hold: Hold,
+  object: ObjectRecord,
+  { backend, reason }: Extract<BigCopyOutcome, { outcome: 'over-limit' }>,
+): Promise<'goes-on'> {
+  const isTargets = backend === hold.item.backend && hold.item.transfer!.sha256 === undefined;
+  await pause(turn.tick, hold, reason, hourMs, isTargets ? 'target' : undefined);
+  if (isTargets) letOthersTake(turn, hold, object);
+  return 'goes-on';
+}
+
+/** What it should have held another backend may take, still in this tick. A move is planned anew by whoever plans moves. */
+function letOthersTake({ again, pending }: CopyTurn, { item }: Hold, object: ObjectRecord): void {
+  pending.note(item);
   if (item.transfer!.leaves === undefined) again.push(object);
 }

@@ -10,7 +10,9 @@ import type { Swap } from '../../store/swap.ts';
 import { noteLag } from '../../tick/ages.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
-import { newTransfer } from './begin.ts';
+import type { CopyTurn } from '../copy-turn.ts';
+import { missingCopies } from '../missing-copies.ts';
+import { momentOf, type Refusal, withoutRefusals, withRefusals } from '../refusals.ts';
 import { giveBack, type Hold } from './hold.ts';
 
 /** How often a record that keeps changing is tried. */
@@ -27,29 +29,33 @@ export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefine
   const { leaves } = item.transfer!;
   // An imported copy stays where it is, so one that became plain is not left either.
   if (leaves !== undefined) return entry.copies[leaves] ? null : 'moved-already';
-  const counted = Object.keys(entry.copies).filter((name) => tick.standing(name).isCounted);
-  return counted.length >= policyOf(tick.config, entry.key).factor ? 'enough-copies' : null;
+  return missingCopies(tick, entry) <= 0 ? 'enough-copies' : null;
 }
 
 /** Records a copy that is verified, on whatever the record is now, in one swap that ends its item. */
-export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Promise<void> {
+export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Promise<'ended' | 'goes-on'> {
   const { item } = hold;
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const entry = (await tick.deps.store.objects([item.key])).get(item.key);
     const why = whyUnwanted(tick, item, entry);
-    if (why !== null) return abandon(tick, hold, why);
+    if (why !== null) {
+      await abandon(tick, hold, why);
+      return 'ended';
+    }
     const [outcome] = await tick.commit([swapFor(tick, item, entry as ObjectRecord, sha256)]);
     if (outcome!.outcome === 'lost') continue;
     // Without an answer, the next tick that claims it finds it as it is.
     if (outcome!.outcome !== 'committed') {
-      return count(tick.tally, outcome!.outcome === 'expired' ? 'skipped' : 'failed', `record-${outcome!.outcome}`);
+      count(tick.tally, outcome!.outcome === 'expired' ? 'skipped' : 'failed', `record-${outcome!.outcome}`);
+      return 'goes-on';
     }
     const { key, backend, reason } = item;
     noteLag(tick, entry as ObjectRecord, [backend]);
     tick.audit('Copy recorded', { key, backend, copyId: copyIdOf(item), reason });
-    return count(tick.tally, 'succeeded', 'transferred');
+    count(tick.tally, 'succeeded', 'transferred');
+    return 'ended';
   }
-  await pause(tick, hold, 'record-lost');
+  return pause(tick, hold, 'record-lost');
 }
 
 function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: string): Swap {
@@ -60,9 +66,10 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
   };
   if (leaves !== undefined) delete copies[leaves];
   const now = tick.now();
+  const after = { ...before, copies, policy: policyOf(tick.config, item.key).name, sha256 };
   return {
     key: item.key,
-    change: { before, after: { ...before, copies, policy: policyOf(tick.config, item.key).name, sha256 } },
+    change: { before, after: withoutRefusals(after, missingCopies(tick, after) > 0) },
     completes: [{ item, expect: { state: 'transfer', claimedBy: tick.runId } }],
     ...(leaves !== undefined && {
       orphans: { cause: 'moved' as const, dueAt: now + tick.params.graceMs, createdAt: now },
@@ -77,24 +84,36 @@ export async function abandon(tick: Tick, hold: Hold, reason: string): Promise<v
   else count(tick.tally, outcome === 'expired' ? 'skipped' : 'failed', `abandon-${outcome}`);
 }
 
-async function enqueueItem(tick: Tick, { item }: Hold, reason: string, reserves: readonly QueueItem[] = []) {
+async function enqueueItem(tick: Tick, { item }: Hold, reason: string) {
   const to = enqueuedForDeletion(item, {
     cause: 'copy-abandoned',
     reason: `transfer ${reason}`,
     dueAt: tick.now(),
   });
   const from = { item, expect: { state: 'transfer', claimedBy: tick.runId } } as const;
-  const [outcome] = await tick.commit([{ key: item.key, moves: [{ from, to }], reserves }]);
+  const [outcome] = await tick.commit([{ key: item.key, moves: [{ from, to }] }]);
   const { key, backend, storageKey } = item;
   if (outcome!.outcome === 'committed') tick.audit('Transfer abandoned', { key, backend, storageKey, reason });
   return outcome!.outcome;
 }
 
-/** There was no time, or no allowance, to go on: nobody's fault. */
-export async function pause(tick: Tick, hold: Hold, reason: string, waitMs = 0): Promise<void> {
+/**
+ * There was no time, or no allowance, to go on: nobody's fault.
+ *
+ * @param heldBackBy the leg whose limit it waits for, where another target may take the copy meanwhile
+ */
+export async function pause(
+  tick: Tick,
+  hold: Hold,
+  reason: string,
+  waitMs = 0,
+  heldBackBy?: 'target',
+): Promise<'goes-on'> {
   const attempts = hasProgress(hold) ? 0 : hold.item.attempts;
-  await giveBack(tick, hold, { dueAt: tick.now() + waitMs, attempts });
+  const transfer = { ...hold.item.transfer!, ...defined({ failedLeg: heldBackBy }) };
+  await giveBack(tick, hold, { transfer, dueAt: tick.now() + waitMs, attempts });
   count(tick.tally, 'deferred', reason);
+  return 'goes-on';
 }
 
 export interface Failure {
@@ -105,43 +124,89 @@ export interface Failure {
   readonly message: string;
   /** Whether what was sent is of no use: its upload is aborted, and the next attempt begins with the first part. */
   readonly isFresh: boolean;
+  /** The source from which all was sent in vain. */
+  readonly inVain?: string;
 }
 
 /** The transfer waits, longer with each failure without progress in between. */
 export async function failTransfer(tick: Tick, hold: Hold, failure: Failure): Promise<void> {
-  const { leg, reason, message, isFresh } = failure;
+  const { leg, reason, message, isFresh, inVain } = failure;
   const attempts = hasProgress(hold) && !isFresh ? 1 : hold.item.attempts + 1;
   const { failedLeg: _before, ...kept } = isFresh ? fromTheStart(hold.item.transfer!) : hold.item.transfer!;
-  const transfer: TransferFields = { ...kept, ...(leg !== null && { failedLeg: leg }) };
+  const failedSources =
+    inVain === undefined ? kept.failedSources : [...new Set([...(kept.failedSources ?? []), inVain])];
+  const transfer: TransferFields = { ...kept, ...defined({ failedLeg: leg ?? undefined, failedSources }) };
   const { key, backend, storageKey } = hold.item;
   if (isFresh) await tryToAbort(tick, hold.item);
-  const dueAt = tick.now() + cleanupBackoffMs(attempts - 1);
+  const dueAt = tick.now() + Math.min(cleanupBackoffMs(attempts - 1), longestWaitMs);
   await giveBack(tick, hold, { transfer, attempts, dueAt, lastError: `${reason}: ${message}`.slice(0, 500) });
   tick.deps.log.warn('Transfer failed', { key, backend, storageKey, leg, reason, message, attempts });
   count(tick.tally, 'failed', reason);
 }
 
-/** Other bytes stand at the target than were sent: they go, and the next attempt waits under a name of its own. */
-export async function failStoredWrong(tick: Tick, hold: Hold, object: ObjectRecord, message: string): Promise<void> {
-  const { from, leaves } = hold.item.transfer!;
-  const plan = { object, from, to: hold.item.backend, ...defined({ leaves }) };
-  const attempts = hold.item.attempts + 1;
-  const fresh = newTransfer(tick, plan);
-  const next: QueueItem = {
-    ...fresh,
-    attempts,
-    dueAt: tick.now() + cleanupBackoffMs(attempts - 1),
-    lastError: `stored-wrong: ${message}`.slice(0, 500),
-    transfer: { ...fresh.transfer!, failedLeg: 'target' },
-  };
-  tick.deps.log.error(message, { key: object.key, backend: hold.item.backend });
-  const outcome = await enqueueItem(tick, hold, 'stored-wrong', [next]);
-  if (outcome === 'no-room') await enqueueItem(tick, hold, 'stored-wrong');
-  count(tick.tally, 'failed', 'target-wrong');
+/**
+ * The target refuses this object: the copy ends, and the refusal is written on the object's record in the same transaction, so
+ * that another target takes it, and this one is asked again only after its backoff. Where the target refuses everything, the
+ * copy waits for it as after any failure of its own.
+ */
+export async function refuseTransfer(
+  turn: CopyTurn,
+  hold: Hold,
+  refusal: Refusal,
+  reason: string,
+): Promise<'ended' | 'goes-on'> {
+  const { tick, trust } = turn;
+  const verdict = await trust.verdict(refusal.backend);
+  const after = verdict === 'objects' ? await endRefused(tick, hold, refusal) : undefined;
+  if (after === undefined) {
+    await failTransfer(tick, hold, { leg: 'target', reason, message: refusal.message, isFresh: true });
+    turn.pending.note(hold.item);
+    const entry = (await tick.deps.store.objects([hold.item.key])).get(hold.item.key);
+    if (entry?.kind === 'object' && hold.item.transfer!.leaves === undefined) turn.again.push(entry);
+    return 'goes-on';
+  }
+  const { key, backend, storageKey } = hold.item;
+  tick.deps.log.warn('Transfer was refused', { key, backend, storageKey, reason, message: refusal.message });
+  count(tick.tally, 'failed', reason);
+  turn.pending.forget(hold.item);
+  if (hold.item.transfer!.leaves === undefined) turn.again.push(after);
+  return 'ended';
 }
 
-export function fromTheStart({ from, partSizeBytes, leaves }: TransferFields): TransferFields {
-  return { from, uploadId: '', partSizeBytes, partsDone: 0, hashState: '', ...defined({ leaves }) };
+/** The record with the refusal, committed together with the end of the copy; undefined where it could not be. */
+async function endRefused(tick: Tick, { item }: Hold, refusal: Refusal): Promise<ObjectRecord | undefined> {
+  const to = enqueuedForDeletion(item, {
+    cause: 'copy-abandoned',
+    reason: `transfer refused: ${refusal.cause}`,
+    dueAt: tick.now(),
+  });
+  const from = { item, expect: { state: 'transfer', claimedBy: tick.runId } } as const;
+  for (let attempt = 0; attempt < tries; attempt += 1) {
+    const before = (await tick.deps.store.objects([item.key])).get(item.key);
+    if (before?.kind !== 'object' || before.generation !== item.generation) return undefined;
+    const after = withRefusals(before, { refusals: [refusal] }, momentOf(tick), tick.standings());
+    const [outcome] = await tick.commit([{ key: item.key, change: { before, after }, moves: [{ from, to }] }]);
+    if (outcome!.outcome === 'committed') return outcome!.entry as ObjectRecord;
+    if (outcome!.outcome !== 'lost') return undefined;
+  }
+  return undefined;
+}
+
+/** As long as a refused object waits at most. */
+const longestWaitMs = 6 * 3_600_000;
+
+/** What is left of a copy that begins anew. */
+export function fromTheStart(transfer: TransferFields): TransferFields {
+  const { from, uploadId, partSizeBytes, leaves, sourceKey, failedSources, restarts = 0 } = transfer;
+  return {
+    from,
+    uploadId: '',
+    partSizeBytes,
+    partsDone: 0,
+    hashState: '',
+    ...defined({ leaves, sourceKey, failedSources }),
+    restarts: uploadId === '' ? restarts : restarts + 1,
+  };
 }
 
 function hasProgress({ item, found }: Hold): boolean {

@@ -111,6 +111,8 @@ const queueItem = v.object({
       isUnproven: v.exactOptional(v.boolean()),
       leaves: v.exactOptional(v.string()),
       failedLeg: v.exactOptional(v.picklist(['source', 'target'])),
+      failedSources: v.exactOptional(v.array(v.string())),
+      restarts: v.exactOptional(v.number()),
       sourceKey: v.exactOptional(v.string()),
     }),
   ),

@@ -6,6 +6,7 @@ import { describeBytes } from '../describe-bytes.ts';
 import { headersProblem } from '../headers-digest.ts';
 import { markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
+import type { RunningHash } from '../running-hash.ts';
 import { WrongBytes } from '../verify.ts';
 import { type BigCopy, type BigCopyOutcome, ClaimLostError, keep } from './job.ts';
 import type { PartIO } from './pass.ts';
@@ -175,20 +176,22 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
 
 /** Reads everything back from the target, over as many turns as it takes. Null when it is what was sent. */
 async function readBack(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome | null> {
-  const { to, storageKey } = job;
-  let hash = await hashOf(job);
+  const kept = await hashOf(job);
   const { partsDone, partSizeBytes } = job.progress;
-  const behindBytes = hash === null ? 0 : partsDone * partSizeBytes;
-  const refusal = job.reserveReadBack(Math.max(0, job.object.sizeBytes - behindBytes));
-  if (refusal !== null) return { outcome: 'over-limit', reason: refusal };
-  if (hash === null) {
-    await keep(job, { partsDone: 0, hashState: '' });
-    hash = await hashOf(job);
-  }
+  const behindBytes = kept === null ? 0 : partsDone * partSizeBytes;
+  const reading = await job.spendReadingBack(Math.max(0, job.object.sizeBytes - behindBytes), async () => {
+    if (kept === null) await keep(job, { partsDone: 0, hashState: '' });
+    return readBackFrom(job, kept ?? (await hashOf(job))!, signal);
+  });
+  return reading.outcome === 'spent' ? reading.value : reading;
+}
+
+async function readBackFrom(job: BigCopy, hash: RunningHash, signal: AbortSignal): Promise<BigCopyOutcome | null> {
+  const { to, storageKey } = job;
   const ends: PartIO = {
     source: to.name,
     open: async (range, reusesBuffers, cancel) => (await to.get(storageKey, { range, reusesBuffers }, cancel)).body,
   };
-  if (!(await passOnce(job, hash!, ends, signal))) return { outcome: 'unfinished' };
-  return hash!.digest() === job.progress.sha256 ? null : storedWrong(job);
+  if (!(await passOnce(job, hash, ends, signal))) return { outcome: 'unfinished' };
+  return hash.digest() === job.progress.sha256 ? null : storedWrong(job);
 }

@@ -16,10 +16,19 @@ export type BigCopyOutcome =
   | Exclude<CopyOutcome, { outcome: 'copied' }>
   | { readonly outcome: 'stored'; readonly sha256: string }
   | { readonly outcome: 'unfinished' }
-  | { readonly outcome: 'over-limit'; readonly reason: string }
+  | OverLimit
   | { readonly outcome: 'taken' }
   | { readonly outcome: 'upload-gone' }
   | { readonly outcome: 'wrong-digest'; readonly detail: string };
+
+/** The month's usage limits of one end do not allow it. */
+export interface OverLimit {
+  readonly outcome: 'over-limit';
+  readonly backend: string;
+  readonly reason: string;
+}
+
+export type Allowed<T> = { readonly outcome: 'spent'; readonly value: T } | OverLimit;
 
 /** One turn at a copy of an object in parts. */
 export interface BigCopy {
@@ -41,8 +50,8 @@ export interface BigCopy {
   readonly width: number;
   readonly buffers: PartBuffers;
   readonly mayBegin: Pass['mayBegin'];
-  /** Sets so many bytes aside for reading them back from the target; else says which usage limit does not allow it. */
-  readonly reserveReadBack: (bytes: number) => string | null;
+  /** Reads so many bytes back from the target, where its usage limits allow it. */
+  readonly spendReadingBack: <T>(bytes: number, run: () => Promise<T>) => Promise<Allowed<T>>;
   readonly save: (progress: TransferFields) => Promise<SaveOutcome>;
 }
 

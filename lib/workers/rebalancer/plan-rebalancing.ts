@@ -3,6 +3,7 @@ import { exceedsThreshold } from '../../plans/exceeds-threshold.ts';
 import type { PlanBackend, PlanInput, PlanObject } from '../../plans/plan-draft.ts';
 import { planPackTight } from '../../plans/plan-pack-tight.ts';
 import { planSpreadEven } from '../../plans/plan-spread-even.ts';
+import { isWaiting, momentOf } from '../../steps/refusals.ts';
 import type { PlacedCopy } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -12,6 +13,13 @@ export interface PlannedMove {
   readonly object: ObjectRecord;
   readonly from: string;
   readonly to: string;
+}
+
+/** Which backends take part in this tick. */
+export interface UsableBackends {
+  has(backend: string): boolean;
+  /** Whether it may be a destination. */
+  takes(backend: string): boolean;
 }
 
 /** B1, over the limited backends that take part: one that is drained or unreachable is nothing to even out with. */
@@ -40,12 +48,16 @@ export function movablePlacements(tick: Tick): string[] {
 }
 
 /** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are unreachable. */
-export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: ReadonlySet<string>): PlannedMove[] {
-  const backends = usesOf(tick).map((use) => ({ ...use, reachable: use.reachable && usable.has(use.name) }));
+export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: UsableBackends): PlannedMove[] {
+  const backends = usesOf(tick).map((use) => ({
+    ...use,
+    reachable: use.reachable && usable.has(use.name),
+    draining: use.draining || !usable.takes(use.name),
+  }));
   const byKey = new Map(found.filter((object) => mayMove(tick, object)).map((object) => [object.key, object]));
   const objects: Record<string, PlanObject[]> = {};
   for (const { name } of backends) {
-    const held = [...byKey.values()].filter(({ copies }) => Object.hasOwn(copies, name) && copies[name] !== '');
+    const held = [...byKey.values()].filter((object) => mayLeave(tick, object, name));
     objects[name] = held.map((object) => planObject(tick, object));
   }
   const isPacking = tick.params.rebalancerStrategy === 'pack';
@@ -99,11 +111,21 @@ function mayMove(tick: Tick, object: ObjectRecord): boolean {
   return object.policy === name && object.condition === 'sound' && isSettled(tick, copies, factor);
 }
 
-function planObject(tick: Tick, { key, sizeBytes, copies }: ObjectRecord): PlanObject {
-  const tooSmall = tick.config.backends.filter(
-    ({ maxObjectBytes }) => maxObjectBytes > 0 && maxObjectBytes < sizeBytes,
+/** Whether an object has a copy on a backend that is ours to move, and may be read now. */
+function mayLeave(tick: Tick, object: ObjectRecord, name: string): boolean {
+  if (!Object.hasOwn(object.copies, name) || object.copies[name] === '') return false;
+  return !isWaiting(object, name, 'source', momentOf(tick));
+}
+
+/** A backend that is too small for an object, or has refused it lately, is no more a place for it than one that has it. */
+function planObject(tick: Tick, object: ObjectRecord): PlanObject {
+  const { key, sizeBytes, copies } = object;
+  const moment = momentOf(tick);
+  const unfit = tick.config.backends.filter(
+    ({ name, maxObjectBytes }) =>
+      (maxObjectBytes > 0 && maxObjectBytes < sizeBytes) || isWaiting(object, name, 'target', moment),
   );
-  return { key, sizeBytes, backends: [...Object.keys(copies), ...tooSmall.map(({ name }) => name)] };
+  return { key, sizeBytes, backends: [...Object.keys(copies), ...unfit.map(({ name }) => name)] };
 }
 
 /** What one of n parallel parts may plan with: a share of the distance to the target, and of the free room. */

@@ -1,38 +1,41 @@
-import { type Admission, createAdmission } from '../../base/admission.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
-import { count, type Verdict } from '../../base/tally.ts';
+import { count } from '../../base/tally.ts';
+import { takePlace } from '../../steps/copy-targets.ts';
+import { type CopyTurn, createCopyTurn, noteBlame } from '../../steps/copy-turn.ts';
 import { enqueueOrphans, type Orphan } from '../../steps/enqueue-orphans.ts';
-import { type CopyTurn, isClosedBy, makeCopy, spendOf } from '../../steps/make-copy.ts';
-import { beginTransfer, isBig, notePending, pendingTransfers } from '../../steps/transfers/begin.ts';
-import { carryOn, type TransferTurn } from '../../steps/transfers/carry-on.ts';
+import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
+import { makeCopy } from '../../steps/make-copy.ts';
+import { noteRefusals } from '../../steps/note-refusals.ts';
+import { withoutRefusals } from '../../steps/refusals.ts';
+import type { Place } from '../../steps/target-trust.ts';
+import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
+import { carryOn } from '../../steps/transfers/carry-on.ts';
+import type { TurnEnd } from '../../steps/turn-end.ts';
+import { isLeftAlone } from '../../steps/write-check.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
-import { createPartBuffers } from '../../transfer/big/part-buffers.ts';
-import type { CopyOutcome } from '../../transfer/copy.ts';
-import { isUneven, movablePlacements, planMoves } from './plan-rebalancing.ts';
+import { isUneven, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
 
 /**
- * The rebalancer moves copies between backends with a limit, to pack or to spread them (B1–B5).
+ * The rebalancer moves copies between backends with a limit, to pack or to spread them.
  *
  * It moves and never adds: a verified copy at the destination replaces the one at the source in a single swap, on condition
  * that the object is still what it was when it was read. What was written and could not be recorded is enqueued for deletion. Objects
- * that have more or fewer copies than they should are left to the other workers, and plain copies stay where they are.
+ * that have more or fewer copies than they should are left to the other workers, and plain copies stay where they are. What a
+ * destination refuses is written on the object's record, and not moved there again before its backoff.
  */
 export const rebalancer: Worker = { name: 'rebalancer', hasWork, begin };
 
-/** B1 from the ledger alone, and some placement that a move may start from. */
+/** From the ledger alone: backends that are to be evened out, and some placement that a move may start from. */
 async function hasWork(tick: Tick): Promise<boolean> {
   return isUneven(tick) && movablePlacements(tick).length > 0;
 }
 
 /** What one tick remembers between its moves. */
-interface Turn extends TransferTurn, CopyTurn {
-  readonly admission: Admission;
-  /** Backends that are ours and answered in this tick, less those that failed a move since. */
-  readonly usable: Set<string>;
+interface Turn extends CopyTurn {
   readonly seen: Set<string>;
 }
 
@@ -41,38 +44,20 @@ async function begin(tick: Tick): Promise<Round> {
   for (const { name, quotaBytes } of tick.config.backends) {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
   }
-  const admission = createAdmission(tick.params.maxBytesInFlight);
-  const turn: Turn = {
-    tick,
-    budget: await tick.budget(),
-    admission,
-    buffers: createPartBuffers(admission, tick.params.maxBytesInFlight),
-    usable,
-    failedTargets: new Set(),
-    declined: new Set(),
-    pending: await pendingTransfers(tick),
-    again: [],
-    tried: new Set(),
-    seen: new Set(),
-  };
+  const turn: Turn = { ...(await createCopyTurn(tick, usable)), seen: new Set() };
   return () => moveBatch(turn);
 }
 
-/** One move on its way. */
-interface Attempt {
-  readonly object: ObjectRecord;
-  readonly from: string;
-  readonly to: string;
-  verdict: Verdict;
-  reason?: string;
-  /** Gives back what was reserved of the month's usage. */
-  release: () => void;
-  /** Set once a verified copy stands at the destination. */
-  newCopy?: { readonly copyId: string; readonly sha256: string };
-  /** Set once a move in parts was named: it ends by itself, and is counted then. */
-  begun?: QueueItem;
-  readonly orphans: Orphan[];
-}
+/**
+ * What one move led to: `passed` nothing was written · `begun` a copy in parts, which ends by itself, and is counted then ·
+ * `copied` a verified copy stands at the destination · `not-copied` what was met.
+ */
+type MoveTurn = { readonly move: PlannedMove; readonly orphans: readonly Orphan[] } & (
+  | { readonly outcome: 'passed'; readonly end: TurnEnd }
+  | { readonly outcome: 'begun'; readonly item: QueueItem }
+  | { readonly outcome: 'copied'; readonly copyId: string; readonly sha256: string }
+  | { readonly outcome: 'not-copied'; readonly met: Judgement }
+);
 
 async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   const { tick } = turn;
@@ -82,22 +67,17 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   const unseen = found.objects.filter(({ key }) => !turn.seen.has(key));
   for (const { key } of unseen) turn.seen.add(key);
   // What is on its way already is not moved once more.
-  const fresh = unseen.filter(({ key }) => !turn.pending.has(key));
-  const attempts = planMoves(tick, fresh, turn.usable).map(
-    ({ object, from, to }): Attempt => ({ object, from, to, verdict: 'skipped', release: () => {}, orphans: [] }),
-  );
-  const affordable = attempts.filter((attempt) => reserve(turn, attempt));
-  await forEachConcurrently(affordable, tick.tuning.concurrency, async (attempt) => {
-    if (tick.dryRun) end(attempt, 'skipped', 'dry-run');
-    else if (tick.outOfTime()) end(attempt, 'deferred', 'out-of-time');
-    else await moveOne(turn, attempt);
-    attempt.release();
+  const fresh = unseen.filter(({ key }) => turn.pending.of(key).length === 0);
+  const takes = (name: string) => turn.usable.has(name) && !turn.closed.has(name) && !isLeftAlone(tick, name);
+  const moves = planMoves(tick, fresh, { has: (name) => turn.usable.has(name), takes });
+  const turns: MoveTurn[] = [];
+  await forEachConcurrently(moves, tick.tuning.concurrency, async (move) => {
+    turns.push(await moveOne(turn, move));
   });
-  await record(tick, affordable);
-  for (const { verdict, reason, begun } of attempts) if (begun === undefined) count(tick.tally, verdict, reason);
+  await settle(turn, turns);
   await carryOn(
     turn,
-    attempts.flatMap(({ begun }) => begun ?? []),
+    turns.flatMap((one) => (one.outcome === 'begun' ? [one.item] : [])),
     Number.POSITIVE_INFINITY,
   );
   tick.figures.admissionRejections = turn.admission.rejections;
@@ -105,114 +85,104 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   return found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
 }
 
-function end(attempt: Attempt, verdict: Verdict, reason: string): void {
-  Object.assign(attempt, { verdict, reason });
-}
-
-/** B4: whether a planned move fits what is left of the month at both ends, after the moves planned before it. */
-function reserve(turn: Turn, attempt: Attempt): boolean {
-  const { budget } = turn;
-  const { object, from, to } = attempt;
-  const { reading, writing } = spendOf(turn, { object, source: from, target: to });
-  const refusal = budget.refuses(from, reading) ?? budget.refuses(to, writing);
-  if (refusal !== null) {
-    end(attempt, 'deferred', refusal);
-    return false;
-  }
-  const giveBack = [budget.reserve(from, reading), budget.reserve(to, writing)];
-  attempt.release = () => {
-    for (const back of giveBack) back();
-  };
-  return true;
-}
-
-/** Makes the copy at the destination. Records nothing: `record` does, for the whole batch. */
-async function moveOne(turn: Turn, attempt: Attempt): Promise<void> {
-  const { tick, usable, admission } = turn;
-  const { object, from, to } = attempt;
-  if (!usable.has(from) || !usable.has(to)) return end(attempt, 'skipped', 'backend-failed');
-  if (isBig(tick, object)) return beginMove(turn, attempt);
-  const leave = await admission.enter(object.sizeBytes);
+/** Makes the copy at the destination. Records nothing. */
+async function moveOne(turn: Turn, move: PlannedMove): Promise<MoveTurn> {
+  const { tick, usable } = turn;
+  const passed = (end: TurnEnd): MoveTurn => ({ move, orphans: [], outcome: 'passed', end });
+  if (tick.dryRun) return passed({ verdict: 'skipped', reason: 'dry-run' });
+  if (tick.outOfTime()) return passed({ verdict: 'deferred', reason: 'out-of-time' });
+  if (!usable.has(move.from)) return passed({ verdict: 'skipped', reason: 'backend-failed' });
+  if (isBig(tick, move.object)) return beginMove(turn, move);
+  const at = await takePlace(turn, [move.to]);
+  if (at === null) return passed({ verdict: 'skipped', reason: 'backend-failed' });
+  const leave = await turn.admission.enter(move.object.sizeBytes);
   try {
-    // What was reserved for it is reserved anew in the same moment.
-    attempt.release();
-    attempt.release = () => {};
-    const { copyId, outcome, orphans } = await makeCopy(turn, { object, source: from, target: to });
-    attempt.orphans.push(...orphans.map((orphan) => ({ object, ...orphan })));
-    if (outcome.outcome === 'over-limit') end(attempt, 'deferred', outcome.reason);
-    else judge(turn, attempt, copyId, outcome);
+    return await copyMove(turn, move, at.place);
   } finally {
     leave();
+    at.place.end('nothing');
   }
+}
+
+async function copyMove(turn: Turn, move: PlannedMove, place: Place): Promise<MoveTurn> {
+  const { object, from, to } = move;
+  const copy = await makeCopy(turn, { object, source: from, target: to });
+  const { copyId, outcome } = copy;
+  const orphans = copy.orphans.map((orphan) => ({ object, ...orphan }));
+  if (outcome.outcome === 'over-limit')
+    return { move, orphans, outcome: 'passed', end: { verdict: 'deferred', reason: outcome.reason } };
+  if (outcome.outcome === 'copied') {
+    place.end('stored');
+    return { move, orphans, outcome: 'copied', copyId, sha256: outcome.sha256 };
+  }
+  const met = judgeCopy(outcome, { source: from, target: to });
+  noteBlame(turn, met.blame);
+  place.end(met.blame.on === 'object' && met.blame.refusal.backend === to ? 'refused' : 'nothing');
+  if (met.orphanReason !== undefined) orphans.push({ object, backend: to, copyId, reason: met.orphanReason });
+  return { move, orphans, outcome: 'not-copied', met };
 }
 
 /** A big object is moved by a transfer, which goes on over as many ticks as it takes. */
-async function beginMove({ tick, pending }: Turn, attempt: Attempt): Promise<void> {
-  const { object, from, to } = attempt;
-  const { outcome, item } = await beginTransfer(tick, { object, from, to, leaves: from });
-  if (item === undefined) return end(attempt, outcome === 'no-room' ? 'skipped' : 'failed', outcome);
-  attempt.begun = item;
-  notePending(pending, item);
+async function beginMove(turn: Turn, move: PlannedMove): Promise<MoveTurn> {
+  const { object, from, to } = move;
+  const begun = await beginTransfer(turn, { object, from, to, leaves: from });
+  if (begun.outcome === 'begun') return { move, orphans: [], outcome: 'begun', item: begun.item };
+  return { move, orphans: [], outcome: 'passed', end: endOfBegin(begun) };
 }
 
-function judge(turn: Turn, attempt: Attempt, copyId: string, outcome: CopyOutcome): void {
-  const { object, from, to } = attempt;
-  if (outcome.outcome === 'copied') {
-    attempt.newCopy = { copyId, sha256: outcome.sha256 };
-  } else if (outcome.outcome === 'target-wrong' || outcome.outcome === 'source-unproven') {
-    if (outcome.outcome === 'target-wrong') turn.usable.delete(to);
-    const reason = outcome.outcome === 'target-wrong' ? 'stored-wrong' : 'unproven';
-    attempt.orphans.push({ object, backend: to, copyId, reason });
-    fail(turn, attempt, outcome.outcome, outcome.detail);
-  } else if (outcome.outcome === 'target-failed') {
-    if (isClosedBy(outcome.error)) turn.usable.delete(to);
-    fail(turn, attempt, `target-${outcome.error.kind}`, outcome.error.message);
-  } else if (outcome.outcome === 'source-failed') {
-    if (outcome.error.speaksOf === 'backend') turn.usable.delete(from);
-    fail(turn, attempt, `source-${outcome.error.kind}`, outcome.error.message);
-  } else {
-    // The copy may be damaged: the scrubber says so on evidence; here it is only not moved.
-    fail(turn, attempt, outcome.outcome, 'detail' in outcome ? outcome.detail : outcome.outcome);
-  }
+function endOfBegin(begun: Exclude<Awaited<ReturnType<typeof beginTransfer>>, { outcome: 'begun' }>): TurnEnd {
+  if (begun.outcome === 'over-limit') return { verdict: 'deferred', reason: begun.reason };
+  return { verdict: begun.outcome === 'no-room' ? 'skipped' : 'failed', reason: begun.outcome };
 }
 
-function fail({ tick }: Turn, attempt: Attempt, reason: string, message: string): void {
-  const { object, from, to } = attempt;
-  tick.deps.log.warn('Copy was not moved', { key: object.key, source: from, target: to, reason, message });
-  end(attempt, 'failed', reason);
-}
-
-/** B5: one swap per object, source out and destination in; what could not be recorded is enqueued for deletion. */
-async function record(tick: Tick, attempts: readonly Attempt[]): Promise<void> {
-  const newCopy = attempts.filter((attempt) => attempt.newCopy !== undefined);
-  const outcomes = await tick.commit(newCopy.map((attempt) => swapFor(tick, attempt)));
+/** One swap per object, source out and destination in; what could not be recorded is enqueued for deletion, refusals are noted. */
+async function settle(turn: Turn, turns: readonly MoveTurn[]): Promise<void> {
+  const { tick } = turn;
+  const copied = turns.flatMap((one) => (one.outcome === 'copied' ? [one] : []));
+  const outcomes = await tick.commit(copied.map((one) => swapFor(tick, one)));
+  const orphans = turns.flatMap((one) => one.orphans);
   for (const [i, { outcome }] of outcomes.entries()) {
-    const attempt = newCopy[i]!;
-    const { object, from, to } = attempt;
-    const { copyId } = attempt.newCopy!;
+    const { move, copyId } = copied[i]!;
+    const { object, from, to } = move;
     if (outcome === 'committed') {
       tick.audit('Copy moved', { key: object.key, from, backend: to, copyId, reason: tick.params.rebalancerStrategy });
-      end(attempt, 'succeeded', 'moved');
+      count(tick.tally, 'succeeded', 'moved');
       continue;
     }
     // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
     const isKnown = outcome === 'lost' || outcome === 'no-room' || outcome === 'not-taking';
-    end(attempt, isKnown ? 'skipped' : 'failed', outcome);
-    if (isKnown) attempt.orphans.push({ object, backend: to, copyId, reason: outcome });
+    count(tick.tally, isKnown ? 'skipped' : 'failed', outcome);
+    if (isKnown) orphans.push({ object, backend: to, copyId, reason: outcome });
   }
-  await enqueueOrphans(
-    tick,
-    attempts.flatMap(({ orphans }) => orphans),
-  );
+  for (const one of turns) {
+    if (one.outcome === 'passed') count(tick.tally, one.end.verdict, one.end.reason);
+    if (one.outcome === 'not-copied') countFailure(tick, one.move, one.met);
+  }
+  await enqueueOrphans(tick, orphans);
+  await noteRefusals(turn, turns.flatMap(refusedMove));
 }
 
-function swapFor(tick: Tick, { object, from, to, newCopy }: Attempt): Swap {
+function countFailure(tick: Tick, { object, from, to }: PlannedMove, { reason, message }: Judgement): void {
+  tick.deps.log.warn('Copy was not moved', { key: object.key, source: from, target: to, reason, message });
+  count(tick.tally, 'failed', reason);
+}
+
+/** A copy that seems damaged is left to the scrubber, which says so on evidence; here it is only not moved. */
+function refusedMove(turn: MoveTurn): { object: ObjectRecord; met: Judgement[] }[] {
+  const isRefused = turn.outcome === 'not-copied' && turn.met.blame.on === 'object';
+  return isRefused ? [{ object: turn.move.object, met: [turn.met] }] : [];
+}
+
+function swapFor(tick: Tick, { move, copyId, sha256 }: Extract<MoveTurn, { outcome: 'copied' }>): Swap {
+  const { object, from, to } = move;
   const { [from]: _, ...others } = object.copies;
-  const { copyId, sha256 } = newCopy!;
   const now = tick.now();
   return {
     key: object.key,
-    change: { before: object, after: { ...object, copies: { ...others, [to]: copyId }, sha256 } },
-    orphans: { cause: 'moved' as const, dueAt: now + tick.params.graceMs, createdAt: now },
+    change: {
+      before: object,
+      after: withoutRefusals({ ...object, copies: { ...others, [to]: copyId }, sha256 }, true),
+    },
+    orphans: { cause: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
   };
 }

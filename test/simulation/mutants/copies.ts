@@ -89,10 +89,10 @@ export const copiesMutants: readonly Mutant[] = [
       never('scrubObject', 'refusal'),
     ],
   },
-  { name: 'cursor not rotated', edits: [without('findUnseen', 'dryRun')] },
+  { name: 'cursor not rotated', edits: [without('find-objects#find', 'dryRun')] },
   {
     name: 'what the replicator has just copied hides what stands behind it',
-    edits: [instead('findUnseen', ['some', 'objects'], 'found.objects.some(({ key }) => !seen.has(key))')],
+    edits: [instead('findWanting', ['some', 'objects'], 'found.objects.some(({ key }) => !seen.has(key))')],
   },
   {
     name: 'due transfers beyond a batch wait for the next tick',

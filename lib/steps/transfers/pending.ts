@@ -1,0 +1,79 @@
+import { lane } from '../../store/keys.ts';
+import type { QueueItem } from '../../store/model.ts';
+import type { Budget, Claim } from '../../tick/budget.ts';
+import type { Tick } from '../../tick/tick.ts';
+
+/**
+ * The big copies under way, by object: so that none is begun twice. What they have still to move is set aside of the month's
+ * limits, so that no more is begun than the month allows.
+ */
+export interface PendingTransfers {
+  of(key: string): readonly QueueItem[];
+  /** A transfer as it is now. */
+  note(item: QueueItem): void;
+  /** Whoever goes on with it now spends for himself; `note` sets aside what is left then. */
+  release(item: QueueItem): void;
+  /** It has ended. */
+  forget(item: QueueItem): void;
+}
+
+/** Reads the transfers of this part, of all backends. */
+export async function readPendingTransfers(tick: Tick, budget: Budget): Promise<PendingTransfers> {
+  const pending = createPendingTransfers(budget);
+  for (const backend of tick.view.namedBackends()) {
+    if (tick.view.queue('transfer', backend).objects <= 0) continue;
+    for (const shard of tick.shards) {
+      let after: string | undefined;
+      do {
+        const page = await tick.deps.store.due(lane('transfer', backend, shard), Number.MAX_SAFE_INTEGER, 1000, after);
+        for (const item of page.items) pending.note(item);
+        after = page.next;
+      } while (after !== undefined);
+    }
+  }
+  return pending;
+}
+
+function createPendingTransfers(budget: Budget): PendingTransfers {
+  const byKey = new Map<string, readonly QueueItem[]>();
+  const setAside = new Map<string, (() => void)[]>();
+  const of = (key: string) => byKey.get(key) ?? [];
+  const release = ({ id }: QueueItem) => {
+    for (const giveBack of setAside.get(id) ?? []) giveBack();
+    setAside.delete(id);
+  };
+  const forget = (item: QueueItem) => {
+    release(item);
+    byKey.set(
+      item.key,
+      of(item.key).filter(({ id }) => id !== item.id),
+    );
+  };
+  return {
+    of,
+    release,
+    forget,
+    note(item) {
+      forget(item);
+      byKey.set(item.key, [...of(item.key), item]);
+      // What its target holds back waits until there is room: others do not wait for it.
+      if (item.transfer!.failedLeg === 'target') return;
+      const claims = claimsOf(item);
+      setAside.set(
+        item.id,
+        claims.map(({ backend, ...spend }) => budget.reserve(backend, spend)),
+      );
+    },
+  };
+}
+
+/** What a transfer has still to move, out of a source and into its target. */
+export function claimsOf(item: QueueItem, source: string | null = item.transfer!.from): Claim[] {
+  const { partsDone, partSizeBytes, sha256 } = item.transfer!;
+  // Once all is sent only its end is missing; what is read back is claimed then.
+  const isSent = sha256 !== undefined;
+  const restBytes = isSent ? 0 : Math.max(0, item.sizeBytes - partsDone * partSizeBytes);
+  const writing = { backend: item.backend, requests: 1, ingressBytes: restBytes };
+  if (isSent || source === null) return [writing];
+  return [writing, { backend: source, requests: 1, egressBytes: restBytes }];
+}

@@ -1,0 +1,131 @@
+import { missingCopies } from '../../steps/missing-copies.ts';
+import { isRefusedEverywhere, isWaiting, type Moment, momentOf } from '../../steps/refusals.ts';
+import type { PlacementTotal } from '../../store/fleet-view.ts';
+import { importingLabel } from '../../store/keys.ts';
+import type { ObjectRecord } from '../../store/model.ts';
+import { findByPlacement } from '../../tick/find-work.ts';
+import type { Tick } from '../../tick/tick.ts';
+
+/** Objects of one round. */
+export interface FoundObjects {
+  /** Those that want copies and may be tried. */
+  readonly wanting: readonly ObjectRecord[];
+  /** Those under the label of stuck ones that are stuck no more: they want nothing, or another way is open. */
+  readonly lifted: readonly ObjectRecord[];
+  /** Whether more stand behind them. */
+  readonly next: 'more' | 'done';
+}
+
+/** Finds the objects of a tick, round by round. */
+export interface ObjectFinder {
+  /** @param limit at most so many are wanted */
+  find(limit: number): Promise<FoundObjects>;
+}
+
+/** Where the last tick stopped, among the objects that want copies and among the stuck ones. */
+interface Cursor {
+  readonly wanting?: string | undefined;
+  readonly stuck?: string | undefined;
+}
+
+/** Of each round, the share that stuck objects have while others want copies too. */
+const stuckShare = 1 / 8;
+/** Stuck objects that a tick looks at, most of which are not to be tried yet. */
+const mostStuckRead = 1_000;
+
+/** Ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
+export function underReplicated(tick: Tick): PlacementTotal[] {
+  return tick.view.placements.filter(
+    (placement) => placement.condition === 'sound' && placement.policy !== importingLabel && isShort(tick, placement),
+  );
+}
+
+/** Ledger placements of stuck objects: each is to be tried again, or wants nothing any more. */
+export function stuckPlacements(tick: Tick): PlacementTotal[] {
+  return tick.view.placements.filter(({ condition }) => condition === 'stuck');
+}
+
+function isShort(tick: Tick, { policy, copies }: PlacementTotal): boolean {
+  const { factor } = tick.config.policies[policy] ?? tick.config.policies.default!;
+  return copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
+}
+
+export function createObjectFinder(tick: Tick): ObjectFinder {
+  const { store } = tick.deps;
+  let cursor = readCursor(tick.cursor);
+  /** The rev at which each object was met. */
+  const seen = new Map<string, number>();
+  let stuckRead = 0;
+  let areStuckWalked = false;
+
+  /** The next objects that lack copies and were not met in this tick; `done` when nothing new stands behind them. */
+  async function findWanting(limit: number): Promise<Omit<FoundObjects, 'lifted'>> {
+    if (limit <= 0) return { wanting: [], next: 'more' };
+    const labels = underReplicated(tick).map(({ label }) => label);
+    const found = await findByPlacement(store, labels, tick.shards, cursor.wanting, limit);
+    // What was given a copy may be met once more, under its new label; others may stand behind it.
+    const isNews = found.objects.some(({ key, rev }) => seen.get(key) !== rev);
+    const wanting = found.objects.filter(({ key }) => !seen.has(key));
+    for (const { key, rev } of found.objects) seen.set(key, rev);
+    cursor = { ...cursor, wanting: found.cursor };
+    return { wanting, next: found.cursor === undefined || !isNews ? 'done' : 'more' };
+  }
+
+  /** Stuck objects that may be tried, from where the last search stopped, once round in a tick. */
+  async function findStuck(limit: number): Promise<FoundObjects> {
+    const wanting: ObjectRecord[] = [];
+    const lifted: ObjectRecord[] = [];
+    const labels = stuckPlacements(tick).map(({ label }) => label);
+    const moment = momentOf(tick);
+    while (!areStuckWalked && labels.length > 0 && wanting.length < limit && stuckRead < mostStuckRead) {
+      const found = await findByPlacement(store, labels, tick.shards, cursor.stuck, limit - wanting.length);
+      const fresh = found.objects.filter(({ key }) => !seen.has(key));
+      for (const object of fresh) {
+        seen.set(object.key, object.rev);
+        if (missingCopies(tick, object) <= 0) lifted.push(object);
+        else if (isDue(tick, object, moment)) wanting.push(object);
+      }
+      stuckRead += found.objects.length;
+      cursor = { ...cursor, stuck: found.cursor };
+      areStuckWalked = found.cursor === undefined || fresh.length === 0;
+    }
+    const isMore = !areStuckWalked && labels.length > 0 && stuckRead < mostStuckRead;
+    return { wanting, lifted, next: isMore ? 'more' : 'done' };
+  }
+
+  return {
+    async find(limit) {
+      const share = stuckPlacements(tick).length > 0 ? Math.ceil(limit * stuckShare) : 0;
+      const ordinary = await findWanting(limit - share);
+      const stuck = await findStuck(limit - ordinary.wanting.length);
+      if (!tick.dryRun) tick.cursor = JSON.stringify(cursor);
+      return {
+        wanting: [...ordinary.wanting, ...stuck.wanting],
+        lifted: stuck.lifted,
+        next: ordinary.next === 'more' || stuck.next === 'more' ? 'more' : 'done',
+      };
+    },
+  };
+}
+
+/** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */
+function isDue(tick: Tick, object: ObjectRecord, moment: Moment): boolean {
+  const standings = tick.standings().filter(({ isReachable }) => isReachable);
+  if (!isRefusedEverywhere(object, tick.standings())) return true;
+  const isSource = ({ name }: { readonly name: string }) => object.copies[name] !== undefined;
+  const sources = standings.filter((one) => isSource(one) && !isWaiting(object, one.name, 'source', moment));
+  const targets = standings.filter(
+    (one) => !isSource(one) && one.isCounted && !isWaiting(object, one.name, 'target', moment),
+  );
+  return sources.length > 0 && targets.length > 0;
+}
+
+/** An unreadable cursor begins at the beginning. */
+function readCursor(text: string | undefined): Cursor {
+  try {
+    const cursor: unknown = JSON.parse(text ?? '{}');
+    return typeof cursor === 'object' && cursor !== null ? cursor : {};
+  } catch {
+    return {};
+  }
+}

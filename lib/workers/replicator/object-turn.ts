@@ -1,0 +1,222 @@
+import type { Verdict } from '../../base/tally.ts';
+import type { BackendConfig } from '../../config/fleet-file.ts';
+import { chooseTargets, hasRoom, type PlaceAt, plan, sourcesOf, takePlace } from '../../steps/copy-targets.ts';
+import { type CopyTurn, noteBlame } from '../../steps/copy-turn.ts';
+import type { Orphan } from '../../steps/enqueue-orphans.ts';
+import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
+import { makeCopy } from '../../steps/make-copy.ts';
+import { missingCopies } from '../../steps/missing-copies.ts';
+import { isWaiting, momentOf } from '../../steps/refusals.ts';
+import type { PlaceEnd } from '../../steps/target-trust.ts';
+import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
+import type { TurnEnd } from '../../steps/turn-end.ts';
+import type { ObjectRecord, QueueItem } from '../../store/model.ts';
+import { noteWaiting } from '../../tick/ages.ts';
+
+/** A copy that was not made, and what that means. */
+export type Met = Judgement & { readonly source: string; readonly target: string };
+
+/**
+ * What one object's turn led to: `passed` nothing was tried · `put-off` it has another turn in this tick, and is counted then ·
+ * `begun` copies in parts, which end by themselves, and are counted then · `tried` copies that stand there verified, and what
+ * was met on the way.
+ */
+export type ObjectTurn =
+  | { readonly outcome: 'passed'; readonly end: TurnEnd }
+  | { readonly outcome: 'put-off' }
+  | { readonly outcome: 'begun'; readonly items: readonly QueueItem[] }
+  | TriedTurn;
+
+export interface TriedTurn {
+  readonly outcome: 'tried';
+  /** Copies that want to be recorded: backend → copy id. */
+  readonly made: Readonly<Record<string, string>>;
+  /** Hex, as every copy was read. */
+  readonly sha256?: string | undefined;
+  readonly met: readonly Met[];
+  /** Bytes that were written and are no copy. */
+  readonly orphans: readonly Omit<Orphan, 'object'>[];
+  readonly end: TurnEnd;
+}
+
+function passed(verdict: Verdict, reason: string): ObjectTurn {
+  return { outcome: 'passed', end: { verdict, reason } };
+}
+
+/** Makes the copies one object lacks. Records nothing. */
+export async function replicateObject(turn: CopyTurn, object: ObjectRecord): Promise<ObjectTurn> {
+  const { tick } = turn;
+  const missing = missingCopies(tick, object);
+  if (missing <= 0) return passed('skipped', 'enough-copies');
+  noteWaiting(tick, object);
+  const needed = missing - comingCopies(turn, object);
+  if (needed <= 0) return passed('skipped', 'transfer-pending');
+  const choice = chooseTargets(turn, object);
+  if (choice.outcome === 'crowded-out') return { outcome: 'put-off' };
+  if (choice.outcome === 'over-limit') return passed('deferred', choice.reason);
+  if (choice.outcome !== 'targets') return passed('skipped', choice.outcome);
+  if (sourcesOf(turn, object).length === 0)
+    return hasWaitingSource(turn, object) ? passed('skipped', 'backing-off') : passed('failed', 'no-source');
+  if (isBig(tick, object)) return beginCopies(turn, object, choice.targets, needed);
+  return makeCopies(turn, object, choice.targets, needed);
+}
+
+/** Big copies under way that may be counted on: one whose target failed, or holds it back, may not. */
+function comingCopies({ tick, pending }: CopyTurn, object: ObjectRecord): number {
+  const coming = pending
+    .of(object.key)
+    .filter(
+      ({ generation, backend, transfer }) =>
+        generation === object.generation &&
+        object.copies[backend] === undefined &&
+        transfer?.failedLeg !== 'target' &&
+        tick.standing(backend).isCounted,
+    );
+  return coming.length;
+}
+
+function hasWaitingSource({ tick }: CopyTurn, object: ObjectRecord): boolean {
+  const moment = momentOf(tick);
+  return Object.keys(object.copies).some((name) => isWaiting(object, name, 'source', moment));
+}
+
+/** Names the copies that a big object lacks, each within the month's limits; others make them. */
+async function beginCopies(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  targets: readonly BackendConfig[],
+  needed: number,
+): Promise<ObjectTurn> {
+  const items: QueueItem[] = [];
+  let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
+  for (const target of targets) {
+    if (items.length === needed) break;
+    if (!hasRoom(turn, target, object.sizeBytes)) continue;
+    const begun = await beginFromAny(turn, object, target.name);
+    if (begun.outcome === 'begun') items.push(begun.item);
+    else end = begun.end;
+  }
+  return items.length > 0 ? { outcome: 'begun', items } : { outcome: 'passed', end };
+}
+
+/** From the first source whose limit allows it: what one source, or one target, holds back goes another way. */
+async function beginFromAny(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  to: string,
+): Promise<
+  { readonly outcome: 'begun'; readonly item: QueueItem } | { readonly outcome: 'not'; readonly end: TurnEnd }
+> {
+  let end: TurnEnd = { verdict: 'failed', reason: 'no-source' };
+  for (const from of sourcesOf(turn, object)) {
+    const begun = await beginTransfer(turn, { object, from, to });
+    if (begun.outcome === 'begun') return begun;
+    if (begun.outcome !== 'over-limit')
+      return {
+        outcome: 'not',
+        end: { verdict: begun.outcome === 'no-room' ? 'skipped' : 'failed', reason: begun.outcome },
+      };
+    end = { verdict: 'deferred', reason: begun.reason };
+  }
+  return { outcome: 'not', end };
+}
+
+/** Copies a small object to as many targets as it lacks, in routing order. */
+async function makeCopies(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  targets: readonly BackendConfig[],
+  needed: number,
+): Promise<TriedTurn> {
+  const made: Record<string, string> = {};
+  const met: Met[] = [];
+  const orphans: TriedTurn['orphans'][number][] = [];
+  let sha256: string | undefined;
+  let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
+  let left = targets;
+  while (Object.keys(made).length < needed) {
+    left = left.filter((target) => hasRoom(turn, target, object.sizeBytes));
+    const at = await takePlace(
+      turn,
+      left.map(({ name }) => name),
+    );
+    if (at === null) break;
+    left = left.filter(({ name }) => name !== at.target);
+    const attempt = await copyTo(turn, object, at, met);
+    met.push(...attempt.met);
+    orphans.push(...attempt.orphans);
+    if (attempt.outcome === 'copied') {
+      made[at.target] = attempt.copyId;
+      sha256 = attempt.sha256;
+      continue;
+    }
+    end = attempt.end;
+    if (attempt.outcome === 'no-source') break;
+  }
+  if (Object.keys(made).length > 0) end = { verdict: 'succeeded' };
+  return { outcome: 'tried', made, sha256, met, orphans, end };
+}
+
+/** What came of one target. */
+type CopyTry = Pick<TriedTurn, 'met' | 'orphans'> &
+  (
+    | { readonly outcome: 'copied'; readonly copyId: string; readonly sha256: string }
+    | { readonly outcome: 'no-copy' | 'no-source'; readonly end: TurnEnd }
+  );
+
+/** Tries the sources in order into one target; what this turn has met speaks against some of them already. */
+async function copyTo(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  { target, place }: PlaceAt,
+  metBefore: readonly Met[],
+): Promise<CopyTry> {
+  plan(turn, target, object.sizeBytes);
+  const leave = await turn.admission.enter(object.sizeBytes);
+  let attempt: CopyTry | undefined;
+  try {
+    attempt = await tryTarget(turn, object, target, metBefore);
+    return attempt;
+  } finally {
+    leave();
+    if (attempt?.outcome !== 'copied') plan(turn, target, -object.sizeBytes);
+    place.end(attempt === undefined ? 'nothing' : placeEndOf(attempt, target));
+  }
+}
+
+function placeEndOf(attempt: CopyTry, target: string): PlaceEnd {
+  if (attempt.outcome === 'copied') return 'stored';
+  const isRefused = attempt.met.some(({ blame }) => blame.on === 'object' && blame.refusal.backend === target);
+  return isRefused ? 'refused' : 'nothing';
+}
+
+async function tryTarget(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  target: string,
+  metBefore: readonly Met[],
+): Promise<CopyTry> {
+  const met: Met[] = [];
+  const orphans: TriedTurn['orphans'][number][] = [];
+  let end: TurnEnd = { verdict: 'failed', reason: 'no-source' };
+  for (const source of sourcesOf(turn, object)) {
+    if (metBefore.some((one) => one.next === 'another-source' && one.source === source)) continue;
+    // Its limits are asked again: others may have taken the room since the targets were chosen.
+    const copy = await makeCopy(turn, { object, source, target });
+    orphans.push(...copy.orphans);
+    const { copyId, outcome } = copy;
+    if (outcome.outcome === 'over-limit') {
+      end = { verdict: 'deferred', reason: outcome.reason };
+      continue;
+    }
+    if (outcome.outcome === 'copied') return { outcome: 'copied', copyId, sha256: outcome.sha256, met, orphans };
+    const judgement = judgeCopy(outcome, { source, target });
+    met.push({ ...judgement, source, target });
+    noteBlame(turn, judgement.blame);
+    if (judgement.orphanReason !== undefined) orphans.push({ backend: target, copyId, reason: judgement.orphanReason });
+    if (judgement.next === 'another-target')
+      return { outcome: 'no-copy', met, orphans, end: { verdict: 'failed', reason: judgement.reason } };
+  }
+  // A limit keeps this target from its copy; another may cost less.
+  return { outcome: end.verdict === 'deferred' ? 'no-copy' : 'no-source', met, orphans, end };
+}
