@@ -17,11 +17,13 @@ export interface ErrorFacts {
   readonly showsLife: boolean;
   /** Whether no answer came that is one: what was asked may have happened. */
   readonly isUnanswered: boolean;
+  /** Whether other keys might be let in: those in use may have been replaced. */
+  readonly refusesKeys: boolean;
   /** Whether a request to write that was sent once and ended so has surely stored nothing. */
   readonly storesNothing: boolean;
 }
 
-type Trait = 'worth-retry' | 'shows-life' | 'unanswered' | 'stores-nothing';
+type Trait = 'worth-retry' | 'shows-life' | 'unanswered' | 'refuses-keys' | 'stores-nothing';
 
 const breakerRules: Readonly<Record<SpeaksOf, ErrorFacts['countsForBreaker']>> = {
   backend: 'always',
@@ -39,6 +41,7 @@ function about(speaksOf: SpeaksOf, ...traits: readonly Trait[]): ErrorFacts {
     isWorthRetry: traits.includes('worth-retry'),
     showsLife: traits.includes('shows-life'),
     isUnanswered: traits.includes('unanswered'),
+    refusesKeys: traits.includes('refuses-keys'),
     storesNothing: traits.includes('stores-nothing'),
   };
 }
@@ -70,11 +73,11 @@ export const errorTable = {
   /** The bucket is gone; or, in answer to a copy, the one it was to be copied from. */
   'no-bucket': about('unclear', 'stores-nothing'),
   /** Keys that are unknown, expired or revoked; an account that is closed. */
-  credentials: about('backend', 'stores-nothing'),
+  credentials: about('backend', 'refuses-keys', 'stores-nothing'),
   /** SignatureDoesNotMatch: a wrong secret, or a header of this one request that arrived as another. */
-  signature: about('unclear', 'stores-nothing'),
+  signature: about('unclear', 'refuses-keys', 'stores-nothing'),
   /** 401, 403. */
-  denied: about('unclear', 'stores-nothing'),
+  denied: about('unclear', 'refuses-keys', 'stores-nothing'),
   /** Any other 3xx or 4xx. */
   rejected: about('unclear', 'stores-nothing'),
   /** 405, 501. */
@@ -136,6 +139,10 @@ export class BackendError extends Error {
     return errorTable[this.kind].countsForBreaker === 'always';
   }
 
+  get refusesKeys(): boolean {
+    return errorTable[this.kind].refusesKeys;
+  }
+
   get isUnanswered(): boolean {
     return errorTable[this.kind].isUnanswered;
   }
@@ -156,4 +163,9 @@ export class BackendError extends Error {
     const same = new BackendError(this.kind, this.backend, this.message, this.cause, { attempts, verdict });
     return Object.assign(same, { stack: this.stack });
   }
+}
+
+/** Why the source of bytes that were being sent is to blame although it has not failed: the backend gave up waiting for it. */
+export class SourceSilence extends Error {
+  override readonly name = 'SourceSilence';
 }

@@ -21,9 +21,11 @@ import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/con
 import { copyFrom } from './s3/copy.ts';
 import { deleteObjects } from './s3/deletion.ts';
 import { backendError, toBackendError } from './s3/errors.ts';
+import { receivedMetadata, receivedText } from './s3/header-text.ts';
 import { listPage } from './s3/listing.ts';
 import { multipart } from './s3/multipart.ts';
 import { putObject } from './s3/put.ts';
+import { etagForm } from './s3/tolerate-answer.ts';
 
 export type S3BackendOptions = S3ConnectionOptions;
 
@@ -114,7 +116,7 @@ async function getObject(
     const sizeBytes = range === undefined ? lengthBytes : wholeSize(answer, range, lengthBytes);
     const attempted = s3.attempted('read', storageKey);
     if (sizeBytes === undefined) throw backendError('unsupported', attempted, 'it answered with another range');
-    if (ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== ifMatch) {
+    if (ifMatch !== undefined && answer.ETag !== undefined && etagForm(answer.ETag) !== etagForm(ifMatch)) {
       throw backendError('precondition', attempted, `its ETag is ${answer.ETag}, not ${ifMatch}`);
     }
     return {
@@ -192,28 +194,39 @@ interface Described {
 
 function sizeOf(answer: Described, s3: S3Connection, action: string, storageKey: string): number {
   if (answer.ContentLength !== undefined) return answer.ContentLength;
-  throw backendError('unavailable', s3.attempted(action, storageKey), 'it announced no length');
+  // One that unpacks what is stored packed announces none, and answers others as ever.
+  throw backendError('unacceptable', s3.attempted(action, storageKey), 'it announced no length');
 }
 
 function stored(answer: Described, sizeBytes: number): StoredObject {
   const sha256 = attestedSha256(answer);
   return {
     sizeBytes,
-    etag: answer.ETag ?? '',
+    etag: etagForm(answer.ETag ?? ''),
     headers: headersOf(answer),
-    metadata: answer.Metadata ?? {},
+    metadata: mapValues(answer.Metadata ?? {}, receivedMetadata),
     ...defined({ lastModified: answer.LastModified?.getTime(), sha256 }),
   };
 }
 
 function headersOf(answer: Described): ObjectHeaders {
-  return {
-    ...defined({
-      contentType: answer.ContentType,
-      cacheControl: answer.CacheControl,
-      contentDisposition: answer.ContentDisposition,
-      contentEncoding: answer.ContentEncoding,
-      contentLanguage: answer.ContentLanguage,
-    }),
-  };
+  const received = defined({
+    contentType: answer.ContentType,
+    cacheControl: answer.CacheControl,
+    contentDisposition: answer.ContentDisposition,
+    contentEncoding: withoutFraming(answer.ContentEncoding),
+    contentLanguage: answer.ContentLanguage,
+  });
+  return mapValues(received, receivedText);
+}
+
+/** Some backends store the framing of one upload as if it were an encoding of the object. */
+function withoutFraming(encodings: string | undefined): string | undefined {
+  if (encodings === undefined || !/\baws-chunked\b/i.test(encodings)) return encodings;
+  const own = encodings.split(',').map((encoding) => encoding.trim());
+  return own.filter((encoding) => encoding !== '' && encoding.toLowerCase() !== 'aws-chunked').join(', ') || undefined;
+}
+
+function mapValues<T extends Readonly<Record<string, string>>>(values: T, change: (value: string) => string): T {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)])) as T;
 }

@@ -2,7 +2,7 @@ import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, CredentialsConfig } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
-import type { S3Credentials, S3Keys } from '../fleet/s3/connection.ts';
+import type { S3Credentials, S3KeySource, S3Keys } from '../fleet/s3/connection.ts';
 
 /** What resolving credentials takes from the process. */
 export interface CredentialDeps {
@@ -12,8 +12,10 @@ export interface CredentialDeps {
   readSecret(arn: string): Promise<string>;
 }
 
-/** A rotated secret is noticed within this time. */
+/** A rotated secret is noticed within this time, even where the former keys still work. */
 const secretLifeMs = 30 * 60_000;
+/** A secret is read again this seldom on account of refusals: most of them are about something else. */
+const renewalMs = 60_000;
 
 /** Finds the keys that a fleet file refers to. */
 export interface CredentialResolver {
@@ -25,18 +27,39 @@ export interface CredentialResolver {
 }
 
 export function createCredentialResolver(deps: CredentialDeps): CredentialResolver {
-  const secrets = new Map<string, { at: number; keys: Promise<S3Keys> }>();
-  const secretKeys = (arn: string): Promise<S3Keys> => {
-    const now = deps.clock.now();
-    const existing = secrets.get(arn);
-    if (existing !== undefined && now - existing.at < secretLifeMs) return existing.keys;
-    const keys = deps.readSecret(arn).then((text) => ({
-      ...keysOfSecret(text),
-      expiration: new Date(now + secretLifeMs),
-    }));
-    secrets.set(arn, { at: now, keys });
-    keys.catch(() => secrets.delete(arn));
-    return keys;
+  const secrets = new Map<string, Secret>();
+  const read = (arn: string): Secret => {
+    const secret = { at: deps.clock.now(), keys: deps.readSecret(arn).then(keysOfSecret) };
+    secrets.set(arn, secret);
+    secret.keys.catch(() => secrets.get(arn) === secret && secrets.delete(arn));
+    return secret;
+  };
+  const current = (arn: string): Secret => {
+    const known = secrets.get(arn);
+    return known !== undefined && deps.clock.now() - known.at < secretLifeMs ? known : read(arn);
+  };
+  const renewals = new Map<string, { readonly at: number; readonly done: Promise<void> }>();
+  /** The former keys stay in use where the secret cannot be read. */
+  const readAgain = async (arn: string): Promise<void> => {
+    const former = secrets.get(arn);
+    const renewed = read(arn);
+    try {
+      await renewed.keys;
+    } catch {
+      if (former !== undefined) secrets.set(arn, former);
+    }
+  };
+  const sourceOf = (arn: string): S3KeySource => {
+    const renew = async (refused: S3Keys): Promise<boolean> => {
+      if (!isSame(await current(arn).keys, refused)) return true;
+      const last = renewals.get(arn);
+      const isDue = last === undefined || deps.clock.now() - last.at >= renewalMs;
+      const renewal = isDue ? { at: deps.clock.now(), done: readAgain(arn) } : last;
+      renewals.set(arn, renewal);
+      await renewal.done;
+      return !isSame(await current(arn).keys, refused);
+    };
+    return Object.assign(() => current(arn).keys, { renew });
   };
   return {
     async resolve({ name, region }, wanted) {
@@ -53,13 +76,23 @@ export function createCredentialResolver(deps: CredentialDeps): CredentialResolv
       // A copy: the SDK writes into what it is given.
       if ('accessKeyId' in wanted) return { accessKeyId: wanted.accessKeyId, secretAccessKey: wanted.secretAccessKey };
       try {
-        await secretKeys(wanted.secretArn);
+        await current(wanted.secretArn).keys;
       } catch (error) {
         throw missing(`its secret "${wanted.secretArn}" could not be read (${(error as Error).message})`, error);
       }
-      return () => secretKeys(wanted.secretArn);
+      return sourceOf(wanted.secretArn);
     },
   };
+}
+
+/** A secret as it was read last. */
+interface Secret {
+  readonly at: number;
+  readonly keys: Promise<S3Keys>;
+}
+
+function isSame(a: S3Keys, b: S3Keys): boolean {
+  return a.accessKeyId === b.accessKeyId && a.secretAccessKey === b.secretAccessKey;
 }
 
 function keysOfSecret(text: string): S3Keys {

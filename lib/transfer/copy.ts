@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../fleet/backend.ts';
+import { SourceSilence } from '../fleet/errors.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
@@ -114,6 +115,11 @@ function unread(error: unknown): false {
 /** Whose fault an error of a copy was. */
 export function explain(error: unknown, source: string | undefined): Exclude<CopyOutcome, { outcome: 'copied' }> {
   if (error instanceof WrongBytes) return { outcome: 'source-wrong', detail: error.message };
+  if (error instanceof SourceSilence && source !== undefined)
+    return {
+      outcome: 'source-failed',
+      error: new BackendError('timeout', source, error.message, error, { verdict: 'object' }),
+    };
   if (!(error instanceof BackendError)) throw error;
   if (error.kind === 'body') return explain(error.cause, source);
   if (error.backend !== source) return { outcome: 'target-failed', error };

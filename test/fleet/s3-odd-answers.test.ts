@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import type { Capabilities } from '../../lib/fleet/backend.ts';
+import { BackendError, type Capabilities } from '../../lib/fleet/backend.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
 import { kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { keys } from './s3-kit.ts';
@@ -180,7 +180,7 @@ describe('S3 backend and odd answers', () => {
         response.write('abc');
         response.end();
       };
-      expect(await kindOf(connect().get('k'))).toBe('unavailable');
+      expect(await kindOf(connect().get('k'))).toBe('unacceptable');
     });
 
     it('a page of a proxy is an unavailable backend', async () => {
@@ -203,10 +203,121 @@ describe('S3 backend and odd answers', () => {
       expect((await connect().head('k'))!.sha256).toBe('01'.repeat(32));
     });
 
-    it('metadata comes through verbatim, encoded words too', async () => {
-      answer(200, { 'content-length': '0', 'x-amz-meta-name': '=?UTF-8?B?w6k=?=', 'x-amz-meta-raw': 'caf\u00e9' }, '');
-      expect((await connect().head('k'))!.metadata).toEqual({ name: '=?UTF-8?B?w6k=?=', raw: 'caf\u00e9' });
+    it('metadata is the text that was meant, in whichever form a backend sends it', async () => {
+      const words = {
+        encoded: '=?UTF-8?B?w6k=?=',
+        quoted: '=?iso-8859-1?Q?caf=E9_?= =?UTF-8?Q?=21?=',
+        odd: '=?x-none?B?w6k=?=',
+      };
+      const raw = { latin: 'caf\u00e9', utf8: Buffer.from('caf\u00e9 \u65e5').toString('latin1') };
+      const headers = Object.entries({ ...words, ...raw }).map(([name, value]) => [`x-amz-meta-${name}`, value]);
+      answer(200, { 'content-length': '0', ...Object.fromEntries(headers) }, '');
+      expect((await connect().head('k'))!.metadata).toEqual({
+        encoded: '\u00e9',
+        quoted: 'caf\u00e9 !',
+        odd: words.odd,
+        latin: 'caf\u00e9',
+        utf8: 'caf\u00e9 \u65e5',
+      });
     });
+
+    it.each([
+      ['2026-01-02T03:04:05.000Z', Date.UTC(2026, 0, 2, 3, 4, 5)],
+      ['Fri, 02 Jan 2026 03:04:05 GMT', Date.UTC(2026, 0, 2, 3, 4, 5)],
+      ['some day', undefined],
+    ])('a date in another form (%s) is no outage', async (date, lastModified) => {
+      answer(
+        200,
+        { 'content-length': '3', etag: '"e"', 'last-modified': date, expires: 'never', 'x-amz-abort-date': date },
+        'abc',
+      );
+      expect((await connect().head('k'))?.lastModified).toBe(lastModified);
+      const found = await connect().get('k');
+      expect([found.lastModified, (await collect(found.body)).toString()]).toEqual([lastModified, 'abc']);
+      answer(
+        200,
+        { 'x-amz-abort-date': date },
+        '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>',
+      );
+      expect(await connect().createUpload({ storageKey: 'k' })).toEqual({ uploadId: 'u' });
+      const part = `<Part><PartNumber>1</PartNumber><Size>3</Size><ETag>"p"</ETag><LastModified>${date}</LastModified></Part>`;
+      answer(
+        200,
+        { 'x-amz-abort-date': date },
+        `<ListPartsResult><IsTruncated>false</IsTruncated>${part}</ListPartsResult>`,
+      );
+      expect(await connect().listParts('k', 'u')).toEqual([{ partNumber: 1, etag: '"p"', sizeBytes: 3 }]);
+    });
+
+    it('an ETag has one form, whichever a backend writes', async () => {
+      for (const etag of ['"abc"', 'abc', 'W/"abc"']) {
+        answer(200, { 'content-length': '0', etag }, '');
+        expect((await connect().head('k'))?.etag).toBe('"abc"');
+        expect((await connect().get('k', { ifMatch: 'abc' })).etag).toBe('"abc"');
+      }
+    });
+
+    it('what one upload was framed with is no encoding of the object', async () => {
+      for (const [stored, kept] of [
+        ['aws-chunked', undefined],
+        ['gzip, aws-chunked', 'gzip'],
+        ['gzip', 'gzip'],
+      ] as const) {
+        answer(200, { 'content-length': '0', 'content-encoding': stored }, '');
+        expect((await connect().head('k'))?.headers.contentEncoding).toBe(kept);
+      }
+    });
+
+    it('objects are asked for as they are stored, and that is not signed', async () => {
+      const asked: IncomingMessage['headers'][] = [];
+      script = (request, response) => {
+        asked.push(request.headers);
+        response.writeHead(200, { 'content-length': '0' }).end();
+      };
+      await connect().head('k');
+      await connect().get('k');
+      for (const { 'accept-encoding': encoding, authorization } of asked)
+        expect([encoding, authorization?.includes('accept-encoding')]).toEqual(['gzip', false]);
+    });
+
+    it('a body that trickles is a stalled one, and a consumer that takes its time is not', async () => {
+      script = (_request, response) => {
+        response.writeHead(200, { 'content-length': '1000' });
+        const timer = setInterval(() => response.write('x'), 40);
+        response.on('close', () => clearInterval(timer));
+      };
+      expect(
+        await kindOf(
+          connect()
+            .get('k')
+            .then((found) => collect(found.body)),
+        ),
+      ).toBe('timeout');
+      script = (_request, response) => response.writeHead(200, { 'content-length': '1000' }).end('x'.repeat(1000));
+      const { body } = await connect().get('k');
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      expect((await collect(body)).length).toBe(1000);
+    });
+
+    it('an answer that is not the body of an object is bounded', async () => {
+      answer(
+        200,
+        {},
+        `<ListBucketResult><IsTruncated>false</IsTruncated>${'x'.repeat(8 * 2 ** 20)}</ListBucketResult>`,
+      );
+      expect(await kindOf(connect().list({}))).toBe('unavailable');
+    });
+
+    it.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
+      'a code of %s is an unknown one',
+      async (code) => {
+        answer(400, {}, `<Error><Code>${code}</Code></Error>`);
+        expect(await kindOf(connect().get('k'))).toBe('rejected');
+        expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: 0, body: bodyOf(Buffer.alloc(0)) }))).toBe(
+          'rejected',
+        );
+      },
+    );
   });
 
   it('a HEAD answer that says SlowDown in the only place it can is throttling', async () => {
@@ -233,6 +344,46 @@ describe('S3 backend and odd answers', () => {
         await new Promise(() => {}); // the rest never comes
       })();
       expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: big, body }))).toBe('body');
+    });
+
+    describe('that are cut off while the source owes bytes', () => {
+      const cutOff = () => {
+        script = (request) => void request.once('data', () => setTimeout(() => request.socket.destroy(), 20));
+        // Two arguments: the body is not waited for.
+      };
+      const sourceThat = async function* (goesOn: () => Promise<unknown>) {
+        yield someBytes(500_000);
+        await goesOn();
+        yield someBytes(big - 500_000);
+      };
+      const put = (goesOn: () => Promise<unknown>) =>
+        connect()
+          .put({ storageKey: 'k', sizeBytes: big, body: sourceThat(goesOn) })
+          .catch((error: unknown) => error as BackendError);
+      const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+      it('the source is to blame that fails in the end', async () => {
+        cutOff();
+        const stall = new BackendError('timeout', 'source', 'It stalls');
+        const error = await put(async () => {
+          await later(150);
+          throw stall;
+        });
+        expect(error).toMatchObject({ kind: 'body', cause: stall });
+      });
+
+      it('the source is to blame that never goes on', async () => {
+        cutOff();
+        expect(await put(() => new Promise(() => {}))).toMatchObject({
+          kind: 'body',
+          cause: { name: 'SourceSilence' },
+        });
+      });
+
+      it('the backend is to blame where the bytes come soon', async () => {
+        cutOff();
+        expect(await put(() => later(60))).toMatchObject({ kind: 'unavailable' });
+      });
     });
 
     it('a success without an ETag is not believed', async () => {
@@ -283,10 +434,10 @@ describe('S3 backend and odd answers', () => {
       expect(await kindOf(connect().completeUpload(request))).toBe('unavailable');
     });
 
-    it('metadata and keys that HTTP cannot carry are rejected before anything is sent', async () => {
+    it('metadata and keys that are no text are refused before anything is sent', async () => {
       const body = (async function* () {})();
-      expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: 0, body, metadata: { a: 'line\nbreak' } }))).toBe(
-        'rejected',
+      expect(await kindOf(connect().put({ storageKey: 'k', sizeBytes: 0, body, metadata: { a: 'half \ud800' } }))).toBe(
+        'unacceptable',
       );
       expect(await kindOf(connect().head('half a pair \ud800'))).toBe('rejected');
       expect(seen).toEqual([]);

@@ -4,10 +4,13 @@ import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { SilenceError } from './errors.ts';
 
+/** Slower than this, over as long as a silence may last, a body does not arrive. */
+const leastBytesPerSecond = 1024;
+
 /**
  * The bytes of an answer as they arrive. Throws `SilenceError` when none come for `stallMs` while somebody waits for
- * them: a consumer that takes its time is not a silent backend. Leaving early, even before the first byte, destroys the
- * socket.
+ * them, or when hardly any do: a consumer that takes its time is not a silent backend, so that only the time in which it
+ * waits counts. Leaving early, even before the first byte, destroys the socket.
  */
 export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Body {
   const chunks: AsyncIterator<Uint8Array> = answer[Symbol.asyncIterator]();
@@ -24,6 +27,24 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
     answer.destroy(new SilenceError(`no bytes came for ${stallMs} ms`));
   };
 
+  /** Of the window that is being measured. */
+  let waitedMs = 0;
+  let arrivedBytes = 0;
+  const arrived = (bytes: number) => {
+    waitedMs += clock.now() - (waitingSince ?? clock.now());
+    arrivedBytes += bytes;
+    waitingSince = undefined;
+    if (waitedMs < stallMs) return;
+    const leastBytes = (leastBytesPerSecond * waitedMs) / 1000;
+    if (arrivedBytes < leastBytes) {
+      const silence = new SilenceError(`only ${arrivedBytes} bytes came in ${waitedMs} ms of waiting`);
+      answer.destroy(silence);
+      throw silence;
+    }
+    waitedMs = 0;
+    arrivedBytes = 0;
+  };
+
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     waitingSince = clock.now();
     if (!isWatched && !hasArrived(answer)) {
@@ -32,8 +53,8 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
     }
     try {
       const step = await chunks.next();
-      waitingSince = undefined;
       if (step.done) over.abort();
+      else arrived(step.value.length);
       return step;
     } catch (error) {
       over.abort();

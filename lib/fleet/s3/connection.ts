@@ -4,7 +4,9 @@ import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../base/clock.ts';
 import { defined } from '../../base/defined.ts';
 import type { Capabilities } from '../backend.ts';
-import { type Attempted, MissingCredentialsError, toBackendError } from './errors.ts';
+import { BackendError } from '../errors.ts';
+import { type Attempted, backendError, MissingCredentialsError, toBackendError } from './errors.ts';
+import { sentHeader, sentMetadata } from './header-text.ts';
 import { createTransport, type OnRequest, type S3Timeouts } from './transport.ts';
 
 export interface S3Keys {
@@ -14,8 +16,14 @@ export interface S3Keys {
   readonly expiration?: Date;
 }
 
-/** Keys, or a function that fetches them; its failure is `missing-credentials`. */
-export type S3Credentials = S3Keys | (() => Promise<S3Keys>);
+/** Fetches keys, and keeps them as long as they may be used; its failure is `missing-credentials`. */
+export interface S3KeySource {
+  (): Promise<S3Keys>;
+  /** After keys were refused: whether others are to be had now, which it gives from then on. */
+  renew?(refused: S3Keys): Promise<boolean>;
+}
+
+export type S3Credentials = S3Keys | S3KeySource;
 
 export interface S3ConnectionOptions {
   readonly name: string;
@@ -61,12 +69,16 @@ export interface S3Connection {
   readonly deleting: S3Client;
   /** Asks on connections that nothing else was asked on. */
   fresh(): S3Client;
-  /** Runs one call of the SDK. Throws `BackendError` alone. */
+  /**
+   * Runs one call of the SDK. Throws `BackendError` alone. One whose keys are refused is sent once more where they have been
+   * replaced meanwhile, unless its body can be sent only once.
+   */
   call<T>(
     action: string,
     storageKey: string,
     signal: AbortSignal | undefined,
     send: (options: CallOptions) => Promise<T>,
+    body?: 'sent-once',
   ): Promise<T>;
   attempted(action: string, storageKey: string): Attempted;
   /** The key in the bucket. */
@@ -91,7 +103,7 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
       ...defined({ endpoint: options.endpoint }),
       region: options.region,
       forcePathStyle: options.pathStyle,
-      credentials: typeof credentials === 'function' ? () => fetchKeys(name, credentials) : credentials,
+      credentials: typeof credentials === 'function' ? askedEachTime(name, credentials) : credentials,
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
       expectContinueHeader: false,
@@ -108,11 +120,14 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
     });
     // It copies every input and output for a logger that says nothing.
     client.middlewareStack.remove('loggerMiddleware');
-    addIntegrityHeaders(client, capabilities);
+    addHeaders(client, capabilities);
     return client;
   };
   const retrying = open(options.credentials, attempts);
   let fresh: S3Client | undefined;
+  const renewable = [options.credentials, options.deleteCredentials].flatMap((source) =>
+    typeof source === 'function' && source.renew !== undefined ? [source] : [],
+  );
   const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey });
   return {
     name,
@@ -129,12 +144,23 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
       return fresh;
     },
     attempted,
-    async call(action, storageKey, signal, send) {
+    async call(action, storageKey, signal, send, body) {
+      const sendNow = async () => {
+        try {
+          signal?.throwIfAborted();
+          return await send(signal ? { abortSignal: signal } : {});
+        } catch (error) {
+          throw toBackendError(error, attempted(action, storageKey), signal);
+        }
+      };
+      const keys = await Promise.all(renewable.map((source) => source().catch(() => null)));
       try {
-        signal?.throwIfAborted();
-        return await send(signal ? { abortSignal: signal } : {});
+        return await sendNow();
       } catch (error) {
-        throw toBackendError(error, attempted(action, storageKey), signal);
+        if (!(error instanceof BackendError) || !error.refusesKeys || !(await renewAny(renewable, keys))) throw error;
+        if (body === undefined) return sendNow();
+        const whatIsSo = 'its keys had been replaced, and are read anew';
+        throw backendError('stale-credentials', attempted(action, storageKey), whatIsSo, error);
       }
     },
     fullKey: (storageKey) => prefix + storageKey,
@@ -142,23 +168,41 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
   };
 }
 
-async function fetchKeys(name: string, provider: () => Promise<S3Keys>): Promise<S3Keys> {
-  try {
-    return await provider();
-  } catch (cause) {
-    throw new MissingCredentialsError(`this process has no credentials for "${name}"`, { cause });
-  }
+/** The SDK would keep the keys that it got once: a source that keeps them itself says so by this mark. */
+function askedEachTime(name: string, source: S3KeySource): () => Promise<S3Keys> {
+  const fetchKeys = async () => {
+    try {
+      return await source();
+    } catch (cause) {
+      throw new MissingCredentialsError(`this process has no credentials for "${name}"`, { cause });
+    }
+  };
+  return Object.assign(fetchKeys, { memoized: true });
 }
 
+async function renewAny(sources: readonly S3KeySource[], refused: readonly (S3Keys | null)[]): Promise<boolean> {
+  const renewed = await Promise.all(
+    sources.map(async (source, i) => refused[i] != null && source.renew!(refused[i]).catch(() => false)),
+  );
+  return renewed.includes(true);
+}
+
+/** Content headers whose text may be anybody's. */
+const contentHeaders = ['content-type', 'cache-control', 'content-disposition', 'content-encoding', 'content-language'];
+
 /**
- * A known SHA-256 of a streamed body is signed, so that a backend which checks signatures checks the bytes with them;
+ * Text goes out so that it comes back as itself. A known SHA-256 of a streamed body is signed, so that a backend which checks signatures checks the bytes with them;
  * it is sent as a checksum only to those that know it. DeleteObjects goes with Content-MD5, which every backend takes.
  */
-function addIntegrityHeaders(client: S3Client, capabilities: Capabilities): void {
+function addHeaders(client: S3Client, capabilities: Capabilities): void {
   client.middlewareStack.add(
     (next, context) => (args) => {
       const request = args.request as { headers: Record<string, string>; body?: unknown };
       const { headers, body } = request;
+      for (const [header, text] of Object.entries(headers)) {
+        if (header.startsWith('x-amz-meta-')) headers[header] = sentMetadata(text);
+        else if (contentHeaders.includes(header)) headers[header] = sentHeader(text);
+      }
       const sha256 = headers['x-amz-checksum-sha256'];
       if (sha256 !== undefined) {
         if (body instanceof Readable) headers['x-amz-content-sha256'] = Buffer.from(sha256, 'base64').toString('hex');
@@ -172,6 +216,6 @@ function addIntegrityHeaders(client: S3Client, capabilities: Capabilities): void
       }
       return next(args);
     },
-    { step: 'build', priority: 'low', name: 'holdfastIntegrity', override: true },
+    { step: 'build', priority: 'low', name: 'holdfastHeaders', override: true },
   );
 }

@@ -177,6 +177,7 @@ function inspect(error: unknown): Seen {
 
 function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {
   if (seen.name === 'MissingCredentialsError') return 'missing-credentials';
+  if (seen.name === 'UnsendableHeaderError') return 'unacceptable';
   if (seen.name === 'URIError') return 'rejected'; // a key with half a surrogate pair has no UTF-8
   if (seen.status === undefined) return kindWithoutAnswer(seen, signal);
   if (seen.status === 503 && isSlowDownReason(seen.reason)) return 'throttled';

@@ -2,6 +2,7 @@ import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/
 import type { Listed, ListFrom, ListPage } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
+import { etagForm } from './tolerate-answer.ts';
 
 /** One page of a listing. A page that says that there is more, but not where, is an error and never the end. */
 export async function listPage(
@@ -52,7 +53,7 @@ function listedOf(
   return {
     storageKey: key.slice(s3.prefix.length),
     sizeBytes: Size,
-    etag: ETag ?? '',
+    etag: etagForm(ETag ?? ''),
     lastModified: LastModified.getTime(),
   };
 }

@@ -1,10 +1,13 @@
 import type { Readable } from 'node:stream';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { signalAt } from '../../base/deadline.ts';
 import { defined } from '../../base/defined.ts';
 import type { BackendError, ObjectHeaders, PutRequest, PutResult } from '../backend.ts';
+import { SourceSilence } from '../errors.ts';
 import { attestedSha256 } from './attested.ts';
 import type { CallOptions, S3Connection } from './connection.ts';
-import { backendError, toBackendError } from './errors.ts';
+import { type Attempted, backendError, toBackendError } from './errors.ts';
+import { etagForm } from './tolerate-answer.ts';
 import { openSource, readSmall, sourceFailed, type UploadSource } from './upload-source.ts';
 
 /** A body no longer than this is held in memory, so that it can be signed, and sent again. */
@@ -37,7 +40,7 @@ export function etagOf(
   storageKey: string,
   answer: { readonly ETag?: string | undefined },
 ): string {
-  if (answer.ETag) return answer.ETag;
+  if (answer.ETag) return etagForm(answer.ETag);
   throw backendError('unavailable', s3.attempted(action, storageKey), 'it named no ETag');
 }
 
@@ -47,7 +50,7 @@ export function headerInput(
   tags: Readonly<Record<string, string>> = {},
 ) {
   return {
-    ...(Object.keys(tags).length === 0 ? {} : { Tagging: new URLSearchParams(tags).toString() }),
+    ...(Object.keys(tags).length === 0 ? {} : { Tagging: tagQuery(tags) }),
     ...defined({
       ContentType: headers.contentType,
       CacheControl: headers.cacheControl,
@@ -57,6 +60,13 @@ export function headerInput(
     }),
     Metadata: metadata,
   };
+}
+
+/** Blanks as `%20`: some backends take a `+` for itself. */
+function tagQuery(tags: Readonly<Record<string, string>>): string {
+  return Object.entries(tags)
+    .map((pair) => pair.map(encodeURIComponent).join('='))
+    .join('&');
 }
 
 type BodyRequest = Pick<PutRequest, 'storageKey' | 'sizeBytes' | 'body' | 'sha256'>;
@@ -94,43 +104,70 @@ export async function sendBody<T>(
   const abortSignal = signal ? AbortSignal.any([signal, cut.signal]) : cut.signal;
   try {
     // The source has its own watch: a time limit on the whole would be one on the size of objects.
-    const answer = await s3.call(action, storageKey, signal, () =>
-      send({ ...input, Body: source.stream }, { abortSignal, requestTimeout: 0 }),
+    const answer = await s3.call(
+      action,
+      storageKey,
+      signal,
+      () => send({ ...input, Body: source.stream }, { abortSignal, requestTimeout: 0 }),
+      'sent-once',
     );
     if (source.isSpent()) return answer;
-    throw backendError('unavailable', s3.attempted(action, storageKey), 'it answered before it had every byte');
   } catch (error) {
-    throw blame(s3, action, storageKey, source, error, signal);
+    throw await blame(s3, action, storageKey, source, error, signal);
   } finally {
     cut.abort();
     await source.close();
   }
+  const attempted = s3.attempted(action, storageKey);
+  throw (
+    sourceError(source, attempted, signal) ??
+    backendError('unavailable', attempted, 'it answered before it had every byte')
+  );
 }
 
+/** A backend that breaks off this soon after its source was asked for bytes has not waited for them. */
+const briefMs = 1_000;
+
 /** Whose fault it was that a streamed request failed. */
-function blame(
+async function blame(
   s3: S3Connection,
   action: string,
   storageKey: string,
   source: UploadSource,
   error: unknown,
   signal: AbortSignal | undefined,
-): BackendError {
+): Promise<BackendError> {
   const attempted = s3.attempted(action, storageKey);
-  const failure = source.failure();
-  if (failure && !signal?.aborted) return backendError('body', attempted, sourceFailed(failure.error), failure.error);
+  const failed = sourceError(source, attempted, signal);
+  if (failed) return failed;
   const silence = source.silence();
   if (silence) return toBackendError(silence, attempted, signal);
   const seen = toBackendError(error, attempted, signal);
-  // A backend that hangs up on us because it got no bytes is not to blame for their not coming.
-  const idleMs = source.sourceIdleMs();
-  const isStarved = idleMs !== undefined && (idleMs >= s3.timeouts.stallMs || isRequestTimeout(seen));
-  if (isStarved && (seen.kind === 'timeout' || seen.kind === 'unavailable')) {
-    return backendError('body', attempted, 'the source of its bytes was silent for too long', error);
-  }
-  return seen;
+  const owedMs = source.sourceIdleMs();
+  if (!seen.isUnanswered || owedMs === undefined) return seen;
+  // A backend that hangs up because it gets no bytes is not to blame for their not coming: whether they come, or their
+  // source fails at last, is waited for: a little longer than its own watch would.
+  const limit = signalAt(s3.clock, s3.clock.now() + s3.timeouts.stallMs + briefMs);
+  await source.whenGiven(signal ? AbortSignal.any([signal, limit.signal]) : limit.signal).finally(limit.stop);
+  const failedAtLast = sourceError(source, attempted, signal);
+  if (failedAtLast) return failedAtLast;
+  const silentMs = source.sourceIdleMs() ?? owedMs;
+  if ((silentMs < briefMs && !isRequestTimeout(seen)) || signal?.aborted) return seen;
+  const whatIsSo = `the source of its bytes was silent for ${silentMs} ms, and the backend did not wait for it`;
+  return backendError('body', attempted, whatIsSo, new SourceSilence(whatIsSo, { cause: error }));
 }
 
+function sourceError(
+  source: UploadSource,
+  attempted: Attempted,
+  signal: AbortSignal | undefined,
+): BackendError | undefined {
+  const failure = source.failure();
+  if (failure === undefined || signal?.aborted) return undefined;
+  return backendError('body', attempted, sourceFailed(failure.error), failure.error);
+}
+
+/** It says itself that it has waited. */
 function isRequestTimeout({ cause }: BackendError): boolean {
   return cause instanceof Error && cause.name === 'RequestTimeout';
 }

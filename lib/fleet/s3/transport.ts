@@ -6,7 +6,9 @@ import { collect } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { hasArrived, watchedBody } from './answer-body.ts';
 import { isSlowDown } from './errors.ts';
+import { wireText } from './header-text.ts';
 import { createPace } from './pace.ts';
+import { tolerateDates, tolerateHeaders } from './tolerate-answer.ts';
 
 export interface S3Timeouts {
   /** Until a connection stands. */
@@ -35,7 +37,8 @@ export type Transport = Pick<
   'handle' | 'destroy' | 'updateHttpClientConfig' | 'httpHandlerConfigs' | 'metadata'
 >;
 
-const maxAnswerBytes = 64 * 2 ** 20;
+/** Most that an answer may hold, but for the body of an object: a listing of a thousand of the longest keys is half of it. */
+const maxAnswerBytes = 8 * 2 ** 20;
 
 /** Above what peers commonly keep: a socket idle for longer may be dead without a sign, so it is not used again. */
 const idleSocketMs = 15_000;
@@ -73,9 +76,10 @@ export function createTransport({ clock, timeouts, maxSockets, keepsSockets, onR
     if (!isStreamed) await turns.take();
     try {
       onRequest?.(request.query['x-id']?.toString() ?? request.method, Number(request.headers['content-length'] ?? 0));
-      const { response } = await node.handle(request, options);
-      const isObject = request.method === 'GET' && request.query['x-id'] === 'GetObject' && response.statusCode < 300;
-      if (!isObject) response.body = await readWhole(response.body, clock, timeouts.stallMs);
+      const { response } = await node.handle(asSent(request), options);
+      tolerateHeaders(response.headers);
+      const isObject = isReadOfObject(request) && response.statusCode < 300;
+      if (!isObject) response.body = tolerateDates(await readWhole(response.body, clock, timeouts.stallMs));
       if (response.statusCode >= 400 && isSlowDown(response)) pace.slowDown();
       return { response };
     } finally {
@@ -90,6 +94,34 @@ export function createTransport({ clock, timeouts, maxSockets, keepsSockets, onR
     updateHttpClientConfig: (key, value) => node.updateHttpClientConfig(key, value),
     httpHandlerConfigs: () => node.httpHandlerConfigs(),
   };
+}
+
+type Request = Parameters<Handle>[0];
+
+/** Node takes the bytes of this one header for UTF-8 where it knows a length, and sends each character as a byte after that. */
+function hasBytes(body: unknown): boolean {
+  return (typeof body === 'string' || body instanceof Uint8Array) && body.length > 0;
+}
+
+function isReadOfObject({ method, query }: Request): boolean {
+  return method === 'GET' && query['x-id'] === 'GetObject';
+}
+
+/**
+ * A signed request as it goes out: its headers are the bytes that were signed, and it asks for objects as they are stored.
+ * GCS unpacks what has `Content-Encoding: gzip` for those who do not say that they take it.
+ */
+function asSent(request: Request): Request {
+  const wanted = request.method === 'HEAD' || isReadOfObject(request) ? { 'accept-encoding': 'gzip' } : {};
+  const wire = (name: string, value: string) =>
+    name === 'content-disposition' && hasBytes(request.body) ? wireText(wireText(value)) : wireText(value);
+  // It is the first, so that Node has not met a length when it comes to it.
+  const { 'content-disposition': disposition, ...others } = request.headers;
+  const all = { ...(disposition !== undefined && { 'content-disposition': disposition }), ...others, ...wanted };
+  const headers = Object.entries(all).map(([name, value]) => [name, wire(name, value)]);
+  return Object.assign(Object.create(Object.getPrototypeOf(request)), request, {
+    headers: Object.fromEntries(headers),
+  });
 }
 
 /**
@@ -115,17 +147,21 @@ async function readWhole(answer: Readable, clock: Clock, stallMs: number): Promi
   if (hasArrived(answer)) {
     const bytes: unknown = answer.read();
     answer.resume();
-    return bytes instanceof Uint8Array ? bytes : new Uint8Array();
+    return bytes instanceof Uint8Array ? bounded(bytes, bytes.length) : new Uint8Array();
   }
   let sizeBytes = 0;
-  const bounded = async function* () {
+  const counted = async function* () {
     for await (const chunk of watchedBody(answer, clock, stallMs)) {
       sizeBytes += chunk.length;
-      if (sizeBytes > maxAnswerBytes) throw new Error(`the answer is longer than ${maxAnswerBytes} bytes`);
-      yield chunk;
+      yield bounded(chunk, sizeBytes);
     }
   };
-  return collect(bounded());
+  return collect(counted());
+}
+
+function bounded(chunk: Uint8Array, sizeBytes: number): Uint8Array {
+  if (sizeBytes > maxAnswerBytes) throw new Error(`the answer is longer than ${maxAnswerBytes} bytes`);
+  return chunk;
 }
 
 /** First come, first served. */

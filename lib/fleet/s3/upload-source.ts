@@ -21,6 +21,8 @@ export interface UploadSource {
   isSpent(): boolean;
   /** For how long the source has been silent; undefined while it is not waited for. */
   sourceIdleMs(): number | undefined;
+  /** Resolves once the source has given the bytes it was asked for, or has failed, or the signal is aborted. */
+  whenGiven(signal: AbortSignal): Promise<void>;
   /** Ends the watch and leaves the source. */
   close(): Promise<void>;
 }
@@ -112,7 +114,11 @@ export function openSource(
     if (piece.length > 0) stream.push(piece);
     if (isAllGiven()) stream.push(null);
   };
-  const stream = new Readable({ read: () => void pull(), highWaterMark: pieceBytes });
+  let pulling: Promise<void> = Promise.resolve();
+  const read = () => {
+    pulling = pull();
+  };
+  const stream = new Readable({ read, highWaterMark: pieceBytes });
 
   const isAllGiven = () => isEnded && left.length === 0;
 
@@ -137,6 +143,14 @@ export function openSource(
     silence: () => silence,
     isSpent: () => isEnded && stream.readableEnded,
     sourceIdleMs: () => (askedSourceAt === undefined ? undefined : clock.now() - askedSourceAt),
+    async whenGiven(signal) {
+      const aborted = Promise.withResolvers<void>();
+      const abort = () => aborted.resolve();
+      signal.addEventListener('abort', abort, { once: true });
+      if (signal.aborted) abort();
+      await Promise.race([pulling, aborted.promise]);
+      signal.removeEventListener('abort', abort);
+    },
     async close() {
       over.abort();
       isLeft = true;

@@ -146,7 +146,7 @@ function verify(request: S3Request, rules: SignatureRules, claim: Claim): Authen
     });
   }
   const canonicalHeaders = names.map(
-    (name) => `${name}:${(request.headers.get(name) ?? '').trim().replace(/ +/g, ' ')}\n`,
+    (name) => `${name}:${(request.headers.get(name) ?? '').replace(/^[ \t]+|[ \t]+$/g, '').replace(/ +/g, ' ')}\n`,
   );
   const canonicalRequest = [
     request.method,
