@@ -17,13 +17,15 @@ export interface ErrorFacts {
   readonly showsLife: boolean;
   /** Whether no answer came that is one: what was asked may have happened. */
   readonly isUnanswered: boolean;
+  /** Whether what the request named, such as the token of a listing, may be what is not taken. */
+  readonly refusesRequest: boolean;
   /** Whether other keys might be let in: those in use may have been replaced. */
   readonly refusesKeys: boolean;
   /** Whether a request to write that was sent once and ended so has surely stored nothing. */
   readonly storesNothing: boolean;
 }
 
-type Trait = 'worth-retry' | 'shows-life' | 'unanswered' | 'refuses-keys' | 'stores-nothing';
+type Trait = 'worth-retry' | 'shows-life' | 'unanswered' | 'refuses-request' | 'refuses-keys' | 'stores-nothing';
 
 const breakerRules: Readonly<Record<SpeaksOf, ErrorFacts['countsForBreaker']>> = {
   backend: 'always',
@@ -41,6 +43,7 @@ function about(speaksOf: SpeaksOf, ...traits: readonly Trait[]): ErrorFacts {
     isWorthRetry: traits.includes('worth-retry'),
     showsLife: traits.includes('shows-life'),
     isUnanswered: traits.includes('unanswered'),
+    refusesRequest: traits.includes('refuses-request'),
     refusesKeys: traits.includes('refuses-keys'),
     storesNothing: traits.includes('stores-nothing'),
   };
@@ -52,7 +55,7 @@ function about(speaksOf: SpeaksOf, ...traits: readonly Trait[]): ErrorFacts {
  */
 export const errorTable = {
   /** NoSuchKey. */
-  'not-found': about('object', 'shows-life', 'stores-nothing'),
+  'not-found': about('object', 'shows-life', 'refuses-request', 'stores-nothing'),
   /** 404 with a delete marker. */
   'delete-marker': about('object', 'shows-life', 'stores-nothing'),
   'no-upload': about('object', 'shows-life', 'stores-nothing'),
@@ -63,7 +66,7 @@ export const errorTable = {
   /** The bytes arrived other than they were sent. */
   'bad-digest': about('object', 'worth-retry', 'stores-nothing'),
   /** It names what of this object it does not take: key, metadata, tags, archive tier, lock. */
-  unacceptable: about('object', 'shows-life', 'stores-nothing'),
+  unacceptable: about('object', 'shows-life', 'refuses-request', 'stores-nothing'),
   /** The backend says that its quota is exceeded, or its disk full. */
   'no-room': about('target', 'stores-nothing'),
   /** SlowDown, 429. */
@@ -79,7 +82,7 @@ export const errorTable = {
   /** 401, 403. */
   denied: about('unclear', 'refuses-keys', 'stores-nothing'),
   /** Any other 3xx or 4xx. */
-  rejected: about('unclear', 'stores-nothing'),
+  rejected: about('unclear', 'refuses-request', 'stores-nothing'),
   /** 405, 501. */
   unsupported: about('unclear', 'stores-nothing'),
   /** Any other 5xx, a connection that broke, an answer without sense. */
@@ -137,6 +140,10 @@ export class BackendError extends Error {
   get countsForBreaker(): boolean {
     if (this.verdict !== undefined) return this.verdict === 'backend';
     return errorTable[this.kind].countsForBreaker === 'always';
+  }
+
+  get refusesRequest(): boolean {
+    return errorTable[this.kind].refusesRequest;
   }
 
   get refusesKeys(): boolean {

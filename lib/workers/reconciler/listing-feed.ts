@@ -1,5 +1,5 @@
 import { compareUtf8 } from '../../base/bytes.ts';
-import { BackendError, type BackendErrorKind, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
+import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
 import type { ListingPosition, TokenTrail } from '../../store/pass-rows.ts';
 
@@ -96,17 +96,13 @@ export function createListingFeed(deps: ListingDeps, listing: Listing): ListingF
   };
 }
 
-/** How a backend answers to a token that it does not take. */
-const refusesTokens: ReadonlySet<BackendErrorKind> = new Set(['rejected', 'unacceptable', 'not-found']);
-
 function stopOf(deps: ListingDeps, { from }: ListingPosition, error: BackendError): ListingStop {
   const { backend } = deps;
   const { kind, message } = error;
   const reason = `list-${kind}`;
   if (kind === 'cancelled' && deps.isUnreachable()) return { outcome: 'unreachable', backend, reason };
   // A page behind a key can always be asked for; a token holds only as long as its backend remembers it.
-  if (from !== undefined && 'token' in from && refusesTokens.has(kind))
-    return { outcome: 'place-lost', backend, reason };
+  if (from !== undefined && 'token' in from && error.refusesRequest) return { outcome: 'place-lost', backend, reason };
   return { outcome: error.speaksOf === 'backend' ? 'unreachable' : 'put-off', backend, reason, message };
 }
 
