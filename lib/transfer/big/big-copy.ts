@@ -11,6 +11,7 @@ import { WrongBytes } from '../verify.ts';
 import { type BigCopy, type BigCopyOutcome, ClaimLostError, keep } from './job.ts';
 import type { PartIO } from './pass.ts';
 import { hashOf, passOnce } from './saved-pass.ts';
+import { createSentParts, digestOfParts, mayBeMadeOf, type SentParts } from './sent-parts.ts';
 import { abortUploads, wholeParts } from './uploads.ts';
 
 /**
@@ -42,14 +43,16 @@ async function sendAll(job: BigCopy, from: Backend, signal: AbortSignal): Promis
   else if (!(await isAsLeft(job, signal))) return { outcome: 'upload-gone' };
   const hash = await hashOf(job);
   if (hash === null) return { outcome: 'upload-gone' };
-  if (!(await sendParts(job, from, hash, signal))) return { outcome: 'unfinished' };
+  const sent = createSentParts(job.progress.partsDigest ?? '', job.progress.partsDone);
+  if (!(await sendParts(job, from, hash, sent, signal))) return { outcome: 'unfinished' };
   const sha256 = hash.digest();
   if (object.sha256 !== undefined && sha256 !== object.sha256) {
     const detail = `The copy of "${object.key}" on "${from.name}" has SHA-256 ${sha256}; ${object.sha256} is recorded`;
     return { outcome: 'wrong-digest', detail };
   }
   const parts = partCount(object.sizeBytes, job.progress.partSizeBytes);
-  await keep(job, { sha256, partsDone: job.progress.isUnproven ? 0 : parts, hashState: '' });
+  const partsDigest = sent.digestUpTo(parts);
+  await keep(job, { sha256, partsDone: job.progress.isUnproven ? 0 : parts, hashState: '', partsDigest });
   return null;
 }
 
@@ -111,6 +114,7 @@ async function sendParts(
   job: BigCopy,
   from: Backend,
   hash: NonNullable<Awaited<ReturnType<typeof hashOf>>>,
+  sent: SentParts,
   signal: AbortSignal,
 ): Promise<boolean> {
   const { to, storageKey: key } = job;
@@ -126,9 +130,11 @@ async function sendParts(
     },
     async write({ md5, ...part }, cancel) {
       const { etag } = await to.uploadPart({ storageKey: key, uploadId, ...part }, cancel);
+      sent.note(part.partNumber, etag);
       // An ETag that is the MD5 of what was sent proves it; any other proves nothing.
       if (etag.replaceAll('"', '') !== md5()) job.progress = { ...job.progress, isUnproven: true };
     },
+    keptAt: (partsDone) => ({ partsDigest: sent.digestUpTo(partsDone) }),
   };
   return passOnce(job, hash, ends, signal);
 }
@@ -162,8 +168,13 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
     const existing = await to.listParts(storageKey, uploadId, signal);
     const parts = wholeParts(existing, size, partCount(object.sizeBytes, partSizeBytes));
     if (parts === null) return null;
-    await to.completeUpload({ storageKey, uploadId, parts }, signal);
+    if (digestOfParts(parts) !== job.progress.partsDigest) await doubt(job);
+    // It names these very parts: one that arrives from now on is refused, where the backend heeds that.
+    const { etag } = await to.completeUpload({ storageKey, uploadId, parts }, signal);
+    if (!mayBeMadeOf(etag, parts)) await doubt(job);
   } catch (error) {
+    if (error instanceof BackendError && error.backend === to.name && (await isOtherUpload(job, error, signal)))
+      return null;
     // The answer to a completion, now or in an earlier turn, may have been lost: what stands there tells.
     const isOpen = error instanceof BackendError && (error.kind === 'no-upload' || error.isUnanswered);
     if (!isOpen) throw error;
@@ -172,6 +183,18 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
     throw error;
   }
   return to.head(storageKey, signal);
+}
+
+/** What was sent may not be what is there: the whole is read back before it is recorded. */
+async function doubt(job: BigCopy): Promise<void> {
+  if (!job.progress.isUnproven) await keep(job, { isUnproven: true, partsDone: 0, hashState: '' });
+}
+
+/** Whether a completion was refused because a part of an earlier turn has arrived since the parts were listed. */
+async function isOtherUpload(job: BigCopy, error: BackendError, signal: AbortSignal): Promise<boolean> {
+  if (!['rejected', 'precondition', 'unsupported'].includes(error.kind)) return false;
+  const parts = await job.to.listParts(job.storageKey, job.progress.uploadId, signal);
+  return digestOfParts(parts) !== job.progress.partsDigest;
 }
 
 /** Reads everything back from the target, over as many turns as it takes. Null when it is what was sent. */

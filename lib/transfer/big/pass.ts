@@ -1,6 +1,7 @@
 import { createHash, hash as digestNow, type Hash } from 'node:crypto';
 import { type Body, bodyOf } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
+import type { TransferFields } from '../../store/model.ts';
 import { lengthOfPart, partCount, rangeOfPart } from '../parts.ts';
 import { retryTransient } from '../retry-transient.ts';
 import type { RunningHash } from '../running-hash.ts';
@@ -17,6 +18,8 @@ export interface PartIO {
     part: { readonly partNumber: number; readonly sizeBytes: number; readonly body: Body; md5(): string },
     signal: AbortSignal,
   ) => Promise<void>;
+  /** What else is kept of all parts up to this one. */
+  readonly keptAt?: (partsDone: number) => Pick<TransferFields, 'partsDigest'>;
 }
 
 /** Going once through the parts of an object, many at a time, while one hash takes them in order. */

@@ -34,7 +34,7 @@ export async function passOnce(job: BigCopy, hash: RunningHash, ends: PartIO, si
       // Without its hash no progress could be gone on from.
       if (hashState === '') return;
       const { failedLeg: _before, ...progress } = job.progress;
-      job.progress = { ...progress, partsDone: done, hashState };
+      job.progress = { ...progress, partsDone: done, hashState, ...ends.keptAt?.(done) };
       saver.note(job.progress);
     },
   };
