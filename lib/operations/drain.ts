@@ -25,8 +25,6 @@ export type Drained =
   | { readonly outcome: 'not-configured' }
   | { readonly outcome: 'contended' };
 
-export type Undrained = { readonly outcome: 'undrained' | 'not-draining' | 'contended' };
-
 /** What still names a draining backend. */
 export interface Remains {
   readonly copies: Count;
@@ -88,17 +86,6 @@ function whatWouldLack(view: FleetView, name: string): Extract<Drained, { outcom
     factor > remaining ? [policy] : [],
   );
   return policies.length === 0 ? null : { outcome: 'too-few', remaining, policies };
-}
-
-/** Ends a drain: the backend takes part again, with what it still holds. */
-export async function undrain(deps: DrainDeps, name: string): Promise<Undrained> {
-  for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const row = (await readFleet(deps.store, deps.clock.now())).row(rowKeys.drain(name));
-    if (row === undefined) return { outcome: 'not-draining' };
-    const answer = await deps.store.write({ kind: 'row-end', pk: fleetKey, sk: row.sk, expect: row.version });
-    if (answer.outcome === 'done') return { outcome: 'undrained' };
-  }
-  return { outcome: 'contended' };
 }
 
 /**

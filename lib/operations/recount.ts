@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
-import { lane, ledgerPlacement, shards } from '../store/keys.ts';
-import { type Count, queueStates } from '../store/model.ts';
-import type { Change, Store } from '../store/port.ts';
-import { backendOfQuotaRow, fleetKey, rowKeys } from '../store/row-keys.ts';
+import { newLedgerDelta } from '../store/ledger.ts';
+import type { Count } from '../store/model.ts';
+import type { CounterAdd, Page, Store } from '../store/port.ts';
+import { backendOfQuotaRow, fleetKey, isCountable, rowKeys } from '../store/row-keys.ts';
 
 /** A ledger total that differs from what is there. */
 export interface Difference {
@@ -14,9 +14,10 @@ export interface Difference {
 }
 
 export interface Recounted {
+  /** Of totals that nothing moved while they were counted. */
   readonly differences: readonly Difference[];
-  /** False when the ledger moved during every count: then a difference proves nothing and nothing is repaired. */
-  readonly isAtRest: boolean;
+  /** Totals that moved: of these nothing can be said. */
+  readonly moved: readonly string[];
   readonly repaired: number;
 }
 
@@ -26,99 +27,104 @@ export interface RecountDeps {
   readonly ids: Ids;
 }
 
-const attempts = 3;
 const pageSize = 500;
+/** So far apart are the two counts of a repair. */
+const betweenCountsMs = 60_000;
 
 /**
- * Counts every object and every queue item and compares with the ledger; with `repair`, adds the differences to it.
- * Counts by the key-ordered index and the queue's lanes, so it is exact for a fleet at rest only.
+ * Counts every object and every queue item by consistent reads of the tables themselves, and compares with the ledger. With
+ * `repair` a second count follows a minute later, and only what both agree on is corrected, of totals that nothing moved from
+ * before the first to after the second: a scan is no snapshot, and what moves is counted twice or not at all.
  */
 export async function recount(deps: RecountDeps, repair: boolean): Promise<Recounted> {
-  for (let attempt = 1; ; attempt += 1) {
-    const before = await readFleet(deps.store, deps.clock.now());
-    const counted = await countAll(deps.store, before);
-    const after = await readFleet(deps.store, deps.clock.now());
-    const ledger = ledgerOf(before);
-    const isAtRest = JSON.stringify([...ledger]) === JSON.stringify([...ledgerOf(after)]);
-    if (!isAtRest && attempt < attempts) continue;
-    const differences = compare(ledger, withQuotas(counted, before));
-    const repaired = repair && isAtRest ? await mend(deps, differences) : 0;
-    return { differences, isAtRest, repaired };
-  }
+  const first = await countOnce(deps, await readFleet(deps.store, deps.clock.now()));
+  const differences = differencesOf(first);
+  if (!repair || differences.length === 0) return { differences, moved: movedIn(first), repaired: 0 };
+  await deps.clock.sleep(betweenCountsMs);
+  const second = await countOnce(deps, first.after);
+  const moved = [...new Set([...movedIn(first), ...movedIn(second)])].sort();
+  const agreed = differences.filter(
+    (one) => !moved.includes(one.row) && isEqual(one.counted, countOf(second, one.row)),
+  );
+  for (const difference of agreed) await mend(deps, difference);
+  const unsure = differences.filter((one) => !agreed.includes(one)).map(({ row }) => row);
+  return { differences, moved: [...new Set([...moved, ...unsure])].sort(), repaired: agreed.length };
+}
+
+/** One count of everything, and the ledger as it was right before and right after. */
+interface Counting {
+  readonly before: FleetView;
+  readonly after: FleetView;
+  readonly counted: ReadonlyMap<string, Count>;
 }
 
 const nothing: Count = { objects: 0, bytes: 0 };
 
-async function countAll(store: Store, view: FleetView): Promise<Map<string, Count>> {
-  const counted = new Map<string, Count>();
-  const add = (row: string, objects: number, bytes: number) => {
-    const count = counted.get(row) ?? nothing;
-    counted.set(row, { objects: count.objects + objects, bytes: count.bytes + bytes });
+async function countOnce({ store, clock }: RecountDeps, before: FleetView): Promise<Counting> {
+  const ledger = newLedgerDelta();
+  for await (const entry of everything((after) => store.everyEntry(after, pageSize))) ledger.record(entry, 1);
+  for await (const item of everything((after) => store.everyQueueItem(after, pageSize))) ledger.item(item, 1);
+  const rows = ledger.rows(0, (name) => quotaOf(before, name), new Map());
+  return {
+    before,
+    after: await readFleet(store, clock.now()),
+    counted: new Map(rows.map((row: CounterAdd) => [row.sk.replace(/#0$/, ''), row.add])),
   };
-  for (const shard of shards) {
-    let after: string | undefined;
-    do {
-      const page = await store.byKey(shard, after, pageSize);
-      for (const entry of (await store.objects(page.items)).values()) {
-        if (entry.kind !== 'object') continue;
-        add(rowKeys.placement(ledgerPlacement(entry)), 1, entry.sizeBytes);
-        for (const backend of Object.keys(entry.copies)) add(rowKeys.used(backend), 0, entry.sizeBytes);
-        if (entry.encryption !== undefined) add(rowKeys.key(entry.encryption.keyId), 1, entry.sizeBytes);
-      }
-      after = page.next;
-    } while (after !== undefined);
-  }
-  const backends = new Set([...view.namedBackends(), ...Object.keys(view.config?.fingerprints ?? {})]);
-  for (const state of queueStates) {
-    for (const backend of backends) {
-      for (const shard of shards) {
-        let after: string | undefined;
-        do {
-          const page = await store.due(lane(state, backend, shard), Number.MAX_SAFE_INTEGER, pageSize, after);
-          for (const item of page.items) {
-            add(rowKeys.queue(state, backend), 1, item.sizeBytes);
-            add(rowKeys.used(backend), 0, item.sizeBytes);
-            if (item.encryption !== undefined) add(rowKeys.key(item.encryption.keyId), 1, item.sizeBytes);
-          }
-          after = page.next;
-        } while (after !== undefined);
-      }
-    }
-  }
-  return counted;
 }
 
-function ledgerOf(view: FleetView): Map<string, Count> {
-  const ledger = new Map(
-    view.totals.filter(({ row }) => /^(placement|queue|used|key)\//.test(row)).map(({ row, count }) => [row, count]),
-  );
-  for (const { name, quotaBytes } of view.config?.file.backends ?? []) {
-    if (quotaBytes > 0) ledger.set(rowKeys.quota(name), { objects: 0, bytes: view.quotaBytesUsed(name) });
-  }
-  return ledger;
+async function* everything<T>(read: (after: string | undefined) => Promise<Page<T>>): AsyncGenerator<T> {
+  let after: string | undefined;
+  do {
+    const page = await read(after);
+    yield* page.items;
+    after = page.next;
+  } while (after !== undefined);
 }
 
-function withQuotas(counted: Map<string, Count>, view: FleetView): Map<string, Count> {
-  for (const { name, quotaBytes } of view.config?.file.backends ?? []) {
-    if (quotaBytes > 0)
-      counted.set(rowKeys.quota(name), { objects: 0, bytes: counted.get(rowKeys.used(name))?.bytes ?? 0 });
-  }
-  return counted;
+function quotaOf(view: FleetView, name: string): number {
+  return view.config?.file.backends.find((backend) => backend.name === name)?.quotaBytes ?? 0;
 }
 
-function compare(ledger: ReadonlyMap<string, Count>, counted: ReadonlyMap<string, Count>): Difference[] {
-  const rows = [...new Set([...ledger.keys(), ...counted.keys()])].sort();
+function countOf({ counted }: Counting, row: string): Count {
+  return counted.get(row) ?? nothing;
+}
+
+function differencesOf(counting: Counting): Difference[] {
+  const ledger = ledgerOf(counting.before);
+  const moved = new Set(movedIn(counting));
+  const rows = [...new Set([...ledger.keys(), ...counting.counted.keys()])].sort();
   return rows
-    .map((row) => ({ row, ledger: ledger.get(row) ?? nothing, counted: counted.get(row) ?? nothing }))
-    .filter((d) => d.ledger.objects !== d.counted.objects || d.ledger.bytes !== d.counted.bytes);
+    .map((row) => ({ row, ledger: ledger.get(row)?.count ?? nothing, counted: countOf(counting, row) }))
+    .filter(({ row, ledger: total, counted }) => !moved.has(row) && !isEqual(total, counted));
 }
 
-async function mend(deps: RecountDeps, differences: readonly Difference[]): Promise<number> {
-  for (const { row, ledger, counted } of differences) {
-    const add = { objects: counted.objects - ledger.objects, bytes: counted.bytes - ledger.bytes };
-    const sk = backendOfQuotaRow(row) !== undefined ? row : `${row}#0`;
-    const changes: Change[] = [{ kind: 'add', pk: fleetKey, sk, add }];
-    await deps.store.transact(changes, deps.ids.ulid());
-  }
-  return differences.length;
+function isEqual(a: Count, b: Count): boolean {
+  return a.objects === b.objects && a.bytes === b.bytes;
+}
+
+/** Totals whose stripes were other ones after a count than before it. */
+function movedIn({ before, after }: Counting): string[] {
+  const [first, second] = [ledgerOf(before), ledgerOf(after)];
+  const rows = [...new Set([...first.keys(), ...second.keys()])].sort();
+  return rows.filter((row) => first.get(row)?.text !== second.get(row)?.text);
+}
+
+/** The totals that a count can be compared with; `text` tells every stripe. */
+function ledgerOf(view: FleetView): Map<string, { readonly count: Count; readonly text: string }> {
+  const counted = view.totals.filter(({ row }) => isCountable(row));
+  const totals = counted.map(({ row, count, stripes }) => [row, { count, text: JSON.stringify(stripes) }] as const);
+  const quotas = (view.config?.file.backends ?? [])
+    .filter(({ quotaBytes }) => quotaBytes > 0)
+    .map(({ name }) => {
+      const count = { objects: 0, bytes: view.quotaBytesUsed(name) };
+      return [rowKeys.quota(name), { count, text: String(count.bytes) }] as const;
+    });
+  return new Map([...totals, ...quotas]);
+}
+
+/** Adds what is lacking, so that what commits add meanwhile is kept. */
+async function mend(deps: RecountDeps, { row, ledger, counted }: Difference): Promise<void> {
+  const add = { objects: counted.objects - ledger.objects, bytes: counted.bytes - ledger.bytes };
+  const sk = backendOfQuotaRow(row) === undefined ? `${row}#0` : row;
+  await deps.store.transact([{ kind: 'add', pk: fleetKey, sk, add }], deps.ids.ulid());
 }

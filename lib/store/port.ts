@@ -113,6 +113,13 @@ export interface Store {
   /** Consistent; every row and counter with this partition key, in order of `sk`, paged internally. */
   control(pk: string): Promise<ControlPartition>;
 
+  /**
+   * Consistent; every item of a table, in no order that means anything, for recounts alone: nothing else may look for work
+   * this way. `next` of the page continues.
+   */
+  everyEntry(after: string | undefined, limit: number): Promise<Page<Entry>>;
+  everyQueueItem(after: string | undefined, limit: number): Promise<Page<QueueItem>>;
+
   /** Eventually consistent. `label` = `<policy>/<shard>/<b1+b2>`; keys after `afterKey`, in UTF-8 byte order. */
   byPlacement(label: string, afterKey: string | undefined, limit: number): Promise<Page<ObjectRecord>>;
   /** Eventually consistent. Keys of objects (not tombstones) of one shard, in UTF-8 byte order. */

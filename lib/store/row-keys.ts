@@ -14,6 +14,7 @@ export function readingKey(backend: string, storageKey: string): string {
 }
 
 const placementPrefix = 'placement/';
+const deletedPrefix = 'drain-deleted/';
 const quotaPrefix = 'quota/';
 const keyPrefix = 'key/';
 const removalsPrefix = 'removals/';
@@ -43,6 +44,10 @@ export const rowKeys = {
   removals: (backend: string, day: string) => `${removalsPrefix}${backend}/${day}`,
   /** How the passes over a backend's keys stand; `name` says which pass. */
   pass: (name: string) => `pass/${name}`,
+  /** Imported files that one drain deleted; a total of its own, so that it can be told when the drain ends. */
+  deletedByDrain: (backend: string, since: number) => `${deletedPrefix}${backend}/${since}`,
+  /** A person asked that files which a drain left behind rejoin their objects: the next pass over the backend reads them. */
+  rejoin: (backend: string) => `rejoin/${backend}`,
   quota: (backend: string) => `${quotaPrefix}${backend}`,
   used: (backend: string) => `used/${backend}`,
   queue: (state: QueueState, backend: string) => `queue/${state}/${backend}`,
@@ -73,8 +78,18 @@ export function removalsOfRow(row: string): { readonly backend: string; readonly
   return backend === undefined || day === undefined ? undefined : { backend, day };
 }
 
+/** Whether a total is of files that a drain of this backend deleted. */
+export function isDeletedByDrain(row: string, backend: string): boolean {
+  return row.startsWith(`${deletedPrefix}${backend}/`);
+}
+
+/** Whether a total follows from the records and queue items that there are. */
+export function isCountable(row: string): boolean {
+  return !row.startsWith(deletedPrefix);
+}
+
 /** The rows that describe one backend, its totals aside: a name that is given up, and one day returns, begins without them. */
 export function rowsAbout(backend: string): readonly string[] {
-  const { drain, breaker, capabilities, refusing, reportOnly } = rowKeys;
-  return [drain, breaker, capabilities, refusing, reportOnly].map((key) => key(backend));
+  const { drain, breaker, capabilities, refusing, reportOnly, rejoin } = rowKeys;
+  return [drain, breaker, capabilities, refusing, reportOnly, rejoin].map((key) => key(backend));
 }

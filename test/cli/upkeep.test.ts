@@ -107,7 +107,7 @@ test('a deletion that was given up is shown, and requeued', async () => {
 });
 
 test('recount finds the ledger exact', async () => {
-  expect(await lab.json(['recount'])).toMatchObject({ differences: [], isAtRest: true });
+  expect(await lab.json(['recount'])).toMatchObject({ differences: [], moved: [] });
 });
 
 test('init can be repeated, and apply makes a new version', async () => {

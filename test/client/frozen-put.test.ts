@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { createClient } from '../../lib/client/client.ts';
 import { HoldfastError } from '../../lib/client/error.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
-import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
+import { undrain } from '../../lib/operations/undrain.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createTestFleet, hooked, type TestFleet } from '../support/fleet.ts';
 

@@ -76,6 +76,20 @@ export function readsContract(fresh: () => Promise<Store>): void {
     );
   });
 
+  describe('reads of whole tables', () => {
+    test('every record, tombstone and queue item is met once, page by page', async () => {
+      const store = await fresh();
+      await given(store, ...oddKeys.map((key) => putObject(record(key))), putObject(tombstone('gone')));
+      await given(store, ...oddKeys.map((key) => putItem(item(key))));
+      const entries = await pagesOfOne((after) => store.everyEntry(after, 1));
+      expect(entries.map(({ key }) => key).sort()).toEqual([...oddKeys, 'gone'].sort());
+      expect(entries.find(({ key }) => key === 'gone')).toEqual(tombstone('gone'));
+      expect(entries.find(({ key }) => key === 'a/')).toEqual(record('a/'));
+      const items = await pagesOfOne((after) => store.everyQueueItem(after, 1));
+      expect(items.map(({ id }) => id).sort()).toEqual(oddKeys.map((key) => item(key).id).sort());
+    });
+  });
+
   describe('the by-key index', () => {
     test('keys come in UTF-8 byte order, page by page', async () => {
       const store = await fresh();

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { drain, drainStatus, undrain } from '../../lib/operations/drain.ts';
+import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
+import { undrain } from '../../lib/operations/undrain.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 import { justBefore, watchWrites } from '../support/watch.ts';
 
@@ -68,7 +69,7 @@ test('draining twice keeps the beginning, and undrain lets the backend take part
   const first = await drain(fleet.deps, 'a');
   fleet.clock.advance(60_000);
   expect(await drain(fleet.deps, 'a')).toEqual(first);
-  expect(await undrain(fleet.deps, 'a')).toEqual({ outcome: 'undrained' });
+  expect(await undrain(fleet.deps, 'a')).toMatchObject({ outcome: 'undrained', rejoined: 0, deleted: [] });
   expect(await undrain(fleet.deps, 'a')).toEqual({ outcome: 'not-draining' });
   expect(await drainStatus(fleet.deps, 'a')).toEqual({ outcome: 'not-draining' });
   const watch = watchWrites(fleet);

@@ -63,6 +63,8 @@ export function createSimStore(
       observer.fleetRead(actor, openBreakers(read));
       return read;
     },
+    everyEntry: (after, limit) => ask('read', 'scan', 'objects', () => memory.everyEntry(after, limit)),
+    everyQueueItem: (after, limit) => ask('read', 'scan', 'queue', () => memory.everyQueueItem(after, limit)),
     byPlacement: (label, after, limit) =>
       ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
     byKey: (shard, after, limit) => ask('read', 'by-key', shard, () => memory.byKey(shard, after, limit)),

@@ -1,5 +1,6 @@
-import { type DrainStatus, drain, drainStatus, undrain } from '../../operations/drain.ts';
+import { type DrainStatus, drain, drainStatus } from '../../operations/drain.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
+import { type DrainedBytes, type Undrained, undrain } from '../../operations/undrain.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -68,10 +69,27 @@ function describeDrain(name: string, status: DrainStatus): string {
 
 async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
-  const { outcome } = await undrain(session.process(), name!);
-  if (outcome === 'contended') throw contended('undrain', name!);
-  const text = outcome === 'undrained' ? `${name} takes part again` : `${name} does not drain`;
-  return { text, document: { backend: name, outcome } };
+  const undrained = await undrain(session.process(), name!);
+  if (undrained.outcome === 'contended') throw contended('undrain', name!);
+  const exitCode = undrained.outcome === 'undrained' && undrained.unsure.length > 0 ? 1 : 0;
+  return { text: describeUndrained(name!, undrained), document: { backend: name, ...undrained }, exitCode };
+}
+
+function describeUndrained(name: string, undrained: Undrained): string {
+  if (undrained.outcome !== 'undrained') return `${name} does not drain`;
+  const { rejoined, deleted, deletedBefore, unsure } = undrained;
+  const list = (what: string, all: readonly DrainedBytes[]) =>
+    all.length === 0 ? [] : [`${what}: ${all.map(({ storageKey }) => escaped(storageKey)).join(', ')}`];
+  return [
+    `${name} takes part again; ${plural(rejoined, 'copy').replace(/copys$/, 'copies')} rejoined. Files that stayed rejoin with its next pass, or with \`holdfast import ${name}\``,
+    ...(deletedBefore.objects === 0
+      ? []
+      : [
+          `The drain had deleted ${plural(deletedBefore.objects, 'imported file')} (${bytes(deletedBefore.bytes)}); its audit lines name them`,
+        ]),
+    ...list('Deleted while the drain ended', deleted),
+    ...list('Perhaps deleted, the backend does not answer', unsure),
+  ].join('\n');
 }
 
 async function giveUp(session: Session, [name]: Arguments): Promise<Result> {

@@ -1,4 +1,4 @@
-import { recount } from '../../operations/recount.ts';
+import { type Recounted, recount } from '../../operations/recount.ts';
 import { bytes, plural, table } from '../format.ts';
 import type { VerbGroup } from '../session.ts';
 
@@ -8,19 +8,22 @@ export const recountVerbs: VerbGroup = (program, verb) => {
     program
       .command('recount')
       .description('count every object and queue item, and compare with the ledger')
-      .option('--repair', 'correct the ledger'),
+      .option('--repair', 'correct the ledger, where a second count a minute later agrees'),
     async (session, _args, { repair }) => {
       const found = await recount(session.process(), repair === true);
-      const { differences, isAtRest, repaired } = found;
-      const isFine = isAtRest && (differences.length === 0 || repaired === differences.length);
-      return { text: describe(found), document: { differences, isAtRest, repaired }, exitCode: isFine ? 0 : 1 };
+      const { differences, moved, repaired } = found;
+      const isFine = moved.length === 0 && repaired === differences.length;
+      return { text: describe(found), document: { differences, moved, repaired }, exitCode: isFine ? 0 : 1 };
     },
   );
 };
 
-function describe({ differences, isAtRest, repaired }: Awaited<ReturnType<typeof recount>>): string {
-  if (!isAtRest) return 'the fleet changed during every count: nothing can be said; pause the workers and try again';
-  if (differences.length === 0) return 'the ledger is exact';
+function describe({ differences, moved, repaired }: Recounted): string {
+  const movement =
+    moved.length === 0
+      ? ''
+      : `of ${plural(moved.length, 'total')} nothing can be said, they moved or were counted differently twice: ${moved.join(', ')}`;
+  if (differences.length === 0) return movement === '' ? 'the ledger is exact' : movement;
   const rows = differences.map(({ row, ledger, counted }) => [
     row,
     ledger.objects,
@@ -28,6 +31,9 @@ function describe({ differences, isAtRest, repaired }: Awaited<ReturnType<typeof
     counted.objects,
     bytes(counted.bytes),
   ]);
-  const end = repaired > 0 ? 'repaired' : 'not repaired: --repair does';
-  return `${table(['ROW', 'LEDGER', 'SIZE', 'COUNTED', 'SIZE'], rows)}\n\n${plural(differences.length, 'difference')}, ${end}`;
+  const end = repaired > 0 ? `${repaired} repaired` : 'not repaired: --repair does';
+  const shown = table(['ROW', 'LEDGER', 'SIZE', 'COUNTED', 'SIZE'], rows);
+  return [shown, `${plural(differences.length, 'difference')}, ${end}`, movement]
+    .filter((part) => part !== '')
+    .join('\n\n');
 }

@@ -114,6 +114,8 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
       return new Map(items.map((item) => queueItemOf(item, tables.queue)).map((item) => [item.id, item]));
     },
     control,
+    everyEntry: async (after, limit) => (await import('./scan.ts')).scanEntries(deps, tables.objects, after, limit),
+    everyQueueItem: async (after, limit) => (await import('./scan.ts')).scanQueue(deps, tables.queue, after, limit),
     byPlacement: (label, afterKey, limit) => readByPlacement(deps, tables, { partition: label, afterKey, limit }),
     byKey: (shard, afterKey, limit) => readByKey(deps, tables, { partition: shard, afterKey, limit }),
     due: (lane, dueBefore, limit, after) => readDue(deps, tables, { lane, dueBefore, limit, after }),

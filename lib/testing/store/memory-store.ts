@@ -3,7 +3,7 @@ import { compareUtf8 } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../../base/usage.ts';
 import type { ControlRow, Entry, Lease, QueueItem } from '../../store/model.ts';
-import { type Change, type Store, StoreError, type TransactAnswer } from '../../store/port.ts';
+import { type Change, type Page, type Store, StoreError, type TransactAnswer } from '../../store/port.ts';
 import { frozenCopy } from './frozen.ts';
 import type { MemoryIndexes } from './indexes.ts';
 import { type Counter, createMemoryTables, type MemorySnapshot } from './memory-tables.ts';
@@ -100,6 +100,8 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     objects: async (keys) => present(objects, keys),
     queueItems: async (ids) => present(queue, ids),
     control: async (pk) => tables.control(pk),
+    everyEntry: async (after, limit) => pageOf(objects, after, limit),
+    everyQueueItem: async (after, limit) => pageOf(queue, after, limit),
     byPlacement: async (label, afterKey, limit) => indexes.byPlacement(label, afterKey, limit),
     byKey: async (shard, afterKey, limit) => indexes.byKey(shard, afterKey, limit),
     due: async (lane, dueBefore, limit, after) => indexes.due(lane, dueBefore, limit, after),
@@ -116,6 +118,14 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
       return new Map([...found].map(([id, spent]) => [id.slice(0, -month.length - 1), spent]));
     },
   };
+}
+
+/** A page in an order that does not depend on what comes and goes, as good as any other. */
+function pageOf<T>(table: ReadonlyMap<string, T>, after: string | undefined, limit: number): Page<T> {
+  const keys = [...table.keys()].filter((key) => after === undefined || key > after).sort();
+  const found = keys.slice(0, limit);
+  const items = found.map((key) => table.get(key)!);
+  return limit < keys.length ? { items, next: found.at(-1)! } : { items };
 }
 
 function present<T>(table: ReadonlyMap<string, T>, keys: readonly string[]): Map<string, T> {

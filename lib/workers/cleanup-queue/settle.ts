@@ -1,7 +1,9 @@
 import { count, note, type Verdict } from '../../base/tally.ts';
 import { cleanupBackoffMs } from '../../plans/backoff.ts';
+import { afterDrain } from '../../store/after-drain.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
 import { withoutPlainFile } from '../../store/records.ts';
+import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import type { HeldItem, Swap } from '../../store/swap.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { quarantineMs } from '../../transfer/quarantine.ts';
@@ -84,10 +86,12 @@ function swapFor(tick: Tick, { item, isClaimed, turn, entry }: ItemTurn): Swap |
     case 'failed':
       return moved(nextAttempt(tick, item, turn.error));
     case 'drain-over':
-      return isFile(item) ? { key, completes: [from] } : moved(released(tick, item));
+      // A claim may mean that a deletion was begun before: nothing rejoins from here.
+      return afterDrain(from, entry, { wasClaimed: true, dueAt: tick.now() + tick.params.graceMs }).swap;
     case 'restored':
       return { key, completes: [from], change: { before: turn.before, after: turn.after }, ...becauseWrong(tick) };
     case 'deleted':
+      return { key, completes: [from], ...forgetting(item, entry), ...countedForDrain(item) };
     case 'file-changed':
       return { key, completes: [from], ...forgetting(item, entry) };
     default:
@@ -95,9 +99,12 @@ function swapFor(tick: Tick, { item, isClaimed, turn, entry }: ItemTurn): Swap |
   }
 }
 
-/** A copy of ours whose drain is over is a surplus one like others, with a grace of its own. */
-function released(tick: Tick, { reason }: QueueItem): Partial<QueueItem> {
-  return { cause: 'surplus', reason: `${reason}; the drain is over`, dueAt: tick.now() + tick.params.graceMs };
+/** Whoever ends a drain is told how many files of their owners' it deleted. */
+function countedForDrain(item: QueueItem): Pick<Swap, 'counters'> {
+  const { backend, drainSince, sizeBytes } = item;
+  if (drainSince === undefined || !isFile(item)) return {};
+  const sk = `${rowKeys.deletedByDrain(backend, drainSince)}#0`;
+  return { counters: [{ kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } }] };
 }
 
 /** Where good bytes take the place of recorded ones that are not, those wait as the good ones did. */

@@ -1,4 +1,4 @@
-import { always, first, instead, variable, withoutGuard } from './edits.ts';
+import { always, field, first, instead, variable, withoutGuard } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Backends that leave the file, drain, or are said to be elsewhere, while others are at work on them. */
@@ -21,6 +21,9 @@ export const placesMutants: readonly Mutant[] = [
     name: 'nobody asks who takes copies before a commit',
     edits: [first('admit', 'return { settled: [], live: group, until: Infinity };')],
   },
+  { name: 'bytes of a drain that is over are deleted all the same', edits: [withoutGuard('decide', 'drain-over')] },
+  { name: 'undrain leaves what was claimed to itself', edits: [variable('settle', 'settleMs', '0')] },
+  { name: 'what is claimed rejoins its object', edits: [field('endItems', 'wasClaimed', 'false')] },
   { name: 'a name may move to another place', edits: [first('movedPlaces', 'return [];')] },
   {
     name: 'a drain is said to be done as soon as it is found empty',
