@@ -3,6 +3,7 @@ export const alarmNames = [
   'worker-failing',
   'worker-not-running',
   'damaged',
+  'stuck',
   'dead-letters',
   'queue-age',
   'breaker-open',

@@ -183,6 +183,13 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   return [
     { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
     {
+      name: 'stuck',
+      says: 'Objects that every backend refuses',
+      metric: fleet('Stuck'),
+      above: 0,
+      missing: state,
+    },
+    {
       name: 'dead-letters',
       says: 'Deletions that were given up',
       metric: fleet('DeadLetters'),

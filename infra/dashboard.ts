@@ -50,6 +50,7 @@ function objectRow(fleetName: string, workers: readonly ScheduledWorker[]): IWid
         fleet('AtRisk'),
         fleet('OverReplicated'),
         fleet('Damaged'),
+        fleet('Stuck'),
         fleet('Quarantined'),
       ],
       width: half,

@@ -1,8 +1,8 @@
 /**
  * The names under which a tick publishes what it saw. Alarms and the dashboard are made from these and nothing else.
  *
- * Custom metrics cost money: one value of `fleetMetrics` per fleet and one of `backendMetrics` per backend, 22 pairs of name
- * and dimension for five backends.
+ * Custom metrics cost money: one value of `fleetMetrics` per fleet and one of `backendMetrics` per backend, at most 27 pairs
+ * of name and dimension for five backends.
  */
 export const metricNamespace = 'Holdfast';
 
@@ -18,6 +18,7 @@ export const fleetMetrics = [
   'QueueDepth',
   'DeadLetters',
   'Damaged',
+  'Stuck',
   'Quarantined',
   'OldestUnverifiedSeconds',
   'ReplicationLagSeconds',

@@ -13,6 +13,7 @@ import { recountVerbs } from './verbs/recount.ts';
 import { settingsVerbs } from './verbs/settings.ts';
 import { setupVerbs } from './verbs/setup.ts';
 import { statusVerbs } from './verbs/status.ts';
+import { stuckVerbs } from './verbs/stuck.ts';
 import { tickVerbs } from './verbs/tick.ts';
 
 /** Every group of verbs, in the order in which help lists them. */
@@ -24,6 +25,7 @@ const groups = [
   settingsVerbs,
   drainVerbs,
   queueVerbs,
+  stuckVerbs,
   inspectVerbs,
   passVerbs,
   recountVerbs,

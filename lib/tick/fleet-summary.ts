@@ -12,6 +12,8 @@ export interface FleetSummary {
   /** More copies than their policy asks for, one of which could be removed. */
   readonly overReplicated: number;
   readonly damaged: number;
+  /** Refused by every backend that they could go to, or come from. */
+  readonly stuck: number;
   readonly queue: Readonly<Record<QueueState, Count>>;
 }
 
@@ -34,6 +36,7 @@ export function summarize(
     atRisk: objectsOf((p) => isShort(p) && counted(p) <= 1 && factorOf(p) > 1),
     overReplicated: objectsOf((p) => p.condition !== 'damaged' && hasSurplus(p, factorOf(p), standing)),
     damaged: objectsOf(({ condition }) => condition === 'damaged'),
+    stuck: objectsOf(({ condition }) => condition === 'stuck'),
     queue: Object.fromEntries(
       queueStates.map((state) => [state, addUp([...backends].map((name) => view.queue(state, name)))]),
     ) as Record<QueueState, Count>,

@@ -31,7 +31,7 @@ export function gaugesOf(
   now: number,
 ): Gauges {
   const standing = (name: string) => standingOf(view, name, now, params.unhealthyAfterMs);
-  const { underReplicated, overReplicated, atRisk, damaged, queue } = summarize(view, standing);
+  const { underReplicated, overReplicated, atRisk, damaged, stuck, queue } = summarize(view, standing);
   const ages = Object.entries(published).flatMap(([figure, metric]) => {
     const value = figures[figure];
     return value === undefined ? [] : [[metric, value] as const];
@@ -44,6 +44,7 @@ export function gaugesOf(
       QueueDepth: queue.intent.objects + queue.transfer.objects + queue.cleanup.objects,
       DeadLetters: queue.dead.objects,
       Damaged: damaged,
+      Stuck: stuck,
       Quarantined: figures.quarantined ?? 0,
       RemovalLimitReached: figures.removalLimitReached ?? 0,
       ...Object.fromEntries(ages),

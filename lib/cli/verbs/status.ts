@@ -45,6 +45,7 @@ async function status(session: Session): Promise<Result> {
     underReplicated: summary.underReplicated,
     overReplicated: summary.overReplicated,
     damaged: summary.damaged,
+    stuck: summary.stuck,
     queue: summary.queue,
     keys: keyLines(fleet),
     overrides: fleet.settings.overrides,
@@ -121,7 +122,7 @@ function describe(document: Document, summary: FleetSummary): string {
           ['PLACEMENT', 'OBJECTS', 'SIZE'],
           placements.map((p) => [p.placement, p.objects, bytes(p.bytes)]),
         ),
-    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged}`,
+    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
     keys.length === 0
       ? ''
