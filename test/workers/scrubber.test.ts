@@ -138,9 +138,11 @@ test('an attested hash verifies without a download, and a wrong one does not', a
 test('a copy that moves during the scrub cycle is not missed: it is read where it is when the scrub cycle comes by', async () => {
   const fleet = await createTestFleet({
     backends: ['a', 'b', 'c'],
+    policies: { default: { factor: 2 }, wide: { prefix: 'wide', factor: 3 } },
     env: { SCRUBBER_BATCH_SIZE: '10', SCRUBBER_ROUNDS: '1' },
   });
   for (let i = 0; i < 100; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  await fleet.client.put('wide', 'on c from the beginning');
   for (let i = 0; i < 3; i += 1) await fleet.tick('replicator');
   const reads = countReads(fleet);
   for (let i = 0; i < 10; i += 1) await fleet.tick('scrubber');

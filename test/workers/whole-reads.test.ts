@@ -7,6 +7,7 @@ import { drain } from '../../lib/operations/drain.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
+import type { TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 
@@ -80,6 +81,49 @@ async function ticksUntil(
   }
   throw new Error(`not so after ${most} ticks`);
 }
+
+test('an object whose reading takes forty ticks is scrubbed, each byte of each copy read once', async () => {
+  const fleet = await slowFleet();
+  const { egress } = countReads(fleet);
+  let uncovered = 2;
+  await ticksUntil(
+    fleet,
+    ['scrubber'],
+    () => {
+      const { figures } = fleet.logs.findLast(({ sentence }) => sentence === 'Tick finished')! as unknown as TickReport;
+      uncovered = figures.uncovered!;
+      return uncovered === 0 && egress.b! >= sizeBytes;
+    },
+    { everyMs: hourMs },
+  );
+  for (const name of ['a', 'b']) expect(egress[name]).toBeLessThanOrEqual(1.1 * sizeBytes);
+});
+
+test('a missing copy of an object whose reading takes forty ticks is replaced, and each byte read once for its proof', async () => {
+  const fleet = await slowFleet();
+  const lost = fleet.object('k').copies.a!;
+  fleet.backends.a!.deleteNow(`k!${lost}`);
+  fleet.clock.advance(3 * hourMs);
+  const { egress } = countReads(fleet);
+  await ticksUntil(fleet, ['scrubber'], () => fleet.object('k').copies.a === undefined, { everyMs: hourMs });
+  // The scrubber reads its copy on b too: one whole read serves both.
+  expect(egress.b).toBeLessThanOrEqual(2.2 * sizeBytes);
+});
+
+test('a rotten copy of an object whose reading takes forty ticks is quarantined: two reads of it, one of another', async () => {
+  const fleet = await slowFleet();
+  const at = `k!${fleet.object('k').copies.a!}`;
+  const rotten = Buffer.from(content);
+  rotten[sizeBytes - 5]! ^= 1;
+  fleet.backends.a!.putNow(at, rotten, fleet.backends.a!.peek(at)!);
+  const { egress } = countReads(fleet);
+  await ticksUntil(fleet, ['scrubber'], () => fleet.object('k').copies.a === undefined, { everyMs: hourMs });
+  expect(egress.a).toBeLessThanOrEqual(2.2 * sizeBytes);
+  expect(egress.b).toBeLessThanOrEqual(2.2 * sizeBytes);
+  const [item] = fleet.queue();
+  expect(item).toMatchObject({ storageKey: at, cause: 'quarantined' });
+  expect(item!.dueAt - fleet.clock.now()).toBeGreaterThan(6 * dayMs);
+});
 
 test('a missing copy that the reconciler finds leaves its record once another was read to its end', async () => {
   const fleet = await slowFleet();

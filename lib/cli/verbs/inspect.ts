@@ -15,7 +15,7 @@ export const inspectVerbs: VerbGroup = (program, verb) => {
 
 async function scrub(session: Session, [key]: Arguments): Promise<Result> {
   const holdfastProcess = session.process();
-  const { report, isFound, verdicts } = await scrubKey(holdfastProcess, key!, holdfastProcess.clock.now() + 900_000);
+  const { report, isFound, verdicts } = await scrubKey(holdfastProcess, key!, 900_000);
   if (report.outcome === 'error') throw new CommandError('error', report.message ?? 'the scrub could not begin');
   if (report.outcome === 'busy') throw new CommandError('busy', 'Another `holdfast scrub` is running');
   if (!isFound) throw new CommandError('not-found', `There is no object "${escaped(key!)}"`);

@@ -2,10 +2,7 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { dueChecks, endCheck, type KeptCheck, putOffCheck } from '../../store/checks.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
-import type { CopyVerdict } from './scrub-object.ts';
-
-/** What says nothing of the copy in question: it is looked at again later. */
-const undecided: ReadonlySet<string> = new Set(['parked', 'unreadable', 'limited', 'reading', 'put-off', 'lost']);
+import { type CopyVerdict, meaningOf } from './verdicts.ts';
 
 /**
  * Reads the objects of which readers found a wrong copy, before their turn in the cycle: at most a tenth of a batch, so that
@@ -31,8 +28,8 @@ async function runCheck(
   const isInQuestion =
     entry?.kind === 'object' && entry.generation === check.generation && entry.copies[check.backend] === check.copyId;
   if (!isInQuestion) return endCheck(tick.deps, check);
-  const verdict = (await scrub(entry)).find(({ backend }) => backend === check.backend)?.verdict ?? 'lost';
-  return undecided.has(verdict) || verdict.startsWith('over-')
-    ? putOffCheck(tick.deps, check)
-    : endCheck(tick.deps, check);
+  const found = (await scrub(entry)).find(({ backend }) => backend === check.backend);
+  // What says nothing of the copy in question is looked at again later.
+  const isDecided = found !== undefined && found.verdict !== 'lost' && meaningOf(found.verdict).coverage === 'covered';
+  return isDecided ? endCheck(tick.deps, check) : putOffCheck(tick.deps, check);
 }

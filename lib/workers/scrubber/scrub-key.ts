@@ -1,7 +1,8 @@
 import { count } from '../../base/tally.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { TickDeps, TickReport } from '../../tick/tick.ts';
-import { type CopyVerdict, scrubObject } from './scrub-object.ts';
+import { scrubObject } from './scrub-object.ts';
+import { type CopyVerdict, meaningOf } from './verdicts.ts';
 
 /** What a scrub of one key showed; no verdicts when there is no such object. */
 export interface KeyScrub {
@@ -10,17 +11,31 @@ export interface KeyScrub {
   readonly verdicts: readonly CopyVerdict[];
 }
 
-const settled: ReadonlySet<string> = new Set([
-  'good',
-  'backfilled',
-  'quarantined',
-  'renewed',
-  'overwritten',
-  'unchanged',
-]);
+/**
+ * Reads every copy of one object now, whatever the scrub cycle, in as many ticks of `tickMs` as that takes; what it finds has
+ * the same consequences as in a scrub cycle.
+ */
+export async function scrubKey(deps: TickDeps, key: string, tickMs: number): Promise<KeyScrub> {
+  const found = new Map<string, CopyVerdict>();
+  for (;;) {
+    const isWanted = (backend: string) => !found.has(backend) || isUnfinished(found.get(backend)!);
+    const { report, isFound, verdicts } = await scrubOnce(deps, key, deps.clock.now() + tickMs, isWanted);
+    for (const verdict of verdicts) found.set(verdict.backend, verdict);
+    const isDone = verdicts.length === 0 || !verdicts.some(isUnfinished);
+    if (isDone || report.outcome === 'error') return { report, isFound, verdicts: [...found.values()] };
+  }
+}
 
-/** Reads every copy of one object now, whatever the scrub cycle; what it finds has the same consequences as in a scrub cycle. */
-export async function scrubKey(deps: TickDeps, key: string, deadline: number): Promise<KeyScrub> {
+function isUnfinished({ verdict }: Pick<CopyVerdict, 'verdict'>): boolean {
+  return verdict === 'reading' || verdict === 'out-of-time';
+}
+
+async function scrubOnce(
+  deps: TickDeps,
+  key: string,
+  deadline: number,
+  isWanted: (backend: string) => boolean,
+): Promise<KeyScrub> {
   let isFound = false;
   const verdicts: CopyVerdict[] = [];
   const report = await runTick(
@@ -33,8 +48,12 @@ export async function scrubKey(deps: TickDeps, key: string, deadline: number): P
         const entry = (await tick.deps.store.objects([key])).get(key);
         if (entry?.kind !== 'object') return 'done';
         isFound = true;
-        verdicts.push(...(await scrubObject(tick, entry, await tick.budget())));
-        for (const { verdict } of verdicts) count(tick.tally, settled.has(verdict) ? 'succeeded' : 'failed', verdict);
+        const backends = Object.keys(entry.copies).filter(isWanted);
+        verdicts.push(...(await scrubObject(tick, entry, { backends })));
+        for (const one of verdicts) {
+          const isSettled = meaningOf(one.verdict).counts === 'succeeded';
+          if (!isUnfinished(one)) count(tick.tally, isSettled ? 'succeeded' : 'failed', one.verdict);
+        }
         return 'done';
       },
     },

@@ -1,98 +1,123 @@
 import { defined } from '../../base/defined.ts';
 import { tee } from '../../base/tee.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
-import { type Budget, readingOf } from '../../tick/budget.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { headersDigest } from '../../transfer/headers-digest.ts';
 import { isEncrypted, plaintextVerifies } from '../../transfer/keyring.ts';
-import { type CopyReading, readCopy } from '../../transfer/read-copy.ts';
+import type { GoodReading, Reading } from '../../transfer/reading/reading.ts';
+import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
 import { keyringOf } from './tick-keyring.ts';
+import type { CopyVerdict, ScrubVerdict } from './verdicts.ts';
 
-/** What was found of one copy. */
-export interface CopyVerdict {
-  readonly backend: string;
-  readonly copyId: string;
-  /**
-   * `good` · `backfilled` good, and its hash was recorded · `parked` not reachable now · an `over-…` usage limit ·
-   * `unreadable` nothing can be said · what `quarantine` or the owner's overwrite led to.
-   */
-  readonly verdict: string;
-  readonly detail?: string;
+/** Which copies of an object are read, and how. */
+export interface ScrubOptions {
+  /** Of these backends alone [all]. */
+  readonly backends?: readonly string[];
+  /** Failures back off from turn to turn, of small copies too. */
+  readonly remembers?: boolean;
 }
 
 /**
- * Reads every copy of an object and compares it with the record. Bytes that differ or are missing go to `quarantine`; a hash
- * not known yet is recorded on the same generation; an object thought damaged is lifted when a copy verifies.
+ * Reads copies of an object and compares them with the record, one after another. Bytes that differ or are missing go to
+ * quarantine; a hash not known yet is recorded on the same generation, once it is proven; an object thought damaged is lifted
+ * when a copy verifies.
  */
-export async function scrubObject(tick: Tick, object: ObjectRecord, budget: Budget): Promise<CopyVerdict[]> {
+export async function scrubObject(
+  tick: Tick,
+  object: ObjectRecord,
+  options: ScrubOptions = {},
+): Promise<CopyVerdict[]> {
   const verdicts: CopyVerdict[] = [];
-  let current = object;
+  let current: ObjectRecord | null = object;
   for (const [backend, copyId] of Object.entries(object.copies).sort()) {
-    const say = (verdict: string, detail?: string) =>
-      verdicts.push({ backend, copyId, verdict, ...defined({ detail }) });
+    if (options.backends !== undefined && !options.backends.includes(backend)) continue;
     // The record was read again since: another hand took this copy away, or put another in its place.
-    if (current.copies[backend] !== copyId) {
-      say('lost');
-      continue;
-    }
-    if (tick.standing(backend).config === undefined || !(await isUsable(tick, backend))) {
-      say('parked');
-      continue;
-    }
-    // Reserved in the same breath: others ask meanwhile.
-    const spend = readingOf(current);
-    const refusal = budget.refuses(backend, spend);
-    if (refusal !== null) {
-      say(refusal);
-      continue;
-    }
-    const giveBack = budget.reserve(backend, spend);
-    const reading = await verify(tick, current, backend).finally(giveBack);
-    if (reading.outcome === 'good') {
-      const isUnknown = current.sha256 === undefined || current.headersSha256 === undefined;
-      const isNews = isUnknown || current.condition === 'damaged';
-      const noted = isNews ? await noteGood(tick, current, reading) : current;
-      const verdict = isNews && noted !== null ? 'backfilled' : 'good';
-      if (reading.plaintext === undefined) say(verdict);
-      else say(reading.plaintext.split(':')[0]!, reading.plaintext);
-      if (noted === null) break;
-      current = noted;
-    } else if (reading.outcome === 'changed') {
-      say(await settlePlainChange(tick, current, backend));
-      break;
-    } else if (reading.outcome === 'unreadable') {
-      say('unreadable', reading.error.message);
-    } else {
-      say(
-        (await quarantineOnEvidence(tick, object.key, backend)).outcome,
-        reading.outcome === 'wrong' ? reading.detail : 'missing',
-      );
-      const entry = (await tick.deps.store.objects([object.key])).get(object.key);
-      if (entry?.kind !== 'object' || entry.generation !== object.generation) break;
-      current = entry;
-    }
+    const found: Scrubbed =
+      current?.copies[backend] === copyId
+        ? await scrubCopy(tick, current, backend, options)
+        : { verdict: 'lost', current };
+    verdicts.push({ backend, copyId, verdict: found.verdict, ...defined({ detail: found.detail }) });
+    current = found.current;
+    if (current === null) break;
   }
   return verdicts;
 }
 
+/** What was found of a copy, and the object as it is now; null when it is not the one that was begun with. */
+interface Scrubbed {
+  readonly verdict: ScrubVerdict;
+  readonly detail?: string;
+  readonly current: ObjectRecord | null;
+}
+
+async function scrubCopy(tick: Tick, object: ObjectRecord, backend: string, options: ScrubOptions): Promise<Scrubbed> {
+  const isThere = tick.standing(backend).config !== undefined && (await isUsable(tick, backend));
+  if (!isThere) return { verdict: 'parked', current: object };
+  // Read to its end before, and wrong: quarantine goes on with it.
+  if (options.remembers && (await copyReader(tick).standing(bytesOfCopy(object, backend))).isSuspect)
+    return scrubbedBad(tick, object, backend, 'read before, and not as recorded');
+  const reading = await verify(tick, object, backend, options);
+  switch (reading.outcome) {
+    case 'good':
+      return scrubbedGood(tick, object, reading);
+    case 'changed':
+      return { verdict: await settlePlainChange(tick, object, backend), current: null };
+    case 'unreadable':
+      return { verdict: 'unreadable', detail: reading.error.message, current: object };
+    case 'reading':
+      return { verdict: 'reading', current: object };
+    case 'put-off':
+      return { verdict: reading.reason, current: object };
+    default:
+      return scrubbedBad(tick, object, backend, reading.outcome === 'wrong' ? reading.detail : 'missing');
+  }
+}
+
+async function scrubbedGood(
+  tick: Tick,
+  object: ObjectRecord,
+  { sha256, found, plaintext }: GoodReading & { readonly plaintext?: string },
+): Promise<Scrubbed> {
+  const isUnknown = object.sha256 === undefined || object.headersSha256 === undefined;
+  const isNews = isUnknown || object.condition === 'damaged';
+  const current = isNews ? await noteGood(tick, object, sha256, headersDigest(found.headers, found.metadata)) : object;
+  if (plaintext === undefined) return { verdict: isNews && current !== null ? 'backfilled' : 'good', current };
+  const verdict = plaintext.startsWith('plaintext-differs') ? 'plaintext-differs' : 'plaintext-unreadable';
+  return { verdict, detail: plaintext, current };
+}
+
+async function scrubbedBad(tick: Tick, object: ObjectRecord, backend: string, detail: string): Promise<Scrubbed> {
+  const ended = await quarantineOnEvidence(tick, object.key, backend);
+  const entry = (await tick.deps.store.objects([object.key])).get(object.key);
+  const isSame = entry?.kind === 'object' && entry.generation === object.generation;
+  const verdict = ended.outcome === 'put-off' ? ended.reason : ended.outcome;
+  return { verdict, detail, current: isSame ? entry : null };
+}
+
 /**
- * S3: where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared
- * too, in the same read; what goes wrong there is said, and is never evidence against the stored bytes.
+ * Where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared too, in
+ * the same read, where that ends in one tick; what goes wrong there is said, and is never evidence against the stored bytes.
  */
 async function verify(
   tick: Tick,
   object: ObjectRecord,
   backend: string,
-): Promise<CopyReading & { readonly plaintext?: string }> {
-  const handle = await tick.backend(backend);
+  { remembers = false }: ScrubOptions,
+): Promise<Reading & { readonly plaintext?: string }> {
+  const bytes = bytesOfCopy(object, backend);
+  const reader = copyReader(tick);
   const keyring = isEncrypted(object) ? await keyringOf(tick) : null;
-  if (keyring === null || !isEncrypted(object)) {
-    return readCopy(handle, object, tick.signal, { trustsAttestation: tick.params.scrubAttests });
-  }
+  // What others read before is their evidence: the scrubber reads by itself.
+  const anew = { agesUpToMs: 0, remembers };
+  if (keyring === null || !isEncrypted(object))
+    return reader.read(bytes, { ...anew, trustsAttestation: tick.params.scrubAttests });
   let plaintext: Promise<string | undefined> = Promise.resolve(undefined);
-  const reading = await readCopy(handle, object, tick.signal, {
+  const reading = await reader.read(bytes, {
+    ...anew,
     alongside(body) {
       const { main, side } = tee(body);
       plaintext = plaintextVerifies(keyring, object, side).then(
@@ -103,18 +128,17 @@ async function verify(
     },
   });
   const plaintextDigest = await plaintext;
-  return reading.outcome === 'good' && plaintextDigest !== undefined
-    ? { ...reading, plaintext: plaintextDigest }
-    : reading;
+  return reading.outcome === 'good' ? { ...reading, ...defined({ plaintext: plaintextDigest }) } : reading;
 }
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */
 async function noteGood(
   tick: Tick,
   object: ObjectRecord,
-  { digest, headersSha256 }: Extract<CopyReading, { outcome: 'good' }>,
+  sha256: string,
+  headersSha256: string,
 ): Promise<ObjectRecord | null> {
-  const after: ObjectRecord = { headersSha256, ...object, sha256: digest.sha256, condition: 'sound' };
+  const after: ObjectRecord = { headersSha256, ...object, sha256, condition: 'sound' };
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after } }]);
   if (outcome?.outcome !== 'committed' || outcome.entry?.kind !== 'object') return null;
   tick.audit(object.condition === 'damaged' ? 'Damage lifted: a copy verifies' : 'Hash recorded', {

@@ -1,174 +1,226 @@
 import { forEachConcurrently } from '../../base/pool.ts';
-import { count, type Verdict } from '../../base/tally.ts';
+import { count } from '../../base/tally.ts';
 import { scheduleMs } from '../../config/parameters.ts';
 import { relabel } from '../../steps/relabel.ts';
 import type { ObjectRecord } from '../../store/model.ts';
-import type { Budget } from '../../tick/budget.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
 import { runChecks } from './run-checks.ts';
-import { type CopyVerdict, scrubObject } from './scrub-object.ts';
+import {
+  begunCycle,
+  freshState,
+  groupsOf,
+  hasRoom,
+  movedCycle,
+  newCycle,
+  oldestVerified,
+  owedWaitMs,
+  progressOf,
+  type ScrubState,
+  verifiedSince,
+} from './scrub-cycles.ts';
+import { scrubObject } from './scrub-object.ts';
+import { scrubOwed } from './scrub-owed.ts';
+import { type Walked, walkStretch } from './scrub-walk.ts';
 import { keyringOf } from './tick-keyring.ts';
+import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
 
 /**
- * The scrubber re-reads every recorded copy once per scrub cycle, in key order within each shard (S1–S4).
+ * The scrubber re-reads every recorded copy once per scrub cycle, in key order within each shard.
  *
- * A copy whose bytes differ from the record, or are missing, is removed only through `quarantine`: while another copy verifies.
- * What cannot be read is counted and left. A verified copy costs no write. When policies have changed, every object is first
- * put under the label of the policy that applies to its key now.
+ * A copy whose bytes differ from the record, or are missing, is removed only through quarantine: while another copy verifies.
+ * Each backend has a cycle of its own: what holds one back, a usage limit or an outage, keeps its place there, and no other's.
+ * A copy whose reading takes many ticks, or that cannot be read, is passed and come back to. Nothing is reported as read that was
+ * not. A verified copy costs no write. When policies have changed, every object is first put under the label of the policy that
+ * applies to its key now.
  */
 export const scrubber: Worker = { name: 'scrubber', hasWork, begin };
 
 const dayMs = 24 * 3_600_000;
 
-/** Where the scrub cycle is; kept as the lease's cursor. */
-interface ScrubCycle {
-  /** Next place to read; absent between scrub cycles. */
-  readonly at?: Place;
-  /** When this scrub cycle, or the last one, began. */
-  readonly startedAt: number;
-  /** When the scrub cycle last came by the beginning of each shard, and the time before that for the shard it is in. */
-  readonly shardAt: Readonly<Record<string, number>>;
-  /** The policies whose labels all objects carry, and how far a relabelling has come. */
-  readonly labels?: string;
-  readonly relabelAt?: Place;
-}
-
 async function hasWork(tick: Tick): Promise<boolean> {
   return tick.view.placements.length > 0;
 }
 
+/** Backends that stand at one place, and what is left to one tick: copies to read there, and objects to look at for them. */
+interface Group {
+  readonly names: readonly string[];
+  readonly copies: number;
+  readonly objects: number;
+}
+
 async function begin(tick: Tick): Promise<Round> {
-  const budget = await tick.budget();
   // Asked for at once: what is wrong with it is said even by ticks that meet nothing encrypted.
   await keyringOf(tick);
-  await runChecks(tick, (object) => scrubOne(tick, object, budget));
-  let cycle = readCycle(tick);
-  let share = shareOf(tick);
+  await runChecks(tick, (object) => scrubAndCount(tick, object, Object.keys(object.copies)));
+  let state = withCycles(tick, readState(tick));
+  if (state.isOwedFirst) state = await comeBack(tick, state);
+  let groups = shareOf(tick, state);
   return async () => {
-    if (cycle.labels !== policiesOf(tick)) cycle = await relabelStretch(tick, cycle);
-    if (isBetweenCycles(tick, cycle)) share = 0;
-    else if (share > 0) {
-      const begun = cycle.at === undefined ? { ...cycle, at: firstPlace(tick.shards), startedAt: tick.now() } : cycle;
-      const { copies, next, left } = await scrubStretch(
-        tick,
-        begun.at!,
-        Math.min(share, tick.tuning.batchSize),
-        budget,
-      );
-      // A scrub cycle that has ended is not begun again in the same tick.
-      share = next === undefined ? 0 : share - copies;
-      cycle = moved(tick, begun, next, left);
+    if (state.labels !== policiesOf(tick)) state = await relabelStretch(tick, state);
+    const [group, ...others] = isWalkingLong(tick, state) ? [] : groups;
+    if (group !== undefined) {
+      const walked = await walkOn(tick, state, group);
+      state = walked.state;
+      // Those that were held back, or came to their end, have had their turn; so has who did its share.
+      groups = [...others, walked.left].filter(isToGoOn);
     }
-    if (!tick.dryRun) tick.cursor = JSON.stringify(cycle);
-    const isRelabelling = cycle.relabelAt !== undefined && !tick.dryRun && !tick.outOfTime();
-    return share <= 0 && !isRelabelling ? done(tick, cycle) : 'more';
+    const isWalking = groups.length > 0 && !isWalkingLong(tick, state);
+    const isRelabelling = state.relabelAt !== undefined && !tick.dryRun && !tick.outOfTime();
+    const isDone = !isWalking && !isRelabelling;
+    if (isDone) state = await comeBack(tick, state);
+    // A dry run reads nothing, so it comes by nothing.
+    if (!tick.dryRun) tick.cursor = JSON.stringify({ ...state, isOwedFirst: !isDone });
+    return isDone ? done(tick, state) : 'more';
   };
 }
 
-/** A scrub cycle that took less than its time waits for the next one to be due. */
-function isBetweenCycles(tick: Tick, cycle: ScrubCycle): boolean {
-  return cycle.at === undefined && cycle.startedAt > 0 && tick.now() < cycle.startedAt + cycleMs(tick);
-}
-
-function cycleMs(tick: Tick): number {
-  return tick.params.scrubberCycleDays * dayMs;
-}
-
-/** S1: copies to read in this tick: its share of the scrub cycle, at least a batch. */
-function shareOf(tick: Tick): number {
-  const copies = tick.view.placements.reduce((sum, p) => sum + p.count.objects * p.copies.length, 0);
-  const ticks = cycleMs(tick) / (scheduleMs(tick.tuning.schedule) ?? 3_600_000);
-  return Math.max(tick.tuning.batchSize, Math.ceil(copies / tick.of / ticks));
-}
-
-/** An unreadable cursor begins a scrub cycle: reading a copy once more is the safe mistake. */
-function readCycle(tick: Tick): ScrubCycle {
-  const fresh: ScrubCycle = { startedAt: 0, shardAt: {} };
-  if (tick.cursor === undefined) return fresh;
+/** An unreadable cursor begins the cycles anew: reading a copy once more is the safe mistake. */
+function readState(tick: Tick): ScrubState {
+  if (tick.cursor === undefined) return freshState;
   try {
-    return { ...fresh, ...(JSON.parse(tick.cursor) as Partial<ScrubCycle>) };
+    return { ...freshState, ...(JSON.parse(tick.cursor) as Partial<ScrubState>) };
   } catch {
-    tick.deps.log.warn('The scrubber’s cursor could not be read: a new scrub cycle begins', { cursor: tick.cursor });
-    return fresh;
+    tick.deps.log.warn('The scrubber’s cursor could not be read: new scrub cycles begin', { cursor: tick.cursor });
+    return freshState;
   }
 }
 
-/** What stands behind a shard's place was read when the scrub cycle before came by; once through, since this scrub cycle did. */
-function moved(
-  tick: Tick,
-  { at: _at, ...rest }: ScrubCycle,
-  next: Place | undefined,
-  left: readonly string[],
-): ScrubCycle {
-  const shardAt = { ...rest.shardAt, ...Object.fromEntries(left.map((shard) => [shard, tick.now()])) };
-  return next === undefined ? { ...rest, shardAt } : { ...rest, shardAt, at: next };
+/** With a cycle for every backend of the file that holds copies, begun where it is due. */
+function withCycles(tick: Tick, state: ScrubState): ScrubState {
+  const now = tick.now();
+  const holding = new Set(tick.view.placements.flatMap(({ copies }) => copies.map(({ backend }) => backend)));
+  const names = tick.config.backends.map(({ name }) => name).filter((name) => holding.has(name));
+  const cycleMs = tick.params.scrubberCycleDays * dayMs;
+  const cycles = names.map((name) => {
+    const cycle = state.cycles[name] ?? newCycle(now);
+    return [name, begunCycle(cycle, firstPlace(tick.shards), now, cycleMs) ?? cycle] as const;
+  });
+  return {
+    ...state,
+    cycles: Object.fromEntries(cycles),
+    owed: state.owed.filter(({ backend }) => names.includes(backend)),
+  };
 }
 
-/** S4: reports how far the scrub cycle is and how old the oldest verification may be. */
-function done(tick: Tick, cycle: ScrubCycle): 'done' {
-  const place = cycle.at === undefined ? tick.shards.length : tick.shards.indexOf(cycle.at.shard);
-  tick.figures.cycleProgress = place / tick.shards.length;
-  const verifiedAt = tick.shards.map((shard) => cycle.shardAt[shard] ?? cycle.startedAt);
-  tick.figures.oldestUnverifiedSeconds = Math.round((tick.now() - Math.min(...verifiedAt)) / 1000);
+/** Of each backend its share of a cycle, together at least a batch. */
+function shareOf(tick: Tick, state: ScrubState): Group[] {
+  const ticks = (tick.params.scrubberCycleDays * dayMs) / (scheduleMs(tick.tuning.schedule) ?? 3_600_000);
+  const { batchSize } = tick.tuning;
+  const shareOfObjects = (isMeant: (backends: readonly string[]) => boolean) => {
+    const meant = tick.view.placements.filter(({ copies }) => isMeant(copies.map(({ backend }) => backend)));
+    return meant.reduce((sum, { count: { objects } }) => sum + objects, 0) / tick.of / ticks;
+  };
+  // Where few objects have copies there, many are looked at for each.
+  const objects = Math.max(10 * batchSize, Math.ceil(shareOfObjects(() => true)));
+  return groupsOf(state.cycles).map((names) => {
+    const copies = names.reduce((sum, name) => sum + shareOfObjects((backends) => backends.includes(name)), 0);
+    return { names, copies: Math.max(batchSize, Math.ceil(copies)), objects };
+  });
+}
+
+function isToGoOn({ names, copies, objects }: Group): boolean {
+  return names.length > 0 && copies > 0 && objects > 0;
+}
+
+/** Where copies are owed the walk leaves half of the tick to them. */
+function isWalkingLong(tick: Tick, { owed }: ScrubState): boolean {
+  const { startedAt, deadline } = tick;
+  return owed.length > 0 && tick.now() >= startedAt + (deadline.admitUntil - startedAt) / 2;
+}
+
+/** Walks a batch on with the backends of one group, over as many shards as that takes. Returns what is left to those that go on. */
+async function walkOn(
+  tick: Tick,
+  state: ScrubState,
+  group: Group,
+): Promise<{ readonly state: ScrubState; readonly left: Group }> {
+  const limit = Math.min(group.copies, tick.tuning.batchSize);
+  const scrub = (object: ObjectRecord, backends: readonly string[]) => scrubAndCount(tick, object, backends);
+  let { names } = group;
+  let copies = 0;
+  let objects = 0;
+  let at = state.cycles[names[0]!]!.at;
+  while (at !== undefined && names.length > 0 && copies < limit && objects < group.objects && !tick.outOfTime()) {
+    const { owed } = state;
+    const coverage = (verdict: CopyVerdict) => coverageOf(owed, verdict);
+    const walked: Walked = await walkStretch(tick, at, names, limit - copies, scrub, coverage);
+    state = settledWalk(tick, state, names, walked);
+    names = names.filter((name) => !walked.held.has(name));
+    copies += walked.copies;
+    objects += walked.objects;
+    at = walked.next;
+  }
+  const goingOn = at === undefined ? [] : names;
+  return { state, left: { names: goingOn, copies: group.copies - copies, objects: group.objects - objects } };
+}
+
+/** Where nothing more may be owed, a copy that is being read holds its own backend; one that cannot be read holds nothing. */
+function coverageOf(owed: ScrubState['owed'], { verdict }: CopyVerdict): Coverage {
+  const { coverage } = meaningOf(verdict);
+  return verdict === 'reading' && !hasRoom(owed, true) ? 'held' : coverage;
+}
+
+function settledWalk(tick: Tick, state: ScrubState, names: readonly string[], walked: Walked): ScrubState {
+  const now = tick.now();
+  const owed = [...state.owed];
+  const missed = new Set<string>();
+  for (const { object, verdict } of walked.passed) {
+    const { backend, copyId } = verdict;
+    const isReading = verdict.verdict === 'reading';
+    if (owed.some((one) => one.key === object.key && one.backend === backend)) continue;
+    if (!isReading && !hasRoom(owed, false)) {
+      missed.add(backend);
+      continue;
+    }
+    const since = verifiedSince(state.cycles[backend]!, state.cycles[backend]!.at!.shard);
+    const attempts = isReading ? 0 : 1;
+    const notBefore = isReading ? now : now + owedWaitMs(attempts);
+    owed.push({ key: object.key, backend, copyId, since, attempts, notBefore });
+  }
+  const moved = names.map((name) => {
+    const place = walked.held.get(name);
+    const cycle = state.cycles[name]!;
+    // What holds it back holds it in the shard that it is in.
+    return [name, movedCycle(cycle, place ?? walked.next, now, missed.has(name))] as const;
+  });
+  return { ...state, owed, cycles: { ...state.cycles, ...Object.fromEntries(moved) } };
+}
+
+async function comeBack(tick: Tick, state: ScrubState): Promise<ScrubState> {
+  if (tick.dryRun || state.owed.length === 0) return state;
+  const scrub = (object: ObjectRecord, backends: readonly string[]) => scrubAndCount(tick, object, backends, true);
+  return { ...state, owed: await scrubOwed(tick, state.owed, scrub) };
+}
+
+/** Reports how far the cycles are and how old the oldest verification may be. */
+function done(tick: Tick, state: ScrubState): 'done' {
+  const now = tick.now();
+  tick.figures.cycleProgress = progressOf(state, tick.shards);
+  tick.figures.uncovered = state.owed.length;
+  tick.figures.oldestUnverifiedSeconds = Math.round((now - oldestVerified(state, tick.shards, now)) / 1000);
   return 'done';
 }
 
-interface Scrubbed {
-  /** Copies that were looked at. */
-  readonly copies: number;
-  /** Where the scrub cycle goes on; undefined at its end. */
-  readonly next: Place | undefined;
-  /** Shards that were read to their end. */
-  readonly left: readonly string[];
-}
-
-/** Reads objects in the order of the walk until they have a batch of copies, over as many shards as that takes. */
-async function scrubStretch(tick: Tick, from: Place, limit: number, budget: Budget): Promise<Scrubbed> {
-  const left: string[] = [];
-  let copies = 0;
-  let at: Place | undefined = from;
-  while (at !== undefined && copies < limit && !tick.outOfTime()) {
-    const stretch = await readStretch(tick.deps.store, tick.shards, at, limit - copies);
-    const taken: ObjectRecord[] = [];
-    for (const object of stretch.objects) {
-      if (copies >= limit) break;
-      taken.push(object);
-      copies += Object.keys(object.copies).length;
-    }
-    await forEachConcurrently(
-      taken,
-      tick.tuning.concurrency,
-      async (object) => void (await scrubOne(tick, object, budget)),
-    );
-    const last = taken.at(-1);
-    const isWhole = taken.length === stretch.objects.length;
-    if (isWhole && stretch.next?.shard !== at.shard) left.push(at.shard);
-    at = isWhole ? stretch.next : { shard: at.shard, key: last!.key };
-  }
-  return { copies, next: at, left };
-}
-
-async function scrubOne(tick: Tick, object: ObjectRecord, budget: Budget): Promise<readonly CopyVerdict[]> {
+async function scrubAndCount(
+  tick: Tick,
+  object: ObjectRecord,
+  backends: readonly string[],
+  remembers = false,
+): Promise<readonly CopyVerdict[]> {
   if (tick.dryRun) {
-    for (const _ of Object.keys(object.copies)) count(tick.tally, 'skipped', 'dry-run');
+    for (const _ of backends) count(tick.tally, 'skipped', 'dry-run');
     return [];
   }
   const current = await relabel(tick, object);
-  const verdicts = await scrubObject(tick, current ?? object, budget);
+  const verdicts = await scrubObject(tick, current ?? object, { backends, remembers });
   for (const { backend, verdict, detail } of verdicts) {
-    count(tick.tally, tallied(verdict), verdict);
-    if (tallied(verdict) === 'failed')
-      tick.deps.log.warn('Copy did not verify', { key: object.key, backend, verdict, detail });
+    const { counts } = meaningOf(verdict);
+    count(tick.tally, counts, verdict);
+    const fields = { key: object.key, backend, verdict, detail };
+    if (counts === 'failed') tick.deps.log.warn('Copy did not verify', fields);
   }
   return verdicts;
-}
-
-function tallied(verdict: string): Verdict {
-  if (['good', 'backfilled', 'quarantined', 'renewed', 'overwritten', 'unchanged'].includes(verdict))
-    return 'succeeded';
-  if (verdict.startsWith('over-')) return 'deferred';
-  return verdict === 'parked' || verdict === 'lost' ? 'skipped' : 'failed';
 }
 
 /** What decides every label: names and prefixes, not factors. */
@@ -178,10 +230,10 @@ function policiesOf(tick: Tick): string {
 
 const relabelBatch = 200;
 
-/** S4: puts objects under the labels of the policies now in force, as many as a batch holds. */
-async function relabelStretch(tick: Tick, cycle: ScrubCycle): Promise<ScrubCycle> {
-  if (tick.dryRun) return cycle;
-  const { relabelAt, ...rest } = cycle;
+/** Puts objects under the labels of the policies now in force, as many as a batch holds. */
+async function relabelStretch(tick: Tick, state: ScrubState): Promise<ScrubState> {
+  if (tick.dryRun) return state;
+  const { relabelAt, ...rest } = state;
   let at: Place | undefined = relabelAt ?? firstPlace(tick.shards);
   for (let seen = 0; at !== undefined && seen < relabelBatch && !tick.outOfTime(); ) {
     const stretch = await readStretch(tick.deps.store, tick.shards, at, relabelBatch - seen);

@@ -79,15 +79,12 @@ export const copiesMutants: readonly Mutant[] = [
     edits: [never('scrubObject', 'current', 'copyId')],
   },
   {
-    name: 'the scrubber asks what is left before it waits, and spends after',
-    edits: [
-      before(
-        'scrubObject',
-        ['isUsable', 'parked'],
-        'if (budget.refuses(backend, { requests: 1, egressBytes: object.sizeBytes }) !== null) continue;',
-      ),
-      never('scrubObject', 'refusal'),
-    ],
+    name: 'what holds back a backend is reported as scrubbed',
+    edits: [instead('settledWalk', ['place', 'walked', 'next'], 'walked.next')],
+  },
+  {
+    name: 'a copy that is still being read is reported as scrubbed',
+    edits: [never('walkStretch', 'coverage', 'owed')],
   },
   { name: 'cursor not rotated', edits: [without('find-objects#find', 'dryRun')] },
   {
