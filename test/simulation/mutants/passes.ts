@@ -43,7 +43,7 @@ export const passesMutants: readonly Mutant[] = [
     name: 'an owner who overwrites a file is not noticed',
     edits: [
       first('settleOverwritten', "return { outcome: 'settled', what: '' };"),
-      instead('scrubObject', ['settlePlainChange'], "'changed'"),
+      instead('scrubCopy', ['settlePlainChange', 'tick', 'object', 'backend'], "'unchanged'"),
     ],
   },
   {
