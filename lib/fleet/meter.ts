@@ -19,6 +19,10 @@ export interface Meter {
   observed(backend: string): Observed | undefined;
   /** Counts a failure that speaks of the backend: what is asked here does not tell those from the others. */
   fail(backend: string): void;
+  /** Its health check failed: whatever else it answers from now on, a missing key included, shows nothing good. */
+  failHealthCheck(backend: string): void;
+  /** Its health check went well: its answers count again. */
+  passHealthCheck(backend: string): void;
 }
 
 /** What one call of the port led to on the wire, where the adapter says. */
@@ -47,7 +51,10 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     const inMonth = spent.get(month) ?? new Map<string, Usage>();
     spent.set(month, inMonth.set(name, plusUsage(inMonth.get(name) ?? noUsage, more)));
   };
-  const ok = (name: string) => seen.set(name, { failuresInARow: 0, succeededAt: clock.now() });
+  const unhealthy = new Set<string>();
+  const ok = (name: string) => {
+    if (!unhealthy.has(name)) seen.set(name, { failuresInARow: 0, succeededAt: clock.now() });
+  };
   const fail = (name: string) => {
     const before = seen.get(name) ?? { failuresInARow: 0 };
     seen.set(name, { ...before, failuresInARow: before.failuresInARow + 1 });
@@ -122,6 +129,14 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     },
     observed: (backend) => seen.get(backend),
     fail,
+    failHealthCheck(name) {
+      unhealthy.add(name);
+      // What it answered before, it answered without being what it should be.
+      seen.set(name, { failuresInARow: (seen.get(name)?.failuresInARow ?? 0) + 1 });
+    },
+    passHealthCheck(name) {
+      if (unhealthy.delete(name)) ok(name);
+    },
   };
 }
 

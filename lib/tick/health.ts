@@ -33,20 +33,21 @@ async function checkHealth(tick: Tick, name: string): Promise<boolean> {
   if (!(await mayAsk(tick, name))) return false;
   try {
     const owner = await tick.ownership(name);
-    if (owner.outcome === 'ours') return true;
-    if (owner.outcome === 'another')
-      tick.problem(`The bucket of backend "${name}" belongs to another fleet: "${owner.owner}"`);
-    else {
-      tick.meter.fail(name);
-      tick.problem(
-        `The bucket of backend "${name}" has no owner object: it is missing, or not the bucket that was initialised`,
-      );
+    if (owner.outcome === 'ours') {
+      tick.meter.passHealthCheck(name);
+      return true;
     }
+    tick.meter.failHealthCheck(name);
+    tick.problem(
+      owner.outcome === 'another'
+        ? `The bucket of backend "${name}" belongs to another fleet: "${owner.owner}"`
+        : `The bucket of backend "${name}" has no owner object: it is missing, or not the bucket that was initialised`,
+    );
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // Whatever else it answers: where the owner object cannot be looked up, nothing can.
     const isExcused = error.speaksOf === 'throttling' || error.speaksOf === 'ourselves';
-    if (!isExcused) tick.meter.fail(name);
+    if (!isExcused) tick.meter.failHealthCheck(name);
     if (error.kind === 'missing-credentials') tick.problem(error.message);
     tick.deps.log.warn('Backend is not usable', { backend: name, kind: error.kind, message: error.message });
   }

@@ -24,6 +24,10 @@ export const placesMutants: readonly Mutant[] = [
   { name: 'bytes of a drain that is over are deleted all the same', edits: [withoutGuard('decide', 'drain-over')] },
   { name: 'undrain leaves what was claimed to itself', edits: [variable('settle', 'settleMs', '0')] },
   { name: 'what is claimed rejoins its object', edits: [field('endItems', 'wasClaimed', 'false')] },
+  {
+    name: 'an emptied bucket answers, so it is healthy',
+    edits: [first('failHealthCheck', 'return;')],
+  },
   { name: 'a name may move to another place', edits: [first('movedPlaces', 'return [];')] },
   {
     name: 'a drain is said to be done as soon as it is found empty',
