@@ -7,6 +7,7 @@ import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedEtag, expectedHeaders } from '../store/records.ts';
 import { headersProblem } from '../transfer/headers-digest.ts';
+import { carriesMark, markedFileProblem } from '../transfer/mark.ts';
 import { type Digest, isProven, verifying, WrongBytes } from '../transfer/verify.ts';
 import type { ClientContext, Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
@@ -127,6 +128,7 @@ async function openOn(
 
 /** What an answer says of a copy before its first byte; null when that is as recorded. */
 function problemOf(object: ObjectRecord, name: string, found: GetResult): string | null {
+  if (object.copies[name] === '' && carriesMark(found.metadata)) return markedFileProblem;
   if (found.sizeBytes !== object.sizeBytes) return `has ${found.sizeBytes} bytes; ${object.sizeBytes} are recorded`;
   if (object.sha256 !== undefined && found.sha256 !== undefined && found.sha256 !== object.sha256)
     return `has SHA-256 ${found.sha256}, says the backend; ${object.sha256} is recorded`;

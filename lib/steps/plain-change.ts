@@ -5,17 +5,19 @@ import { expectedHeaders, newRecord } from '../store/records.ts';
 import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
+import { carriesMark } from '../transfer/mark.ts';
 import type { PutOffReason } from '../transfer/reading/reading.ts';
 import { copyReader } from './copy-reader.ts';
 
 /**
  * `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · `reading` the file is
- * being read, over several ticks · else why not.
+ * being read, over several ticks · `foreign` it carries a mark: somebody copied bytes of a fleet there · else why not.
  */
 export type PlainChange =
   | 'renewed'
   | 'overwritten'
   | 'unchanged'
+  | 'foreign'
   | 'gone'
   | 'reading'
   | 'unreadable'
@@ -86,6 +88,8 @@ async function readFile(tick: Tick, object: ObjectRecord, name: string): Promise
     const backend = await tick.backend(name);
     const before = await backend.head(key, tick.signal);
     if (before === null) return notRead('gone');
+    // Another fleet's bytes, or ours copied here by somebody: never the owner's new content.
+    if (carriesMark(before.metadata)) return notRead('foreign');
     if (isAsRecorded(object, name, before)) return notRead('unchanged');
     const { sizeBytes, etag } = before;
     const reading = await copyReader(tick).read({ backend: name, storageKey: key, key, generation, sizeBytes, etag });

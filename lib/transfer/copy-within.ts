@@ -6,7 +6,7 @@ import { expectedEtag } from '../store/records.ts';
 import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
 import { describeBytes } from './describe-bytes.ts';
 import { headersDigest, headersProblem } from './headers-digest.ts';
-import { markOf } from './mark.ts';
+import { carriesMark, markOf } from './mark.ts';
 
 /**
  * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
@@ -38,7 +38,8 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
     const found = await from.head(sourceKey, signal);
     const isAsRecorded = found?.sizeBytes === object.sizeBytes && (ifMatch === undefined || ifMatch === found.etag);
     // Reading it says what is so.
-    if (!isAsRecorded || headersProblem(object, found) !== null)
+    const isMarked = object.copies[from.name] === '' && found !== null && carriesMark(found.metadata);
+    if (!isAsRecorded || isMarked || headersProblem(object, found) !== null)
       return { outcome: 'declined', detail: 'its source is not as recorded' };
     const tags = request.preservesTags ? await from.tags(sourceKey, signal) : undefined;
     const description = {

@@ -3,10 +3,10 @@ import type { Body } from '../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../fleet/backend.ts';
 import { SourceSilence } from '../fleet/errors.ts';
 import { storageKey } from '../store/keys.ts';
-import type { ObjectRecord } from '../store/model.ts';
+import type { Content, ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
 import { headersDigest, headersProblem } from './headers-digest.ts';
-import { markOf } from './mark.ts';
+import { carriesMark, markedFileProblem, markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
 
@@ -20,7 +20,7 @@ import { hashing, isProven, WrongBytes } from './verify.ts';
  * there are bytes at the target, unrecorded, that want to be enqueued for deletion.
  */
 export type CopyOutcome =
-  | { readonly outcome: 'copied'; readonly sha256: string; readonly headersSha256: string }
+  | ({ readonly outcome: 'copied' } & FoundContent)
   | { readonly outcome: 'source-missing' }
   | { readonly outcome: 'source-wrong'; readonly detail: string }
   | { readonly outcome: 'source-changed' }
@@ -28,6 +28,13 @@ export type CopyOutcome =
   | { readonly outcome: 'source-unproven'; readonly detail: string }
   | { readonly outcome: 'target-failed'; readonly error: BackendError }
   | { readonly outcome: 'target-wrong'; readonly detail: string };
+
+/** What bytes were read to be, and what stands beside them: the first hashes of an object that has none. */
+export type FoundContent = Required<Pick<Content, 'sha256' | 'headersSha256'>>;
+
+export function foundContent({ sha256, headersSha256 }: FoundContent): FoundContent {
+  return { sha256, headersSha256 };
+}
 
 export interface CopyRequest {
   readonly object: ObjectRecord;
@@ -53,7 +60,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     const open = () => from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
     const source = await open();
     const what = `The copy of "${object.key}" on "${from.name}"`;
-    const problem = problemOf(object, source);
+    const problem = problemOf(object, from.name, source);
     if (problem !== null) {
       await leave(source.body);
       // A file with other headers was written again by its owner, or was joined by its bytes alone.
@@ -93,8 +100,11 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
 /** What an answer says of a source before its first byte is sent on; null when it is as recorded. */
 function problemOf(
   object: ObjectRecord,
+  name: string,
   source: StoredObject,
 ): { readonly detail: string; readonly isAboutHeaders: boolean } | null {
+  if (object.copies[name] === '' && carriesMark(source.metadata))
+    return { detail: markedFileProblem, isAboutHeaders: false };
   if (source.sizeBytes !== object.sizeBytes)
     return { detail: `has ${source.sizeBytes} bytes; ${object.sizeBytes} are recorded`, isAboutHeaders: false };
   const detail = headersProblem(object, source);

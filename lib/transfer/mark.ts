@@ -92,6 +92,16 @@ export function readMark(
   };
 }
 
+/**
+ * Whether a file at an object's own key says that it is, or was copied from, bytes that a fleet wrote under a storage key:
+ * whatever it holds, ciphertext perhaps, it is nobody's content.
+ */
+export function carriesMark(metadata: Readonly<Record<string, string>>): boolean {
+  return metadata[markName] !== undefined;
+}
+
+export const markedFileProblem = 'carries the mark of other bytes: somebody copied it there';
+
 function placeOf(backend: string, storageKey: string): string {
   return hash('sha256', `${backend}/${storageKey}`).slice(0, 32);
 }

@@ -168,3 +168,20 @@ test('two imported files that are one object but for their headers do not replac
   expect(fleet.object('file')).toMatchObject({ generation, copies: { a: '', b: '' }, condition: 'sound' });
   expect(await fleet.read('file')).toBe('content');
 });
+
+test('a file over which somebody copied bytes of ours, mark and all, is neither served nor copied on nor new content', async () => {
+  const fleet = await imported({ a: { headers } });
+  await fleet.settle(['scrubber', 'replicator'], 3);
+  const { generation, copies } = fleet.object('file');
+  await fleet.client.put('other', 'ciphertext, perhaps');
+  const other = fleet.object('other').copies.a!;
+  const { bytes, metadata: marked } = fleet.backends.a!.peek(`other!${other}`)!;
+  expect(marked.holdfast).toBeDefined();
+  fleet.backends.a!.putNow('file', bytes, { metadata: marked });
+  fleet.clock.advance(31 * 24 * hourMs);
+  await fleet.settle(['scrubber', 'replicator', 'reconciler', 'cleanup-queue'], 60);
+  expect(fleet.object('file')).toMatchObject({ generation, copies });
+  expect(await fleet.read('file')).toBe('content');
+  fleet.backends.b!.deleteNow(`file!${copies.b}`);
+  await expect(fleet.newClient().get('file')).rejects.toMatchObject({ kind: 'unreadable' });
+});

@@ -4,6 +4,7 @@ import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { BigCopyOutcome } from '../../transfer/big/job.ts';
+import { foundContent } from '../../transfer/copy.ts';
 import { isOpen, takePlace } from '../copy-targets.ts';
 import { type CopyTurn, noteBlame } from '../copy-turn.ts';
 import { type Blame, judgeCopy } from '../judge-copy.ts';
@@ -150,7 +151,7 @@ async function settle(
   if ('error' in outcome && outcome.error.kind === 'cancelled') return pause(tick, hold, 'transfer-continues');
   switch (outcome.outcome) {
     case 'stored':
-      return recordTransfer(tick, hold, outcome.sha256);
+      return recordTransfer(tick, hold, foundContent(outcome));
     case 'unfinished':
       return pause(tick, hold, 'transfer-continues');
     case 'backing-off':

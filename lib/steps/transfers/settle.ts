@@ -10,6 +10,7 @@ import type { Swap } from '../../store/swap.ts';
 import { noteLag } from '../../tick/ages.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
+import type { FoundContent } from '../../transfer/copy.ts';
 import type { CopyTurn } from '../copy-turn.ts';
 import { missingCopies } from '../missing-copies.ts';
 import { momentOf, type Refusal, withoutRefusals, withRefusals } from '../refusals.ts';
@@ -33,7 +34,7 @@ export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefine
 }
 
 /** Records a copy that is verified, on whatever the record is now, in one swap that ends its item. */
-export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Promise<'ended' | 'goes-on'> {
+export async function recordTransfer(tick: Tick, hold: Hold, content: FoundContent): Promise<'ended' | 'goes-on'> {
   const { item } = hold;
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const entry = (await tick.deps.store.objects([item.key])).get(item.key);
@@ -42,7 +43,7 @@ export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Pr
       await abandon(tick, hold, why);
       return 'ended';
     }
-    const [outcome] = await tick.commit([swapFor(tick, item, entry as ObjectRecord, sha256)]);
+    const [outcome] = await tick.commit([swapFor(tick, item, entry as ObjectRecord, content)]);
     if (outcome!.outcome === 'lost') continue;
     // Without an answer, the next tick that claims it finds it as it is.
     if (outcome!.outcome !== 'committed') {
@@ -58,7 +59,7 @@ export async function recordTransfer(tick: Tick, hold: Hold, sha256: string): Pr
   return pause(tick, hold, 'record-lost');
 }
 
-function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: string): Swap {
+function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, content: FoundContent): Swap {
   const { leaves } = item.transfer!;
   const copies: Record<string, string> = {
     ...before.copies,
@@ -66,7 +67,7 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, sha256: stri
   };
   if (leaves !== undefined) delete copies[leaves];
   const now = tick.now();
-  const after = { ...before, copies, policy: policyOf(tick.config, item.key).name, sha256 };
+  const after = { ...content, ...before, copies, policy: policyOf(tick.config, item.key).name };
   return {
     key: item.key,
     change: { before, after: withoutRefusals(after, missingCopies(tick, after) > 0) },

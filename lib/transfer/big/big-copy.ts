@@ -3,8 +3,8 @@ import { storageKey } from '../../store/keys.ts';
 import { expectedEtag } from '../../store/records.ts';
 import { explain } from '../copy.ts';
 import { describeBytes } from '../describe-bytes.ts';
-import { headersProblem } from '../headers-digest.ts';
-import { markOf } from '../mark.ts';
+import { headersDigest, headersProblem } from '../headers-digest.ts';
+import { carriesMark, markedFileProblem, markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
 import type { RunningHash } from '../running-hash.ts';
 import { WrongBytes } from '../verify.ts';
@@ -71,6 +71,8 @@ async function describe(job: BigCopy, from: Backend, signal: AbortSignal): Promi
   if (found === null) throw fail('not-found');
   if (options.ifMatch !== undefined && found.etag !== options.ifMatch) throw fail('precondition');
   checkSize(job, from, found.sizeBytes);
+  const isMarked = job.object.copies[from.name] === '' && carriesMark(found.metadata);
+  if (isMarked) throw new WrongBytes(`The copy of "${job.object.key}" on "${from.name}" ${markedFileProblem}`);
   const problem = headersProblem(job.object, found);
   if (problem === null) return found;
   if (options.ifMatch !== undefined) throw fail('precondition');
@@ -151,7 +153,8 @@ async function finish(job: BigCopy, signal: AbortSignal): Promise<BigCopyOutcome
   }
   // One that a frozen turn had begun could otherwise be completed over the bytes that are about to be recorded.
   await abortUploads(job.to, job.storageKey, signal);
-  return { outcome: 'stored', sha256: job.progress.sha256! };
+  const headersSha256 = headersDigest(existing.headers, existing.metadata);
+  return { outcome: 'stored', sha256: job.progress.sha256!, headersSha256 };
 }
 
 function storedWrong({ to, storageKey }: BigCopy): BigCopyOutcome {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Backend } from '../../fleet/backend.ts';
 import type { ObjectRecord, TransferFields } from '../../store/model.ts';
-import type { CopyOutcome } from '../copy.ts';
+import type { CopyOutcome, FoundContent } from '../copy.ts';
 import type { SaveOutcome } from '../saver.ts';
 import type { PartBuffers } from './part-buffers.ts';
 import type { Pass } from './pass.ts';
@@ -14,7 +14,7 @@ import type { Pass } from './pass.ts';
  */
 export type BigCopyOutcome =
   | Exclude<CopyOutcome, { outcome: 'copied' }>
-  | { readonly outcome: 'stored'; readonly sha256: string }
+  | ({ readonly outcome: 'stored' } & FoundContent)
   | { readonly outcome: 'unfinished' }
   | OverLimit
   | { readonly outcome: 'taken' }

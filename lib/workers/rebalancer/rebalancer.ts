@@ -17,6 +17,7 @@ import type { Swap } from '../../store/swap.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import { type FoundContent, foundContent } from '../../transfer/copy.ts';
 import { isUneven, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
 
 /**
@@ -55,7 +56,7 @@ async function begin(tick: Tick): Promise<Round> {
 type MoveTurn = { readonly move: PlannedMove; readonly orphans: readonly Orphan[] } & (
   | { readonly outcome: 'passed'; readonly end: TurnEnd }
   | { readonly outcome: 'begun'; readonly item: QueueItem }
-  | { readonly outcome: 'copied'; readonly copyId: string; readonly sha256: string }
+  | { readonly outcome: 'copied'; readonly copyId: string; readonly content: FoundContent }
   | { readonly outcome: 'not-copied'; readonly met: Judgement }
 );
 
@@ -113,7 +114,7 @@ async function copyMove(turn: Turn, move: PlannedMove, place: Place): Promise<Mo
     return { move, orphans, outcome: 'passed', end: { verdict: 'deferred', reason: outcome.reason } };
   if (outcome.outcome === 'copied') {
     place.end('stored');
-    return { move, orphans, outcome: 'copied', copyId, sha256: outcome.sha256 };
+    return { move, orphans, outcome: 'copied', copyId, content: foundContent(outcome) };
   }
   const met = judgeCopy(outcome, { source: from, target: to });
   noteBlame(turn, met.blame);
@@ -173,7 +174,7 @@ function refusedMove(turn: MoveTurn): { object: ObjectRecord; met: Judgement[] }
   return isRefused ? [{ object: turn.move.object, met: [turn.met] }] : [];
 }
 
-function swapFor(tick: Tick, { move, copyId, sha256 }: Extract<MoveTurn, { outcome: 'copied' }>): Swap {
+function swapFor(tick: Tick, { move, copyId, content }: Extract<MoveTurn, { outcome: 'copied' }>): Swap {
   const { object, from, to } = move;
   const { [from]: _, ...others } = object.copies;
   const now = tick.now();
@@ -181,7 +182,7 @@ function swapFor(tick: Tick, { move, copyId, sha256 }: Extract<MoveTurn, { outco
     key: object.key,
     change: {
       before: object,
-      after: withoutRefusals({ ...object, copies: { ...others, [to]: copyId }, sha256 }, true),
+      after: withoutRefusals({ ...content, ...object, copies: { ...others, [to]: copyId } }, true),
     },
     orphans: { cause: 'moved', dueAt: now + tick.params.graceMs, createdAt: now },
   };

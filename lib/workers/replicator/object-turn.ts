@@ -12,6 +12,7 @@ import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { noteWaiting } from '../../tick/ages.ts';
+import { type FoundContent, foundContent } from '../../transfer/copy.ts';
 
 /** A copy that was not made, and what that means. */
 export type Met = Judgement & { readonly source: string; readonly target: string };
@@ -31,8 +32,8 @@ export interface TriedTurn {
   readonly outcome: 'tried';
   /** Copies that want to be recorded: backend → copy id. */
   readonly made: Readonly<Record<string, string>>;
-  /** Hex, as every copy was read. */
-  readonly sha256?: string | undefined;
+  /** What every copy was read to be; null where none was made. */
+  readonly content: FoundContent | null;
   readonly met: readonly Met[];
   /** Bytes that were written and are no copy. */
   readonly orphans: readonly Omit<Orphan, 'object'>[];
@@ -131,7 +132,7 @@ async function makeCopies(
   const made: Record<string, string> = {};
   const met: Met[] = [];
   const orphans: TriedTurn['orphans'][number][] = [];
-  let sha256: string | undefined;
+  let content: FoundContent | null = null;
   let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
   let left = targets;
   while (Object.keys(made).length < needed) {
@@ -142,25 +143,26 @@ async function makeCopies(
     );
     if (at === null) break;
     left = left.filter(({ name }) => name !== at.target);
-    const attempt = await copyTo(turn, object, at, met);
+    // What the first copy was read to be, the others must be too.
+    const attempt = await copyTo(turn, { ...content, ...object }, at, met);
     met.push(...attempt.met);
     orphans.push(...attempt.orphans);
     if (attempt.outcome === 'copied') {
       made[at.target] = attempt.copyId;
-      sha256 = attempt.sha256;
+      content ??= attempt.content;
       continue;
     }
     end = attempt.end;
     if (attempt.outcome === 'no-source') break;
   }
   if (Object.keys(made).length > 0) end = { verdict: 'succeeded' };
-  return { outcome: 'tried', made, sha256, met, orphans, end };
+  return { outcome: 'tried', made, content, met, orphans, end };
 }
 
 /** What came of one target. */
 type CopyTry = Pick<TriedTurn, 'met' | 'orphans'> &
   (
-    | { readonly outcome: 'copied'; readonly copyId: string; readonly sha256: string }
+    | { readonly outcome: 'copied'; readonly copyId: string; readonly content: FoundContent }
     | { readonly outcome: 'no-copy' | 'no-source'; readonly end: TurnEnd }
   );
 
@@ -209,7 +211,8 @@ async function tryTarget(
       end = { verdict: 'deferred', reason: outcome.reason };
       continue;
     }
-    if (outcome.outcome === 'copied') return { outcome: 'copied', copyId, sha256: outcome.sha256, met, orphans };
+    if (outcome.outcome === 'copied')
+      return { outcome: 'copied', copyId, content: foundContent(outcome), met, orphans };
     const judgement = judgeCopy(outcome, { source, target });
     met.push({ ...judgement, source, target });
     noteBlame(turn, judgement.blame);

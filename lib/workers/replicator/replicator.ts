@@ -1,4 +1,3 @@
-import { defined } from '../../base/defined.ts';
 import { allEnded, forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
@@ -186,12 +185,12 @@ async function commitCopies(turn: Turn, object: ObjectRecord, tried: TriedTurn):
   };
 }
 
-function swapFor(tick: Tick, object: ObjectRecord, { made, sha256 }: TriedTurn) {
+function swapFor(tick: Tick, object: ObjectRecord, { made, content }: TriedTurn) {
   const after: ObjectRecord = {
+    ...content,
     ...object,
     copies: { ...object.copies, ...made },
     policy: policyOf(tick.config, object.key).name,
-    ...defined({ sha256: sha256 ?? object.sha256 }),
   };
   return { key: object.key, change: { before: object, after: withoutRefusals(after, missingCopies(tick, after) > 0) } };
 }
