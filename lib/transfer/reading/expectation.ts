@@ -11,8 +11,7 @@ export type OtherBytes = { readonly outcome: 'changed' } | { readonly outcome: '
  * no content.
  */
 export function whyOther(bytes: StoredBytes, found: StoredObject): OtherBytes | null {
-  if (bytes.etag !== undefined && carriesMark(found.metadata))
-    return { outcome: 'wrong', detail: `it ${markedFileProblem}` };
+  if (bytes.isPlain && carriesMark(found.metadata)) return { outcome: 'wrong', detail: `it ${markedFileProblem}` };
   if (bytes.etag !== undefined && found.etag !== bytes.etag) return { outcome: 'changed' };
   if (found.sizeBytes !== bytes.sizeBytes)
     return { outcome: 'wrong', detail: `${found.sizeBytes} bytes instead of ${bytes.sizeBytes}` };

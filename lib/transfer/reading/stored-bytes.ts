@@ -18,6 +18,8 @@ export interface StoredBytes {
   readonly headersSha256?: string;
   /** Of a plain file: what its ETag must be, from the first byte. */
   readonly etag?: string;
+  /** At the object's own key: a file there that carries a mark is no content. */
+  readonly isPlain?: boolean;
 }
 
 /** The bytes of a recorded copy. Throws when there is none on this backend. */
@@ -27,7 +29,8 @@ export function bytesOfCopy(object: ObjectRecord, backend: string): StoredBytes 
   const place = { backend, storageKey: storageKey(object.key, copyId) };
   const { headersSha256: _, ...named } = object;
   const expected = { ...named, ...defined({ headersSha256: expectedHeaders(object, backend) }) };
-  return bytesAt(expected, place, expectedEtag(object, backend));
+  const bytes = bytesAt(expected, place, expectedEtag(object, backend));
+  return copyId === '' ? { ...bytes, isPlain: true } : bytes;
 }
 
 /** The bytes that a queue item names. */
