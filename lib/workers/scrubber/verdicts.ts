@@ -50,6 +50,7 @@ const meanings: Readonly<Record<ScrubVerdict, Meaning>> = {
   // A copy that came into the record meanwhile was verified when it was written.
   lost: covered('skipped'),
   gone: covered('failed'),
+  foreign: covered('failed'),
   damaged: covered('failed'),
   'removal-limit': covered('failed'),
   'plaintext-differs': covered('failed'),
