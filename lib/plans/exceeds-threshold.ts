@@ -9,7 +9,7 @@ export interface UseOfBackend {
 const tolerance = 1e-9;
 
 /**
- * Whether utilisation differs enough for a rebalancing (B1): max − min of used / limit is at least the threshold.
+ * Whether utilisation differs enough for a rebalancing: max − min of used / limit is at least the threshold.
  *
  * Only limited backends count, and it takes two of them. Equality counts as exceeding. Pure; sizes in bytes.
  * Source: the range of the utilisation ratios.

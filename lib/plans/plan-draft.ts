@@ -38,9 +38,9 @@ export interface Move {
 /** A plan in the making: what has been planned, and what the backends would hold after it. */
 export interface PlanDraft {
   readonly moves: readonly Move[];
-  /** B4: limited, and something can be read there. */
+  /** Limited, and something can be read there. */
   readonly sources: readonly PlanBackend[];
-  /** B4: limited, reachable and not draining. */
+  /** Limited, reachable and not draining. */
   readonly destinations: readonly PlanBackend[];
   readonly isFull: () => boolean;
   usedBytes(backend: PlanBackend): number;

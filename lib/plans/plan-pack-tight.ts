@@ -1,7 +1,7 @@
 import { type Move, newPlanDraft, type PlanBackend, type PlanInput } from './plan-draft.ts';
 
 /**
- * Plans moves that fill backends up one after the other (B3), so that the others run empty: into the fullest destination
+ * Plans moves that fill backends up one after the other, so that the others run empty: into the fullest destination
  * first, from the emptiest source upwards.
  *
  * A move goes only from a less full to a more full backend, by used / limit as it is after the moves planned before it, and

@@ -1,7 +1,7 @@
 import { type Move, newPlanDraft, type PlanBackend, type PlanInput } from './plan-draft.ts';
 
 /**
- * Plans moves that even out utilisation (B2): always from the backend most over the target ratio to the one most under it.
+ * Plans moves that even out utilisation: always from the backend most over the target ratio to the one most under it.
  *
  * The target is total used / total limit over the limited backends. No move takes its source below the target nor its
  * destination above it, nor beyond free = limit − used − orphans. Draining, unreachable and unlimited backends receive

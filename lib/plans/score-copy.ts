@@ -14,7 +14,7 @@ export interface CopyStanding {
 const leastHealthy = 1.01;
 
 /**
- * How much a copy is worth keeping; the lowest goes first (C1).
+ * How much a copy is worth keeping; the lowest goes first.
  *
  * Draining or unconfigured 0; breaker not closed 1; else 2 + (1 − used / limit), no limit 2.5. A limit may be exceeded,
  * by orphans or after it was lowered: the score then falls below 2, but never to that of a backend that does not answer.

@@ -3,14 +3,14 @@ export interface WeighedCopy {
   readonly backend: string;
   /** Worth keeping: the lowest goes first. */
   readonly score: number;
-  /** C3: false for a plain copy, except on a draining backend. */
+  /** False for a plain copy, except on a draining backend. */
   readonly mayGo: boolean;
   /** Counted and reachable. */
   readonly isSafe: boolean;
 }
 
 /**
- * The backends whose copies an object can spare, in the order in which they go (C1, C2): the lowest score first, of equals
+ * The backends whose copies an object can spare, in the order in which they go: the lowest score first, of equals
  * the later name, each only while there are more copies than the factor and at least that many safe ones would remain. Pure.
  */
 export function surplusOf(copies: readonly WeighedCopy[], factor: number): string[] {

@@ -79,7 +79,7 @@ const files = fc
     ...(encryption && { encryption }),
   }));
 
-test('§8: a file within the rules is taken as it is, defaults aside, and reads the same once more', () => {
+test('a file within the rules is taken as it is, defaults aside, and reads the same once more', () => {
   fc.assert(
     fc.property(files, (file) => {
       const parsed = parseFleetFile(file);
@@ -91,7 +91,7 @@ test('§8: a file within the rules is taken as it is, defaults aside, and reads 
   );
 });
 
-test('§3: a file that was accepted comes back from the table as it went in', () => {
+test('a file that was accepted comes back from the table as it went in', () => {
   fc.assert(
     fc.property(files, (file) => {
       const parsed = parseFleetFile(file);
@@ -157,7 +157,7 @@ const faults: fc.Arbitrary<Fault>[] = [
   ).map((fault) => ({ ...fault, path: 'encryption', value: { rawKeyEnv: fault.value }, quoted: 'rawKeyEnv' })),
 ];
 
-test('§8: every problem is reported at once, each with its place and its value', () => {
+test('every problem is reported at once, each with its place and its value', () => {
   const some = fc.subarray(faults, { minLength: 1 }).chain((chosen) => fc.tuple(...chosen));
   fc.assert(
     fc.property(files, some, (file, wrong) => {
@@ -172,7 +172,7 @@ test('§8: every problem is reported at once, each with its place and its value'
   );
 });
 
-test('§8: a field or a policy that the file cannot have is reported by its name, whatever that is', () => {
+test('a field or a policy that the file cannot have is reported by its name, whatever that is', () => {
   const known = ['name', 'endpoint', 'region', 'bucket', 'prefix', 'pathStyle', 'credentials', 'deleteCredentials'];
   const names = fc.oneof(text, fc.constantFrom('__proto__', 'constructor', 'toString', 'hasOwnProperty'));
   const places = fc.constantFrom('', 'backends.0.', 'backends.0.limits.', 'policies.default.', 'policies.');
@@ -191,7 +191,7 @@ test.each([
   ['backends.0.endpoint', 'https://x\\path', 'backends.0.endpoint: "https://x\\path" is not an endpoint'],
   ['backends.0.egressUsdPerGb', Number.POSITIVE_INFINITY, 'backends.0.egressUsdPerGb: Infinity is above 1000000'],
   ['backends.0.prefix', '\ud800/', 'backends.0.prefix: "\ud800/" is not valid Unicode'],
-])('§8: the problem with %s is named', (path, value, problem) => {
+])('the problem with %s is named', (path, value, problem) => {
   const file = {
     backends: [{ name: 'a', bucket: 'bucket', credentials: 'role' }],
     policies: { default: { factor: 1 } },
@@ -200,7 +200,7 @@ test.each([
   expect(problems).toEqual([expect.stringContaining(problem)]);
 });
 
-test('§8: whatever stands in a file, it is accepted or refused with its problems', () => {
+test('whatever stands in a file, it is accepted or refused with its problems', () => {
   const leaves = fc.constantFrom(
     'backends',
     'backends.0',

@@ -30,7 +30,7 @@ function badValue(name: string): fc.Arbitrary<string> {
 const entriesOf = (value: (name: string) => fc.Arbitrary<string>) =>
   fc.subarray(names).chain((some) => fc.tuple(...some.map((name) => fc.tuple(fc.constant(name), value(name)))));
 
-test('§8: any value that a parameter allows is taken, whoever sets it, and live overrides go first', () => {
+test('any value that a parameter allows is taken, whoever sets it, and live overrides go first', () => {
   fc.assert(
     fc.property(entriesOf(goodValue), entriesOf(goodValue), (env, overrides) => {
       const wanted = { ...Object.fromEntries(env), ...Object.fromEntries(overrides) };
@@ -46,7 +46,7 @@ test('§8: any value that a parameter allows is taken, whoever sets it, and live
   );
 });
 
-test('§8: every bad value is reported at once, with its name, and nothing else is', () => {
+test('every bad value is reported at once, with its name, and nothing else is', () => {
   fc.assert(
     fc.property(entriesOf(badValue), (bad) => {
       fc.pre(bad.length > 0);
@@ -58,7 +58,7 @@ test('§8: every bad value is reported at once, with its name, and nothing else 
   );
 });
 
-test('§8: whatever an environment holds, it is read or refused with its problems', () => {
+test('whatever an environment holds, it is read or refused with its problems', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom(...names), anyText), (env) => {
       const bad = Object.entries(env).filter(([name, value]) => value !== '' && parameterProblem(name, value) !== null);
@@ -67,7 +67,7 @@ test('§8: whatever an environment holds, it is read or refused with its problem
   );
 });
 
-test('§8: no name but those of the parameters can be set, not even one that every object has', () => {
+test('no name but those of the parameters can be set, not even one that every object has', () => {
   const inherited = fc.constantFrom('constructor', 'toString', '__proto__', 'hasOwnProperty');
   fc.assert(
     fc.property(fc.oneof(anyText, inherited), fc.nat().map(String), (name, value) => {
@@ -77,7 +77,7 @@ test('§8: no name but those of the parameters can be set, not even one that eve
   );
 });
 
-test('§8: an inherited name is no parameter', () => {
+test('an inherited name is no parameter', () => {
   expect(parameterProblem('constructor', '5')).toBe('"constructor" is not a parameter');
 });
 

@@ -11,7 +11,7 @@ const targets: fc.Arbitrary<Target[]> = fc.uniqueArray(
   { selector: ({ name }) => name },
 );
 
-test('R2: pack tries targets in the order of the fleet file', () => {
+test('pack tries targets in the order of the fleet file', () => {
   fc.assert(
     fc.property(targets, (all) => {
       expect(routeOrder(all, 'pack')).toEqual(all);
@@ -19,7 +19,7 @@ test('R2: pack tries targets in the order of the fleet file', () => {
   );
 });
 
-test('R2: spread tries the lowest used / limit first, no limit being the lowest, and equals in the order of the file', () => {
+test('spread tries the lowest used / limit first, no limit being the lowest, and equals in the order of the file', () => {
   fc.assert(
     fc.property(targets, (all) => {
       const before = [...all];
@@ -48,7 +48,7 @@ const sources: fc.Arbitrary<Source[]> = fc.uniqueArray(
   { selector: ({ name }) => name },
 );
 
-test('R3: a reachable copy is read before any other, of those the cheapest, and the order of the input does not matter', () => {
+test('a reachable copy is read before any other, of those the cheapest, and the order of the input does not matter', () => {
   fc.assert(
     fc.property(sources, (all) => {
       const order = sourceOrder(all);

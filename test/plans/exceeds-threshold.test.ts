@@ -34,7 +34,7 @@ test('exceedsThreshold does not depend on the order, and a higher threshold is n
   );
 });
 
-test('B1: max - min of used/limit over two or more limited backends is at least the threshold, to the last byte', () => {
+test('max - min of used/limit over two or more limited backends is at least the threshold, to the last byte', () => {
   const thousandths = fc.nat({ max: 1000 });
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), use), thousandths, (all, threshold) => {

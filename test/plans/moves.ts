@@ -68,7 +68,7 @@ export function replay(
 
 export type Ratio = (backend: string) => number;
 
-/** B4, for any plan. */
+/** For any plan. */
 export function expectLegal(input: PlanInput, moves: readonly Move[]): void {
   const backend = (name: string) => input.backends.find((b) => b.name === name)!;
   expect(moves.length).toBeLessThanOrEqual(input.batchSize);
@@ -92,8 +92,8 @@ export function expectLegal(input: PlanInput, moves: readonly Move[]): void {
 export type Pair = readonly [from: PlanBackend, to: PlanBackend];
 
 /**
- * A plan made the long way: before each move, every object of every pair of backends is looked at anew. B2 and B3 are the
- * order of the pairs and what a move must respect beyond B4, both by what the backends hold after the moves before it.
+ * A plan made the long way: before each move, every object of every pair of backends is read anew. Spread and pack are the
+ * order of the pairs and what a move must respect beyond that, both by what the backends hold after the moves before it.
  */
 export function planTheLongWay(
   input: PlanInput,

@@ -50,7 +50,7 @@ test('a pack plan is legal, and every move goes from a less full to a more full 
   );
 });
 
-test('B3: pack asks the fullest destination first and the emptiest source first, anew before each move', () => {
+test('pack asks the fullest destination first and the emptiest source first, anew before each move', () => {
   fc.assert(
     fc.property(planInputs, (input) => {
       const wanted = planTheLongWay(

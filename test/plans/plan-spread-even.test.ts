@@ -77,7 +77,7 @@ test('a spread plan made with a larger batch begins with the plan of a smaller o
   );
 });
 
-test('B2: spread goes from the most over to the most under that can give and take anything, and stops when nothing can', () => {
+test('spread goes from the most over to the most under that can give and take anything, and stops when nothing can', () => {
   fc.assert(
     fc.property(planInputs, (input) => {
       const limited = input.backends.filter(({ limitBytes }) => limitBytes > 0);

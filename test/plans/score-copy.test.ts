@@ -46,7 +46,7 @@ const standings: fc.Arbitrary<CopyStanding> = fc.record({
   limitBytes: fc.oneof(fc.constant(0), fc.nat({ max: 100 })),
 });
 
-test('C1: draining or unconfigured 0, breaker not closed 1, else 2 + (1 - used/limit), without a limit 2.5, never below unreachable', () => {
+test('draining or unconfigured 0, breaker not closed 1, else 2 + (1 - used/limit), without a limit 2.5, never below unreachable', () => {
   fc.assert(
     fc.property(standings, (standing) => {
       const { configured, draining, breaker, usedBytes, limitBytes } = standing;
@@ -106,7 +106,7 @@ test('what goes leaves at least the factor of copies and of safe copies, and not
   );
 });
 
-test('C1, C2: what goes is, each time, the copy with the lowest score of those that can be spared, of equals the later name', () => {
+test('what goes is, each time, the copy with the lowest score of those that can be spared, of equals the later name', () => {
   const firstToGo = (left: readonly WeighedCopy[], factor: number) => {
     const isSpare = (one: WeighedCopy) =>
       one.mayGo && left.length > factor && left.filter((other) => other !== one && other.isSafe).length >= factor;

@@ -115,7 +115,7 @@ export function createCalm(deps: CalmDeps): Calm {
       // Somebody who died has the lease, or time has come for another turn.
       if (running.report!.outcome === 'busy') return running;
       const after = needs.workOf(worker, quickRounds);
-      // R4: a target that failed, by what a fault left behind, gets nothing more in its tick.
+      // A target that failed, by what a fault left behind, gets nothing more in its tick.
       if (running.report!.failed > 0 && inVain < 3) inVain += 1;
       else waiting.ticked(before, after);
       if (after.due.size === 0) return running;

@@ -62,11 +62,11 @@ export function createRest(deps: RestDeps): Rest {
   }
 
   /**
-   * R1: a backend that stays unreachable counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
+   * A backend that stays unreachable counts no more, and what it held is copied elsewhere. A tick a minute notices within five;
    * ten minutes later its copies do not count; probes, one in each of the ticks that follow, change nothing about that.
    */
   async function checkLoss(name: string): Promise<void> {
-    // C1: a copy that cannot be reached is no reason to take one off a backend that drains.
+    // A copy that cannot be reached is no reason to take one off a backend that drains.
     const other = plan.file.backends.find((backend) => backend.name !== name)!.name;
     const drains = surroundings.drains().size === 0 && random.chance(0.5);
     if (drains) {

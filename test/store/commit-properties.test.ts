@@ -189,7 +189,7 @@ function withoutZeros(totals: Map<string, [number, number]>): Map<string, [numbe
   return new Map([...totals].filter(([, [objects, bytes]]) => objects !== 0 || bytes !== 0).sort());
 }
 
-test('§4: after any swaps, in any batches, with answers lost, the ledger is what a recount finds, and no batch breaks a limit', async () => {
+test('after any swaps, in any batches, with answers lost, the ledger is what a recount finds, and no batch breaks a limit', async () => {
   const batches = fc.array(fc.array(intention, { minLength: 1, maxLength: 8 }), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(batches, fc.nat(), fc.constantFrom(0, 0.4), async (all, seed, lossRatio) => {
@@ -208,7 +208,7 @@ test('§4: after any swaps, in any batches, with answers lost, the ledger is wha
   );
 });
 
-/** §4: at most 100 actions, never two of one item. */
+/** At most 100 actions, never two of one item. */
 function expectSendable(changes: readonly Change[]): void {
   expect(changes.length).toBeLessThanOrEqual(100);
   const objects = changes.flatMap((change) => (change.kind === 'object' ? [change.put.key] : []));
@@ -240,7 +240,7 @@ async function given({ deps, inTime, sent }: World, objects: readonly string[], 
   sent.length = 0;
 }
 
-test('§4: however many swaps there are, each request has at most 100 actions and each swap one outcome, in order', async () => {
+test('however many swaps there are, each request has at most 100 actions and each swap one outcome, in order', async () => {
   const one = fc.record({
     leaves: fc.uniqueArray(fc.constantFrom(...backends), { minLength: 1, maxLength: 10, size: 'max' }),
     isQueued: fc.boolean(),
@@ -272,7 +272,7 @@ test('§4: however many swaps there are, each request has at most 100 actions an
   );
 });
 
-test('§4: swaps that fill a request are sent in two when orphans turn out to be queued already', async () => {
+test('swaps that fill a request are sent in two when orphans turn out to be queued already', async () => {
   const world = createWorld(1, () => 1_000_000);
   const objects = Array.from({ length: 6 }, (_, i) => `k${i}`);
   const queued = objects.flatMap((key) => backends.map((name) => itemOf(key, name, 'id', 10, 'dead')));
@@ -287,7 +287,7 @@ test('§4: swaps that fill a request are sent in two when orphans turn out to be
   expect(ledger(world.store)).toEqual(counted(world.store, () => 1_000_000));
 });
 
-test('§4: room is granted in order, and only what exceeds it is refused', async () => {
+test('room is granted in order, and only what exceeds it is refused', async () => {
   const names = fc.array(
     fc.record({
       key: fc.constantFrom('x', 'y', 'z', ...keys),
@@ -320,7 +320,7 @@ test('§4: room is granted in order, and only what exceeds it is refused', async
   );
 });
 
-test('§1.2: bytes that lose their record are queued in the same step; a plain file only where a person asked', async () => {
+test('bytes that lose their record are queued in the same step; a plain file only where a person asked', async () => {
   const place = fc.constantFrom<string | undefined>(undefined, '', 'id1', 'id2');
   const copies = fc
     .record({ a: place, b: place, c: place })

@@ -123,7 +123,7 @@ const queueItem = fc.record(
   },
 ) as fc.Arbitrary<QueueItem>;
 
-test('§3: any record or tombstone comes back from its item as it was, without fields that it does not have', () => {
+test('any record or tombstone comes back from its item as it was, without fields that it does not have', () => {
   fc.assert(
     fc.property(fc.oneof(object, tombstone), (entry: Entry) => {
       deepStrictEqual(entryOf(entryToItem(entry), table), entry);
@@ -131,7 +131,7 @@ test('§3: any record or tombstone comes back from its item as it was, without f
   );
 });
 
-test('§3: any queue item comes back from its item as it was', () => {
+test('any queue item comes back from its item as it was', () => {
   fc.assert(
     fc.property(queueItem, (item) => {
       deepStrictEqual(queueItemOf(queueItemToItem(item), table), item);
@@ -156,7 +156,7 @@ const data = fc.letrec<{ value: unknown; map: Record<string, unknown> }>((tie) =
   map: mapOf(tie('value')),
 }));
 
-test('§3: whatever a row or a lease carries comes back as it was, under any key', () => {
+test('whatever a row or a lease carries comes back as it was, under any key', () => {
   fc.assert(
     fc.property(data.map, text, whole, (map, sk, version) => {
       const row = { pk: 'fleet', sk, version, data: map };
@@ -168,7 +168,7 @@ test('§3: whatever a row or a lease carries comes back as it was, under any key
   );
 });
 
-test('§3: what could not be read again is not written', () => {
+test('what could not be read again is not written', () => {
   const attributes = (value: unknown) => ({ outer: { inner: [value] } });
   const numbers = fc.oneof(fc.double(), fc.double({ noInteger: true }), fc.bigInt().map(Number));
   fc.assert(
@@ -186,12 +186,12 @@ test('§3: what could not be read again is not written', () => {
   );
 });
 
-test('§3: a key that JavaScript gives every object is kept like any other', () => {
+test('a key that JavaScript gives every object is kept like any other', () => {
   const map = JSON.parse('{"__proto__":{"constructor":"x"}}');
   expect(JSON.stringify(attributesOf(itemOf({ map })))).toBe('{"map":{"__proto__":{"constructor":"x"}}}');
 });
 
-test('§3: a whole number beyond 2^53 is not written', () => {
+test('a whole number beyond 2^53 is not written', () => {
   expect(() => itemOf({ bytes: 2 ** 53 })).toThrow(
     'Cannot store attribute "bytes": 9007199254740992 is not a number below 2^53',
   );

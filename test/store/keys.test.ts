@@ -31,7 +31,7 @@ const key = fc.oneof(
 );
 const etag = fc.stringMatching(/^"[0-9a-f]{4,32}(-[1-9])?"$/);
 
-test('§1.1: a storage key tells its object key and copy id, whatever the object key looks like', () => {
+test('a storage key tells its object key and copy id, whatever the object key looks like', () => {
   fc.assert(
     fc.property(key, copyId, (object, id) => {
       const storage = storageKey(object, id);
@@ -41,7 +41,7 @@ test('§1.1: a storage key tells its object key and copy id, whatever the object
   );
 });
 
-test('§1.4: what does not end in a copy id is no storage key of ours, and a plain copy is at its own key', () => {
+test('what does not end in a copy id is no storage key of ours, and a plain copy is at its own key', () => {
   fc.assert(
     fc.property(key, (plain) => {
       expect(storageKey(plain, '')).toBe(plain);
@@ -51,7 +51,7 @@ test('§1.4: what does not end in a copy id is no storage key of ours, and a pla
   );
 });
 
-test('§2: the longest key with its copy id fits into the 1024 bytes that S3 allows, below every prefix of the fleet', () => {
+test('the longest key with its copy id fits into the 1024 bytes that S3 allows, below every prefix of the fleet', () => {
   const prefixes = fc.array(
     fc.string({ unit: 'binary', maxLength: 64 }).map((text) => ({ prefix: `${text}/` })),
     { minLength: 1, maxLength: 4 },
@@ -65,7 +65,7 @@ test('§2: the longest key with its copy id fits into the 1024 bytes that S3 all
   );
 });
 
-test('§2: the shard of a key is the first byte of its SHA-256 & 15, and n parts share the shards between them', () => {
+test('the shard of a key is the first byte of its SHA-256 & 15, and n parts share the shards between them', () => {
   fc.assert(
     fc.property(key, fc.integer({ min: 1, max: 16 }), (object, of) => {
       const first = createHash('sha256').update(Buffer.from(object)).digest()[0]!;
@@ -77,7 +77,7 @@ test('§2: the shard of a key is the first byte of its SHA-256 & 15, and n parts
   );
 });
 
-test('§3: queue items of different bytes have different ids', () => {
+test('queue items of different bytes have different ids', () => {
   const place = fc.record({ backend: name, key, copyId: fc.option(copyId, { nil: '' }), etag });
   const idOf = ({ backend, key, copyId, etag }: { backend: string; key: string; copyId: string; etag: string }) =>
     queueId(backend, storageKey(key, copyId), copyId === '' ? etag : undefined);
@@ -106,7 +106,7 @@ const copies = fc
   .uniqueArray(fc.tuple(name, fc.oneof(copyId, fc.constant(''))), { selector: ([backend]) => backend, maxLength: 16 })
   .map((entries) => Object.fromEntries(entries));
 
-test('§3: a placement says policy, damage and copies, sorted and plain ones marked, and its label the shard too', () => {
+test('a placement says policy, damage and copies, sorted and plain ones marked, and its label the shard too', () => {
   fc.assert(
     fc.property(key, name, fc.constantFrom(...conditions), copies, (object, policy, condition, all) => {
       const entry = record(object, { policy, condition, copies: all });
@@ -126,7 +126,7 @@ test('§3: a placement says policy, damage and copies, sorted and plain ones mar
   );
 });
 
-test('§6: the policy with the longest prefix of a key wins, else the default', () => {
+test('the policy with the longest prefix of a key wins, else the default', () => {
   const prefixes = fc.uniqueArray(fc.string({ unit: fc.constantFrom('a', '/', '\u00e9'), minLength: 1, maxLength: 4 }));
   const keys = fc.string({ unit: fc.constantFrom('a', '/', '\u00e9', 'b'), minLength: 1, maxLength: 6 });
   fc.assert(

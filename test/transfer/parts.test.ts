@@ -11,7 +11,7 @@ const objectBytes = fc
   .map(([exponent, factor]) => Math.floor(2 ** exponent * factor));
 const smallestBytes = fc.oneof(fc.integer({ min: 5 * MiB, max: 5 * GiB }), fc.constantFrom(5 * MiB, 8 * MiB, 5 * GiB));
 
-test('§7: whatever the size of an object, S3 allows its parts: at most 10,000, each of 5 MiB to 5 GiB but for the last', () => {
+test('whatever the size of an object, S3 allows its parts: at most 10,000, each of 5 MiB to 5 GiB but for the last', () => {
   fc.assert(
     fc.property(objectBytes, smallestBytes, (sizeBytes, smallest) => {
       const partBytes = partSizeFor(sizeBytes, smallest);
@@ -27,7 +27,7 @@ test('§7: whatever the size of an object, S3 allows its parts: at most 10,000, 
   );
 });
 
-test('§7: the parts of an object cover it exactly, in order, and all but the last are of one size', () => {
+test('the parts of an object cover it exactly, in order, and all but the last are of one size', () => {
   const few = fc.integer({ min: 1, max: 5000 });
   fc.assert(
     fc.property(few, fc.integer({ min: 1, max: 700 }), (sizeBytes, partBytes) => {
@@ -46,7 +46,7 @@ test('§7: the parts of an object cover it exactly, in order, and all but the la
   );
 });
 
-test('§7: also the last part of the biggest object ends with its last byte', () => {
+test('also the last part of the biggest object ends with its last byte', () => {
   fc.assert(
     fc.property(objectBytes, smallestBytes, (sizeBytes, smallest) => {
       const partBytes = partSizeFor(sizeBytes, smallest);
@@ -59,7 +59,7 @@ test('§7: also the last part of the biggest object ends with its last byte', ()
   );
 });
 
-test('§7: an object that no number of parts can hold is refused by its size', () => {
+test('an object that no number of parts can hold is refused by its size', () => {
   fc.assert(
     fc.property(fc.integer({ min: 50 * TiB, max: Number.MAX_SAFE_INTEGER }), smallestBytes, (sizeBytes, smallest) => {
       expect(() => partSizeFor(sizeBytes, smallest)).toThrow(`${sizeBytes} bytes`);

@@ -5,12 +5,12 @@ import { cleanupBackoffMs } from '../../lib/plans/backoff.ts';
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
 
-test('Q4: a failed deletion waits 1, 2, 4, ... minutes by the attempts before it', () => {
+test('a failed deletion waits 1, 2, 4, ... minutes by the attempts before it', () => {
   const minutes = Array.from({ length: 11 }, (_, attempts) => cleanupBackoffMs(attempts) / minuteMs);
   expect(minutes).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
 });
 
-test('Q4: below 0 and above 10 attempts it waits a day', () => {
+test('below 0 and above 10 attempts it waits a day', () => {
   const outside = fc.oneof(
     fc.integer({ max: -1 }),
     fc.integer({ min: 11 }),
@@ -24,7 +24,7 @@ test('Q4: below 0 and above 10 attempts it waits a day', () => {
   );
 });
 
-test('Q4: whatever it is asked, it waits from a minute to a day, and longer after more attempts', () => {
+test('whatever it is asked, it waits from a minute to a day, and longer after more attempts', () => {
   const anyNumber = fc.oneof(
     fc.double(),
     fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),

@@ -42,7 +42,7 @@ function disturb(store: MemoryStore, all: readonly { readonly key: string; reado
   }
 }
 
-test('R1, S5: objects under a placement are found in turn, each before any comes round again, whatever comes and goes', async () => {
+test('objects under a placement are found in turn, each before any comes round again, whatever comes and goes', async () => {
   const turns = fc.array(changes, { minLength: 1, maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(someKeys(25), fc.integer({ min: 1, max: 7 }), turns, async (keys, limit, disturbances) => {
@@ -71,7 +71,7 @@ test('R1, S5: objects under a placement are found in turn, each before any comes
   );
 });
 
-test('R1: where nothing changes, a scrub cycle meets every object once', async () => {
+test('where nothing changes, a scrub cycle meets every object once', async () => {
   await fc.assert(
     fc.asyncProperty(someKeys(25), fc.integer({ min: 1, max: 7 }), fc.nat(), async (keys, limit, skipped) => {
       const store = createMemoryStore({ clock });
@@ -120,7 +120,7 @@ const queueOf = (maxLength: number) =>
     { maxLength, selector: ({ backend, key }) => `${backend}/${key}`, size: 'max' },
   );
 
-test('Q1, P1: due items are found until none is left, oldest first in each lane, as many as asked for while there are so many', async () => {
+test('due items are found until none is left, oldest first in each lane, as many as asked for while there are so many', async () => {
   await fc.assert(
     fc.asyncProperty(queueOf(40), fc.integer({ min: 1, max: 9 }), fc.constantFrom(1, 4, 16), async (all, limit, of) => {
       const now = 30;
@@ -150,7 +150,7 @@ test('Q1, P1: due items are found until none is left, oldest first in each lane,
   );
 });
 
-test('§5: an item that cannot succeed and waits again never starves another, in whatever order items come and go', async () => {
+test('an item that cannot succeed and waits again never starves another, in whatever order items come and go', async () => {
   const come = fc.array(queueOf(4), { minLength: 1, maxLength: 12 });
   await fc.assert(
     fc.asyncProperty(queueOf(25), fc.integer({ min: 1, max: 5 }), come, async (all, limit, coming) => {
@@ -182,7 +182,7 @@ test('§5: an item that cannot succeed and waits again never starves another, in
   );
 });
 
-test('§5: a tick runs rounds until nothing is left, also where a part has a single lane', async () => {
+test('a tick runs rounds until nothing is left, also where a part has a single lane', async () => {
   const env = { CLEANUP_QUEUE_BATCH_SIZE: '2' };
   const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } }, env });
   for (let i = 0; i < 64; i += 1) {
@@ -195,7 +195,7 @@ test('§5: a tick runs rounds until nothing is left, also where a part has a sin
   expect(fleet.keysOn('a')).toEqual([]);
 });
 
-test('S1: a scrub cycle meets every object that stays exactly once, and no other twice, whatever comes and goes meanwhile', async () => {
+test('a scrub cycle meets every object that stays exactly once, and no other twice, whatever comes and goes meanwhile', async () => {
   const turns = fc.array(
     fc.array(fc.record({ key: fc.string({ minLength: 1, maxLength: 3 }), goes: fc.boolean() }), { maxLength: 6 }),
     { maxLength: 30 },
@@ -266,7 +266,7 @@ test('every recorded copy is looked for in the stretch of a listing that its sto
   );
 });
 
-test('§5: what a tick has just copied, and meets again under its new label, hides nothing behind it', async () => {
+test('what a tick has just copied, and meets again under its new label, hides nothing behind it', async () => {
   const fleet = await createTestFleet({
     // The third has no room, so that two copies leave an object under-replicated.
     backends: ['a', 'b', { name: 'c', quotaBytes: 1 }],

@@ -22,7 +22,7 @@ export interface UsableBackends {
   takes(backend: string): boolean;
 }
 
-/** B1, over the limited backends that take part: one that is drained or unreachable is nothing to even out with. */
+/** Over the limited backends that take part: one that is drained or unreachable is nothing to even out with. */
 export function isUneven(tick: Tick): boolean {
   const uses = usesOf(tick);
   const order = uses.filter(({ draining, reachable }) => reachable && !draining).map(({ name }) => name);

@@ -29,7 +29,7 @@ export interface FileFound {
 }
 
 /**
- * Makes an object of files that Holdfast did not write, or further copies of one that is there (N5). They are recorded where
+ * Makes an object of files that Holdfast did not write, or further copies of one that is there. They are recorded where
  * they are and never touched. One file alone is recorded from its listing: nothing is asked of its backend.
  */
 export async function importFile(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {

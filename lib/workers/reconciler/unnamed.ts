@@ -28,7 +28,7 @@ export type UnnamedTurn =
   | { readonly outcome: 'not-ours' };
 
 /**
- * Judges a listed key that looks like one of ours and that no record named when the page was compared (N2). Bytes of ours that
+ * Judges a listed key that looks like one of ours and that no record named when the page was compared. Bytes of ours that
  * lost their record may go, under everything that speaks against a mistake; all else is only reported: the metadata may be
  * what was lost. The queue is asked first, then the records: what moves from the one to the other meanwhile is seen there.
  */

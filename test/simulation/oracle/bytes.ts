@@ -124,7 +124,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const stays = Object.keys(after.copies).filter(remains);
     const keeps = stays.filter(isReachable);
     const factor = sight.lowestFactor(after.key);
-    // C2 asks more of the cleaner: that its factor remains, whatever there was before.
+    // More is asked of the cleaner: that its factor remains, whatever there was before.
     const wanted = isCleaner ? factor : Math.min(had.length, factor);
     const isLastGood = stays.length === 0 && Object.keys(before.copies).some((name) => isAsRecorded(before, name));
     if (keeps.length >= wanted && !isLastGood) return;
@@ -134,7 +134,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     report(new Violation('2 good copies', message, after.key));
   }
 
-  /** N2: bytes of an object that has no record, of a generation newer than it, or of one whose own copies do not stand. */
+  /** Bytes of an object that has no record, of a generation newer than it, or of one whose own copies do not stand. */
   function isForPeople(backend: string, storageKey: string): boolean {
     const entry = sight.objects.get(keyWithin(storageKey) ?? storageKey);
     if (entry === undefined) return true;

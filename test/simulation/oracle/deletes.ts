@@ -48,14 +48,14 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
     if (reason !== null) refuse(actor, backend, storageKey, reason);
   }
 
-  /** What an owner overwrote stays readable until the new content is at its factor: N6. */
+  /** What an owner overwrote stays readable until the new content is at its factor. */
   function isWanted({ key, reason }: QueueItem, since: number): boolean {
     const entry = sight.objects.get(key);
     if (reason !== 'overwritten' || entry?.kind !== 'object') return false;
     return Object.keys(entry.copies).length < sight.lowestFactor(key) && (enoughAt.get(key) ?? -1) < since;
   }
 
-  /** N2: what was written a moment ago is about to be recorded. */
+  /** What was written a moment ago is about to be recorded. */
   function checkAge({ backend, storageKey, key }: QueueItem): void {
     const writtenAt = sight.backends.get(backend)!.contents().get(storageKey)?.lastModified;
     const ageMs = world.now - (writtenAt ?? 0);
@@ -65,7 +65,7 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
       );
   }
 
-  /** Q1: a claim holds until it runs out. */
+  /** A claim holds until it runs out. */
   function checkClaim(before: QueueItem, { id, key, claimedBy }: QueueItem): void {
     const isTaken = before.claimedBy !== undefined && claimedBy !== undefined && claimedBy !== before.claimedBy;
     if (!isTaken || world.now >= before.dueAt - skewMs) return;

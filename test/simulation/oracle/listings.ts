@@ -1,7 +1,7 @@
 import type { Actor } from '../operation.ts';
 import { Violation } from './violation.ts';
 
-/** N1: an error is never the end of a listing. */
+/** An error is never the end of a listing. */
 export interface ListingsCheck {
   /** A page was asked for, and came or did not. */
   listed(by: Actor, backend: string, isAnswered: boolean): void;

@@ -13,7 +13,7 @@ export interface Content {
   readonly description: Description;
 }
 
-/** Files that external clients keep under plain keys: what of them may be recorded, and when one may be removed (idea 4, N3, N5, N6, Q3). */
+/** Files that external clients keep under plain keys: what of them may be recorded, and when one may be removed. */
 export interface PlainCheck {
   /** An external client wrote the file that is there now, or removed it. */
   externalClientActed(backend: string, key: string): void;
