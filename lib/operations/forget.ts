@@ -7,7 +7,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { labelInShard, lane, shards } from '../store/keys.ts';
 import { type Condition, type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
-import { fleetKey, rowsAbout } from '../store/row-keys.ts';
+import { fleetKey, passPartition, rowsAbout } from '../store/row-keys.ts';
 import type { Swap } from '../store/swap.ts';
 import type { DrainDeps } from './drain.ts';
 
@@ -182,6 +182,9 @@ function holdsOnly(view: FleetView, name: string, lastCopies: number): boolean {
 
 /** A backend of this name that is added one day begins afresh. */
 async function dropRows(deps: ForgetDeps, view: FleetView, name: string): Promise<void> {
+  // Of the pass over its keys, too: how far that had come was said of what is given up now.
+  const { rows } = await deps.store.control(passPartition(name));
+  for (const { pk, sk, version } of rows) await deps.store.write({ kind: 'row-end', pk, sk, expect: version });
   for (const sk of rowsAbout(name)) {
     const row = view.row(sk);
     if (row !== undefined) await deps.store.write({ kind: 'row-end', pk: fleetKey, sk, expect: row.version });

@@ -90,6 +90,6 @@ export function isCountable(row: string): boolean {
 
 /** The rows that describe one backend, its totals aside: a name that is given up, and one day returns, begins without them. */
 export function rowsAbout(backend: string): readonly string[] {
-  const { drain, breaker, capabilities, refusing, reportOnly, rejoin } = rowKeys;
-  return [drain, breaker, capabilities, refusing, reportOnly, rejoin].map((key) => key(backend));
+  const { drain, breaker, capabilities, refusing, reportOnly, rejoin, pass } = rowKeys;
+  return [drain, breaker, capabilities, refusing, reportOnly, rejoin, pass].map((key) => key(backend));
 }

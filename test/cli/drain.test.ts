@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fleetText } from '../../lib/cli/fleet-source.ts';
+import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
+import { isWhole } from '../support/extent.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -33,4 +36,30 @@ test('an unknown backend is a mistake on the command line, and forgetting one in
 
   expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('there are local-1, local-2, local-3')]);
   expect([inUse.code, inUse.stderr]).toEqual([1, expect.stringContaining('it is in the fleet file')]);
+});
+
+/** The fleet file in force, without one of its backends. */
+function without(name: string): string {
+  const file = parseFleetText(fleetText(lab.stack.env.HOLDFAST_FLEET!));
+  return JSON.stringify({ ...file, backends: file.backends.filter((backend) => backend.name !== name) });
+}
+
+test('a backend that holds something leaves the fleet file only with --park, and status says so', async () => {
+  await lab.holdfast.put('parked', 'content');
+  const env = { HOLDFAST_FLEET: without('local-1') };
+  const refused = await lab.run(['apply'], { env });
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('drain it first, or `apply --park`')]);
+  if (!isWhole) return;
+  const parked = await lab.json(['apply', '--park'], { env });
+  expect(parked.parked).toMatchObject([{ backend: 'local-1', queueItems: expect.any(Number) }]);
+  expect((await lab.run(['status'])).stdout).toMatch(/local-1 +PARKED/);
+  await lab.json(['apply']);
+  expect((await lab.run(['status'])).stdout).not.toContain('PARKED');
+});
+
+test('a drain after which too few backends would remain is refused', async () => {
+  await lab.json(['drain', 'local-2']);
+  const refused = await lab.run(['drain', 'local-3']);
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('1 backend would remain, fewer than')]);
+  await lab.json(['undrain', 'local-2']);
 });

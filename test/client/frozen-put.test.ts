@@ -6,6 +6,7 @@ import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import type { Store } from '../../lib/store/port.ts';
+import { isWhole } from '../support/extent.ts';
 import { createTestFleet, hooked, type TestFleet } from '../support/fleet.ts';
 
 const single = { default: { factor: 1 } };
@@ -109,7 +110,8 @@ async function freezeEverywhere(
 ) {
   const told: string[] = [];
   for (const moment of ['before', 'after'] as const) {
-    for (let call = 1; ; call += 1) {
+    // The quick run freezes at every third call.
+    for (let call = 1; ; call += isWhole ? 1 : 3) {
       const fleet = await createTestFleet(withAll);
       if (options.before !== undefined) await fleet.client.put('k', options.before);
       const { client, wasFrozen } = freezingClient(fleet, { call, moment, hour });
@@ -138,7 +140,7 @@ test.each(Object.keys(hours))(
   'a put frozen anywhere while its backend %s is acknowledged, with what it put readable then and later',
   async (hour) => {
     const told = await freezeEverywhere(hours[hour]!, dayMs);
-    expect(told.length).toBeGreaterThan(10);
+    expect(told.length).toBeGreaterThan(isWhole ? 10 : 3);
     expect(new Set(told)).toEqual(new Set(['acknowledged']));
   },
 );
@@ -147,7 +149,7 @@ test.each(Object.keys(hours))(
   'a put over an older object, frozen while its backend %s and its time runs out, is acknowledged only if it can be read',
   async (hour) => {
     const told = await freezeEverywhere(hours[hour]!, 60_000, { before: 'older' });
-    expect(told).toContain('acknowledged');
+    if (isWhole) expect(told).toContain('acknowledged');
   },
 );
 

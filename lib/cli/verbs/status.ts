@@ -60,13 +60,15 @@ function keyLines(fleet: Fleet) {
   return [...fleet.keys()].map(([keyId, count]) => ({ keyId, listed: listed.has(keyId), ...count }));
 }
 
-function backendLine(fleet: Fleet, { name, config, breaker, isDraining, isReachable }: ReturnType<typeof standingOf>) {
+function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
+  const { name, config, breaker, isDraining, isLeaving, isReachable } = standing;
   const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   const unhealthySince = fleet.breaker(name)?.unhealthySince;
   return {
     name,
     configured: config !== undefined,
     draining: isDraining,
+    leaving: isLeaving,
     reachable: isReachable,
     breaker,
     ...defined({ unhealthySince }),
@@ -142,8 +144,13 @@ function describe(document: Document, summary: FleetSummary): string {
 }
 
 function stateOf(b: Document['backends'][number]): string {
-  if (!b.configured) return 'NOT CONFIGURED';
-  const states = [b.draining ? 'draining' : '', b.breaker === 'closed' ? '' : `breaker ${b.breaker}`];
+  // It left the file with what it holds: recorded, and unread.
+  if (!b.configured) return 'PARKED';
+  const states = [
+    b.leaving ? 'leaving' : '',
+    b.draining ? 'draining' : '',
+    b.breaker === 'closed' ? '' : `breaker ${b.breaker}`,
+  ];
   return states.filter((s) => s !== '').join(', ') || 'ok';
 }
 
