@@ -71,12 +71,18 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       isHidden(entry) ||
       Object.keys(entry.copies).some((name) => refusals.hidesCopy(name, entry.key)) ||
       !isKnown ||
+      isBackingOff(entry) ||
       isMoving
     )
       return false;
     if (worker === 'replicator') return lacking > 0;
     const isPlain = Object.values(entry.copies).includes('');
     return worker === 'over-replication-cleaner' && lacking < 0 && !isPlain && surroundings.drains().size === 0;
+  }
+
+  /** Whether a backend that refused it is not to be asked again yet. */
+  function isBackingOff({ stuck = {} }: ObjectRecord): boolean {
+    return Object.values(stuck).some(({ nextTryAt }) => nextTryAt > world.now - skewMs);
   }
 
   /** Invariant 6, in sentences. */
@@ -138,6 +144,7 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
   function lackingCopies(entry: ObjectRecord, lost?: string): number {
     const file = surroundings.fileInForce();
     const draining = new Set([...surroundings.drains().keys(), lost]);
+    const leftAlone = surroundings.refusingBackends();
     const copies = Object.keys(entry.copies);
     const counted = copies.filter((name) => !draining.has(name));
     const able = file.backends.filter(
@@ -145,6 +152,7 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
         entry.copies[name] === undefined &&
         !draining.has(name) &&
         !refusals.refusesCopy(name, entry.key) &&
+        (leftAlone.get(name) ?? 0) <= world.now &&
         (maxObjectBytes === 0 || maxObjectBytes >= entry.sizeBytes) &&
         (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
     );

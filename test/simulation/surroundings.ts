@@ -12,6 +12,8 @@ export interface Surroundings {
   /** What an operator sets by hand; replaces what was set before. */
   set(settings: { readonly paused?: readonly string[]; readonly overrides?: Readonly<Record<string, string>> }): void;
   unhealthyBackends(): string[];
+  /** Backends that were found to refuse every write, and until when they are left alone. */
+  refusingBackends(): Map<string, number>;
   /** Draining backends, and since when. */
   drains(): Map<string, number>;
 }
@@ -40,6 +42,14 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
       for (const name of names) {
         const drain = row(`drain/${name}`);
         if (drain !== undefined) found.set(name, drain.data.since as number);
+      }
+      return found;
+    },
+    refusingBackends: () => {
+      const found = new Map<string, number>();
+      for (const name of names) {
+        const refusing = row(`refusing/${name}`);
+        if (refusing !== undefined) found.set(name, refusing.data.retryAt as number);
       }
       return found;
     },

@@ -95,7 +95,8 @@ export function createObjectFinder(tick: Tick): ObjectFinder {
 
   return {
     async find(limit) {
-      const share = stuckPlacements(tick).length > 0 ? Math.ceil(limit * stuckShare) : 0;
+      // Of one there is no share: it is the stuck ones' turn once nobody else wants it.
+      const share = stuckPlacements(tick).length > 0 ? Math.min(Math.ceil(limit * stuckShare), limit - 1) : 0;
       const ordinary = await findWanting(limit - share);
       const stuck = await findStuck(limit - ordinary.wanting.length);
       if (!tick.dryRun) tick.cursor = JSON.stringify(cursor);

@@ -62,13 +62,16 @@ export interface CallsCheck {
   /** One summary of a listing: it stood at some moment since the listing began. */
   listed(call: ClientCall, key: string, result: ReadResult): void;
   listingEnded(call: ClientCall): void;
-  /** The generation of a key changed; `file` is what an external client keeps there, if that is what made it. */
+  /**
+   * The generation of a key changed; `file` is what an external client keeps there, if that is what made it, and null where
+   * the files that were all there was of an object are gone.
+   */
   generationChanged(
     key: string,
     before: Entry | null,
     after: Entry | null,
     operation: Operation | null,
-    file?: Content,
+    file?: Content | null,
   ): void;
   /** The delete that an operation carries out for a key. */
   deleteBehind(key: string, operation: Operation): ClientCall | undefined;
@@ -122,7 +125,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     before: Entry | null,
     after: Entry | null,
     operation: Operation | null,
-    file?: Content,
+    file?: Content | null,
   ): void {
     const all = erasOf(key);
     const now = step();
@@ -147,7 +150,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       content:
         call?.kind === 'put'
           ? { sizeBytes: call.sizeBytes!, sha256: call.sha256!, description: call.description! }
-          : file,
+          : (file ?? undefined),
       fromStep: now,
       toStep: Number.POSITIVE_INFINITY,
     });

@@ -128,11 +128,14 @@ export function createOracle({
     dirty.add(key);
     if (after === null) objects.delete(key);
     else objects.set(key, after);
+    const isDelete =
+      after?.kind === 'tombstone' && world.current !== null && calls.deleteBehind(key, world.current) !== undefined;
     if (before !== null && after !== null && before.generation === after.generation) sameGeneration(before, after);
+    else if (after?.kind === 'tombstone' && !isDelete && plain.isGone(before))
+      calls.generationChanged(key, before, after, world.current, null);
     else
       calls.generationChanged(key, before, after, world.current, after === null ? undefined : plain.contentOf(after));
-    const isDelete = after?.kind === 'tombstone' && world.current !== null;
-    plain.recordChanged(before, after, isDelete && calls.deleteBehind(key, world.current) !== undefined);
+    plain.recordChanged(before, after, isDelete);
     deletes.recordChanged(before);
     bytes.recordChanged(before, after);
     if (after?.kind !== 'object') return;

@@ -1,8 +1,9 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
+import { isAsked } from '../awaited.ts';
 import type { Description } from './calls.ts';
 import type { DrainsCheck } from './drains.ts';
-import { descriptionIn, hashOf } from './reading.ts';
+import { descriptionIn, hashOf, keyWithin } from './reading.ts';
 import { partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
@@ -25,6 +26,8 @@ export interface PlainCheck {
   itemAdded(item: QueueItem): void;
   /** Whether the recorded file of a plain copy is not the one that is there: its owner acted since. */
   isChanged(record: ObjectRecord, backend: string): boolean;
+  /** Whether all there was of an object were files whose owners have taken them away, or put others there. */
+  isGone(entry: Entry | null): boolean;
   /** Why this delete of an external client's file may not be; null when it may. */
   whyNotDeleted(place: string, ifMatch: string | undefined): string | null;
   /** A delete of ours takes effect. */
@@ -40,6 +43,8 @@ export interface PlainCheck {
 }
 
 const longestKey = 997;
+/** Two clocks may be this far apart. */
+const skewMs = 10_000;
 
 export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck {
   const { world, backends, objects, queue } = sight;
@@ -79,7 +84,9 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     if (had === etag) return;
     const isJoining = before?.kind !== 'object' || before.copies[name] === undefined;
     if (isJoining && drains.isSeen(name)) report('plain files', `${where} is recorded while ${name} drains`, key);
-    if (isJoining && version.metadata.holdfast !== undefined)
+    // Only where a name is like ours is a mark asked for before a file is recorded; elsewhere whoever reads it finds it.
+    const isLookedAt = keyWithin(key) !== null || (sha256 !== undefined && isAsked('marks of plain files'));
+    if (isJoining && isLookedAt && version.metadata.holdfast !== undefined)
       report('plain files', `${where} has a mark, and is recorded`, key);
     if (queue.has(`${name}/${key}/${etag}`))
       report('plain files', `${where} is recorded while its delete is queued`, key);
@@ -135,6 +142,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       if (item.storageKey === item.key || versions.has(placeOf(item.backend, item.storageKey))) added.push(item);
     },
     isChanged,
+    isGone: (entry) =>
+      entry?.kind === 'object' && Object.keys(entry.copies).every((b) => entry.copies[b] === '' && isChanged(entry, b)),
     whyNotDeleted(place, ifMatch) {
       if (ifMatch === undefined) return 'deletes a file that we did not write, whatever it is now';
       return asked.has(`${place}/${ifMatch}`) ? null : 'deletes a file that nobody asked to delete';
@@ -165,6 +174,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
           return [];
         const entry = objects.get(key);
         if (entry?.plainEtags?.[backend] === file.etag || queue.has(`${place}/${file.etag}`)) return [];
+        // A delete is not undone by a file that is older than it, for as long as it is remembered.
+        if (entry?.kind === 'tombstone' && file.lastModified - skewMs <= entry.deletedAt) return [];
         // Reported on every pass: the object has a copy of its own there, or cannot be compared with the file.
         if (entry?.kind === 'object' && (entry.copies[backend] ?? '') !== '') return [];
         if (entry?.kind === 'object' && entry.sha256 === undefined && plainOf(entry).every((b) => isChanged(entry, b)))
