@@ -25,7 +25,7 @@ interface Access {
   /** Indexes it queries. */
   readonly indexes: readonly ('by-placement' | 'by-key' | 'due')[];
   /** What it does with the bytes on AWS backends, besides reading them. */
-  readonly bytes: 'read' | 'write' | 'write-parts' | 'delete' | 'own-keys';
+  readonly bytes: 'read' | 'write-parts' | 'delete' | 'own-keys';
 }
 
 /** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
@@ -40,13 +40,14 @@ export const access: Readonly<Record<Grantee, Access>> = {
     indexes: ['by-placement'],
     bytes: 'read',
   },
+  // What it moves in parts it begins, and goes on with, as the replicator does.
   rebalancer: {
-    tables: { objects: ['PutItem'], queue: ['PutItem'], control: leasedTick },
-    indexes: ['by-placement'],
-    bytes: 'write',
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
+    indexes: ['by-placement', 'due'],
+    bytes: 'write-parts',
   },
   'cleanup-queue': {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
     indexes: ['due'],
     bytes: 'delete',
   },
@@ -182,7 +183,6 @@ function bucketStatements(
   const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
-    write: [...reads, ...writes],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
     'own-keys': [...reads, writes[0]!, ...deletes, ...aborts],

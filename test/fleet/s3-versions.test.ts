@@ -41,6 +41,34 @@ describe('S3 backend on a bucket that keeps versions', () => {
     expect(await backend.head('never')).toBeNull();
   });
 
+  it('a listing of versions that is refused is the failure of the key that asked, and of no other', async () => {
+    for (const key of ['x0', 'x1', 'x2', 'x3']) await put(key, 'v');
+    kit.server.faults.add({
+      kind: 'error',
+      status: 403,
+      code: 'AccessDenied',
+      match: { operation: 'ListObjectVersions' },
+      times: 1,
+    });
+    const keys = ['x0', 'x1', 'x2', 'x3'].map((storageKey) => ({ storageKey }));
+    const outcomes = (await backend.delete(keys)).map((o) => o.outcome);
+    expect(outcomes.toSorted()).toEqual(['deleted', 'deleted', 'deleted', 'failed']);
+    expect(await backend.delete(keys)).toEqual(keys.map(() => ({ outcome: 'deleted' })));
+  });
+
+  it('deletes versions one by one where a request for many of them is refused', async () => {
+    for (const text of ['one', 'two', 'three']) await put('versions', text);
+    kit.server.faults.add({
+      kind: 'error',
+      status: 501,
+      code: 'NotImplemented',
+      match: { operation: 'DeleteObjects' },
+    });
+    expect(await backend.delete([{ storageKey: 'versions' }])).toEqual([{ outcome: 'deleted' }]);
+    expect((await kit.versions()).includes('p/versions')).toBe(false);
+    kit.server.faults.clear();
+  });
+
   it('deletes more versions than one page of them holds', async () => {
     for (let i = 0; i < 1050; i += 1) await put('many', String(i));
     expect(await backend.delete([{ storageKey: 'many' }])).toEqual([{ outcome: 'deleted' }]);

@@ -1,6 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import {
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
   PutObjectTaggingCommand,
@@ -10,8 +13,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClient, type Holdfast } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 import type { Entry } from '../../lib/store/model.ts';
+import { type NewQueueItem, newQueueItem } from '../../lib/store/queue-items.ts';
 import { createLambdaKit, type LambdaKit } from './support/lambda-kit.ts';
 import { reasons } from './support/unused.ts';
+
+/** Copied, moved and read in parts. */
+const big = Buffer.alloc(6_000_000, 'b');
 
 let kit: LambdaKit;
 let client: Holdfast;
@@ -73,8 +80,25 @@ async function forget(key: string, backend: string): Promise<string> {
   return `${backend}/${key}!${copyId}`;
 }
 
+/** Queues bytes that are due to be deleted. */
+async function enqueue(fields: Omit<NewQueueItem, 'state' | 'createdAt' | 'dueAt'>): Promise<void> {
+  const put = newQueueItem({ ...fields, state: 'cleanup', createdAt: 0, dueAt: 0 });
+  const { backend, sizeBytes } = put;
+  const counters = [`queue/cleanup/${backend}#0`, `used/${backend}#0`];
+  const answer = await kit.process.store.transact(
+    [
+      { kind: 'queue', put, expect: 'absent' },
+      ...counters.map(
+        (sk, i) => ({ kind: 'add', pk: 'fleet', sk, add: { objects: 1 - i, bytes: sizeBytes } }) as const,
+      ),
+    ],
+    kit.process.ids.ulid(),
+  );
+  expect(answer.outcome).toBe('done');
+}
+
 /** A put whose process dies when its bytes are there; returns their key in the bucket. */
-async function dyingPut(key: string): Promise<string> {
+async function dyingPut(key: string, content: string | Uint8Array = key): Promise<string> {
   const { store } = kit.process;
   let atCommit = () => {};
   const stored = new Promise<void>((resolve) => {
@@ -85,9 +109,10 @@ async function dyingPut(key: string): Promise<string> {
     atCommit();
     return new Promise(() => {});
   };
-  void createClient({ ...kit.process, store: { ...store, transact } }).put(key, key);
+  void createClient({ ...kit.process, store: { ...store, transact } }).put(key, content);
   await stored;
-  return kit.aws.requests.matching({ operation: 'PutObject', keyPrefix: `fleet/${key}` })[0]!.key;
+  const written = kit.aws.requests.matching({ keyPrefix: `fleet/${key}!` }).filter(({ key: at }) => at !== undefined);
+  return written[0]!.key;
 }
 
 test('apply: a first deployment puts the fleet file in force and tells CloudFormation', async () => {
@@ -120,7 +145,7 @@ test('a stale event is dropped', async () => {
 
 test('replicator: small objects, one in parts, one for all three backends', async () => {
   await client.put('small', 'small');
-  await client.put('big', Buffer.alloc(6_000_000, 'b'));
+  await client.put('big', big);
   await client.put('another', 'another');
   await client.put('archive/three', 'three');
   await expect.poll(async () => (await kit.tick('replicator')).outcome).toBe('empty');
@@ -162,12 +187,14 @@ test('scrubber: a scrub cycle, one copy with other bytes, one that is gone', asy
 });
 
 test('pending reaper: puts whose process died before and after their bytes arrived', async () => {
-  const [, lost] = [await dyingPut('arrived'), await dyingPut('lost')];
+  const [, lost] = [await dyingPut('arrived'), await dyingPut('lost'), await dyingPut('big-arrived', big)];
   await s3.send(new DeleteObjectCommand({ Bucket: 'bucket-a', Key: lost }));
   const seen: Record<string, number> = {};
   const reap = async () => Object.assign(seen, (await kit.tick('pending-reaper')).reasons);
-  await expect.poll(reap, { interval: 500 }).toEqual({ promoted: 1, 'never-arrived': 1 });
+  await expect.poll(reap, { interval: 500 }).toEqual({ promoted: 2, 'never-arrived': 1 });
   expect(await copiesOf('arrived')).toEqual(['aws-a']);
+  expect(await copiesOf('big-arrived')).toEqual(['aws-a']);
+  await client.delete('big-arrived');
 });
 
 test('reconciler: a file is imported, a lost copy quarantined, bytes without a record enqueued for deletion', async () => {
@@ -204,6 +231,15 @@ test('rebalancer: moves what lies unevenly', async () => {
   expect(await kit.tick('rebalancer')).toMatchObject({ outcome: 'success' });
 });
 
+test('rebalancer: moves big objects in parts', async () => {
+  const heavy = ['heavy-0', 'heavy-1', 'heavy-2', 'heavy-3'];
+  for (const key of heavy) await client.put(key, big);
+  const before = await Promise.all(heavy.map(copiesOf));
+  await expect
+    .poll(async () => (await kit.tick('rebalancer'), Promise.all(heavy.map(copiesOf))), { timeout: 60_000 })
+    .not.toEqual(before);
+});
+
 test('cleanup queue: bytes without a record go, with all their versions', async () => {
   await client.delete('archive/three');
   expect(await kit.tick('cleanup-queue')).toMatchObject({ outcome: 'success' });
@@ -211,6 +247,45 @@ test('cleanup queue: bytes without a record go, with all their versions', async 
   expect(
     requests.count({ operation: 'DeleteObjects' }) + requests.count({ operation: 'DeleteObject' }),
   ).toBeGreaterThan(0);
+});
+
+test('cleanup queue: a big copy that was given up goes with its open upload, where versions are kept too', async () => {
+  for (const [backend, bucket, prefix] of [
+    ['aws-a', 'bucket-a', 'fleet/'],
+    ['aws-b', 'bucket-b', ''],
+  ] as const) {
+    const storageKey = `given-up!${kit.process.ids.ulid()}`;
+    const at = { Bucket: bucket, Key: `${prefix}${storageKey}` };
+    await s3.send(new CreateMultipartUploadCommand(at));
+    await s3.send(new PutObjectCommand({ ...at, Body: 'old' }));
+    await s3.send(new PutObjectCommand({ ...at, Body: 'new' }));
+    await enqueue({
+      backend,
+      storageKey,
+      key: 'given-up',
+      generation: 'none',
+      sizeBytes: 3,
+      cause: 'copy-abandoned',
+      transfer: { from: 'ext', uploadId: '', partSizeBytes: 5_242_880, partsDone: 0, hashState: '' },
+    });
+  }
+  await kit.tick('cleanup-queue');
+  const { Uploads } = await s3.send(new ListMultipartUploadsCommand({ Bucket: 'bucket-b' }));
+  expect(Uploads ?? []).toEqual([]);
+  const left = await s3.send(new ListObjectVersionsCommand({ Bucket: 'bucket-b', Prefix: 'given-up!' }));
+  expect([...(left.Versions ?? []), ...(left.DeleteMarkers ?? [])]).toEqual([]);
+});
+
+test('cleanup queue: big quarantined bytes that are good go back to their record', async () => {
+  const entry = await entryOf('heavy-0');
+  if (entry?.kind !== 'object') throw new Error('There is no object "heavy-0"');
+  const [[backend, copyId] = ['', '']] = Object.entries(entry.copies);
+  const storageKey = `heavy-0!${copyId}`;
+  await forget('heavy-0', backend);
+  const { key, generation, sizeBytes, sha256 } = entry;
+  await enqueue({ backend, storageKey, key, generation, sizeBytes, sha256: sha256!, cause: 'quarantined' });
+  await kit.tick('cleanup-queue');
+  expect(await copiesOf('heavy-0')).toEqual([backend]);
 });
 
 test('every call that a function made is allowed by its role', () => {

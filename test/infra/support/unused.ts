@@ -17,18 +17,13 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
     'A backend with keys of its own is opened when an object there is looked at; in these cases all lay on AWS.',
   ],
   [
-    /^cleanup-queue Objects dynamodb:PutItem$/,
-    'Quarantined bytes that verify at the end of their seven days go back into the record.',
-  ],
-  [
-    /^cleanup-queue Versions s3:ListBucketVersions$/,
+    /^cleanup-queue Versions2? s3:ListBucketVersions$/,
     'Asked where a bucket keeps versions: of the two buckets only the other one does.',
   ],
   [
-    /^cleanup-queue (Abort|Uploads2?) /,
-    'An upload in parts that a dead process left open is due an hour later, and listed and aborted then.',
+    /^(replicator Parts s3:AbortMultipartUpload|rebalancer (Parts|Uploads2?) s3:(AbortMultipartUpload|ListBucketMultipartUploads))$/,
+    'A transfer that is given up, or begun twice, ends its own upload.',
   ],
-  [/^replicator Parts s3:AbortMultipartUpload$/, 'A transfer that is given up, or begun twice, ends its own upload.'],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
   [
     /^apply Abort /,
