@@ -174,6 +174,8 @@ export interface QueueItem extends Content {
   readonly claimedAt?: number;
   /** Beginning of the drain that takes this imported file with it: it is deleted only while that drain lasts. */
   readonly drainSince?: number;
+  /** Id of the transfer that copies these bytes to a fresh key: good ones that may not be restored where they are. */
+  readonly copiedBy?: string;
   /** ETag that a plain file must still have to be deleted. */
   readonly plainEtag?: string;
   readonly intent?: IntentFields;

@@ -64,6 +64,7 @@ export function wholeItem(key: string, fields: Partial<QueueItem> = {}): Require
     claimedAt: 3,
     plainEtag: '"x"',
     drainSince: 5,
+    copiedBy: 'b2/a!01ARZ3NDEKTSV4RRFFQ69G5FAC',
     intent: { replaces: generation },
     transfer: {
       from: 'oci',

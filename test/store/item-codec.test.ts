@@ -111,6 +111,7 @@ const queueItem = fc.record(
     claimedAt: whole,
     plainEtag: text,
     drainSince: whole,
+    copiedBy: text,
     intent,
     transfer,
   },

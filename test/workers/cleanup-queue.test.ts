@@ -500,3 +500,29 @@ test('a deletion is not begun under a claim that is about to end', async () => {
   expect(fleet.keysOn('a')).toEqual(stored);
   expect(fleet.queue().map(({ attempts }) => attempts)).toEqual([0, 0, 0]);
 });
+
+test('quarantined bytes that are good, and that somebody claimed once, come back under a fresh key, and go only then', async () => {
+  const fleet = await createTestFleet();
+  await withQuarantined(fleet);
+  const [item] = fleet.queue();
+  const claimed = { ...item!, claimedBy: 'frozen', claimedAt: 0 };
+  fleet.store.apply([{ kind: 'queue', put: claimed, expect: { state: 'cleanup' } }]);
+  const rotten = Object.entries(fleet.object('k').copies);
+  for (const [name, copyId] of rotten) fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ reasons: { 'copied-to-a-fresh-key': 1 } });
+  // Nobody begins a second copy while the first one is under way.
+  fleet.clock.advance(2 * hourMs);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ reasons: { 'copy-under-way': 1 } });
+  await fleet.settle(['replicator'], 5);
+  const { copies, condition } = fleet.object('k');
+  expect(condition).toBe('sound');
+  expect(`k!${copies.a}`).not.toBe(item!.storageKey);
+  expect(fleet.backends.a!.peek(`k!${copies.a}`)?.bytes.toString()).toBe('v');
+  expect(await fleet.read('k')).toBe('v');
+  fleet.clock.advance(2 * hourMs);
+  await fleet.settle(['cleanup-queue'], 5);
+  expect(fleet.keysOn('a')).not.toContain(item!.storageKey);
+  expect(fleet.object('k').copies.a).toBe(copies.a);
+  expect((await fleet.recount()).differences).toEqual([]);
+});

@@ -21,10 +21,15 @@ export interface TransferPlan {
   readonly to: string;
   /** The backend whose copy it replaces, in a move. */
   readonly leaves?: string;
+  /** Where the bytes are on `from`, if no record names them. */
+  readonly sourceKey?: string;
 }
 
+/** What naming a copy needs. */
+export type TransferTick = Pick<Tick, 'now' | 'params'> & { readonly deps: Pick<Tick['deps'], 'ids'> };
+
 /** The item of a copy that is about to begin: at a fresh storage key, due at once. */
-export function newTransfer(tick: Tick, { object, from, to, leaves }: TransferPlan): QueueItem {
+export function newTransfer(tick: TransferTick, { object, from, to, leaves, sourceKey }: TransferPlan): QueueItem {
   const now = tick.now();
   return newQueueItem({
     ...bytesOf(object),
@@ -41,7 +46,7 @@ export function newTransfer(tick: Tick, { object, from, to, leaves }: TransferPl
       partSizeBytes: partSizeFor(object.sizeBytes, tick.params.partBytes),
       partsDone: 0,
       hashState: '',
-      ...defined({ leaves }),
+      ...defined({ leaves, sourceKey }),
     },
   });
 }

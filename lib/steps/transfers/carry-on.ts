@@ -1,5 +1,6 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, note } from '../../base/tally.ts';
+import { copyIdOf } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -103,7 +104,7 @@ async function runFromAny(turn: CopyTurn, hold: Hold, object: ObjectRecord, unti
   let outcome: TransferOutcome = waitMs === null ? { outcome: 'no-source' } : { outcome: 'backing-off', waitMs };
   const blames: Blame[] = [];
   for (const source of sources) {
-    outcome = await runTransfer(turn, hold, object, source, until);
+    outcome = await runTransfer(turn, hold, asHeld(hold.item, object), source, until);
     const isSources = outcome.outcome === 'over-limit' && outcome.backend === source;
     if (!isSources && !isOfSource(outcome)) break;
     note(turn.tick.tally, `${outcome.outcome}: ${source}`);
@@ -120,6 +121,13 @@ async function runFromAny(turn: CopyTurn, hold: Hold, object: ObjectRecord, unti
   return outcome;
 }
 
+/** The object as its source holds it: good bytes that wait in the queue are in no record. */
+function asHeld({ key, transfer }: QueueItem, object: ObjectRecord): ObjectRecord {
+  const { from, sourceKey } = transfer!;
+  if (sourceKey === undefined) return object;
+  return { ...object, copies: { ...object.copies, [from]: copyIdOf({ key, storageKey: sourceKey }) } };
+}
+
 type SourceOutcome = Extract<BigCopyOutcome, { outcome: `source-${string}` }>;
 
 function isOfSource(outcome: TransferOutcome): outcome is SourceOutcome {
@@ -128,7 +136,8 @@ function isOfSource(outcome: TransferOutcome): outcome is SourceOutcome {
 
 /** Where the bytes may come from: the one they came from first, those from which they came in vain last. */
 function sourcesFor({ tick, usable }: CopyTurn, item: QueueItem, object: ObjectRecord) {
-  const { from, failedSources = [] } = item.transfer!;
+  const { from, failedSources = [], sourceKey } = item.transfer!;
+  if (sourceKey !== undefined) return { sources: usable.has(from) ? [from] : [], waitMs: null };
   const moment = momentOf(tick);
   const readable = readableCopies(tick, object).filter((name) => usable.has(name) && name !== item.backend);
   const sources = readable.filter((name) => !isWaiting(object, name, 'source', moment));

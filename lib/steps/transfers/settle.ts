@@ -19,15 +19,20 @@ import { giveBack, type Hold } from './hold.ts';
 /** How often a record that keeps changing is tried. */
 const tries = 5;
 
+/** How often bytes that no record names are asked for in vain. */
+const vainTries = 10;
+
 /** Why nobody wants this copy any more; null while it is wanted. */
 export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefined): string | null {
   if (entry?.kind !== 'object' || entry.generation !== item.generation) return 'superseded';
   if (entry.copies[item.backend] !== undefined) return 'has-copy';
+  const { leaves, sourceKey } = item.transfer!;
+  // Good bytes that are in no record are wanted whatever the record holds, while they can be had.
+  if (sourceKey !== undefined) return item.attempts < vainTries ? null : 'source-gone';
   if (entry.condition === 'damaged') return 'damaged';
   const { config, isCounted } = tick.standing(item.backend);
   if (config === undefined || !isCounted) return 'target-not-counted';
   if (config.maxObjectBytes > 0 && config.maxObjectBytes < item.sizeBytes) return 'target-too-small';
-  const { leaves } = item.transfer!;
   // An imported copy stays where it is, so one that became plain is not left either.
   if (leaves !== undefined) return entry.copies[leaves] ? null : 'moved-already';
   return missingCopies(tick, entry) <= 0 ? 'enough-copies' : null;
@@ -60,14 +65,21 @@ export async function recordTransfer(tick: Tick, hold: Hold, content: FoundConte
 }
 
 function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, content: FoundContent): Swap {
-  const { leaves } = item.transfer!;
+  const { leaves, sourceKey } = item.transfer!;
   const copies: Record<string, string> = {
     ...before.copies,
     [item.backend]: copyIdOf(item),
   };
   if (leaves !== undefined) delete copies[leaves];
   const now = tick.now();
-  const after = { ...content, ...before, copies, policy: policyOf(tick.config, item.key).name };
+  const after: ObjectRecord = {
+    ...content,
+    ...before,
+    copies,
+    policy: policyOf(tick.config, item.key).name,
+    // It was read in full, and is what is recorded.
+    ...(sourceKey !== undefined && { condition: 'sound' }),
+  };
   return {
     key: item.key,
     change: { before, after: withoutRefusals(after, missingCopies(tick, after) > 0) },

@@ -98,6 +98,7 @@ const queueItem = v.object({
   claimedBy: v.exactOptional(v.string()),
   claimedAt: v.exactOptional(v.number()),
   drainSince: v.exactOptional(v.number()),
+  copiedBy: v.exactOptional(v.string()),
   plainEtag: v.exactOptional(v.string()),
   intent: v.exactOptional(v.object({ replaces: v.exactOptional(v.string()) })),
   transfer: v.exactOptional(

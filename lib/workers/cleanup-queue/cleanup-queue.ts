@@ -12,11 +12,12 @@ import { refresh } from '../../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { bytesOfItem } from '../../transfer/reading/stored-bytes.ts';
 import { claimAll } from './claim.ts';
+import { copyElsewhere, isBeingCopied, stillCopied } from './copy-elsewhere.ts';
 import { decide, type FleetNow } from './decide.ts';
 import { deleteBytes } from './delete-bytes.ts';
 import { isWaiting, type Judgement, judgeWaiting, type Proof, stillHolds } from './judge-waiting.ts';
 import { settle } from './settle.ts';
-import type { ItemTurn } from './turn.ts';
+import type { ItemTurn, Turn } from './turn.ts';
 
 /**
  * The cleanup queue is the only hand that deletes bytes.
@@ -71,19 +72,16 @@ async function judgeAll(tick: Tick, items: readonly QueueItem[]): Promise<Deleta
     const judgement = await judge(tick, item, entries.get(item.key));
     if (judgement.outcome === 'deletable') deletable.push({ item, ...defined({ proof: judgement.proof }) });
     else if (judgement.outcome !== 'needs-copy') turns.push({ item, isClaimed: false, turn: judgement });
-    else turns.push({ item, isClaimed: false, turn: { outcome: 'put-off', why: 'needs-copy', waitMs: 3_600_000 } });
+    else turns.push({ item, isClaimed: false, turn: await copyElsewhere(tick, item, judgement.object) });
   });
   await settle(tick, turns);
   return deletable;
 }
 
-async function judge(
-  tick: Tick,
-  item: QueueItem,
-  entry: Entry | undefined,
-): Promise<Judgement | { outcome: 'parked'; why: string }> {
+async function judge(tick: Tick, item: QueueItem, entry: Entry | undefined): Promise<Judgement | Turn> {
   if (tick.outOfTime()) return { outcome: 'parked', why: 'out-of-time' };
   if (!(await isUsable(tick, item.backend))) return { outcome: 'parked', why: 'parked' };
+  if (await isBeingCopied(tick.deps, item)) return stillCopied;
   const deps = {
     // What the item does not know the record may.
     read: () => {

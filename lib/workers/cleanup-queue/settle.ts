@@ -13,6 +13,9 @@ import type { ItemTurn, Turn } from './turn.ts';
 /** Why a deletion waits whose object has too few other copies. */
 const stillNeededMs = 3_600_000;
 
+/** When it is asked what became of a copy to a fresh key. */
+export const copyWaitMs = 3_600_000;
+
 /** How turns are counted: one verdict and reason each, whatever was written. */
 export function countedAs(turn: Turn): { readonly verdict: Verdict; readonly reason: string } {
   switch (turn.outcome) {
@@ -20,6 +23,8 @@ export function countedAs(turn: Turn): { readonly verdict: Verdict; readonly rea
       return { verdict: 'succeeded', reason: 'deleted' };
     case 'restored':
       return { verdict: 'succeeded', reason: 'restored' };
+    case 'copy-begun':
+      return { verdict: 'skipped', reason: 'copied-to-a-fresh-key' };
     case 'file-changed':
       return { verdict: 'skipped', reason: 'plain-file-changed' };
     case 'file-left':
@@ -81,6 +86,11 @@ function swapFor(tick: Tick, { item, isClaimed, turn, entry }: ItemTurn): Swap |
       return null;
     case 'put-off':
       return moved({ dueAt: tick.now() + turn.waitMs });
+    case 'copy-begun':
+      return {
+        ...moved({ dueAt: tick.now() + copyWaitMs, copiedBy: turn.transfer.id }),
+        reserves: [turn.transfer],
+      };
     case 'still-needed':
       return moved({ dueAt: tick.now() + stillNeededMs });
     case 'failed':

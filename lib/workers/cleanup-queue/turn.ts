@@ -6,7 +6,7 @@ import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
  *
  * `deleted` nothing is there any more · `file-changed` a plain file has another ETag than the one to delete · `file-left` a
  * plain file stays, since it cannot be deleted safely · `named` a record names the bytes · `still-needed` the object has too few
- * other copies yet · `drain-over` the drain that took the bytes has ended · `restored` good bytes are in the record again ·
+ * other copies yet · `copy-begun` good bytes are copied to a fresh key · `drain-over` the drain that took the bytes has ended · `restored` good bytes are in the record again ·
  * `put-off` nothing can be decided now · `failed` an attempt · `parked` nothing was attempted, and nothing changes.
  */
 export type Turn =
@@ -17,6 +17,7 @@ export type Turn =
   | { readonly outcome: 'still-needed' }
   | { readonly outcome: 'drain-over' }
   | { readonly outcome: 'restored'; readonly before: ObjectRecord; readonly after: ObjectRecord }
+  | { readonly outcome: 'copy-begun'; readonly transfer: QueueItem }
   | { readonly outcome: 'put-off'; readonly why: string; readonly waitMs: number }
   | { readonly outcome: 'failed'; readonly error: BackendError }
   | { readonly outcome: 'parked'; readonly why: string };
