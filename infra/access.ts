@@ -2,14 +2,9 @@ import { Aws } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { keysOf } from '../lib/config/encryption.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
-import type { WorkerName } from '../lib/config/parameters.ts';
+import type { Grantee } from './actors.ts';
 import type { FleetTables } from './holdfast-tables.ts';
 import { isOnAws, type Plan } from './validate.ts';
-
-/** A function that may touch the fleet: a worker, or the one that applies the fleet file. */
-export type Actor = WorkerName | 'apply';
-/** Whoever is granted something: a function, or an application that uses the library. */
-export type Grantee = Actor | 'application';
 
 type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonly string[]>>>;
 

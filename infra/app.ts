@@ -3,7 +3,7 @@ import { App, Validations } from 'aws-cdk-lib';
 import { Code } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { ConfigError } from '../lib/config/problems.ts';
-import type { Actor } from './access.ts';
+import type { Actor } from './actors.ts';
 import { bundleFunction, projectRoot } from './bundle.ts';
 import { parseDeployment, propsOf } from './deployment.ts';
 import { givenValues } from './given.ts';

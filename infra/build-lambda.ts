@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { type Actor, access } from './access.ts';
+import { access } from './access.ts';
+import type { Actor } from './actors.ts';
 import { bundleFunction, projectRoot } from './bundle.ts';
 
 // Part of `npm run build`: the code of every function, as `holdfast/cdk` ships it.

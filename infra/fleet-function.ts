@@ -5,7 +5,8 @@ import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aw
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { nodeOptions } from '../lib/config/node-options.ts';
-import { type Actor, statementsFor } from './access.ts';
+import { statementsFor } from './access.ts';
+import type { Actor } from './actors.ts';
 import type { FleetTables } from './holdfast-tables.ts';
 import type { Plan } from './validate.ts';
 

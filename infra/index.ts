@@ -1,7 +1,7 @@
 /**
  * `holdfast/cdk`: a fleet as constructs of the AWS CDK. `docs/deploy.md` shows them at work.
  */
-export type { Actor } from './access.ts';
+export type { Actor } from './actors.ts';
 export { type AlarmName, alarmNames } from './alarm-names.ts';
 export { HoldfastFleet } from './holdfast-fleet.ts';
 export { type FleetTables, HoldfastTables, type HoldfastTablesProps, type NamedTables } from './holdfast-tables.ts';

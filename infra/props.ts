@@ -5,7 +5,7 @@ import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { parameterPrefix, type WorkerName } from '../lib/config/parameters.ts';
 import type { FleetFileInput } from '../lib/config/parse-fleet-file.ts';
 import { ConfigError } from '../lib/config/problems.ts';
-import type { Actor } from './access.ts';
+import type { Actor } from './actors.ts';
 import type { AlarmName } from './alarm-names.ts';
 import type { FleetTables, NamedTables } from './holdfast-tables.ts';
 

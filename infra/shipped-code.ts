@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Code } from 'aws-cdk-lib/aws-lambda';
-import type { Actor } from './access.ts';
+import type { Actor } from './actors.ts';
 
 /** The bundled code of a function, as the package ships it. Throws where the package was not built. */
 export function shippedCode(actor: Actor): Code {

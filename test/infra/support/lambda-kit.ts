@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Actor } from '../../../infra/access.ts';
+import type { Actor } from '../../../infra/actors.ts';
 import { bundle } from '../../../infra/bundle.ts';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { packFleet } from '../../../lib/config/packed-fleet.ts';
