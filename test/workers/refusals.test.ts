@@ -265,3 +265,14 @@ test('what every target refuses has a share of each tick while others want copie
   const lifted = stuck.filter((key) => fleet.object(key).condition === 'sound').length;
   expect(lifted).toBe(8);
 });
+
+test('a batch of one is shared by turns, and a tick ends', async () => {
+  const fleet = await createTestFleet({ env: { REPLICATOR_BATCH_SIZE: '1' } });
+  for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'v');
+  refuse(fleet, ['b', 'c'], new Set(['k', 'l']));
+  await ticks(fleet, 3);
+  expect(copyCounts(fleet, ['k', 'l', 'm'])).toEqual([1, 1, 2]);
+  fleet.before = undefined;
+  await ticks(fleet, 4);
+  expect(copyCounts(fleet, ['k', 'l', 'm'])).toEqual([2, 2, 2]);
+});

@@ -95,8 +95,7 @@ export function createObjectFinder(tick: Tick): ObjectFinder {
 
   return {
     async find(limit) {
-      // Of one there is no share: it is the stuck ones' turn once nobody else wants it.
-      const share = stuckPlacements(tick).length > 0 ? Math.min(Math.ceil(limit * stuckShare), limit - 1) : 0;
+      const share = stuckPlacements(tick).length > 0 ? shareOf(limit, tick.deps.ids.random()) : 0;
       const ordinary = await findWanting(limit - share);
       const stuck = await findStuck(limit - ordinary.wanting.length);
       if (!tick.dryRun) tick.cursor = JSON.stringify(cursor);
@@ -107,6 +106,12 @@ export function createObjectFinder(tick: Tick): ObjectFinder {
       };
     },
   };
+}
+
+/** How many of a round are stuck objects, while others want copies too. A single one is shared by turns. */
+function shareOf(limit: number, random: number): number {
+  if (limit > 1) return Math.ceil(limit * stuckShare);
+  return limit === 1 && random < stuckShare ? 1 : 0;
 }
 
 /** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */
