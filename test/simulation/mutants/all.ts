@@ -5,6 +5,7 @@ import type { Mutant } from './mutated.ts';
 import { passesMutants } from './passes.ts';
 import { placesMutants } from './places.ts';
 import { clientMutants } from './puts.ts';
+import { refusalsMutants } from './refusals.ts';
 import { turnsMutants } from './turns.ts';
 
 /** Defects that the simulation must find. */
@@ -15,5 +16,6 @@ export const mutants: readonly Mutant[] = [
   ...copiesMutants,
   ...passesMutants,
   ...placesMutants,
+  ...refusalsMutants,
   ...turnsMutants,
 ];
