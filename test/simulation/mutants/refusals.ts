@@ -8,10 +8,6 @@ export const refusalsMutants: readonly Mutant[] = [
     edits: [instead('blameFor', ['object', 'refusal'], "{ on: 'target', backend }")],
   },
   {
-    name: 'one refusal is enough to make an object stuck',
-    edits: [first('isAll', 'if (all.some(holds)) return true;')],
-  },
-  {
     name: 'stuck objects are never tried again',
     edits: [first('findStuck', "return { wanting: [], lifted: [], next: 'done' };")],
   },
@@ -29,6 +25,6 @@ export const refusalsMutants: readonly Mutant[] = [
   { name: 'no other target takes what one held back', edits: [first('letOthersTake', 'return;')] },
   {
     name: 'a refused big copy ends without a word on the record',
-    edits: [instead('endRefused', ['withRefusals'], 'before')],
+    edits: [instead('endRefused', ['withRefusals', 'momentOf'], 'before')],
   },
 ];
