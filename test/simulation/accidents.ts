@@ -1,5 +1,4 @@
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import { isAsked } from './awaited.ts';
 import type { ChaosDeps } from './chaos.ts';
 import { type Fault, windowFaults } from './faults.ts';
 import type { Actor } from './operation.ts';
@@ -85,7 +84,6 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       const existing = copy === null ? undefined : bucket?.peek(copy.storageKey);
       if (copy === null || bucket === undefined || existing === undefined) return;
       if (fault === 'delete marker left' && !bucket.capabilities.keepsVersions) return;
-      if (fault === 'key rewritten' && plan.imported.length > 0 && !isAsked('import of rewritten keys')) return;
       harms += 1;
       faults.count(fault);
       world.trace(() => `accident: ${fault}: ${copy.storageKey} on ${copy.backend}`);

@@ -81,8 +81,10 @@ export interface Actors {
   applyRefused(file: FleetFile): void;
   forget(backend: string): void;
   areOperatorsBusy(): boolean;
-  drain(backend: string): void;
-  undrain(backend: string): void;
+  /** `deletesImported`: files that were imported go with the rest. */
+  drain(backend: string, deletesImported: boolean): void;
+  /** Ends the drain that began at `since`. */
+  undrain(backend: string, since: number): void;
   /** Asks how far a drain has come. */
   askDrain(backend: string): void;
   /** What calls of applications threw so far. */
@@ -350,11 +352,15 @@ export function createActors(deps: ActorsDeps): Actors {
       operate(`forget ${backend}`, (shared) => forget(shared, backend));
     },
     areOperatorsBusy: () => world.actors.some(({ role }) => role === 'operator'),
-    drain(backend) {
-      oracle.drainAsked(backend);
-      operate(`drain ${backend}`, (shared) => drain(shared, backend));
+    drain(backend, deletesImported) {
+      oracle.drainAsked(backend, deletesImported);
+      operate(`drain ${backend}`, (shared) => drain(shared, backend, { deleteImported: deletesImported }));
     },
-    undrain: (backend) => operate(`undrain ${backend}`, (shared) => undrain(shared, backend)),
+    undrain: (backend, since) =>
+      operate(`undrain ${backend}`, async (shared) => {
+        const { outcome } = await undrain(shared, backend);
+        if (outcome === 'undrained') oracle.undrained(backend, since);
+      }),
     askDrain: (backend) =>
       operate(`ask for the drain of ${backend}`, async (shared) => {
         const status = await drainStatus(shared, backend);

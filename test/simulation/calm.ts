@@ -1,6 +1,5 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
-import { isAsked } from './awaited.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
 import { type Plan, workingPart } from './fleet.ts';
@@ -154,7 +153,7 @@ export function createCalm(deps: CalmDeps): Calm {
     }
     // Indexes catch up.
     await idle(plan.maxLagMs);
-    if (refusals.isAny() && isAsked('independence')) await bearRefusals();
+    if (refusals.isAny()) await bearRefusals();
     refusals.lift();
     const unnamed = (await oracle.openUploads()).find(({ isExplained }) => !isExplained);
     if (unnamed !== undefined)

@@ -241,13 +241,13 @@ export function createChaos(deps: ChaosDeps): Chaos {
     if (!faults.isOn('backend drained')) return;
     const [draining] = surroundings.drains().keys();
     if (draining !== undefined) {
-      if (random.chance(0.2)) actors.undrain(draining);
+      if (random.chance(0.4)) actors.undrain(draining, surroundings.drains().get(draining)!);
       else actors.askDrain(draining);
       return;
     }
     if (actors.areOperatorsBusy()) return;
     faults.count('backend drained');
-    actors.drain(random.pick(plan.file.backends).name);
+    actors.drain(random.pick(plan.file.backends).name, random.chance(0.5));
   }
 
   /** An object that few others write is to be overwritten. */

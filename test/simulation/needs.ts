@@ -80,6 +80,11 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     return worker === 'over-replication-cleaner' && lacking < 0 && !isPlain && surroundings.drains().size === 0;
   }
 
+  /** In the place of a file that was imported stands one with a mark: a copy that somebody made, which is only reported. */
+  function isForPeople({ key, copies }: ObjectRecord, name: string): boolean {
+    return copies[name] === '' && surroundings.backends.get(name)?.peek(key)?.metadata.holdfast !== undefined;
+  }
+
   /** Whether a backend that refused it is not to be asked again yet. */
   function isBackingOff({ stuck = {} }: ObjectRecord): boolean {
     return Object.values(stuck).some(({ nextTryAt }) => nextTryAt > world.now - skewMs);
@@ -104,7 +109,8 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       if (good.length === 0 || isHidden(entry)) continue;
       if (entry.condition === 'damaged')
         found.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);
-      if (good.length < recorded.length) found.push(`"${entry.key}" is recorded where its bytes are not good`);
+      if (!recorded.every((name) => good.includes(name) || isForPeople(entry, name)))
+        found.push(`"${entry.key}" is recorded where its bytes are not good`);
       const lacking = lackingCopies(entry);
       if (lacking > 0) found.push(`"${entry.key}" lacks ${lacking} copies`);
       if (lacking < 0) found.push(`"${entry.key}" has ${-lacking} copies too many`);

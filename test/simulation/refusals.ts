@@ -85,6 +85,9 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
   const about = (all: ReadonlyMap<string, Refusal>, backend: string, key: string) =>
     isLifted || faults.isYetToStart() ? undefined : all.get(place(backend, key));
 
+  /** A copy in parts begins by looking for what an earlier one left. */
+  const isDenied = (backend: string, operation: string) => !isLifted && requests.has(`${backend} ${operation}`);
+
   return {
     of(backend, operation, storageKey) {
       if (isLifted || faults.isYetToStart()) return undefined;
@@ -95,7 +98,7 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
       if (reads.test(operation)) return about(hidden, backend, key);
       return operation === 'DELETE' ? about(kept, backend, key) : undefined;
     },
-    refusesCopy: (backend, key) => about(refused, backend, key) !== undefined,
+    refusesCopy: (backend, key) => about(refused, backend, key) !== undefined || isDenied(backend, 'open-uploads'),
     hidesCopy: (backend, key) => about(hidden, backend, key) !== undefined,
     isAny: () => !isLifted && refused.size + hidden.size + kept.size + requests.size > 0,
     lift: () => {

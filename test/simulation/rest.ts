@@ -71,7 +71,7 @@ export function createRest(deps: RestDeps): Rest {
     const drains = surroundings.drains().size === 0 && random.chance(0.5);
     if (drains) {
       faults.count('backend drained');
-      actors.drain(other);
+      actors.drain(other, true);
     }
     await settle();
     faults.lose(name);

@@ -13,6 +13,8 @@ export interface DeletesCheck {
   /** It takes effect, perhaps much later. */
   happens(actor: Actor, backend: string, storageKey: string, ifMatch: string | undefined): void;
   recordChanged(before: Entry | null): void;
+  /** The drain of a backend that began at `since` is over, and somebody was told so. */
+  undrained(backend: string, since: number): void;
 }
 
 const graceMs = 300_000;
@@ -22,6 +24,10 @@ const skewMs = 10_000;
 export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: number): DeletesCheck {
   const { world, queue, report } = sight;
   const endedAt = new Map<string, number>();
+  /** For which drain bytes were queued. */
+  const drainOf = new Map<string, number>();
+  /** The latest drain of each backend of which somebody was told that it is over. */
+  const overUntil = new Map<string, number>();
   /** When an item was due before anyone claimed it. */
   const dueOf = new Map<string, number>();
   /** When a record that had enough copies was last changed. */
@@ -91,9 +97,13 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
       // An item that came back was due, and may be claimed, while a record still named its bytes.
       if (!sight.revived.has(id) && world.now < (dueOf.get(id) ?? 0) - skewMs)
         refuse(actor, backend, storageKey, 'deletes before it is due');
+      const since = drainOf.get(id);
+      if (since !== undefined && since <= (overUntil.get(backend) ?? Number.NEGATIVE_INFINITY))
+        refuse(actor, backend, storageKey, 'deletes for a drain that is over');
       if (item !== undefined && isWanted(item, actor.startedStep))
         refuse(actor, backend, storageKey, 'deletes what was overwritten before the new content is at its factor');
     },
+    undrained: (backend, since) => void overUntil.set(backend, since),
     recordChanged(before) {
       if (before?.kind === 'object' && Object.keys(before.copies).length >= sight.lowestFactor(before.key))
         enoughAt.set(before.key, world.step);
@@ -103,6 +113,8 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
         endedAt.set(id, world.step);
         return;
       }
+      if (after.drainSince === undefined) drainOf.delete(id);
+      else drainOf.set(id, after.drainSince);
       if (before === null && after.reason === 'orphan') checkAge(after);
       if (before !== null) checkClaim(before, after);
       if (after.claimedBy === undefined) dueOf.set(id, after.dueAt);

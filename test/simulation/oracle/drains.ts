@@ -6,9 +6,11 @@ import { Violation } from './violation.ts';
 export interface DrainsCheck {
   tickBegan(actor: Actor): void;
   /** Somebody asks for a drain. */
-  asked(backend: string): void;
+  asked(backend: string, deletesImported: boolean): void;
   /** Whether the tick at work may have read that a backend drains: it does, it did when the tick began, or was to since. */
   mayBeSeen(backend: string): boolean;
+  /** Whether anybody ever asked to delete what was imported there with a drain. */
+  mayDeleteImported(backend: string): boolean;
   /** Whether it must have read so: the drain is older than the tick. */
   isSeen(backend: string): boolean;
   isNow(backend: string): boolean;
@@ -25,10 +27,15 @@ export function createDrainsCheck(sight: Sight, drains: () => ReadonlyMap<string
   const toldOf = new Map<string, number>();
   const beganWith = new WeakMap<Actor, ReadonlySet<string>>();
   const askedAt = new Map<string, number>();
+  const deleting = new Set<string>();
 
   return {
     tickBegan: (actor) => void beganWith.set(actor, new Set(drains().keys())),
-    asked: (backend) => void askedAt.set(backend, sight.world.step),
+    asked(backend, deletesImported) {
+      askedAt.set(backend, sight.world.step);
+      if (deletesImported) deleting.add(backend);
+    },
+    mayDeleteImported: (backend) => deleting.has(backend),
     isSeen(backend) {
       const actor = sight.world.current?.actor;
       return drains().has(backend) && actor !== undefined && beganWith.get(actor)?.has(backend) === true;

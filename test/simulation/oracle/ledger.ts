@@ -52,7 +52,8 @@ export function createLedgerCheck(): LedgerCheck {
       const found = new Map<string, Total>();
       const gates = new Map<string, number>();
       for (const { pk, sk, count } of rows) {
-        if (pk !== 'fleet') continue;
+        // How much a drain has deleted is told by nothing else.
+        if (pk !== 'fleet' || sk.startsWith('drain-deleted/')) continue;
         if (sk.startsWith('quota/')) gates.set(sk.slice(6), count.bytes);
         const at = sk.lastIndexOf('#');
         if (at < 0) continue;

@@ -60,7 +60,9 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick
   /** An operator put an old item back into the queue: its bytes may be recorded. */
   restored(id: string): void;
   /** An operator asks for a drain. */
-  drainAsked(backend: string): void;
+  drainAsked(backend: string, deletesImported: boolean): void;
+  /** An operator was told that the drain which began at `since` is over. */
+  undrained(backend: string, since: number): void;
   /** An operator was told that a drain is done. */
   drained(backend: string, since: number): void;
   report(violation: Violation): void;
@@ -240,6 +242,7 @@ export function createOracle({
     restored: (id) => void revived.add(id),
     drainAsked: draining.asked,
     drained: draining.told,
+    undrained: deletes.undrained,
     report,
     check,
     recount,

@@ -1,6 +1,5 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
-import { isAsked } from '../awaited.ts';
 import type { Description } from './calls.ts';
 import type { DrainsCheck } from './drains.ts';
 import { descriptionIn, hashOf, keyWithin } from './reading.ts';
@@ -85,7 +84,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     const isJoining = before?.kind !== 'object' || before.copies[name] === undefined;
     if (isJoining && drains.isSeen(name)) report('plain files', `${where} is recorded while ${name} drains`, key);
     // Only where a name is like ours is a mark asked for before a file is recorded; elsewhere whoever reads it finds it.
-    const isLookedAt = keyWithin(key) !== null || (sha256 !== undefined && isAsked('marks of plain files'));
+    const isLookedAt = keyWithin(key) !== null || sha256 !== undefined;
     if (isJoining && isLookedAt && version.metadata.holdfast !== undefined)
       report('plain files', `${where} has a mark, and is recorded`, key);
     if (queue.has(`${name}/${key}/${etag}`))
@@ -135,7 +134,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       const isCleaner = world.current?.actor.role === 'over-replication-cleaner';
       for (const name of had.filter((backend) => !has.includes(backend))) {
         const id = `${name}/${before!.key}/${before!.plainEtags?.[name]}`;
-        if (isAskedDelete || (isCleaner && drains.mayBeSeen(name))) asked.add(id);
+        if (isAskedDelete || (isCleaner && drains.mayBeSeen(name) && drains.mayDeleteImported(name))) asked.add(id);
       }
     },
     itemAdded(item) {
