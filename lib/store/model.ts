@@ -135,6 +135,8 @@ export interface TransferFields {
   readonly sha256?: string;
   /** True when the backend's answers to some part prove nothing: the whole is read back before it is recorded. */
   readonly isUnproven?: boolean;
+  /** Nobody knew the hash of the object, and nothing proves yet that what was read once is what the source holds. */
+  readonly needsProof?: boolean;
   /** Over the ETags with which the parts done were answered; see `SentParts`. */
   readonly partsDigest?: string;
   /** The backend whose copy this one replaces, in a move. */

@@ -74,6 +74,7 @@ export function wholeItem(key: string, fields: Partial<QueueItem> = {}): Require
       hashState: 'h',
       sha256,
       isUnproven: true,
+      needsProof: true,
       leaves: 'oci',
       failedLeg: 'target',
       sourceKey: 's',

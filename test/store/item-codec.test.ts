@@ -84,6 +84,7 @@ const transfer = fc.record(
     hashState: text,
     sha256: text,
     isUnproven: fc.boolean(),
+    needsProof: fc.boolean(),
     leaves: text,
     failedLeg: fc.constantFrom('source', 'target'),
     sourceKey: text,

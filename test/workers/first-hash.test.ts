@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -91,4 +91,103 @@ test.each([
   misread(fleet, 1);
   await expect(fleet.client.get('file')).rejects.toMatchObject({ kind: 'unreadable' });
   expect(await fleet.read('file')).toBe(content);
+});
+
+describe('a file that is copied in parts', () => {
+  const mib = 2 ** 20;
+  const big = Buffer.from(Array.from({ length: 12 * mib }, (_, i) => (i * 7 + (i >> 12)) % 251));
+  const bigHash = createHash('sha256').update(big).digest('hex');
+  const partEtag = (partBytes: number) => {
+    const parts = [];
+    for (let at = 0; at < big.length; at += partBytes)
+      parts.push(
+        createHash('md5')
+          .update(big.subarray(at, at + partBytes))
+          .digest(),
+      );
+    return `"${createHash('md5').update(Buffer.concat(parts)).digest('hex')}-${parts.length}"`;
+  };
+  const kinds: readonly [string, { readonly etag?: string; readonly firstPartBytes?: number }, number][] = [
+    ['its MD5', {}, 1],
+    ['that of its parts', { etag: partEtag(7 * mib), firstPartBytes: 7 * mib }, 1],
+    ['that of parts that nobody can tell', { etag: partEtag(7 * mib) }, 2],
+    ['no hash', { etag: '"whatever"' }, 2],
+  ];
+
+  async function imported(options: { readonly etag?: string; readonly firstPartBytes?: number }): Promise<TestFleet> {
+    const env = { RECONCILER_IMPORT: 'true', MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
+    const fleet = await createTestFleet({ backends: ['a', 'b'], env });
+    fleet.backends.a!.putNow('file', big, options);
+    fleet.clock.advance(2 * hourMs);
+    await fleet.tick('reconciler');
+    expect(fleet.object('file').sha256).toBeUndefined();
+    return fleet;
+  }
+
+  /** Counts the bytes read of the file; of the one chunk in which a byte is passed, that many times, one bit is another. */
+  function watchReads(fleet: TestFleet, flips: number): { readonly bytes: () => number } {
+    const { get } = fleet.backends.a!;
+    let left = flips;
+    let bytes = 0;
+    fleet.backends.a!.get = async (key, ...rest) => {
+      const found = await get(key, ...rest);
+      if (key !== 'file') return found;
+      const watched = async function* () {
+        for await (const chunk of found.body) {
+          bytes += chunk.length;
+          const isFlipped = left > 0;
+          left -= 1;
+          yield isFlipped ? Buffer.from(chunk.map((byte, i) => (i === 5 ? byte ^ 1 : byte))) : chunk;
+        }
+      };
+      return { ...found, body: watched() };
+    };
+    return { bytes: () => bytes };
+  }
+
+  test.each(kinds)('is hashed by as many reads as its ETag asks for: %s', async (_, options, reads) => {
+    const fleet = await imported(options);
+    const { bytes } = watchReads(fleet, 0);
+    await fleet.settle(['replicator'], 5);
+    expect(fleet.object('file').sha256).toBe(bigHash);
+    expect(Object.keys(fleet.object('file').copies)).toEqual(['a', 'b']);
+    expect(bytes()).toBe(reads * big.length);
+  });
+
+  test.each(kinds)('never has a misread for its hash, where its ETag is %s', async (_, options) => {
+    const fleet = await imported(options);
+    watchReads(fleet, 1);
+    await fleet.tick('replicator');
+    expect(fleet.object('file').sha256 ?? bigHash).toBe(bigHash);
+    for (let hour = 0; hour < 30; hour += 1) {
+      await fleet.settle(['replicator', 'cleanup-queue'], 1);
+      fleet.clock.advance(hourMs);
+    }
+    expect(fleet.object('file').sha256).toBe(bigHash);
+    const { copies } = fleet.object('file');
+    expect(Object.keys(copies)).toEqual(['a', 'b']);
+    expect(Buffer.compare(fleet.backends.b!.peek(`file!${copies.b}`)!.bytes, big)).toBe(0);
+    expect((await fleet.recount()).differences).toEqual([]);
+  });
+
+  test('whose hash the scrubber found meanwhile is sent anew when it was misread', async () => {
+    const fleet = await imported({ etag: '"whatever"' });
+    watchReads(fleet, 1);
+    let isDone = false;
+    fleet.before = async ({ port, method, args }) => {
+      const put = (args[0] as { put?: { transfer?: { needsProof?: boolean } } } | undefined)?.put;
+      if (isDone || port !== 'store' || method !== 'write' || put?.transfer?.needsProof !== true) return;
+      isDone = true;
+      const before = fleet.object('file');
+      fleet.store.apply([{ kind: 'object', put: { ...before, rev: before.rev + 1, sha256: bigHash }, expect: before }]);
+    };
+    for (let hour = 0; hour < 30; hour += 1) {
+      await fleet.settle(['replicator', 'cleanup-queue'], 1);
+      fleet.clock.advance(hourMs);
+    }
+    expect(isDone).toBe(true);
+    const { copies, sha256: recorded } = fleet.object('file');
+    expect(recorded).toBe(bigHash);
+    expect(Buffer.compare(fleet.backends.b!.peek(`file!${copies.b}`)!.bytes, big)).toBe(0);
+  });
 });

@@ -93,18 +93,18 @@ function placeEndOf(outcome: TransferOutcome, { item, found }: Hold): PlaceEnd {
  * `no-source` no copy can be read now.
  */
 type TransferOutcome =
-  | BigCopyOutcome
+  | Exclude<BigCopyOutcome, { outcome: 'unproven' }>
   | { readonly outcome: 'backing-off'; readonly waitMs: number }
   | { readonly outcome: 'no-source' };
 
 /** One turn, from the sources in order: another copy of the same generation holds the same bytes. */
 async function runFromAny(turn: CopyTurn, hold: Hold, object: ObjectRecord, until: number): Promise<TransferOutcome> {
-  if (hold.item.transfer!.sha256 !== undefined) return runTransfer(turn, hold, object, null, until);
+  if (hold.item.transfer!.sha256 !== undefined) return runProving(turn, hold, object, null, until);
   const { sources, waitMs } = sourcesFor(turn, hold.item, object);
   let outcome: TransferOutcome = waitMs === null ? { outcome: 'no-source' } : { outcome: 'backing-off', waitMs };
   const blames: Blame[] = [];
   for (const source of sources) {
-    outcome = await runTransfer(turn, hold, asHeld(hold.item, object), source, until);
+    outcome = await runProving(turn, hold, asHeld(hold.item, object), source, until);
     const isSources = outcome.outcome === 'over-limit' && outcome.backend === source;
     if (!isSources && !isOfSource(outcome)) break;
     note(turn.tick.tally, `${outcome.outcome}: ${source}`);
@@ -126,6 +126,24 @@ function asHeld({ key, transfer }: QueueItem, object: ObjectRecord): ObjectRecor
   const { from, sourceKey } = transfer!;
   if (sourceKey === undefined) return object;
   return { ...object, copies: { ...object.copies, [from]: copyIdOf({ key, storageKey: sourceKey }) } };
+}
+
+/** What nobody had hashed is completed at the target only when its hash is proven. */
+async function runProving(
+  turn: CopyTurn,
+  hold: Hold,
+  object: ObjectRecord,
+  source: string | null,
+  until: number,
+): Promise<TransferOutcome> {
+  const isSent = source === null && hold.item.transfer!.needsProof === true;
+  const outcome = isSent ? ({ outcome: 'unproven' } as const) : await runTransfer(turn, hold, object, source, until);
+  if (outcome.outcome !== 'unproven') return outcome;
+  const { proveFirstHash } = await import('./prove-first-hash.ts');
+  const unproven = await proveFirstHash(turn.tick, hold, object);
+  if (unproven !== null) return unproven;
+  const completed = await runTransfer(turn, hold, object, null, until);
+  return completed.outcome === 'unproven' ? { outcome: 'unfinished' } : completed;
 }
 
 type SourceOutcome = Extract<BigCopyOutcome, { outcome: `source-${string}` }>;
@@ -217,7 +235,7 @@ function failureOf(hold: Hold, outcome: SourceOutcome | { readonly outcome: 'upl
   }
   const reason = outcome.outcome === 'source-failed' ? `source-${outcome.error.kind}` : outcome.outcome;
   const message = outcome.outcome === 'source-failed' ? outcome.error.message : outcome.outcome;
-  return { leg: 'source', reason, message, isFresh: isUseless(hold) };
+  return { leg: 'source', reason, message, isFresh: isUseless(hold) || outcome.outcome === 'source-unproven' };
 }
 
 /** A hash that was not kept makes what was sent useless. */

@@ -110,6 +110,7 @@ const queueItem = v.object({
       hashState: v.string(),
       sha256: v.exactOptional(v.string()),
       isUnproven: v.exactOptional(v.boolean()),
+      needsProof: v.exactOptional(v.boolean()),
       partsDigest: v.exactOptional(v.string()),
       leaves: v.exactOptional(v.string()),
       failedLeg: v.exactOptional(v.picklist(['source', 'target'])),

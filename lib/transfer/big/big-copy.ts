@@ -3,6 +3,7 @@ import { storageKey } from '../../store/keys.ts';
 import { expectedEtag } from '../../store/records.ts';
 import { explain } from '../copy.ts';
 import { describeBytes } from '../describe-bytes.ts';
+import { type EtagRule, etagRuleOf } from '../first-hash.ts';
 import { headersDigest, headersProblem } from '../headers-digest.ts';
 import { carriesMark, markedFileProblem, markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
@@ -26,7 +27,7 @@ export async function copyInParts(job: BigCopy, signal: AbortSignal): Promise<Bi
       const ended = await sendAll(job, job.from, signal);
       if (ended !== null) return ended;
     }
-    return await finish(job, signal);
+    return job.progress.needsProof ? { outcome: 'unproven' } : await finish(job, signal);
   } catch (error) {
     if (error instanceof ClaimLostError) return { outcome: 'taken' };
     if (signal.aborted) return { outcome: 'unfinished' };
@@ -41,7 +42,8 @@ async function sendAll(job: BigCopy, from: Backend, signal: AbortSignal): Promis
   const source = await describe(job, from, signal);
   if (job.progress.uploadId === '') await beginUpload(job, from, source, signal);
   else if (!(await isAsLeft(job, signal))) return { outcome: 'upload-gone' };
-  const hash = await hashOf(job);
+  const rule = await ruleOf(job, from, source, signal);
+  const hash = await hashOf(job, rule);
   if (hash === null) return { outcome: 'upload-gone' };
   const sent = createSentParts(job.progress.partsDigest ?? '', job.progress.partsDone);
   if (!(await sendParts(job, from, hash, sent, signal))) return { outcome: 'unfinished' };
@@ -52,8 +54,21 @@ async function sendAll(job: BigCopy, from: Backend, signal: AbortSignal): Promis
   }
   const parts = partCount(object.sizeBytes, job.progress.partSizeBytes);
   const partsDigest = sent.digestUpTo(parts);
-  await keep(job, { sha256, partsDone: job.progress.isUnproven ? 0 : parts, hashState: '', partsDigest });
+  const needsProof = rule !== undefined && hash.isProven?.() !== true;
+  const sentAll = { sha256, partsDone: job.progress.isUnproven ? 0 : parts, hashState: '', partsDigest };
+  await keep(job, { ...sentAll, ...(needsProof && { needsProof }) });
   return null;
+}
+
+/** How the source's ETag may prove the first hash of what nobody has hashed; undefined where its hash is recorded. */
+async function ruleOf(
+  job: BigCopy,
+  from: Backend,
+  source: StoredObject,
+  signal: AbortSignal,
+): Promise<EtagRule | undefined> {
+  if (job.object.sha256 !== undefined) return undefined;
+  return etagRuleOf(from, sourceAt(job, from).key, source, signal);
 }
 
 function sourceAt({ object }: BigCopy, from: Backend): { key: string; options: { readonly ifMatch?: string } } {

@@ -10,7 +10,8 @@ import type { Pass } from './pass.ts';
  * What became of this turn of a big copy; as for a small one, and:
  * `stored` the target holds the recorded bytes, verified · `unfinished` there was no time to go on: progress is kept ·
  * `taken` another tick goes on with it · `upload-gone` the target knows the upload no more, or not as we left it: begin
- * anew · `wrong-digest` every part was sent, and they are not what is recorded.
+ * anew · `wrong-digest` every part was sent, and they are not what is recorded · `unproven` every part was sent of what nobody
+ * had hashed, and one read proves nothing: it is completed once the source gave the same again.
  */
 export type BigCopyOutcome =
   | Exclude<CopyOutcome, { outcome: 'copied' }>
@@ -19,6 +20,7 @@ export type BigCopyOutcome =
   | OverLimit
   | { readonly outcome: 'taken' }
   | { readonly outcome: 'upload-gone' }
+  | { readonly outcome: 'unproven' }
   | { readonly outcome: 'wrong-digest'; readonly detail: string };
 
 /** The month's usage limits of one end do not allow it. */

@@ -1,17 +1,25 @@
 import type { Body } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { BackendError } from '../../fleet/backend.ts';
+import { type EtagRule, type ProvingHash, provingHash } from '../first-hash.ts';
 import { partCount } from '../parts.ts';
 import { retryTransient } from '../retry-transient.ts';
-import { nativeHash, type RunningHash, resumableHash } from '../running-hash.ts';
+import { nativeHash, type RunningHash, resumableHash, resumableHashes } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
 import { type BigCopy, ClaimLostError } from './job.ts';
 import { type PartIO, runPass, runStreamPass } from './pass.ts';
 
-/** The hash over the parts done; null when what was kept of it cannot be read. */
-export async function hashOf(job: BigCopy): Promise<RunningHash | null> {
+/**
+ * The hash over the parts done; null when what was kept of it cannot be read. With a rule, of what nobody has hashed, it tells
+ * at the end whether the source's ETag proves it.
+ */
+export async function hashOf(
+  job: BigCopy,
+  rule?: EtagRule,
+): Promise<(RunningHash & Partial<Pick<ProvingHash, 'isProven'>>) | null> {
   const { partsDone, hashState } = job.progress;
   if (hashState === '' && partsDone > 0) return null;
+  if (rule !== undefined) return provingHash(resumableHashes, rule, hashState);
   return hashState === '' && job.endsInThisTurn ? nativeHash() : resumableHash(hashState);
 }
 

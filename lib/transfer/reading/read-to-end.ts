@@ -1,9 +1,9 @@
 import type { Body } from '../../base/bytes.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
+import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from '../first-hash.ts';
 import type { HashMaker, RunningHash } from '../running-hash.ts';
 import type { Saver } from '../saver.ts';
 import { whyOther } from './expectation.ts';
-import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from './first-hash.ts';
 import { type PassEnd, type ReadPass, runReadPass } from './read-pass.ts';
 import { aboutBytes, type ReadState } from './read-row.ts';
 import type { CopyReaderDeps, PutOffReason } from './reading.ts';

@@ -63,6 +63,10 @@ export const copiesMutants: readonly Mutant[] = [
     name: 'transfers are not verified',
     edits: [instead('readBack', ['stored', 'sent', 'sha256'], 'stored.sizeBytes >= 0')],
   },
+  {
+    name: 'one read tells the hash of a big file that nobody hashed',
+    edits: [variable('sendAll', 'needsProof', 'false')],
+  },
   { name: 'what was stored in parts is not read back', edits: [never('finish', 'isUnproven')] },
   {
     name: 'a copy by the storage is recorded whatever it attests',

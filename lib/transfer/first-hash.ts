@@ -1,5 +1,5 @@
-import { type Backend, BackendError } from '../../fleet/backend.ts';
-import type { HashMaker, RunningHash } from '../running-hash.ts';
+import { type Backend, BackendError } from '../fleet/backend.ts';
+import type { HashMaker, RunningHash } from './running-hash.ts';
 
 /**
  * How the ETag of stored bytes was made, if that can be told: `md5` of the whole · `parts` an MD5 over the MD5s of parts of
