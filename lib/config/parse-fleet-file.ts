@@ -18,6 +18,11 @@ const amount = v.pipe(
   v.minValue(0, (issue) => `${issue.input} is below 0 (0 means no limit)`),
   v.maxValue(Number.MAX_SAFE_INTEGER, (issue) => `${issue.input} is above ${Number.MAX_SAFE_INTEGER}`),
 );
+const count = v.pipe(
+  v.number(),
+  v.integer((issue) => `${issue.input} is not a whole number`),
+  v.minValue(1, (issue) => `${issue.input} is below 1`),
+);
 const text = (what: string) => v.pipe(v.string(), v.minLength(1, `${what} must not be empty`));
 /** Ill-formed text becomes other text on its way to a backend, where it could meet the prefix of another one. */
 const unicode = v.pipe(
@@ -51,6 +56,25 @@ const endpoint = v.pipe(
   ),
 );
 
+/** What a backend can do that a check of it cannot tell, or told wrong. */
+const capabilities = v.strictObject({
+  conditionalPut: v.optional(v.boolean()),
+  conditionalDelete: v.optional(v.boolean()),
+  checksumSha256: v.optional(v.boolean()),
+  bulkDelete: v.optional(v.boolean()),
+  keepsVersions: v.optional(v.boolean()),
+  partCopy: v.optional(v.boolean()),
+  attestsCopies: v.optional(v.boolean()),
+  listsInByteOrder: v.optional(v.boolean()),
+  startsAfterKeys: v.optional(v.boolean()),
+  listsHeadEtags: v.optional(v.boolean()),
+  tags: v.optional(v.boolean()),
+  maxParts: v.optional(count),
+  metadataBytes: v.optional(count),
+  maxKeyBytes: v.optional(count),
+  maxSegmentBytes: v.optional(count),
+});
+
 const backend = v.strictObject({
   name,
   endpoint: v.optional(endpoint),
@@ -73,6 +97,7 @@ const backend = v.strictObject({
   pathStyle: v.optional(v.boolean(), false),
   credentials,
   deleteCredentials: v.optional(credentials),
+  capabilities: v.optional(capabilities),
   quotaBytes: v.optional(amount, 0),
   maxObjectBytes: v.optional(amount, 0),
   maxBytesPerSecond: v.optional(amount, 0),

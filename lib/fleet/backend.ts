@@ -24,6 +24,8 @@ export interface StoredObject {
   readonly lastModified?: number;
   /** Hex, when the backend attests a full-object SHA-256. */
   readonly sha256?: string;
+  /** How many tags it has, where the backend says that it has any. */
+  readonly tagCount?: number;
 }
 
 export interface GetResult extends StoredObject {
@@ -132,7 +134,21 @@ export interface Capabilities {
   /** Copies an object by itself, and answers with the SHA-256 of what it stored. */
   readonly attestsCopies?: boolean;
   readonly listsInByteOrder?: boolean;
+  /** Listings go on behind a key that is named; false: by tokens only. */
+  readonly startsAfterKeys?: boolean;
+  /** Listings say of an object the ETag and size that a HEAD says. */
+  readonly listsHeadEtags?: boolean;
   readonly keepsMetadata?: boolean;
+  /** Keeps object tags; false: none are sent and none asked for. */
+  readonly tags?: boolean;
+  /** Parts that one upload may have. */
+  readonly maxParts?: number;
+  /** User metadata of one object, names and values together, the mark included. */
+  readonly metadataBytes?: number;
+  /** Of a key in the bucket, the prefix included. */
+  readonly maxKeyBytes?: number;
+  /** Between two slashes of a key. */
+  readonly maxSegmentBytes?: number;
 }
 
 export interface CompletedPart {
@@ -149,6 +165,8 @@ export interface Backend {
   readonly name: string;
   /** Whether a `put` with its `sha256` was found to be checked against it; absent: it may not be. */
   readonly checksSha256?: boolean;
+  /** Parts that one upload may have; absent: as many as S3 allows. */
+  readonly maxParts?: number;
   /** Whether it was found to store headers or user metadata otherwise than they were sent; absent: it was not. */
   readonly altersHeaders?: boolean;
   put(request: PutRequest, signal?: AbortSignal): Promise<PutResult>;
@@ -160,7 +178,7 @@ export interface Backend {
   head(storageKey: string, signal?: AbortSignal): Promise<StoredObject | null>;
   /** Length of the first part of an object that was written in parts, by a HEAD of it; null where there is no answer. */
   firstPartBytes?(storageKey: string, signal?: AbortSignal): Promise<number | null>;
-  /** The tags of an object; `unsupported` where the backend has none. */
+  /** The tags of an object; none where the backend is known to have none. */
   tags(storageKey: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /**
    * Has the storage copy bytes of a neighbouring backend: none of them pass here. `sha256` (hex) is what it attests of the

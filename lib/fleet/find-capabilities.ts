@@ -6,32 +6,18 @@ import {
   PutObjectCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import { type Body, bodyOf, collect, compareUtf8 } from '../base/bytes.ts';
+import { type Body, collect, compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
-import {
-  type Backend,
-  BackendError,
-  type Capabilities,
-  type DeleteOutcome,
-  type ListFrom,
-  type PutRequest,
-} from './backend.ts';
-import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
+import { BackendError, type Capabilities, type DeleteOutcome } from './backend.ts';
+import { type Check, found, keyOf, refusal, small, textAt } from './s3/check.ts';
+import { connectS3, type S3ConnectionOptions } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
+import { findLimits } from './s3/find-limits.ts';
 import { backendOn } from './s3-backend.ts';
 
 /** Where the capability checks write: below the backend's prefix, one folder for each run. */
 export const capabilitiesPrefix = '.holdfast/capabilities/';
-
-/** One check in progress. */
-interface Check {
-  readonly s3: S3Connection;
-  readonly backend: Backend;
-  /** A key of this check; its bytes are removed at the end. */
-  key(name: string): string;
-  readonly signal: AbortSignal | undefined;
-}
 
 /** Everything is tried, whatever is believed so far. */
 const everyCapability: Capabilities = {
@@ -55,43 +41,43 @@ export async function findCapabilities(
   const s3 = connectS3({ ...options, capabilities: everyCapability });
   const folder = `${capabilitiesPrefix}${ids.ulid()}/`;
   const written = new Set<string>();
-  const key = (name: string) => {
-    written.add(folder + name);
-    return folder + name;
-  };
-  const check: Check = { s3, backend: backendOn(s3), key, signal };
-  let found: Capabilities = {};
+  const check: Check = { s3, backend: backendOn(s3), ids, folder, written, signal };
+  let can: Capabilities = {};
   try {
     const keepsMetadata = await checkBytes(check);
-    found = { keepsMetadata, keepsVersions: await checkVersions(check) };
-    found = {
-      ...found,
-      conditionalPut: await checkConditionalPut(check),
-      conditionalDelete: await checkConditionalDelete(check),
-      checksumSha256: await checkChecksum(check),
-      bulkDelete: await checkBulkDelete(check),
-      listsInByteOrder: await checkOrder(check, folder),
-      partCopy: await checkPartCopy(check),
-      attestsCopies: await checkCopy(check),
+    can = { keepsMetadata, keepsVersions: await checkVersions(check) };
+    can = {
+      ...can,
+      conditionalPut: await found(check, () => checkConditionalPut(check)),
+      conditionalDelete: await found(check, () => checkConditionalDelete(check)),
+      checksumSha256: await found(check, () => checkChecksum(check)),
+      bulkDelete: await found(check, () => checkBulkDelete(check)),
+      ...(await checkListings(check)),
+      partCopy: await found(check, () => checkPartCopy(check)),
+      attestsCopies: await found(check, () => checkCopy(check)),
+      tags: await found(check, () => checkTags(check)),
+      ...(await findLimits(check)),
     };
   } catch (error) {
-    await cleanUp(options, found, written).catch(() => {}); // the first error says more
+    await cleanUp(options, can, written).catch(() => {}); // the first error says more
     throw error;
   } finally {
     s3.close();
   }
-  await cleanUp(options, found, written);
-  return found;
+  await cleanUp(options, can, written);
+  return can;
 }
 
+const anotherEtag = '"00000000000000000000000000000000"';
 const mark = { 'holdfast-check': 'a mark; of = two' };
 
 /** Writes as objects will be written, small and streamed, and reads back. Returns whether user metadata came back too. */
-async function checkBytes({ backend, key, signal }: Check): Promise<boolean> {
+async function checkBytes(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
   let keepsMetadata = true;
   for (const sizeBytes of [0, 1000, 300 * 1024]) {
     const bytes = patterned(sizeBytes);
-    const storageKey = key(`bytes-${sizeBytes}`);
+    const storageKey = keyOf(check, `bytes-${sizeBytes}`);
     await backend.put({ storageKey, sizeBytes, body: inTwo(bytes), metadata: mark }, signal);
     const stored = await backend.get(storageKey, {}, signal);
     if (!(await collect(stored.body)).equals(bytes)) {
@@ -105,8 +91,9 @@ async function checkBytes({ backend, key, signal }: Check): Promise<boolean> {
 }
 
 /** Whether overwriting leaves the former bytes behind. */
-async function checkVersions({ s3, key, signal }: Check): Promise<boolean> {
-  const storageKey = key('versions');
+async function checkVersions(check: Check): Promise<boolean> {
+  const { s3, signal } = check;
+  const storageKey = keyOf(check, 'versions');
   const at = { Bucket: s3.bucket, Key: s3.fullKey(storageKey) };
   let versionId: string | undefined;
   for (const text of ['one', 'two']) {
@@ -117,42 +104,49 @@ async function checkVersions({ s3, key, signal }: Check): Promise<boolean> {
     versionId = answer.VersionId;
   }
   let count: number | undefined;
-  await refusal(async () => {
+  const refused = await refusal(check, async () => {
     const page = await s3.call('list the versions of', storageKey, signal, (sending) =>
       s3.deleting.send(new ListObjectVersionsCommand({ Bucket: s3.bucket, Prefix: at.Key }), sending),
     );
     count = page.Versions?.length ?? 0;
   });
-  return count === undefined ? versionId !== undefined && versionId !== 'null' : count > 1;
+  if (count !== undefined) return count > 1;
+  // Where versions cannot be listed for want of a right they may be kept; where there is no such request they are not.
+  return refused === 'denied' && versionId !== undefined && versionId !== 'null';
 }
 
-async function checkConditionalPut({ backend, key, signal }: Check): Promise<boolean> {
-  const storageKey = key('conditional-put');
-  const first = await refusal(() => backend.put(small(storageKey, 'one', { ifAbsent: true }), signal));
+async function checkConditionalPut(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
+  const storageKey = keyOf(check, 'conditional-put');
+  const first = await refusal(check, () => backend.put(small(storageKey, 'one', { ifAbsent: true }), signal));
   if (first !== undefined) return false;
-  const second = await refusal(() => backend.put(small(storageKey, 'two', { ifAbsent: true }), signal));
-  const third = await refusal(() => backend.put(small(storageKey, 'three', { ifMatch: anotherEtag }), signal));
-  return second === 'precondition' && third === 'precondition' && (await textAt(backend, storageKey, signal)) === 'one';
+  const second = await refusal(check, () => backend.put(small(storageKey, 'two', { ifAbsent: true }), signal));
+  const third = await refusal(check, () => backend.put(small(storageKey, 'three', { ifMatch: anotherEtag }), signal));
+  return second === 'precondition' && third === 'precondition' && (await textAt(check, storageKey)) === 'one';
 }
 
-async function checkConditionalDelete({ backend, key, signal }: Check): Promise<boolean> {
-  const storageKey = key('conditional-delete');
+async function checkConditionalDelete(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
+  const storageKey = keyOf(check, 'conditional-delete');
   const { etag } = await backend.put(small(storageKey, 'one'), signal);
-  const deleting = async (ifMatch: string) => settledOf(await backend.delete([{ storageKey, ifMatch }], signal));
-  if ((await deleting(anotherEtag)) !== 'changed' || (await textAt(backend, storageKey, signal)) !== 'one')
-    return false;
-  return (await deleting(etag)) === 'deleted' && (await textAt(backend, storageKey, signal)) === undefined;
+  const deleting = async (ifMatch: string) => settledOf(check, await backend.delete([{ storageKey, ifMatch }], signal));
+  if ((await deleting(anotherEtag)) !== 'changed' || (await textAt(check, storageKey)) !== 'one') return false;
+  return (await deleting(etag)) === 'deleted' && (await textAt(check, storageKey)) === undefined;
 }
 
 /** What became of one key. That a backend does not answer says nothing about what it can do. */
-async function settledOf([outcome]: readonly DeleteOutcome[]): Promise<DeleteOutcome['outcome'] | undefined> {
-  if (outcome !== undefined && 'error' in outcome) await refusal(() => Promise.reject(outcome.error));
+async function settledOf(
+  check: Check,
+  [outcome]: readonly DeleteOutcome[],
+): Promise<DeleteOutcome['outcome'] | undefined> {
+  if (outcome !== undefined && 'error' in outcome) await refusal(check, () => Promise.reject(outcome.error));
   return outcome?.outcome;
 }
 
 /** The right digest is taken and the wrong one refused: a backend that refuses both only does not know the header. */
-async function checkChecksum({ s3, key, signal }: Check): Promise<boolean> {
-  const storageKey = key('checksum');
+async function checkChecksum(check: Check): Promise<boolean> {
+  const { s3, signal } = check;
+  const storageKey = keyOf(check, 'checksum');
   const bytes = Buffer.from('one');
   const put = (digestOf: string) => () => {
     const checksum = createHash('sha256').update(digestOf).digest('base64');
@@ -161,13 +155,14 @@ async function checkChecksum({ s3, key, signal }: Check): Promise<boolean> {
       s3.once.send(new PutObjectCommand({ ...input, ChecksumSHA256: checksum }), sending),
     );
   };
-  return (await refusal(put('one'))) === undefined && (await refusal(put('two'))) !== undefined;
+  return (await refusal(check, put('one'))) === undefined && (await refusal(check, put('two'))) !== undefined;
 }
 
-async function checkBulkDelete({ s3, backend, key, signal }: Check): Promise<boolean> {
-  const storageKeys = [key('bulk one & only'), key('bulk-two')];
+async function checkBulkDelete(check: Check): Promise<boolean> {
+  const { s3, backend, signal } = check;
+  const storageKeys = [keyOf(check, 'bulk one & only'), keyOf(check, 'bulk-two')];
   for (const storageKey of storageKeys) await backend.put(small(storageKey, 'x'), signal);
-  const refused = await refusal(() =>
+  const refused = await refusal(check, () =>
     s3.call('delete', storageKeys[0]!, signal, (sending) =>
       s3.deleting.send(
         new DeleteObjectsCommand({
@@ -180,36 +175,68 @@ async function checkBulkDelete({ s3, backend, key, signal }: Check): Promise<boo
   );
   if (refused !== undefined) return false;
   for (const storageKey of storageKeys) {
-    if ((await textAt(backend, storageKey, signal)) !== undefined) return false;
+    if ((await textAt(check, storageKey)) !== undefined) return false;
   }
   return true;
 }
 
-/** Whether listings come in the order of UTF-8 bytes and go on after a key, in pages smaller than the whole. */
-async function checkOrder({ backend, key, signal }: Check, folder: string): Promise<boolean> {
-  const names = ['a', 'a-b', 'a/b', 'aB', 'ab', '\u00e9', '\uff5e', '\u{1f680}'];
-  const wanted = names.map((name) => key(`order/${name}`)).sort(compareUtf8);
-  for (const storageKey of wanted) await backend.put(small(storageKey, 'x'), signal);
-  const seen: string[] = [];
-  const refused = await refusal(async () => {
-    let from: ListFrom | undefined;
-    do {
-      const options = { prefix: `${folder}order/`, limit: 3, ...defined({ from }) };
-      const page = await backend.list(options, signal);
-      seen.push(...page.items.map((item) => item.storageKey));
-      from = page.next;
-    } while (from !== undefined && seen.length <= wanted.length);
-  });
-  return refused === undefined && JSON.stringify(seen) === JSON.stringify(wanted);
+type Listings = Pick<Capabilities, 'listsInByteOrder' | 'startsAfterKeys' | 'listsHeadEtags'>;
+
+/**
+ * Whether listings come in the order of UTF-8 bytes, go on behind any key, and say of objects what a HEAD says. Keys that the
+ * backend does not take are left out: what others it has is what is asked.
+ */
+async function checkListings(check: Check): Promise<Listings> {
+  const { backend, signal } = check;
+  const taken: string[] = [];
+  for (const name of ['a', 'a-b', 'a/b', 'aB', 'ab', '\u00e9', '\uff5e', '\u{1f680}']) {
+    const storageKey = keyOf(check, `order/${name}`);
+    if ((await refusal(check, () => backend.put(small(storageKey, 'x'), signal))) === undefined) taken.push(storageKey);
+    else check.written.delete(storageKey);
+  }
+  const wanted = taken.sort(compareUtf8);
+  const prefix = `${check.folder}order/`;
+  const page = await found(check, async () => (await backend.list({ prefix }, signal)).items);
+  if (page === false) return { listsInByteOrder: false, startsAfterKeys: false, listsHeadEtags: false };
+  const isComplete = page.length === wanted.length && page.every((item, i) => item.storageKey === wanted[i]);
+  const behind = await found(check, () => behindEach(check, prefix, wanted));
+  const described = await found(check, () => backend.head(wanted[0]!, signal));
+  const listed = page.find(({ storageKey }) => storageKey === wanted[0]);
+  return {
+    listsInByteOrder: isComplete,
+    startsAfterKeys: behind !== false && JSON.stringify(behind) === JSON.stringify(wanted),
+    listsHeadEtags:
+      described !== false && described?.etag === listed?.etag && described?.sizeBytes === listed?.sizeBytes,
+  };
 }
 
-async function checkPartCopy({ s3, backend, key, signal }: Check): Promise<boolean> {
-  const from = key('part copy source');
-  const to = key('part-copy-target');
+/** The key that a listing begins with behind nothing, behind the first key, behind the second, and so on. */
+async function behindEach({ backend, signal }: Check, prefix: string, keys: readonly string[]): Promise<string[]> {
+  const seen: string[] = [];
+  for (const afterKey of [undefined, ...keys]) {
+    const from = afterKey === undefined ? undefined : { afterKey };
+    const { items } = await backend.list({ prefix, limit: 1, ...defined({ from }) }, signal);
+    if (items[0] !== undefined) seen.push(items[0].storageKey);
+  }
+  return seen;
+}
+
+async function checkTags(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
+  const storageKey = keyOf(check, 'tags');
+  const tags = { 'holdfast check': 'a b+c' };
+  await backend.put(small(storageKey, 'x', { tags }), signal);
+  return JSON.stringify(await backend.tags(storageKey, signal)) === JSON.stringify(tags);
+}
+
+async function checkPartCopy(check: Check): Promise<boolean> {
+  const { s3, backend, signal } = check;
+  const from = keyOf(check, 'part copy source');
+  const to = keyOf(check, 'part-copy-target');
   const at = { Bucket: s3.bucket, Key: s3.fullKey(to) };
   await backend.put(small(from, 'copied bytes'), signal);
   let uploadId: string | undefined;
-  const refused = await refusal(async () => {
+  const refused = await refusal(check, async () => {
     ({ uploadId } = await backend.createUpload({ storageKey: to }, signal));
     const upload = { ...at, UploadId: uploadId };
     const source = pathOf(s3.bucket, s3.fullKey(from));
@@ -221,67 +248,41 @@ async function checkPartCopy({ s3, backend, key, signal }: Check): Promise<boole
       s3.once.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: parts }), sending),
     );
   });
-  if (refused !== undefined && uploadId !== undefined) await refusal(() => backend.abortUpload(to, uploadId!, signal));
-  return refused === undefined && (await textAt(backend, to, signal)) === 'copied bytes';
+  if (refused !== undefined && uploadId !== undefined)
+    await refusal(check, () => backend.abortUpload(to, uploadId!, signal));
+  return refused === undefined && (await textAt(check, to)) === 'copied bytes';
 }
 
 /** Of bytes that nobody said the SHA-256 of before, so that it can only be right if it was computed. */
-async function checkCopy({ s3, backend, key, signal }: Check): Promise<boolean> {
-  const from = key('copy source & \u00e9');
-  const to = key('copy-target');
+async function checkCopy(check: Check): Promise<boolean> {
+  const { s3, backend, signal } = check;
+  const from = keyOf(check, 'copy source & \u00e9');
+  const to = keyOf(check, 'copy-target');
   await backend.put(small(from, 'copied bytes', { metadata: { 'holdfast-check': 'of the source' } }), signal);
   const source = { backend: s3.name, bucket: s3.bucket, prefix: s3.prefix, storageKey: from };
   let attested: string | undefined;
-  const refused = await refusal(async () => {
+  const refused = await refusal(check, async () => {
     const { sha256 } = await backend.copyFrom({ source, storageKey: to, metadata: mark }, signal);
     attested = sha256;
   });
   if (refused !== undefined || attested !== createHash('sha256').update('copied bytes').digest('hex')) return false;
   const readBack = (await backend.head(to, signal))?.metadata['holdfast-check'];
-  return readBack === mark['holdfast-check'] && (await textAt(backend, to, signal)) === 'copied bytes';
+  return readBack === mark['holdfast-check'] && (await textAt(check, to)) === 'copied bytes';
 }
 
 /** Not cancelled with the check: what it wrote goes. */
 async function cleanUp(
   options: Omit<S3ConnectionOptions, 'capabilities'>,
-  found: Capabilities,
+  can: Capabilities,
   storageKeys: Iterable<string>,
 ): Promise<void> {
-  const s3 = connectS3({ ...options, capabilities: found });
+  const s3 = connectS3({ ...options, capabilities: can });
   try {
     const outcomes = await backendOn(s3).delete([...storageKeys].map((storageKey) => ({ storageKey })));
     for (const outcome of outcomes) if ('error' in outcome) throw outcome.error;
   } finally {
     s3.close();
   }
-}
-
-const anotherEtag = '"00000000000000000000000000000000"';
-
-/** The kind a request was refused with, undefined when it was not. A backend that cannot be asked at all is an error. */
-async function refusal(attempt: () => Promise<unknown>): Promise<string | undefined> {
-  try {
-    await attempt();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof BackendError) || error.isUnanswered) throw error;
-    if (error.speaksOf === 'object' || error.speaksOf === 'unclear') return error.kind;
-    throw error;
-  }
-}
-
-async function textAt(backend: Backend, storageKey: string, signal?: AbortSignal): Promise<string | undefined> {
-  const text = async () => (await collect((await backend.get(storageKey, {}, signal)).body)).toString();
-  let found: string | undefined;
-  await refusal(async () => {
-    found = await text();
-  });
-  return found;
-}
-
-function small(storageKey: string, text: string, more: Partial<PutRequest> = {}): PutRequest {
-  const bytes = Buffer.from(text);
-  return { storageKey, sizeBytes: bytes.length, body: bodyOf(bytes), ...more };
 }
 
 function patterned(sizeBytes: number): Buffer {

@@ -1,8 +1,9 @@
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import type { Backend, PutRequest } from './backend.ts';
 
 /** The methods of the port that send requests. */
-export type BackendMethod = Exclude<keyof Backend, 'name' | 'checksSha256' | 'altersHeaders'>;
+export type BackendMethod = Exclude<keyof Backend, 'name' | 'checksSha256' | 'altersHeaders' | 'maxParts'>;
 
 /** What a decorator does around one call. */
 export interface Around {
@@ -34,6 +35,7 @@ export function forward(
     name: backend.name,
     checksSha256: backend.checksSha256 === true,
     altersHeaders: backend.altersHeaders === true,
+    ...defined({ maxParts: backend.maxParts }),
     put: (request, signal) => sending('put', signal, request, (r) => backend.put(r, signal)),
     get: (key, options, signal) => {
       const { call, received } = around('get', signal);

@@ -49,6 +49,7 @@ export function backendOn(s3: S3Connection): S3Backend {
   return {
     name: s3.name,
     checksSha256: s3.capabilities.checksumSha256 === true,
+    ...defined({ maxParts: s3.capabilities.maxParts }),
     altersHeaders: s3.capabilities.keepsMetadata === false,
     close: () => s3.close(),
     put: (request, signal) => putObject(s3, request, signal),
@@ -73,6 +74,7 @@ async function firstPartBytes(s3: S3Connection, storageKey: string, signal?: Abo
 }
 
 async function tagsOf(s3: S3Connection, storageKey: string, signal?: AbortSignal): Promise<Record<string, string>> {
+  if (s3.capabilities.tags === false) return {};
   const { TagSet } = await s3.call('read the tags of', storageKey, signal, (sending) =>
     s3.retrying.send(new GetObjectTaggingCommand({ Bucket: s3.bucket, Key: s3.fullKey(storageKey) }), sending),
   );
@@ -190,6 +192,7 @@ interface Described {
   readonly Metadata?: Record<string, string> | undefined;
   readonly ChecksumSHA256?: string | undefined;
   readonly ChecksumType?: string | undefined;
+  readonly TagCount?: number | undefined;
 }
 
 function sizeOf(answer: Described, s3: S3Connection, action: string, storageKey: string): number {
@@ -205,7 +208,7 @@ function stored(answer: Described, sizeBytes: number): StoredObject {
     etag: etagForm(answer.ETag ?? ''),
     headers: headersOf(answer),
     metadata: mapValues(answer.Metadata ?? {}, receivedMetadata),
-    ...defined({ lastModified: answer.LastModified?.getTime(), sha256 }),
+    ...defined({ lastModified: answer.LastModified?.getTime(), sha256, tagCount: answer.TagCount }),
   };
 }
 

@@ -4,6 +4,7 @@ import { type Backend, BackendError, type Capabilities } from '../fleet/backend.
 import { readOwnership } from '../fleet/owner.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
+import { withSettings } from './apply/buckets.ts';
 
 /** What `doctor` needs from the process it runs in. */
 export interface DoctorDeps {
@@ -45,10 +46,13 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
     if (found.outcome === 'another') return [say('problem', `The bucket belongs to another fleet: "${found.owner}"`)];
     if (found.outcome === 'absent')
       return [say('problem', 'The bucket has no owner object: it is missing, or another bucket')];
-    const can = await deps.findCapabilities(config);
+    const can = withSettings(await deps.findCapabilities(config), config);
     const lacks = lacking(can);
     const findings = [say('ok', 'The bucket answers, is ours and stores what it is sent')];
     if (lacks.length > 0) findings.push(say('warning', `It cannot: ${lacks.join(', ')}`));
+    const limits = limitsOf(can);
+    if (limits.length > 0)
+      findings.push(say('warning', `It takes at most ${limits.join(', ')}: larger ones stay elsewhere`));
     if (can.keepsVersions)
       findings.push(
         say('warning', 'The bucket keeps versions: every version of our keys is deleted, and until then paid for'),
@@ -72,10 +76,24 @@ function lacking(can: Capabilities): string[] {
     checksumSha256: 'SHA-256 checks on arrival',
     bulkDelete: 'bulk deletes',
     listsInByteOrder: 'listing in byte order (the reconciler cannot see what is missing; the scrubber does)',
+    startsAfterKeys: 'listing behind a key (a pass over it goes from one end to the other, in one part)',
+    listsHeadEtags: 'telling the same ETag in a listing as of a HEAD (imported files are looked up one by one)',
+    tags: 'object tags (none are kept there, and none are copied from there, whatever PRESERVE_TAGS says)',
   };
   return Object.entries(words).flatMap(([ability, word]) =>
     can[ability as keyof Capabilities] === true ? [] : [word],
   );
+}
+
+/** The limits that are narrower than S3's own. */
+function limitsOf({ maxParts, metadataBytes, maxKeyBytes, maxSegmentBytes }: Capabilities): string[] {
+  const limits: readonly [number | undefined, number, string][] = [
+    [maxParts, 10_000, 'parts in one upload'],
+    [metadataBytes, 2048, 'bytes of user metadata'],
+    [maxKeyBytes, 1024, 'bytes in a key'],
+    [maxSegmentBytes, 900, 'bytes between two slashes of a key'],
+  ];
+  return limits.flatMap(([limit, usual, what]) => (limit !== undefined && limit < usual ? [`${limit} ${what}`] : []));
 }
 
 function sorted(can: Readonly<Record<string, unknown>> | Capabilities): unknown {

@@ -7,6 +7,7 @@ import { type CopyOutcome, type CopyRequest, explain } from './copy.ts';
 import { describeBytes } from './describe-bytes.ts';
 import { headersDigest, headersProblem } from './headers-digest.ts';
 import { carriesMark, markOf } from './mark.ts';
+import { readTags } from './read-tags.ts';
 
 /**
  * As of a streamed copy; and: `declined` not to be had this way: nothing was written · `unattested` bytes are at the target's
@@ -41,7 +42,7 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
     const isMarked = object.copies[from.name] === '' && found !== null && carriesMark(found.metadata);
     if (!isAsRecorded || isMarked || headersProblem(object, found) !== null)
       return { outcome: 'declined', detail: 'its source is not as recorded' };
-    const tags = request.preservesTags ? await from.tags(sourceKey, signal) : undefined;
+    const tags = request.preservesTags ? await readTags(from, sourceKey, found, signal) : undefined;
     const description = {
       headers: found.headers,
       metadata: found.metadata,

@@ -8,6 +8,7 @@ import { expectedEtag } from '../store/records.ts';
 import { headersDigest, headersProblem } from './headers-digest.ts';
 import { carriesMark, markedFileProblem, markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
+import { readTags } from './read-tags.ts';
 import { hashing, isProven, WrongBytes } from './verify.ts';
 
 /**
@@ -67,7 +68,11 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       if (ifMatch !== undefined && problem.isAboutHeaders) return { outcome: 'source-changed' };
       return { outcome: 'source-wrong', detail: `${what} ${problem.detail}` };
     }
-    const tags = request.preservesTags ? await from.tags(storageKey(object.key, sourceId), signal) : {};
+    const reading = request.preservesTags ? readTags(from, storageKey(object.key, sourceId), source, signal) : {};
+    const tags = await Promise.resolve(reading).catch(async (error: unknown) => {
+      await leave(source.body);
+      throw error;
+    });
     const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
     const stored = await putVerified(
       to,

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 
-/** Most parts an object is cut into: S3 allows 10,000, and some room is left. */
-const maxParts = 9000;
+/** Most parts an object is cut into where its backend does not say: S3 allows 10,000, and some room is left. */
+const usualParts = 9000;
 /** Source: S3 quotas, multipart upload. */
 const maxPartBytes = 5 * 2 ** 30;
 
@@ -15,8 +15,8 @@ export interface PartRules {
 }
 
 /** The size of all parts but the last: as small as the number of parts allows, so that parts in flight stay small too. */
-export function partSizeFor(sizeBytes: number, smallestBytes: number): number {
-  const partBytes = Math.max(smallestBytes, Math.ceil(sizeBytes / maxParts));
+export function partSizeFor(sizeBytes: number, smallestBytes: number, maxParts = usualParts): number {
+  const partBytes = Math.max(smallestBytes, Math.ceil(sizeBytes / Math.min(maxParts, usualParts)));
   if (partBytes > maxPartBytes) throw new Error(`An object of ${sizeBytes} bytes is larger than any backend takes`);
   return partBytes;
 }

@@ -47,7 +47,7 @@ export async function putInParts(
   const { storageKey, expected } = request;
   const { uploadId } = await to.createUpload({ storageKey, ...describeBytes(request, to.name, storageKey) }, signal);
   try {
-    const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes);
+    const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes, to.maxParts);
     const sent = await sendAll(to, request, { ...rules, uploadId, partSizeBytes }, signal);
     await to.completeUpload({ storageKey, uploadId, parts: sent.parts }, signal);
     return sent;

@@ -52,7 +52,8 @@ describe('capabilities', () => {
 
   it('finds that user metadata is dropped', async () => {
     kit.server.faults.add({ kind: 'drop-metadata' });
-    expect(await find()).toEqual({ ...everything, keepsMetadata: false, attestsCopies: false });
+    const { metadataBytes: _none, ...others } = everything;
+    expect(await find()).toEqual({ ...others, keepsMetadata: false, attestsCopies: false });
   });
 
   it('finds that versions are kept, and leaves none of them', async () => {
@@ -82,15 +83,31 @@ describe('capabilities', () => {
     kit.server.faults.add({ kind: 'throttle', match: { operation: 'DeleteObjects' } });
     expect(await kindOf(find({ attempts: 1 }))).toBe('throttled');
     kit.server.faults.clear();
-    kit.server.faults.add({
-      kind: 'error',
-      status: 500,
-      code: 'InternalError',
-      match: { operation: 'UploadPartCopy' },
-    });
+    kit.server.faults.add({ kind: 'error', status: 500, code: 'InternalError' });
     expect(await kindOf(find({ attempts: 1 }))).toBe('unavailable');
+    kit.server.faults.clear();
     expect(await kindOf(find({ bucket: 'missing-bucket' }))).toBe('no-bucket');
     expect(await kindOf(find({ credentials: { accessKeyId: 'NOBODY', secretAccessKey: 'x' } }))).toBe('credentials');
+  });
+
+  it.each([
+    [500, 'InternalError'],
+    [403, 'AccessDenied'],
+    [400, 'InvalidArgument'],
+    [501, 'NotImplemented'],
+  ])('takes what is refused with %i for missing while ordinary writes work', async (status, code) => {
+    const refused = (operation: string) => kit.server.faults.add({ kind: 'error', status, code, match: { operation } });
+    for (const operation of ['UploadPartCopy', 'CopyObject', 'GetObjectTagging', 'ListObjectVersions'])
+      refused(operation);
+    expect(await find({ attempts: 1 })).toEqual({ ...everything, partCopy: false, attestsCopies: false, tags: false });
+    expect(await left()).toEqual([]);
+  });
+
+  it('writes nothing that would have to be a folder and a file at once', async () => {
+    kit.server.requests.clear();
+    await find();
+    const keys = kit.server.requests.all().flatMap(({ operation, key }) => (operation === 'PutObject' ? [key!] : []));
+    expect(keys.filter((key) => keys.some((other) => other.startsWith(`${key}/`)))).toEqual([]);
   });
 
   it('deletes with the credentials for deleting', async () => {

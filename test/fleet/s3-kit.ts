@@ -22,7 +22,13 @@ export const everything: Capabilities = {
   partCopy: true,
   attestsCopies: true,
   listsInByteOrder: true,
+  startsAfterKeys: true,
+  listsHeadEtags: true,
   keepsMetadata: true,
+  tags: true,
+  maxParts: 10_000,
+  metadataBytes: 2048,
+  maxKeyBytes: 1024,
 };
 
 /** An embedded S3 server, and backends on it. */

@@ -4,6 +4,7 @@ import type { BackendError, CopyFromRequest } from '../backend.ts';
 import { attestedSha256 } from './attested.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
+import { assertFits } from './fits.ts';
 import { headerInput } from './put.ts';
 
 /** CopyObject from a bucket of the same endpoint. Asks for a SHA-256 of what is stored. */
@@ -12,12 +13,13 @@ export async function copyFrom(
   { source, storageKey, headers, metadata, tags }: CopyFromRequest,
   signal?: AbortSignal,
 ): Promise<{ readonly sha256?: string }> {
+  assertFits(s3, 'copy to', { storageKey, ...defined({ metadata }) });
   const inputNow = () => ({
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
     CopySource: pathOf(source.bucket, source.prefix + source.storageKey),
     ...defined({ CopySourceIfMatch: source.ifMatch }),
-    ...headerInput(headers, metadata, tags),
+    ...headerInput(s3, headers, metadata, tags),
     MetadataDirective: 'REPLACE' as const,
     TaggingDirective: 'REPLACE' as const,
     ChecksumAlgorithm: 'SHA256' as const,

@@ -72,7 +72,8 @@ function nextPosition(
   const last = items.at(-1);
   // An unreadable key at the end would be listed again, and with it all that follow the last readable one.
   const endsReadably = items.length === Contents.length;
-  if (s3.capabilities.listsInByteOrder === true && last && (endsReadably || !token))
+  const { listsInByteOrder, startsAfterKeys } = s3.capabilities;
+  if (listsInByteOrder === true && startsAfterKeys !== false && last && (endsReadably || !token))
     return { afterKey: last.storageKey };
   return token ? { token } : undefined;
 }

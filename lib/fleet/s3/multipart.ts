@@ -6,9 +6,11 @@ import {
   ListPartsCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError, type CompletedPart } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
+import { assertFits } from './fits.ts';
 import { decodeKey } from './listing.ts';
 import { etagOf, headerInput, sendBody } from './put.ts';
 
@@ -24,9 +26,10 @@ export function multipart(s3: S3Connection): Multipart {
   const at = (storageKey: string) => ({ Bucket: s3.bucket, Key: s3.fullKey(storageKey) });
   return {
     async createUpload({ storageKey, headers, metadata, tags }, signal) {
+      assertFits(s3, 'begin an upload of', { storageKey, ...defined({ metadata }) });
       const { UploadId: uploadId } = await s3.call('begin an upload of', storageKey, signal, (sending) =>
         s3.retrying.send(
-          new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(headers, metadata, tags) }),
+          new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(s3, headers, metadata, tags) }),
           sending,
         ),
       );
@@ -105,7 +108,7 @@ export function multipart(s3: S3Connection): Multipart {
           throw noListing(s3, 'list the uploads of', storageKey);
         }
         for (const upload of page.Uploads ?? []) {
-          if (decodeKey(upload.Key ?? '', page.EncodingType) === key && upload.UploadId) open.push(upload.UploadId);
+          if (isKey(upload.Key, key, page.EncodingType) && upload.UploadId) open.push(upload.UploadId);
         }
         if (!page.IsTruncated) return open;
         const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
@@ -129,4 +132,12 @@ function endless(s3: S3Connection, action: string, storageKey: string): BackendE
 
 function noListing(s3: S3Connection, action: string, storageKey: string): BackendError {
   return backendError('unavailable', s3.attempted(action, storageKey), 'its answer is no listing');
+}
+
+/**
+ * Whether a listed upload is of this key. Ceph encodes the keys of this listing without saying so: asked for what begins with
+ * our key, no backend lists a key that only looks like ours encoded.
+ */
+function isKey(listed = '', key: string, encodingType: string | undefined): boolean {
+  return decodeKey(listed, encodingType) === key || decodeKey(listed, 'url') === key;
 }

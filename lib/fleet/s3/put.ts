@@ -7,6 +7,7 @@ import { SourceSilence } from '../errors.ts';
 import { attestedSha256 } from './attested.ts';
 import type { CallOptions, S3Connection } from './connection.ts';
 import { type Attempted, backendError, toBackendError } from './errors.ts';
+import { assertFits } from './fits.ts';
 import { etagForm } from './tolerate-answer.ts';
 import { openSource, readSmall, sourceFailed, type UploadSource } from './upload-source.ts';
 
@@ -16,11 +17,12 @@ const bufferedBytes = 256 * 1024;
 /** Writes one object; conditions are sent where the backend is known to heed them. */
 export async function putObject(s3: S3Connection, request: PutRequest, signal?: AbortSignal): Promise<PutResult> {
   const { storageKey, headers, metadata, tags, ifAbsent, ifMatch } = request;
+  assertFits(s3, 'write', request);
   const heedsConditions = s3.capabilities.conditionalPut === true;
   const input = {
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
-    ...headerInput(headers, metadata, tags),
+    ...headerInput(s3, headers, metadata, tags),
     ...(heedsConditions && ifAbsent ? { IfNoneMatch: '*' } : {}),
     ...(heedsConditions && ifMatch !== undefined ? { IfMatch: ifMatch } : {}),
   };
@@ -45,12 +47,13 @@ export function etagOf(
 }
 
 export function headerInput(
+  { capabilities }: S3Connection,
   headers: ObjectHeaders = {},
   metadata: Readonly<Record<string, string>> = {},
   tags: Readonly<Record<string, string>> = {},
 ) {
   return {
-    ...(Object.keys(tags).length === 0 ? {} : { Tagging: tagQuery(tags) }),
+    ...(Object.keys(tags).length === 0 || capabilities.tags === false ? {} : { Tagging: tagQuery(tags) }),
     ...defined({
       ContentType: headers.contentType,
       CacheControl: headers.cacheControl,

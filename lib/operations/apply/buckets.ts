@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import type { BackendConfig, FleetFile } from '../../config/fleet-file.ts';
 import { fingerprintOf } from '../../config/place.ts';
 import { ConfigError } from '../../config/problems.ts';
@@ -58,6 +59,11 @@ function isOutage(view: FleetView, config: BackendConfig, error: BackendError): 
   return error.isUnanswered || (before !== undefined && waysIn(before) === waysIn(config));
 }
 
+/** What the file says a backend can do goes over what was found. */
+export function withSettings(found: Capabilities, { capabilities = {} }: BackendConfig): Capabilities {
+  return { ...found, ...defined(capabilities) };
+}
+
 /** Writes the owner object where it is missing, and finds its capabilities; those known before, where nobody answers. */
 export async function claimBucket(
   deps: ApplyDeps,
@@ -70,14 +76,14 @@ export async function claimBucket(
   const { name } = config;
   if (state === 'unreachable') {
     deps.log.warn('Backend does not answer: applied with the capabilities it had', { backend: name });
-    return view.capabilities(name) as Capabilities;
+    return withSettings(view.capabilities(name) as Capabilities, config);
   }
   if (state === 'free') {
     if (options.takeOver) await onlyReport(deps, view, name);
     const backend = await deps.openBackend(config, {}, 'read-write');
     await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
   }
-  const capabilities = await deps.findCapabilities(config);
+  const capabilities = withSettings(await deps.findCapabilities(config), config);
   // Two fleets may have claimed it in the same moment: the one whose owner object did not stay sees the other's.
   const owner = await ownershipOf(deps, config, fleetId);
   if (owner.outcome === 'ours') return capabilities;

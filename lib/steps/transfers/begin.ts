@@ -1,4 +1,5 @@
 import { defined } from '../../base/defined.ts';
+import type { Capabilities } from '../../fleet/backend.ts';
 import type { Outcome } from '../../store/commit.ts';
 import { newCopyId, storageKey } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
@@ -43,7 +44,11 @@ export function newTransfer(tick: TransferTick, { object, from, to, leaves, sour
     transfer: {
       from,
       uploadId: '',
-      partSizeBytes: partSizeFor(object.sizeBytes, tick.params.partBytes),
+      partSizeBytes: partSizeFor(
+        object.sizeBytes,
+        tick.params.partBytes,
+        (tick.view.capabilities(to) as Capabilities).maxParts,
+      ),
       partsDone: 0,
       hashState: '',
       ...defined({ leaves, sourceKey }),

@@ -7,6 +7,7 @@ import { type EtagRule, etagRuleOf } from '../first-hash.ts';
 import { headersDigest, headersProblem } from '../headers-digest.ts';
 import { carriesMark, markedFileProblem, markOf } from '../mark.ts';
 import { partCount } from '../parts.ts';
+import { readTags } from '../read-tags.ts';
 import type { RunningHash } from '../running-hash.ts';
 import { WrongBytes } from '../verify.ts';
 import { type BigCopy, type BigCopyOutcome, ClaimLostError, keep } from './job.ts';
@@ -100,16 +101,12 @@ function checkSize({ object }: BigCopy, from: Backend, sizeBytes: number): void 
   throw new WrongBytes(`${what} has ${sizeBytes} bytes; ${object.sizeBytes} are recorded`);
 }
 
-async function beginUpload(
-  job: BigCopy,
-  from: Backend,
-  { headers, metadata }: StoredObject,
-  signal: AbortSignal,
-): Promise<void> {
+async function beginUpload(job: BigCopy, from: Backend, source: StoredObject, signal: AbortSignal): Promise<void> {
   const { to, storageKey: key, fleetId, object } = job;
+  const { headers, metadata } = source;
   // A turn that crashed may have begun one and not said so.
   await abortUploads(to, key, signal);
-  const tags = job.preservesTags ? await from.tags(sourceAt(job, from).key, signal) : {};
+  const tags = job.preservesTags ? await readTags(from, sourceAt(job, from).key, source, signal) : {};
   const description = { headers, metadata, tags, mark: markOf(object, fleetId) };
   const { uploadId } = await to.createUpload({ storageKey: key, ...describeBytes(description, to.name, key) }, signal);
   try {
