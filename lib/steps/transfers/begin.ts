@@ -27,11 +27,12 @@ export interface TransferPlan {
 }
 
 /** What naming a copy needs. */
-export type TransferTick = Pick<Tick, 'now' | 'params'> & { readonly deps: Pick<Tick['deps'], 'ids'> };
+export type TransferTick = Pick<Tick, 'now' | 'params' | 'view'> & { readonly deps: Pick<Tick['deps'], 'ids'> };
 
 /** The item of a copy that is about to begin: at a fresh storage key, due at once. */
 export function newTransfer(tick: TransferTick, { object, from, to, leaves, sourceKey }: TransferPlan): QueueItem {
   const now = tick.now();
+  const { maxParts } = tick.view.capabilities(to) as Capabilities;
   return newQueueItem({
     ...bytesOf(object),
     state: 'transfer',
@@ -44,11 +45,7 @@ export function newTransfer(tick: TransferTick, { object, from, to, leaves, sour
     transfer: {
       from,
       uploadId: '',
-      partSizeBytes: partSizeFor(
-        object.sizeBytes,
-        tick.params.partBytes,
-        (tick.view.capabilities(to) as Capabilities).maxParts,
-      ),
+      partSizeBytes: partSizeFor(object.sizeBytes, tick.params.partBytes, maxParts),
       partsDone: 0,
       hashState: '',
       ...defined({ leaves, sourceKey }),
