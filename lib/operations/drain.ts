@@ -3,6 +3,7 @@ import { parseParameters } from '../config/parameters.ts';
 import { type DrainRecord, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type Count, type QueueState, queueStates } from '../store/model.ts';
 import type { RowChange, Store } from '../store/port.ts';
+import { isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import { addUp, namesNothing, readTwice } from './naming.ts';
 
@@ -18,12 +19,14 @@ export interface DrainOptions {
   readonly deleteImported?: boolean;
 }
 
-/** `too-few` the policies named ask for more backends than would remain: nothing was begun. */
+/**
+ * `too-few` the policies named ask for more backends than would remain · `recovering` the tables may know less than the
+ * buckets hold: nothing was begun.
+ */
 export type Drained =
   | { readonly outcome: 'draining'; readonly since: number }
   | { readonly outcome: 'too-few'; readonly remaining: number; readonly policies: readonly string[] }
-  | { readonly outcome: 'not-configured' }
-  | { readonly outcome: 'contended' };
+  | { readonly outcome: 'not-configured' | 'recovering' | 'contended' };
 
 /** What still names a draining backend. */
 export interface Remains {
@@ -60,6 +63,7 @@ const closingMs = 20_000;
 export async function drain(deps: DrainDeps, name: string, options: DrainOptions = {}): Promise<Drained> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const view = await readFleet(deps.store, deps.clock.now());
+    if (isRecoveryPending(view)) return { outcome: 'recovering' };
     const row = view.row(rowKeys.drain(name));
     const before = view.drain(name);
     if (before !== undefined && (before.deleteImported || !options.deleteImported))

@@ -7,6 +7,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { labelInShard, lane, shards } from '../store/keys.ts';
 import { type Condition, type ObjectRecord, type QueueItem, queueStates } from '../store/model.ts';
 import type { Page } from '../store/port.ts';
+import { isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, passPartition, rowsAbout } from '../store/row-keys.ts';
 import type { Swap } from '../store/swap.ts';
 import type { DrainDeps } from './drain.ts';
@@ -25,10 +26,11 @@ export interface LastCopy {
 
 /**
  * `forgotten` nothing names the backend any more · `last-copies` nothing but the last copies listed · `unfinished` time ran
- * out or an index lags behind: run it again · `configured` it is in the fleet file: nothing was done.
+ * out or an index lags behind: run it again · `configured` it is in the fleet file · `recovering` the tables may know less than
+ * the buckets hold: nothing was done.
  */
 export interface Forgotten {
-  readonly outcome: 'forgotten' | 'last-copies' | 'unfinished' | 'configured';
+  readonly outcome: 'forgotten' | 'last-copies' | 'unfinished' | 'configured' | 'recovering';
   /** Copies that left their records. */
   readonly removed: number;
   /** Queue items that ended. */
@@ -60,6 +62,7 @@ export async function forget(deps: ForgetDeps, name: string, deadline = Number.P
     if (round > 0) await deps.clock.sleep(lagMs);
     done.lastCopies.clear();
     const view = await readFleet(deps.store, deps.clock.now());
+    if (isRecoveryPending(view)) return result('recovering');
     for await (const page of pagesNaming(deps, view, name)) {
       if (deps.clock.now() >= deadline) return result('unfinished');
       const now = await readFleet(deps.store, deps.clock.now());

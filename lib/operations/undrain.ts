@@ -9,6 +9,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { lane, shards } from '../store/keys.ts';
 import type { ControlRow, Count, QueueItem } from '../store/model.ts';
 import type { Change } from '../store/port.ts';
+import { isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, isDeletedByDrain, rowKeys } from '../store/row-keys.ts';
 import type { DrainDeps } from './drain.ts';
 import { addUp } from './naming.ts';
@@ -30,10 +31,11 @@ export interface DrainedBytes {
  * `undrained` the drain is over, and nothing of it is deleted any more: `rejoined` copies are in their records again, `left`
  * stay and are none, `deleted` were gone before this could stop it, `deletedBefore` counts the imported files that the drain
  * had deleted by then, and of `unsure` the backend does not say · `not-draining`
- * nor was anything left of a drain · `contended` its row kept changing.
+ * nor was anything left of a drain · `recovering` the tables may know less than the buckets hold: nothing was done · `contended`
+ * its row kept changing.
  */
 export type Undrained =
-  | { readonly outcome: 'not-draining' | 'contended' }
+  | { readonly outcome: 'not-draining' | 'recovering' | 'contended' }
   | {
       readonly outcome: 'undrained';
       readonly rejoined: number;
@@ -58,7 +60,7 @@ const quietReadings = 2;
  */
 export async function undrain(deps: UndrainDeps, name: string): Promise<Undrained> {
   const ended = await endDrain(deps, name);
-  if (ended.outcome === 'contended') return { outcome: 'contended' };
+  if (ended.outcome === 'contended' || ended.outcome === 'recovering') return { outcome: ended.outcome };
   const work = newWork(deps, name);
   for (let quiet = 0; quiet < quietReadings; ) {
     const items = await itemsOfPastDrains(deps, name);
@@ -74,12 +76,14 @@ export async function undrain(deps: UndrainDeps, name: string): Promise<Undraine
 
 type DrainEnd =
   | { readonly outcome: 'ended' | 'absent'; readonly deletedBefore: Count }
+  | { readonly outcome: 'recovering' }
   | { readonly outcome: 'contended' };
 
 /** The end of the drain, and in the same moment the wish that files it left behind rejoin. */
 async function endDrain(deps: UndrainDeps, name: string): Promise<DrainEnd> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const view = await readFleet(deps.store, deps.clock.now());
+    if (isRecoveryPending(view)) return { outcome: 'recovering' };
     const row = view.row(rowKeys.drain(name));
     const totals = view.totals.filter((total) => isDeletedByDrain(total.row, name));
     const deletedBefore = addUp(totals.map(({ count }) => count));

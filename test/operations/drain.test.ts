@@ -121,6 +121,16 @@ test('a closing that takes effect late does not count from when it was sent', as
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling', settledAt: now() + 20_000 });
 });
 
+test('while a recovery is pending no backend is drained, let back in or forgotten', async () => {
+  const fleet = await filled();
+  await drain(fleet.deps, 'a');
+  const recovery = { pk: 'fleet', sk: 'recovery', version: 1, data: { since: fleet.clock.now() } };
+  await fleet.store.write({ kind: 'row', put: recovery, expect: 'absent' });
+  expect(await drain(fleet.deps, 'b')).toEqual({ outcome: 'recovering' });
+  expect(await undrain(fleet.deps, 'a')).toEqual({ outcome: 'recovering' });
+  expect(await forget(fleet.deps, 'nowhere')).toMatchObject({ outcome: 'recovering', removed: 0 });
+});
+
 test('two drains at once agree on one beginning', async () => {
   const fleet = await filled();
   const both = await Promise.all([drain(fleet.deps, 'a'), drain(fleet.deps, 'a')]);

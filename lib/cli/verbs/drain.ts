@@ -40,6 +40,7 @@ async function beginDrain(session: Session, [name]: Arguments, { deleteImported 
   if (begun.outcome === 'not-configured')
     throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${backends.join(', ')}`);
   if (begun.outcome === 'contended') throw contended('drain', name!);
+  if (begun.outcome === 'recovering') throw recovering('drain', name!);
   if (begun.outcome === 'too-few')
     throw new CommandError(
       'too-few-backends',
@@ -71,6 +72,7 @@ async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
   const undrained = await undrain(session.process(), name!);
   if (undrained.outcome === 'contended') throw contended('undrain', name!);
+  if (undrained.outcome === 'recovering') throw recovering('undrain', name!);
   const exitCode = undrained.outcome === 'undrained' && undrained.unsure.length > 0 ? 1 : 0;
   return { text: describeUndrained(name!, undrained), document: { backend: name, ...undrained }, exitCode };
 }
@@ -100,6 +102,7 @@ async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
       'configured',
       `Cannot forget backend "${name}": it is in the fleet file; drain it, or take it out of the file and apply that first`,
     );
+  if (forgotten.outcome === 'recovering') throw recovering('forget', name!);
   const exitCode = forgotten.outcome === 'forgotten' ? 0 : 1;
   return { text: describeForgotten(name!, forgotten), document: { backend: name, ...forgotten }, exitCode };
 }
@@ -115,6 +118,13 @@ function describeForgotten(name: string, { outcome, removed, ended, lastCopies }
   const list = rows.length === 0 ? '' : `\n\n${table(['LAST COPY', 'SIZE', ''], rows)}`;
   if (outcome === 'unfinished') return `not finished: ${done}; run it again${list}`;
   return `${done}; ${plural(lastCopies.length, 'object')} had no other good copy and stay recorded: rm them, or bring the backend back${list}`;
+}
+
+function recovering(what: string, name: string): CommandError {
+  return new CommandError(
+    'recovering',
+    `Cannot ${what} backend "${name}": the tables may know less than the buckets hold; \`holdfast recover\` first`,
+  );
 }
 
 function contended(what: string, name: string): CommandError {
