@@ -5,7 +5,7 @@ import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
-import { changedFile, type Plan, rotatedFile, workingPart } from './fleet.ts';
+import { changedFile, type Plan, rotatedFile, withoutOldestKey, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
@@ -198,7 +198,14 @@ export function createChaos(deps: ChaosDeps): Chaos {
   }
 
   function rotate(): void {
-    if (!faults.isOn('encryption key rotated') || plan.file.encryption === undefined) return;
+    if (plan.file.encryption === undefined) return;
+    const { decryptOnly = [] } = encryption.encryption ?? {};
+    if (faults.isOn('encryption key removed') && decryptOnly.length > 0 && random.chance(0.6)) {
+      faults.count('encryption key removed');
+      actors.apply(withoutOldestKey(asItIsNow(plan.file)));
+      return;
+    }
+    if (!faults.isOn('encryption key rotated')) return;
     faults.count('encryption key rotated');
     const file = rotatedFile({ ...plan.file, ...encryption });
     encryption = { encryption: file.encryption! };

@@ -69,6 +69,7 @@ export const allFaults = [
   'metadata restored',
   'contents encrypted',
   'encryption key rotated',
+  'encryption key removed',
   'backend dropped',
   'backend forgotten',
   'backend moved',

@@ -195,6 +195,12 @@ export function rotatedFile(file: FleetFile): FleetFile {
   return { ...file, encryption: { rawKeyEnv: `KEY_${before.length + 1}`, decryptOnly: before } };
 }
 
+/** The same fleet without the key that encrypted first: to be refused while anything names it. */
+export function withoutOldestKey(file: FleetFile): FleetFile {
+  const { decryptOnly = [], ...encryption } = file.encryption!;
+  return { ...file, encryption: { ...encryption, decryptOnly: decryptOnly.slice(0, -1) } };
+}
+
 /** The same fleet with other factors and other quotas, as an operator might apply it. */
 export function changedFile(file: FleetFile, random: Random): FleetFile {
   const factor = () => random.between(1, file.backends.length - 1);

@@ -1,5 +1,6 @@
 import { cleanupMutants } from './cleanup.ts';
 import { commitMutants } from './commit.ts';
+import { contentMutants } from './content.ts';
 import { copiesMutants } from './copies.ts';
 import type { Mutant } from './mutated.ts';
 import { passesMutants } from './passes.ts';
@@ -13,6 +14,7 @@ export const mutants: readonly Mutant[] = [
   ...commitMutants,
   ...clientMutants,
   ...cleanupMutants,
+  ...contentMutants,
   ...copiesMutants,
   ...passesMutants,
   ...placesMutants,

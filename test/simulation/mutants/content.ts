@@ -1,0 +1,19 @@
+import { first, instead, never, variable, withoutGuard } from './edits.ts';
+import type { Mutant } from './mutated.ts';
+
+/** What belongs to a content besides its bytes: headers, marks, and the key that it is encrypted with. */
+export const contentMutants: readonly Mutant[] = [
+  {
+    name: 'readers do not compare headers',
+    edits: [instead('open-copy#problemOf', ['headersProblem'], 'null')],
+  },
+  {
+    name: 'copies are made of whatever headers their source has',
+    edits: [variable('copy#problemOf', 'detail', 'null')],
+  },
+  { name: 'whole reads do not compare headers', edits: [variable('whyOther', 'problem', 'null')] },
+  { name: 'a file that carries a mark is content', edits: [first('carriesMark', 'return false;')] },
+  { name: 'a key leaves the file though content is encrypted with it', edits: [withoutGuard('whyNeeded', 'objects')] },
+  { name: 'content is named under a key that does not encrypt any more', edits: [never('tryBackend', 'isSealedFor')] },
+  { name: 'parts are completed as they are listed', edits: [first('doubt', 'return;')] },
+];
