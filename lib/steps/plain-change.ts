@@ -8,16 +8,19 @@ import { headersDigest } from '../transfer/headers-digest.ts';
 import { carriesMark } from '../transfer/mark.ts';
 import type { PutOffReason } from '../transfer/reading/reading.ts';
 import { copyReader } from './copy-reader.ts';
+import { verifiedCopy } from './quarantine.ts';
 
 /**
  * `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · `reading` the file is
- * being read, over several ticks · `foreign` it carries a mark: somebody copied bytes of a fleet there · else why not.
+ * being read, over several ticks · `foreign` somebody copied bytes of a fleet there, mark and
+ * all: the file is no copy any more · `damaged` and no other copy verifies · else why not.
  */
 export type PlainChange =
   | 'renewed'
   | 'overwritten'
   | 'unchanged'
   | 'foreign'
+  | 'damaged'
   | 'gone'
   | 'reading'
   | 'unreadable'
@@ -34,6 +37,7 @@ interface Seen {
 }
 
 type FileReading =
+  | { readonly outcome: 'foreign' }
   | { readonly outcome: 'read'; readonly seen: Seen }
   | { readonly outcome: 'not-read'; readonly why: PlainChange };
 
@@ -44,6 +48,7 @@ type FileReading =
  */
 export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
   const file = await readFile(tick, object, name);
+  if (file.outcome === 'foreign') return leaveForeign(tick, object, name);
   if (file.outcome === 'not-read') return file.why;
   const { seen } = file;
   const { key } = object;
@@ -81,6 +86,25 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
   return 'overwritten';
 }
 
+/**
+ * What stands at the key is nobody's content, so the owner's file is gone: its copy leaves the record, as one that is missing
+ * would, while another was read in full and is good. What stands there is left alone.
+ */
+async function leaveForeign(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
+  if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
+  const proof = await verifiedCopy(tick, object, { except: [name] });
+  if (proof.outcome === 'put-off') return proof.reason;
+  if (proof.outcome === 'reading' || proof.outcome === 'unreadable') return proof.outcome;
+  const { [name]: _file, ...copies } = object.copies;
+  const isGood = proof.outcome === 'good';
+  const after: ObjectRecord = isGood ? { ...object, copies } : { ...object, condition: 'damaged' };
+  const counters = isGood ? [removalCount(tick, name, object.sizeBytes)] : [];
+  const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after }, counters }]);
+  if (outcome?.outcome !== 'committed') return 'lost';
+  tick.audit('Imported file was replaced by bytes of a fleet', { key: object.key, backend: name });
+  return isGood ? 'foreign' : 'damaged';
+}
+
 async function readFile(tick: Tick, object: ObjectRecord, name: string): Promise<FileReading> {
   const { key, generation } = object;
   const notRead = (why: PlainChange): FileReading => ({ outcome: 'not-read', why });
@@ -89,7 +113,7 @@ async function readFile(tick: Tick, object: ObjectRecord, name: string): Promise
     const before = await backend.head(key, tick.signal);
     if (before === null) return notRead('gone');
     // Another fleet's bytes, or ours copied here by somebody: never the owner's new content.
-    if (carriesMark(before.metadata)) return notRead('foreign');
+    if (carriesMark(before.metadata)) return { outcome: 'foreign' };
     if (isAsRecorded(object, name, before)) return notRead('unchanged');
     const { sizeBytes, etag } = before;
     const reading = await copyReader(tick).read({ backend: name, storageKey: key, key, generation, sizeBytes, etag });

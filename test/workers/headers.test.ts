@@ -180,8 +180,29 @@ test('a file over which somebody copied bytes of ours, mark and all, is neither 
   fleet.backends.a!.putNow('file', bytes, { metadata: marked });
   fleet.clock.advance(31 * 24 * hourMs);
   await fleet.settle(['scrubber', 'replicator', 'reconciler', 'cleanup-queue'], 60);
-  expect(fleet.object('file')).toMatchObject({ generation, copies });
+  const after = fleet.object('file');
+  expect(after).toMatchObject({ generation, condition: 'sound' });
+  expect(Object.values(after.copies)).toHaveLength(2);
+  expect(Object.values(after.copies)).not.toContain('');
+  expect(after.copies.b).toBe(copies.b);
   expect(await fleet.read('file')).toBe('content');
-  fleet.backends.b!.deleteNow(`file!${copies.b}`);
+  expect(Buffer.from(fleet.backends.a!.peek('file')!.bytes).equals(Buffer.from(bytes))).toBe(true);
+});
+
+test('an only file over which somebody copied bytes of ours is reported, not served, and left alone', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_IMPORT: 'true' },
+  });
+  fleet.backends.a!.putNow('file', Buffer.from('content'), {});
+  fleet.clock.advance(2 * hourMs);
+  await fleet.settle(['reconciler', 'scrubber'], 3);
+  await fleet.client.put('other', 'ciphertext, perhaps');
+  const { bytes, metadata: marked } = fleet.backends.a!.peek(`other!${fleet.object('other').copies.a}`)!;
+  fleet.backends.a!.putNow('file', bytes, { metadata: marked });
   await expect(fleet.newClient().get('file')).rejects.toMatchObject({ kind: 'unreadable' });
+  fleet.clock.advance(31 * 24 * hourMs);
+  await fleet.settle(['scrubber'], 2);
+  expect(fleet.object('file')).toMatchObject({ condition: 'damaged', copies: { a: '' } });
 });

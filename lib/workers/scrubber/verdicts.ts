@@ -46,11 +46,11 @@ const meanings: Readonly<Record<ScrubVerdict, Meaning>> = {
   quarantined: covered('succeeded'),
   renewed: covered('succeeded'),
   overwritten: covered('succeeded'),
+  foreign: covered('succeeded'),
   unchanged: covered('succeeded'),
   // A copy that came into the record meanwhile was verified when it was written.
   lost: covered('skipped'),
   gone: covered('failed'),
-  foreign: covered('failed'),
   damaged: covered('failed'),
   'removal-limit': covered('failed'),
   'plaintext-differs': covered('failed'),
