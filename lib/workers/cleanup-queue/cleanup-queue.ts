@@ -95,43 +95,48 @@ async function judge(tick: Tick, item: QueueItem, entry: Entry | undefined): Pro
 
 /** Claims items, asks what is known of them after the claim, deletes what may be deleted, and settles each. */
 async function deleteClaimed(tick: Tick, all: readonly Deletable[]): Promise<void> {
-  const claims = await claimAll(
-    tick,
-    all.map(({ item }) => item),
-  );
-  const turns: ItemTurn[] = [];
-  const claimed: Deletable[] = [];
-  for (const [i, { outcome, item }] of claims.entries()) {
-    if (outcome === 'claimed') claimed.push({ ...all[i], item });
-    else
-      count(
-        tick.tally,
-        outcome === 'taken' ? 'skipped' : 'failed',
-        outcome === 'taken' ? 'claimed-elsewhere' : 'claim-unanswered',
-      );
-  }
+  const claimed = await claimCounted(tick, all);
   // A drain may have ended since the fleet was read: what it queued is not deleted any more.
   if (claimed.some(({ item }) => item.drainSince !== undefined)) await refresh(tick);
-  const keys = claimed.flatMap(({ item }) => [item.key, ...keysThatMayName(item.storageKey)]);
-  const entries = await tick.deps.store.objects([...new Set(keys)]);
+  const entries = await tick.deps.store.objects([...new Set(claimed.flatMap(({ item }) => keysToAsk(item)))]);
+  const turns: ItemTurn[] = [];
   const deletable: QueueItem[] = [];
-  for (const { item, proof } of claimed) {
-    const named = [...new Set([item.key, ...keysThatMayName(item.storageKey)])];
-    const decision = decide(
-      item,
-      named.flatMap((key) => entries.get(key) ?? []),
-      fleetNow(tick),
-    );
-    const isProven = stillHolds(proof, item, entries.get(item.key));
-    if (decision.outcome === 'delete' && isProven) deletable.push(item);
-    else if (decision.outcome === 'delete')
-      turns.push(turnOf(item, { outcome: 'put-off', why: 'proof-outdated', waitMs: 0 }, entries));
-    else turns.push(turnOf(item, decision, entries));
+  for (const one of claimed) {
+    const decision = decideNow(tick, one, entries);
+    if (decision.outcome === 'delete') deletable.push(one.item);
+    else turns.push(turnOf(one.item, decision, entries));
   }
   for (const [backend, items] of Map.groupBy(deletable, ({ backend }) => backend)) {
     for (const [item, turn] of await deleteBytes(tick, backend, items)) turns.push(turnOf(item, turn, entries));
   }
   await settle(tick, turns);
+}
+
+/** What this tick has claimed; what it has not is counted, and left to whoever has. */
+async function claimCounted(tick: Tick, all: readonly Deletable[]): Promise<Deletable[]> {
+  const claims = await claimAll(
+    tick,
+    all.map(({ item }) => item),
+  );
+  const claimed: Deletable[] = [];
+  for (const [i, { outcome, item }] of claims.entries()) {
+    if (outcome === 'claimed') claimed.push({ ...all[i], item });
+    else if (outcome === 'taken') count(tick.tally, 'skipped', 'claimed-elsewhere');
+    else count(tick.tally, 'failed', 'claim-unanswered');
+  }
+  return claimed;
+}
+
+/** The object that the bytes belonged to, and every other that could record them. */
+function keysToAsk({ key, storageKey }: QueueItem): string[] {
+  return [...new Set([key, ...keysThatMayName(storageKey)])];
+}
+
+function decideNow(tick: Tick, { item, proof }: Deletable, entries: ReadonlyMap<string, Entry>) {
+  const named = keysToAsk(item).flatMap((key) => entries.get(key) ?? []);
+  const decision = decide(item, named, fleetNow(tick));
+  if (decision.outcome !== 'delete' || stillHolds(proof, item, entries.get(item.key))) return decision;
+  return { outcome: 'put-off', why: 'proof-outdated', waitMs: 0 } as const;
 }
 
 function turnOf(item: QueueItem, turn: ItemTurn['turn'], entries: ReadonlyMap<string, Entry>): ItemTurn {
