@@ -57,7 +57,7 @@ async function claimAll(
   const problems: string[] = [];
   for (const [i, config] of file.backends.entries()) {
     try {
-      capabilities[config.name] = await claimBucket(deps, view, config, fleetId, states[i]!, options);
+      capabilities[config.name] = await claimBucket(deps, view, config, fleetId, states[i]!);
     } catch (error) {
       problems.push(sentenceOf(error));
     }

@@ -55,12 +55,13 @@ export async function runPass(
   options: RunPassOptions = {},
 ): Promise<PassRun> {
   const { clock, store } = deps;
-  const busyUntil = clock.now() + 2 * stretchMs;
+  const since = clock.now();
+  const busyUntil = since + 2 * stretchMs;
   let before = '';
   for (;;) {
     const report = await deps.tick({
       deadline: clock.now() + stretchMs,
-      reconcile: request,
+      reconcile: { since, ...request },
       ...(options.stop && { stop: options.stop }),
     });
     if (report.outcome === 'error' && report.figures.passComplete === undefined && report.planned === 0)

@@ -81,7 +81,12 @@ export interface Placement {
 }
 
 /** How the policy part of a label ends. */
-const markOf: { readonly [C in Condition]: string } = { sound: '', stuck: '!stuck', damaged: '!damaged' };
+const markOf: { readonly [C in Condition]: string } = {
+  sound: '',
+  stuck: '!stuck',
+  damaged: '!damaged',
+  recovering: '!recovering',
+};
 
 /** `b2+oci*`: the backends of a record, sorted, plain copies marked. */
 export function placementSet(copies: Readonly<Record<string, string>>): string {

@@ -25,9 +25,10 @@ export interface Content {
 
 /**
  * How an object stands, as its placement label says it: `stuck` every backend it could go to, or come from, refuses it ·
- * `damaged` its last copy, or every copy, failed verification.
+ * `damaged` its last copy, or every copy, failed verification · `recovering` a recovery that is not complete made its record:
+ * read, and neither copied, moved, nor removed from.
  */
-export const conditions = ['sound', 'stuck', 'damaged'] as const;
+export const conditions = ['sound', 'stuck', 'damaged', 'recovering'] as const;
 export type Condition = (typeof conditions)[number];
 
 /** Why one backend refused an object, and when it is asked again. */

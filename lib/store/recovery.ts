@@ -16,6 +16,12 @@ export interface Recovery {
 /** What marks can be off by: generations are minted by the clocks of those who write. */
 export const clockSkewMs = 3_600_000;
 
+/**
+ * The hash of an object of which a recovery could not tell which bytes are its own: no bytes have it, so nobody is given any,
+ * and nothing ever verifies. Only a put, or a recovery that finds more, decides it.
+ */
+export const undecidedSha256 = '0'.repeat(64);
+
 export function recoveryOf(view: Pick<FleetView, 'row'>): Recovery | undefined {
   return view.row(rowKeys.recovery)?.data as Recovery | undefined;
 }

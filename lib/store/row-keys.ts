@@ -36,8 +36,6 @@ export const rowKeys = {
   capabilities: (backend: string) => `capabilities/${backend}`,
   /** That a backend takes no writes, and when it is tried again. */
   refusing: (backend: string) => `refusing/${backend}`,
-  /** Keeps sweeps of a backend from enqueueing anything for deletion, since its bucket was taken over. */
-  reportOnly: (backend: string) => `report-only/${backend}`,
   /** Since buckets were taken over: nothing is deleted before what they hold is known. */
   recovery: 'recovery',
   /** Removals on evidence on one calendar day (UTC), `yyyy-mm-dd`. */
@@ -90,6 +88,7 @@ export function isCountable(row: string): boolean {
 
 /** The rows that describe one backend, its totals aside: a name that is given up, and one day returns, begins without them. */
 export function rowsAbout(backend: string): readonly string[] {
-  const { drain, breaker, capabilities, refusing, reportOnly, rejoin, pass } = rowKeys;
-  return [drain, breaker, capabilities, refusing, reportOnly, rejoin, pass].map((key) => key(backend));
+  const { drain, breaker, capabilities, refusing, rejoin, pass } = rowKeys;
+  const recovery = (name: string) => pass(`recover/${name}`);
+  return [drain, breaker, capabilities, refusing, rejoin, pass, recovery].map((key) => key(backend));
 }

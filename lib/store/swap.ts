@@ -28,6 +28,8 @@ export interface Swap {
   readonly orphans?: Deletion & { readonly createdAt: number };
   /** Of backends whose copies leave the record by a drain: when it began. Their bytes are deleted only while it lasts. */
   readonly drainedSince?: Readonly<Record<string, number>>;
+  /** Bytes that lose their record stay, and are queued by nobody: a recovery decides nothing that it cannot take back. */
+  readonly keepsBytes?: boolean;
   /** Backends whose plain copy a person asked to delete; others stay where they are. */
   readonly deletesPlain?: readonly string[];
   /** True when new bytes are charged whatever room there is (imports). */
@@ -51,7 +53,7 @@ export function namesBytes(entry: Entry | null | undefined, backend: string, sto
 /** The cleanup items for bytes that lose their record by a swap. Plain files are only queued when a person asked. */
 export function orphansOf(swap: Swap): QueueItem[] {
   const before = swap.change?.before;
-  if (swap.change === undefined || before?.kind !== 'object') return [];
+  if (swap.change === undefined || before?.kind !== 'object' || swap.keepsBytes) return [];
   const kept = copiesOf(swap.change.after);
   const items: QueueItem[] = [];
   for (const [backend, copyId] of Object.entries(before.copies)) {

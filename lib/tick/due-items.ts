@@ -1,8 +1,8 @@
 import { allEnded } from '../base/pool.ts';
 import { lane } from '../store/keys.ts';
 import type { QueueItem, QueueState } from '../store/model.ts';
+import { isRecoveryPending, recoveryOf } from '../store/recovery.ts';
 import { noteOverdue } from './ages.ts';
-import { onlyReports } from './report-only.ts';
 import type { Tick } from './tick.ts';
 
 /** Due items found, and the lane at which the next search begins; undefined when these are all that were due. */
@@ -13,17 +13,22 @@ export interface DueItems {
 
 /**
  * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
- * are parked: they wait, unchanged. So do deletions on a bucket that was taken over and not recovered yet: restored tables may
- * queue what was recorded in the time that they know nothing of.
+ * are parked: they wait, unchanged. So does every deletion while a recovery is not complete.
  */
 export function openLanes(tick: Tick, state: QueueState): string[] {
   const lanes: string[] = [];
   for (const { name, isReachable } of tick.standings()) {
     if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
-    if (state === 'cleanup' && onlyReports(tick, name)) continue;
+    if (state === 'cleanup' && isRecoveryPending(tick.view)) continue;
     for (const shard of tick.shards) lanes.push(lane(state, name, shard));
   }
   return lanes.sort();
+}
+
+/** What restored tables queue may have been recorded, overwritten or deleted in the time that they know nothing of. */
+function isDueNow(tick: Tick, item: QueueItem, state: QueueState): boolean {
+  if (item.state !== state) return false;
+  return !isRecoveryPending(tick.view) || item.createdAt > recoveryOf(tick.view)!.since;
 }
 
 /** How many lanes are asked at once. */
@@ -48,7 +53,7 @@ export async function findDue(
     const pages = await allEnded(asked.map((name) => tick.deps.store.due(name, tick.now(), limit)));
     for (const [n, page] of pages.entries()) {
       noteOverdue(tick, page.items);
-      items.push(...page.items.filter((item) => item.state === state).slice(0, limit - items.length));
+      items.push(...page.items.filter((item) => isDueNow(tick, item, state)).slice(0, limit - items.length));
       // Round again behind the last lane: it may hold more than was asked of it.
       if (items.length >= limit) return { items, cursor: asked[n + 1] ?? circle[i + width] ?? circle[0] };
     }

@@ -8,6 +8,7 @@ import { type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
+import { isRecoveryPending } from '../store/recovery.ts';
 import { createTickBackends } from './backends.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { probeDueBreakers } from './health.ts';
@@ -51,6 +52,8 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
     if (isStale(event, params, worker.name, startedAt))
       return finish('empty', `The event of ${event.scheduledTime} is stale`);
     if (view.settings.paused.includes(worker.name)) return finish('empty', 'The worker is paused');
+    if (isRecoveryPending(view) && waitForRecovery.has(worker.name))
+      return finish('empty', 'A recovery is not complete: run `holdfast recover`');
     const tick = createTick(deps, worker.name, event, {
       runId,
       startedAt,
@@ -75,6 +78,9 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
     stop();
   }
 }
+
+/** What only takes away, by records that may be older than the buckets. */
+const waitForRecovery: ReadonlySet<WorkerName> = new Set(['over-replication-cleaner', 'rebalancer', 'cleanup-queue']);
 
 async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promise<TickOutcome> {
   const { deps } = tick;

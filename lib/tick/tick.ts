@@ -58,6 +58,8 @@ export interface TickEvent {
 
 /** What a person asks of the reconciler: whole passes over some backends, of one kind. */
 export interface ReconcileRequest extends PassId {
+  /** Passes that were complete since then are not begun again. Milliseconds since the epoch. */
+  readonly since?: number;
   /** Of a recovery: objects for which newer bytes that one backend alone holds are taken as their content. */
   readonly acceptNewer?: readonly string[];
 }

@@ -351,7 +351,7 @@ test('forget ends a drain, and refuses a backend that is in the file', async () 
 
 test('forget ends every row about a backend, so that a name which returns is swept again', async () => {
   const fleet = await filled();
-  const row = { pk: 'fleet', sk: 'report-only/a', version: 1, data: { since: 0 } };
+  const row = { pk: 'fleet', sk: 'pass/recover/a', version: 1, data: { number: 1 } };
   await fleet.store.write({ kind: 'row', put: row, expect: 'absent' });
   fleet.clock.advance(25 * 3_600_000);
   await fleet.tick('reconciler');

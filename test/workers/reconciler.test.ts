@@ -337,7 +337,7 @@ test('after a take-over nothing is deleted before the recovery, which finds a pu
       ...event,
     });
   fleet.clock.advance(2 * hourMs);
-  expect((await tick('pending-reaper')).reasons).toEqual({ superseded: 1 });
+  expect((await tick('pending-reaper')).reasons).toEqual({});
   fleet.clock.advance(2 * hourMs);
   await tick('cleanup-queue');
   expect(fleet.keysOn('a')).toContain(storage);
@@ -347,7 +347,8 @@ test('after a take-over nothing is deleted before the recovery, which finds a pu
   expect(store.snapshot().objects.get('k')).toMatchObject({ generation, copies, sha256 });
   fleet.clock.advance(2 * hourMs);
   await tick('cleanup-queue');
-  expect(fleet.keysOn('a')).toEqual([storage]);
+  // What was superseded is queued by nobody before a person says so.
+  expect(fleet.keysOn('a')).toHaveLength(2);
   expect([...store.allQueueItems()]).toEqual([]);
 });
 

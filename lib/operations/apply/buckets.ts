@@ -5,12 +5,13 @@ import { ConfigError } from '../../config/problems.ts';
 import { BackendError, type Capabilities } from '../../fleet/backend.ts';
 import { readOwner, readOwnership, writeOwner } from '../../fleet/owner.ts';
 import type { FleetView } from '../../store/fleet-view.ts';
+import { beginRecovery } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './deps.ts';
 
-/** `ours` · `free` to be claimed · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
+/** `ours` · `free` to be claimed · `taken-over` from other tables · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
 export type Bucket =
-  | { readonly outcome: 'ours' | 'free' | 'unreachable' }
+  | { readonly outcome: 'ours' | 'free' | 'taken-over' | 'unreachable' }
   | { readonly outcome: 'problem'; readonly sentence: string };
 
 /** Whose the bucket of a backend is, and whether it may be claimed. Writes nothing. */
@@ -26,7 +27,7 @@ export async function inspectBucket(
     const fleetId = String(view.row(rowKeys.identity)?.data.fleetId ?? '');
     const found = await ownershipOf(deps, config, fleetId);
     if (found.outcome === 'ours') return { outcome: 'ours' };
-    if (options.takeOver) return { outcome: 'free' };
+    if (options.takeOver) return { outcome: found.outcome === 'another' ? 'taken-over' : 'free' };
     if (found.outcome === 'another') {
       return problem(
         `The bucket of backend "${name}" belongs to another fleet or backend ("${found.owner}"); \`init --take-over\` claims it`,
@@ -71,15 +72,15 @@ export async function claimBucket(
   config: BackendConfig,
   fleetId: string,
   state: Bucket['outcome'],
-  options: ApplyOptions,
 ): Promise<Capabilities> {
   const { name } = config;
   if (state === 'unreachable') {
     deps.log.warn('Backend does not answer: applied with the capabilities it had', { backend: name });
     return withSettings(view.capabilities(name) as Capabilities, config);
   }
-  if (state === 'free') {
-    if (options.takeOver) await onlyReport(deps, view, name);
+  if (state === 'free' || state === 'taken-over') {
+    // Noted before the first owner object is replaced: nothing is deleted before what these buckets hold is known.
+    if (state === 'taken-over') await beginRecovery(deps.store, view, deps.clock.now());
     const backend = await deps.openBackend(config, {}, 'read-write');
     await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
   }
@@ -98,21 +99,6 @@ export async function claimBucket(
 async function ownershipOf(deps: ApplyDeps, config: BackendConfig, fleetId: string) {
   const owner = { fleetId, backend: config.name, tables: await deps.store.identity() };
   return readOwnership(await deps.openBackend(config, {}, 'read-write'), owner);
-}
-
-/**
- * After a take-over the tables may know less than the bucket holds: nothing there is enqueued or deleted until a recovery
- * is complete.
- */
-async function onlyReport(deps: ApplyDeps, view: FleetView, name: string): Promise<void> {
-  const row = view.row(rowKeys.reportOnly(name));
-  const put = {
-    pk: fleetKey,
-    sk: rowKeys.reportOnly(name),
-    version: (row?.version ?? 0) + 1,
-    data: { since: deps.clock.now() },
-  };
-  await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
 }
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */

@@ -58,7 +58,14 @@ async function knownAlready(
     const found = await backend.head(bytes.storageKey, deps.signal);
     // What is not there as it was is read, or missed, anew.
     if (found?.sizeBytes === bytes.sizeBytes && found.etag === state.etag)
-      return { outcome: 'good', sha256: good.sha256, found, readAt: good.readAt, isAged: true };
+      return {
+        outcome: 'good',
+        sha256: good.sha256,
+        provesItself: bytes.sha256 !== undefined || good.provesItself === true,
+        found,
+        readAt: good.readAt,
+        isAged: true,
+      };
   }
   const isHeld = holder !== undefined && holder !== deps.holder && heldUntil > now;
   return isHeld ? { outcome: 'reading', readBytes: state.progress?.position ?? 0 } : null;
@@ -110,12 +117,12 @@ async function settle(
   const now = deps.clock.now();
   switch (end.outcome) {
     case 'good': {
-      const { sha256, found } = end;
+      const { sha256, found, provesItself } = end;
       const outlastedTurn = end.reading.startedAt < deps.startedAt;
-      const good = { readAt: now, readingMs: end.reading.readingMs, sha256 };
+      const good = { readAt: now, readingMs: end.reading.readingMs, sha256, provesItself };
       const kept = outlastedTurn ? await row?.write({ ...identity(state), good }) : await row?.end();
       if (kept === 'taken') return { outcome: 'reading', readBytes: 0 };
-      return { outcome: 'good', sha256, found, readAt: now, isAged: outlastedTurn };
+      return { outcome: 'good', sha256, provesItself, found, readAt: now, isAged: outlastedTurn };
     }
     case 'wrong': {
       const { detail, sha256 } = end;
@@ -178,7 +185,9 @@ async function attestedGood(deps: CopyReaderDeps, backend: Backend, bytes: Store
   if (bytes.sha256 === undefined) return null;
   const found = await backend.head(bytes.storageKey, deps.signal);
   const isSame = found?.sha256 === bytes.sha256 && whyOther(bytes, found) === null;
-  return isSame ? { outcome: 'good', sha256: bytes.sha256, found, readAt: deps.clock.now(), isAged: false } : null;
+  if (!isSame) return null;
+  const { sha256 } = bytes;
+  return { outcome: 'good', sha256, provesItself: true, found, readAt: deps.clock.now(), isAged: false };
 }
 
 /** Whatever else was thrown is not the backend's. */

@@ -123,7 +123,14 @@ const schema = v.object({
   /** A whole read ended with other bytes than are recorded. Never evidence by itself. */
   suspicion: v.exactOptional(v.object({ at: v.number(), detail: v.string(), against: v.exactOptional(v.string()) })),
   /** The last whole read that ended well, where it, or one that it waits for, took more than one tick. */
-  good: v.exactOptional(v.object({ readAt: v.number(), readingMs: v.number(), sha256: v.string() })),
+  good: v.exactOptional(
+    v.object({
+      readAt: v.number(),
+      readingMs: v.number(),
+      sha256: v.string(),
+      provesItself: v.exactOptional(v.boolean()),
+    }),
+  ),
   /** Reading it in one go was cut off by the end of a tick. */
   isSlow: v.exactOptional(v.boolean()),
   /** Failures since the last progress, and when it may be tried again. */

@@ -26,6 +26,7 @@ export type TurnEnd = { readonly state: ReadState; readonly readBytes: number } 
   | {
       readonly outcome: 'good';
       readonly sha256: string;
+      readonly provesItself: boolean;
       readonly found: StoredObject;
       readonly reading: { readonly startedAt: number; readonly readingMs: number };
     }
@@ -63,10 +64,19 @@ export async function readToEnd(deps: CopyReaderDeps, turn: ReadTurn): Promise<T
     const sha256 = pass.hash.digest();
     const { found } = end;
     const rest = { ...without(state, 'progress'), etag: found.etag };
-    const good = { outcome: 'good', sha256, found, reading: pass.reading(), state: rest, readBytes } as const;
+    const provesItself = bytes.sha256 !== undefined || pass.isProven();
+    const good = {
+      outcome: 'good',
+      sha256,
+      provesItself,
+      found,
+      reading: pass.reading(),
+      state: rest,
+      readBytes,
+    } as const;
     if (bytes.sha256 !== undefined)
       return bytes.sha256 === sha256 ? good : { ...wrongHash(bytes.sha256, sha256), state: rest, readBytes };
-    if (pass.isProven() || state.firstSha256 === sha256) return good;
+    if (provesItself || state.firstSha256 === sha256) return good;
     if (state.firstSha256 !== undefined)
       return { outcome: 'failed', error: twoReadsDiffer(bytes), state: without(rest, 'firstSha256'), readBytes };
     state = { ...rest, firstSha256: sha256 };

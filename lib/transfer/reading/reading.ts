@@ -29,6 +29,8 @@ export interface GoodReading {
   readonly outcome: 'good';
   /** Hex. */
   readonly sha256: string;
+  /** Its hash was known, or its ETag says the same; else only a second reading does. */
+  readonly provesItself: boolean;
   /** What the backend says of the bytes now. */
   readonly found: StoredObject;
   /** When the last byte was read. Milliseconds since the epoch. */

@@ -1,8 +1,8 @@
 import { allEnded } from '../../base/pool.ts';
 import { type PassId, passHeader, passName } from '../../store/pass-rows.ts';
+import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { refresh } from '../../tick/refresh.ts';
-import { endReportOnly } from '../../tick/report-only.ts';
-import type { Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
+import type { ReconcileRequest, Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
 import { type PassEnd, workPass } from './pass.ts';
 import { createPassWork } from './pass-work.ts';
 
@@ -17,7 +17,7 @@ import { createPassWork } from './pass-work.ts';
 export const reconciler: Worker = {
   name: 'reconciler',
   leaseOf: ({ reconcile }: TickEvent) => (reconcile === undefined ? undefined : `asked/${passName(reconcile)}`),
-  hasWork: async (tick) => duePasses(tick).length > 0,
+  hasWork: async (tick) => tick.reconcile !== undefined || duePasses(tick).length > 0,
   begin,
 };
 
@@ -29,8 +29,22 @@ function duePasses(tick: Tick): PassId[] {
     .filter((id) => isDue(tick, id));
 }
 
+/** What is left of the passes that a person asked for. */
+function askedPasses(tick: Tick, request: ReconcileRequest): PassId[] {
+  const since = request.kind === 'recover' ? (recoverySince(tick) ?? request.since) : request.since;
+  return passesOf(tick, request).filter((id) => {
+    const { isRunning, completedAt = 0 } = passHeader(tick.view, passName(id));
+    return isRunning || since === undefined || completedAt < since;
+  });
+}
+
+/** A recovery is complete when every backend was gone through since the tables were lost, in however many calls. */
+function recoverySince(tick: Tick): number | undefined {
+  return isRecoveryPending(tick.view) ? recoveryOf(tick.view)?.since : undefined;
+}
+
 /** Files are listed side by side, so that equal ones become one object; everything else is of one backend. */
-function askedPasses(tick: Tick, { kind, backends, prefix }: PassId): PassId[] {
+function passesOf(tick: Tick, { kind, backends, prefix }: PassId): PassId[] {
   const known = backends.filter((name) => tick.standing(name).config !== undefined);
   const options = prefix === undefined || prefix === '' ? {} : { prefix };
   if (kind === 'import') return [{ kind, backends: known, ...options }];
@@ -48,7 +62,10 @@ async function begin(tick: Tick): Promise<Round> {
     const ends = await allEnded(passes.map((id) => passOf(tick, id)));
     await refresh(tick);
     noteFigures(tick, passes, ends);
-    if (tick.reconcile?.kind === 'recover' && !tick.dryRun) await endRecovered(tick, passes, ends);
+    if (tick.reconcile?.kind === 'recover' && isComplete(ends) && !tick.dryRun) {
+      const { completeRecovery } = await import('./complete-recovery.ts');
+      if (!(await completeRecovery(tick))) delete tick.figures.passComplete;
+    }
     return 'done';
   };
 }
@@ -75,11 +92,4 @@ function oldestPassSeconds(tick: Tick): number {
     return tick.now() - (completedAt ?? firstStartedAt ?? tick.now());
   });
   return Math.round(Math.max(0, ...ages) / 1000);
-}
-
-/** Where every key was gone through, bytes without a record may be deleted again. */
-async function endRecovered(tick: Tick, passes: readonly PassId[], ends: readonly PassEnd[]): Promise<void> {
-  for (const [i, { backends }] of passes.entries()) {
-    if (ends[i] === 'complete') await endReportOnly(tick, backends[0]!);
-  }
 }

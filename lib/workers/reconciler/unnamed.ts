@@ -1,12 +1,13 @@
+import { ulidTime } from '../../base/ids.ts';
 import type { Listed, StoredObject } from '../../fleet/backend.ts';
 import { verifiedCopy } from '../../steps/quarantine.ts';
 import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newQueueItem } from '../../store/queue-items.ts';
+import { clockSkewMs, isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { isUsable } from '../../tick/health.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
-import { onlyReports } from '../../tick/report-only.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
 import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
@@ -62,13 +63,20 @@ async function whyKept(
   rules: { readonly deletesUnrecorded: boolean },
 ): Promise<string | null> {
   const { entry, generation } = orphan;
-  if (onlyReports(tick, orphan.backend)) return 'taken-over';
+  const recovery = recoveryOf(tick.view);
+  if (isRecoveryPending(tick.view)) return 'taken-over';
   if (entry === null) return rules.deletesUnrecorded ? null : 'no-record';
+  if (recovery !== undefined && isOlderThan(orphan, recovery.completedAt! + clockSkewMs)) return 'before-recovery';
   if (generation > entry.generation) return 'newer-than-record';
   if (entry.kind === 'tombstone') return null;
-  if (entry.condition === 'damaged') return 'record-is-damaged';
+  if (entry.condition === 'damaged' || entry.condition === 'recovering') return `record-is-${entry.condition}`;
   if (!(await answersNow(tick, entry))) return 'record-does-not-answer';
   return generation === entry.generation ? whySameContentIsKept(tick, entry) : null;
+}
+
+/** Bytes are as old as the younger of their generation and their copy id. */
+function isOlderThan({ generation, copyId }: Orphan, time: number): boolean {
+  return Math.max(ulidTime(generation), ulidTime(copyId)) < time;
 }
 
 /** Whether every copy that a record names is there now, with its size. */

@@ -51,7 +51,11 @@ export const cleanupMutants: readonly Mutant[] = [
   },
   {
     name: 'a bucket that was taken over is cleaned up before it is recovered',
-    edits: [withoutGuard('openLanes', 'onlyReports')],
+    edits: [
+      withoutGuard('openLanes', 'isRecoveryPending'),
+      withoutGuard('runTick', 'isRecoveryPending'),
+      withoutOperand('isDueNow', 'since'),
+    ],
   },
   {
     name: 'drain completes on one read',

@@ -1,5 +1,9 @@
-import { first, instead, variable, without, withoutGuard, withoutOperand } from './edits.ts';
+import { field, first, instead, variable, without, withoutGuard } from './edits.ts';
 import type { Mutant } from './mutated.ts';
+
+/** Whatever was read is good. */
+const firstComes = `const one = all.find(({ reading }) => 'sha256' in reading);
+  if (one !== undefined) return { outcome: 'good', sha256: one.reading.sha256, copies: [one.candidate] };`;
 
 /** Listings compared with records, imports, and what is recovered by marks. */
 export const passesMutants: readonly Mutant[] = [
@@ -64,7 +68,13 @@ export const passesMutants: readonly Mutant[] = [
   },
   {
     name: 'recovery leaves what the restored queue takes for a write under way',
-    edits: [withoutOperand('recoverListed', 'mayBeRecorded')],
+    edits: [instead('mayBeRecorded', ['isOfLostTime', 'claimedBy'], 'false')],
   },
-  { name: 'recovery keeps a recorded copy that is not there', edits: [withoutOperand('recoverCopy', 'head')] },
+  { name: 'recovery believes what it reads first', edits: [first('judgeGeneration', firstComes)] },
+  { name: 'recovery lets a mark replace a live record', edits: [first('isLive', 'return false;')] },
+  { name: 'recovery queues what loses its record', edits: [field('record', 'keepsBytes', 'false')] },
+  {
+    name: 'recovery ends before every backend was gone through',
+    edits: [variable('completeRecovery', 'isOpen', 'false')],
+  },
 ];

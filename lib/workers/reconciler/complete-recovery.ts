@@ -1,0 +1,56 @@
+import { labelInShard, shards } from '../../store/keys.ts';
+import { passHeader, passName } from '../../store/pass-rows.ts';
+import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
+import { fleetKey, rowKeys } from '../../store/row-keys.ts';
+import { refresh } from '../../tick/refresh.ts';
+import type { Tick } from '../../tick/tick.ts';
+
+const batch = 90;
+
+/**
+ * Ends a recovery once every backend of the fleet file was gone through: what it recorded may be copied, and what no record
+ * names may be judged again. False while anything is left to do. A tick without a recovery has nothing to end.
+ */
+export async function completeRecovery(tick: Tick): Promise<boolean> {
+  if (!isRecoveryPending(tick.view)) return true;
+  const { since } = recoveryOf(tick.view)!;
+  const isOpen = tick.config.backends.some(({ name }) => {
+    const { isRunning, completedAt = 0 } = passHeader(tick.view, passName({ kind: 'recover', backends: [name] }));
+    return isRunning || completedAt < since;
+  });
+  if (isOpen) return false;
+  await liftAll(tick);
+  await refresh(tick);
+  if (tick.view.placements.some(({ condition }) => condition === 'recovering')) return false;
+  const row = tick.view.row(rowKeys.recovery)!;
+  const put = {
+    pk: fleetKey,
+    sk: rowKeys.recovery,
+    version: row.version + 1,
+    data: { since, completedAt: tick.now() },
+  };
+  const answer = await tick.deps.store.write({ kind: 'row', put, expect: row.version });
+  if (answer.outcome !== 'done') return false;
+  tick.audit('Recovery complete', { since });
+  return true;
+}
+
+/** Puts what the recovery recorded under its policy's own label, in groups. */
+async function liftAll(tick: Tick): Promise<void> {
+  const labels = tick.view.placements.filter(({ condition }) => condition === 'recovering').map(({ label }) => label);
+  for (const label of labels.flatMap((one) => shards.map((shard) => labelInShard(one, shard)))) {
+    let after: string | undefined;
+    do {
+      if (tick.outOfTime()) return;
+      const page = await tick.deps.store.byPlacement(label, after, batch);
+      const objects = page.items.filter(({ condition }) => condition === 'recovering');
+      await tick.commit(
+        objects.map((object) => ({
+          key: object.key,
+          change: { before: object, after: { ...object, condition: 'sound' as const } },
+        })),
+      );
+      after = page.next;
+    } while (after !== undefined);
+  }
+}

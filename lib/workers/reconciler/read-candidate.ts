@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { collect } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
+import { BackendError } from '../../fleet/backend.ts';
+import { ownerKey } from '../../fleet/owner.ts';
+import type { CandidateReading } from '../../plans/judge-candidates.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
+import type { ObjectRecord } from '../../store/model.ts';
+import { undecidedSha256 } from '../../store/recovery.ts';
+import type { Tick } from '../../tick/tick.ts';
+import type { MarkedBytes } from './candidates.ts';
+
+/**
+ * Reads a candidate to its end and says how good it is: against the SHA-256 in its mark, or the one that its record knows; else
+ * by what its ETag proves. Bytes that differ from their mark are read twice before they are called wrong.
+ */
+export async function readCandidate(
+  tick: Tick,
+  candidate: MarkedBytes,
+  record: ObjectRecord | null,
+): Promise<CandidateReading> {
+  const { backend, key, generation, sizeBytes, mark } = candidate;
+  const isRecorded = record !== null && record.copies[backend] === candidate.copyId && record.generation === generation;
+  const recordedSha256 = isRecorded && record.sha256 !== undecidedSha256 ? record.sha256 : undefined;
+  // This very recovery has read it, when it made its record.
+  if (isRecorded && record.condition === 'recovering' && recordedSha256 !== undefined)
+    return { outcome: 'proved', sha256: recordedSha256 };
+  const sha256 = mark.sha256 ?? recordedSha256;
+  const { headersSha256 } = mark;
+  const bytes = { backend, storageKey: candidate.storageKey, key, generation, sizeBytes };
+  const reader = copyReader(tick);
+  for (let reads = 0; ; reads += 1) {
+    const reading = await reader.read({ ...bytes, ...defined({ sha256, headersSha256 }) }, { remembers: true });
+    switch (reading.outcome) {
+      case 'good':
+        return { outcome: await strengthOf(tick, candidate, reading.provesItself), sha256: reading.sha256 };
+      case 'wrong':
+        if (reads > 0) return { outcome: 'wrong' };
+        continue;
+      case 'missing':
+        return { outcome: 'missing' };
+      case 'reading':
+      case 'put-off':
+        return { outcome: 'pending' };
+      default:
+        return { outcome: 'unreadable' };
+    }
+  }
+}
+
+async function strengthOf(
+  tick: Tick,
+  { backend, stored }: MarkedBytes,
+  provesItself: boolean,
+): Promise<'proved' | 'unproven' | 'doubtful'> {
+  if (provesItself) return 'proved';
+  const isMd5 = /^"?[0-9a-f]{32}"?$/.test(stored.etag);
+  return isMd5 && (await etagsAreMd5(tick, backend)) ? 'doubtful' : 'unproven';
+}
+
+const known = new WeakMap<Tick, Map<string, Promise<boolean>>>();
+
+/** Whether ETags on a backend are the MD5 of the bytes: not so where it encrypts them with keys of a service. */
+function etagsAreMd5(tick: Tick, name: string): Promise<boolean> {
+  const answers = known.get(tick) ?? new Map<string, Promise<boolean>>();
+  known.set(tick, answers);
+  const answer = answers.get(name) ?? ownerEtagIsMd5(tick, name);
+  answers.set(name, answer);
+  return answer;
+}
+
+async function ownerEtagIsMd5(tick: Tick, name: string): Promise<boolean> {
+  try {
+    const owner = await (await tick.backend(name)).get(ownerKey, {}, tick.signal);
+    const md5 = createHash('md5')
+      .update(await collect(owner.body))
+      .digest('hex');
+    return owner.etag.replaceAll('"', '') === md5;
+  } catch (error) {
+    if (error instanceof BackendError) return true;
+    throw error;
+  }
+}

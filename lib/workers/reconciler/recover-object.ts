@@ -1,0 +1,316 @@
+import { collect } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
+import { ulidTime } from '../../base/ids.ts';
+import { allEnded } from '../../base/pool.ts';
+import { policyOf } from '../../config/fleet-file.ts';
+import { judgeGeneration, type ReadCandidate } from '../../plans/judge-candidates.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
+import type { Encryption, Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
+import { newRecord } from '../../store/records.ts';
+import { isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
+import type { Tick } from '../../tick/tick.ts';
+import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
+import { headersDigest } from '../../transfer/headers-digest.ts';
+import { type Gathered, gatherCandidates, type MarkedBytes } from './candidates.ts';
+import { type KeyTurn, settled, settledByName } from './key-turn.ts';
+import { readCandidate } from './read-candidate.ts';
+
+/** What a person said of a recovery. */
+export interface RecoverRules {
+  /** Objects for which newer bytes that one backend alone holds are taken. */
+  readonly acceptNewer: ReadonlySet<string>;
+}
+
+/**
+ * Decides what one object is, from all that the buckets hold of it, and records it. Whichever backend was met first, the answer
+ * is the same; nothing loses its bytes by it; what cannot be decided is kept everywhere, and said by name.
+ */
+export async function recoverObject(tick: Tick, key: string, rules: RecoverRules): Promise<KeyTurn> {
+  const entry = (await tick.deps.store.objects([key])).get(key) ?? null;
+  const gathered = await gatherCandidates(tick, key);
+  const marked = gathered.marked.filter((one) => mayBeRecorded(tick, one));
+  if (entry !== null && isLive(tick, entry)) return joinLive(tick, entry, marked);
+  if (entry?.kind === 'tombstone') {
+    const newer = marked.filter(({ generation }) => generation > entry.generation);
+    return newer.length === 0
+      ? settled('skipped', 'deleted')
+      : decide(tick, { key, entry, gathered, marked: newer }, rules);
+  }
+  return decide(tick, { key, entry, gathered, marked }, rules);
+}
+
+interface Case {
+  readonly key: string;
+  readonly entry: Entry | null;
+  readonly gathered: Gathered;
+  readonly marked: readonly MarkedBytes[];
+}
+
+/** A write under way, or a deletion that may be, keeps bytes to itself; what restored tables say of it is of the lost time. */
+function mayBeRecorded(tick: Tick, { queued }: MarkedBytes): boolean {
+  if (queued === undefined) return true;
+  const recovery = recoveryOf(tick.view);
+  const isOfLostTime = recovery !== undefined && isRecoveryPending(tick.view) && queued.createdAt <= recovery.since;
+  return isOfLostTime && !(queued.state === 'cleanup' && queued.claimedBy !== undefined);
+}
+
+/**
+ * Whether these tables made an entry themselves. What they held when they were restored, and what a recovery has made, may be
+ * older than the buckets.
+ */
+function isLive(tick: Tick, entry: Entry): boolean {
+  const recovery = recoveryOf(tick.view);
+  if (recovery === undefined || !isRecoveryPending(tick.view)) return !isUndecided(entry);
+  if (entry.kind === 'object' && (entry.condition === 'recovering' || isUndecided(entry))) return false;
+  return ulidTime(entry.generation) > recovery.since;
+}
+
+function isUndecided(entry: Entry): boolean {
+  return entry.kind === 'object' && entry.sha256 === undecidedSha256;
+}
+
+/** No mark changes an object that these tables know: more copies of the very content at most are found again. */
+async function joinLive(tick: Tick, entry: Entry, marked: readonly MarkedBytes[]): Promise<KeyTurn> {
+  if (entry.kind === 'tombstone') return settled('skipped', 'deleted');
+  if (marked.some(({ generation }) => generation > entry.generation))
+    return settledByName('skipped', 'newer-than-record');
+  const isThere = (backend: string) =>
+    marked.some((one) => one.backend === backend && entry.copies[backend] === one.copyId);
+  const more = marked.filter(({ generation, backend }) => generation === entry.generation && !isThere(backend));
+  if (more.length === 0 || entry.sha256 === undefined) return settled('skipped', 'older-than-record');
+  const readings = await readAll(tick, more, entry);
+  if (readings.some(({ reading }) => reading.outcome === 'pending')) return { outcome: 'unfinished' };
+  const good = readings.filter(({ reading }) => 'sha256' in reading && reading.sha256 === entry.sha256);
+  if (good.length === 0) return settledByName('skipped', 'wrong-bytes');
+  const copies = { ...entry.copies, ...copiesOf(good.map(({ candidate }) => candidate)) };
+  return record(
+    tick,
+    entry,
+    { ...entry, condition: 'sound', copies },
+    good.map(({ candidate }) => candidate),
+    'joined',
+  );
+}
+
+async function readAll(
+  tick: Tick,
+  candidates: readonly MarkedBytes[],
+  record: ObjectRecord | null,
+): Promise<(ReadCandidate & { readonly candidate: MarkedBytes })[]> {
+  return allEnded(
+    candidates.map(async (candidate) => ({ candidate, reading: await readCandidate(tick, candidate, record) })),
+  );
+}
+
+/** Newest first: the first generation of which there are good bytes is the object. */
+async function decide(tick: Tick, it: Case, rules: RecoverRules): Promise<KeyTurn> {
+  const { entry } = it;
+  const before = entry?.kind === 'object' ? entry : null;
+  const candidates = it.marked.filter(({ isFromTheFuture }) => !isFromTheFuture);
+  const generations = [...new Set(candidates.map(({ generation }) => generation))].sort().reverse();
+  let isNewerLeft = false;
+  for (const generation of generations) {
+    const readings = await readAll(
+      tick,
+      candidates.filter((one) => one.generation === generation),
+      before,
+    );
+    const verdict = judgeGeneration(readings);
+    if (verdict.outcome === 'pending') return { outcome: 'unfinished' };
+    if (verdict.outcome === 'good') {
+      const copies = verdict.copies as readonly MarkedBytes[];
+      if (!(await mayReplace(tick, it, copies, rules))) {
+        isNewerLeft = true;
+        continue;
+      }
+      const turn = await recordGood(tick, it, { ...verdict, copies });
+      return isNewerLeft ? named(turn) : turn;
+    }
+    if (verdict.outcome !== 'none-good') return keepUndecided(tick, it, candidates, generation, verdict.outcome);
+    isNewerLeft = true;
+  }
+  const newest = generations[0];
+  if (newest === undefined) return settledByName('skipped', it.marked.length > 0 ? 'from-the-future' : 'queued');
+  return keepUndecided(tick, it, candidates, newest, 'none-good');
+}
+
+/**
+ * A record of restored tables of which a copy verifies gives way to newer bytes only where two backends hold them: whoever can
+ * write to one bucket can make one mark. What one backend alone holds a person may accept, by name.
+ */
+async function mayReplace(tick: Tick, it: Case, copies: readonly MarkedBytes[], rules: RecoverRules): Promise<boolean> {
+  const { entry } = it;
+  if (entry?.kind !== 'object' || entry.condition === 'recovering' || isUndecided(entry)) return true;
+  if (copies[0]!.generation <= entry.generation || rules.acceptNewer.has(it.key)) return true;
+  // Restored tables know of the write: nobody but us made that.
+  if (copies.some(({ queued }) => queued !== undefined)) return true;
+  if (new Set(copies.map(({ backend }) => backend)).size > 1) return true;
+  const own = it.marked.filter(
+    ({ generation, backend, copyId }) => generation === entry.generation && entry.copies[backend] === copyId,
+  );
+  const readings = await readAll(tick, own, entry);
+  return !readings.some(({ reading }) => 'sha256' in reading && reading.sha256 === (entry.sha256 ?? reading.sha256));
+}
+
+/** The same turn, said by name: newer bytes stay beside the record. */
+function named(turn: KeyTurn): KeyTurn {
+  if (turn.outcome !== 'settled') return turn;
+  return { ...turn, what: turn.verdict === 'succeeded' ? 'recovered-older' : 'newer-than-record', isNamed: true };
+}
+
+interface GoodContent {
+  readonly sha256: string;
+  readonly copies: readonly MarkedBytes[];
+}
+
+async function recordGood(tick: Tick, it: Case, good: GoodContent): Promise<KeyTurn> {
+  const [first] = good.copies as readonly [MarkedBytes, ...MarkedBytes[]];
+  const encryption = await encryptionIn(tick, first);
+  const isSaidOtherwise = good.copies.some(
+    ({ mark }) => mark.isEncrypted !== undefined && mark.isEncrypted !== (encryption !== null),
+  );
+  // Neither ciphertext is served as content, nor content taken for ciphertext.
+  if (isSaidOtherwise) return keepUndecided(tick, it, good.copies, first.generation, 'not-as-marked');
+  const { entry } = it;
+  const files = await equalFiles(tick, it, good.sha256, first);
+  const copies = {
+    ...Object.fromEntries([...files.keys()].map((name) => [name, ''])),
+    ...copiesOf(good.copies, entry),
+  };
+  const same = entry?.kind === 'object' && entry.generation === first.generation ? entry : null;
+  const plainEtags = { ...entry?.plainEtags, ...Object.fromEntries(files) };
+  const after = newRecord({
+    key: it.key,
+    generation: first.generation,
+    sizeBytes: first.sizeBytes,
+    createdAt: same?.createdAt ?? oldest(good.copies, tick.now()),
+    sha256: good.sha256,
+    copies,
+    policy: policyOf(tick.config, it.key).name,
+    condition: isRecoveryPending(tick.view) && same?.condition !== 'sound' ? 'recovering' : 'sound',
+    ...defined({
+      headersSha256: same?.headersSha256 ?? headersOf(good.copies),
+      encryption: same?.encryption ?? encryption ?? undefined,
+      plainEtags: Object.keys(plainEtags).length > 0 ? plainEtags : undefined,
+    }),
+  });
+  return record(tick, entry, after, good.copies, same === null ? 'recovered' : 'joined');
+}
+
+function oldest(copies: readonly MarkedBytes[], now: number): number {
+  return Math.min(...copies.map(({ stored }) => stored.lastModified ?? now));
+}
+
+/** What marks agree on, or what all copies show where no mark says it. */
+function headersOf(copies: readonly MarkedBytes[]): string | undefined {
+  const digests = copies.map(
+    ({ mark, stored }) => mark.headersSha256 ?? headersDigest(stored.headers, stored.metadata),
+  );
+  return new Set(digests).size === 1 ? digests[0] : undefined;
+}
+
+/** One copy a backend: the one that was recorded, where it is good; else the last that was written. */
+function copiesOf(copies: readonly MarkedBytes[], entry: Entry | null = null): Record<string, string> {
+  const recorded = entry?.kind === 'object' ? entry.copies : {};
+  const byAge = copies.toSorted((a, b) => (a.copyId < b.copyId ? -1 : 1));
+  const last = byAge.toSorted(
+    (a, b) => Number(recorded[a.backend] === a.copyId) - Number(recorded[b.backend] === b.copyId),
+  );
+  return Object.fromEntries(last.map(({ backend, copyId }) => [backend, copyId]));
+}
+
+/** Files at the object's own key with its very bytes: they were imported, or are equal to what was. By ETag. */
+async function equalFiles(
+  tick: Tick,
+  { key, gathered }: Case,
+  sha256: string,
+  { generation, sizeBytes }: MarkedBytes,
+): Promise<Map<string, string>> {
+  const equal = new Map<string, string>();
+  for (const [backend, file] of gathered.files) {
+    if (file.sizeBytes !== sizeBytes) continue;
+    const bytes = { backend, storageKey: key, key, generation, sizeBytes, sha256, etag: file.etag };
+    if ((await copyReader(tick).read(bytes)).outcome === 'good') equal.set(backend, file.etag);
+  }
+  return equal;
+}
+
+/** How good bytes were encrypted, by the message itself; null where they are content. */
+async function encryptionIn(tick: Tick, bytes: MarkedBytes): Promise<Encryption | null> {
+  const { backend, storageKey, sizeBytes, key, generation, stored } = bytes;
+  if (sizeBytes === 0) return null;
+  const handle = await tick.backend(backend);
+  const range = [0, Math.min(sizeBytes, ciphertextHeaderBytes) - 1] as const;
+  const { body } = await handle.get(storageKey, { range, ifMatch: stored.etag }, tick.signal);
+  return encryptionOf(await collect(body), sizeBytes, { key, generation });
+}
+
+/** Kept on every backend, given to nobody, and judged again by the next recovery. */
+async function keepUndecided(
+  tick: Tick,
+  it: Case,
+  candidates: readonly MarkedBytes[],
+  generation: string,
+  why: string,
+): Promise<KeyTurn> {
+  const { entry, key } = it;
+  const what = settledByName('failed', `undecided-${why}`);
+  const same = candidates.filter((one) => one.generation === generation);
+  if (!isRecoveryPending(tick.view) || same.length === 0) return what;
+  if (entry?.kind === 'object' && entry.condition === 'damaged') return what;
+  const marks = new Set(same.map(({ mark }) => mark.sha256));
+  const [only] = [...marks];
+  const after: ObjectRecord =
+    entry?.kind === 'object' && !isUndecided(entry) && entry.condition !== 'recovering'
+      ? { ...entry, condition: 'damaged' }
+      : newRecord({
+          key,
+          generation,
+          sizeBytes: same[0]!.sizeBytes,
+          createdAt: oldest(same, tick.now()),
+          sha256: marks.size === 1 && only !== undefined ? only : undecidedSha256,
+          copies: copiesOf(same),
+          policy: policyOf(tick.config, key).name,
+          condition: 'damaged',
+          ...defined({ plainEtags: entry?.plainEtags }),
+        });
+  const turn = await record(tick, entry, after, same, 'undecided');
+  return turn.outcome === 'settled' ? what : turn;
+}
+
+async function record(
+  tick: Tick,
+  before: Entry | null,
+  after: ObjectRecord,
+  bytes: readonly MarkedBytes[],
+  what: string,
+): Promise<KeyTurn> {
+  if (tick.dryRun) return settled('skipped', 'dry-run');
+  if (before !== null && isUnchanged(before, after)) return settled('skipped', 'not-better-than-record');
+  const named = bytes.filter(({ backend, copyId }) => after.copies[backend] === copyId);
+  const completes = named.flatMap(({ queued }) => (queued === undefined ? [] : [held(queued)]));
+  const [outcome] = await tick.commit([
+    { key: after.key, change: { before, after }, completes, keepsBytes: true, ignoresRoom: true },
+  ]);
+  if (outcome?.outcome !== 'committed')
+    return {
+      outcome: 'refused',
+      what: `recover-${outcome?.outcome}`,
+      message: `the record ended as ${outcome?.outcome}`,
+    };
+  const { key, generation, copies, condition } = after;
+  tick.audit('Object recovered by its marks', { key, generation, copies, condition, reason: what });
+  return settled('succeeded', what);
+}
+
+function held(item: QueueItem) {
+  return { item, expect: { state: item.state, dueAt: item.dueAt } };
+}
+
+function isUnchanged(before: Entry, after: ObjectRecord): boolean {
+  if (before.kind !== 'object' || before.generation !== after.generation || before.condition !== after.condition)
+    return false;
+  if (before.sha256 !== after.sha256 || before.headersSha256 !== after.headersSha256) return false;
+  const names = new Set([...Object.keys(before.copies), ...Object.keys(after.copies)]);
+  return [...names].every((name) => before.copies[name] === after.copies[name]);
+}

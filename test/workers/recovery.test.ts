@@ -1,0 +1,319 @@
+import { expect, test } from 'vitest';
+import { collect } from '../../lib/base/bytes.ts';
+import { createClient } from '../../lib/client/client.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import { apply } from '../../lib/operations/apply.ts';
+import { recount } from '../../lib/operations/recount.ts';
+import { readFleet } from '../../lib/store/fleet-view.ts';
+import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
+import { isRecoveryPending } from '../../lib/store/recovery.ts';
+import { createUsageBook } from '../../lib/store/usage-book.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
+import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
+import { runTick } from '../../lib/tick/run-tick.ts';
+import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
+import { workers } from '../../lib/workers/workers.ts';
+import { createTestFleet, sha256, type TestFleet } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+
+/** New tables in the place of a fleet's own: empty, or as these once were. */
+interface Recovering {
+  readonly store: MemoryStore;
+  tick(worker: WorkerName, event?: Partial<TickEvent>): Promise<TickReport>;
+  recover(backends?: readonly string[], more?: object): Promise<TickReport>;
+  read(key: string): Promise<string | null>;
+  object(key: string): ReturnType<TestFleet['object']>;
+  named(what: string): Promise<string[]>;
+  isPending(): Promise<boolean>;
+}
+
+async function takenOver(fleet: TestFleet, from?: MemorySnapshot): Promise<Recovering> {
+  const names = Object.keys(fleet.backends);
+  const store = createMemoryStore({ clock: fleet.clock, identity: 'new tables', ...(from && { from }) });
+  const deps = { ...fleet.deps, store };
+  const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
+  fleet.clock.advance(60_000);
+  await apply({ ...deps, findCapabilities: async ({ name }) => fleet.backends[name]!.capabilities }, file, {
+    takeOver: true,
+  });
+  const tick: Recovering['tick'] = (name, event = {}) =>
+    runTick({ ...deps, unreported: createUsageBook() }, workers[name]!, {
+      deadline: fleet.clock.now() + 900_000,
+      ...event,
+    });
+  return {
+    store,
+    tick,
+    recover: (backends = names, more = {}) => tick('reconciler', { reconcile: { kind: 'recover', backends, ...more } }),
+    async read(key) {
+      const found = await createClient(deps).get(key);
+      return found === null ? null : (await collect(found.body)).toString();
+    },
+    object(key) {
+      const entry = store.snapshot().objects.get(key);
+      if (entry?.kind !== 'object') throw new Error(`There is no object "${key}"`);
+      return entry;
+    },
+    async named(what) {
+      const all = await Promise.all(
+        names.map((name) => rangesOfPass(store, passName({ kind: 'recover', backends: [name] }))),
+      );
+      return all
+        .flat()
+        .flatMap(({ named }) => named)
+        .filter((one) => one.what === what)
+        .map(({ key }) => key.split('!')[0]!);
+    },
+    isPending: async () => isRecoveryPending(await readFleet(store, fleet.clock.now())),
+  };
+}
+
+function fleetIdOf(fleet: TestFleet): string {
+  return fleet.backends.a!.peek('.holdfast/owner')!.metadata['holdfast-owner']!.split(' ')[0]!;
+}
+
+/** Bytes at a storage key of an object with a mark: whoever can write to a bucket can make them. */
+function forge(fleet: TestFleet, backend: string, key: string, generation: string, text: string, says = text): string {
+  const storage = `${key}!${fleet.ids.ulid()}`;
+  const mark = { fleetId: fleetIdOf(fleet), generation, sha256: sha256(says), isEncrypted: false };
+  fleet.backends[backend]!.putNow(storage, Buffer.from(text), {
+    metadata: { [markName]: markFor(mark, backend, storage) },
+  });
+  return storage;
+}
+
+/** Bytes that rotted where they are: the same mark, the same ETag. */
+function rot(fleet: TestFleet, backend: string, key: string, text = 'rotten'): void {
+  const storage = `${key}!${fleet.object(key).copies[backend]}`;
+  const there = fleet.backends[backend]!.peek(storage)!;
+  fleet.backends[backend]!.putNow(storage, Buffer.from(text.padEnd(there.bytes.length).slice(0, there.bytes.length)), {
+    metadata: there.metadata,
+    headers: there.headers,
+    etag: there.etag,
+  });
+}
+
+function withoutSha256InMarks(fleet: TestFleet): void {
+  for (const backend of Object.values(fleet.backends)) {
+    for (const [storage, object] of [...backend.contents()]) {
+      const [fleetId, generation] = object.metadata[markName]?.split(' ') ?? [];
+      if (generation === undefined) continue;
+      const mark = markFor({ fleetId: fleetId!, generation }, backend.name, storage);
+      backend.putNow(storage, object.bytes, { ...object, metadata: { ...object.metadata, [markName]: mark } });
+    }
+  }
+}
+
+async function filled(options: Parameters<typeof createTestFleet>[0] = {}, count = 12): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], ...options });
+  for (let i = 0; i < count; i += 1) await fleet.client.put(`k${i}`, `content ${i}`);
+  await fleet.tick('replicator');
+  fleet.clock.advance(2 * hourMs);
+  return fleet;
+}
+
+const orders = [
+  ['a', 'b', 'c'],
+  ['c', 'b', 'a'],
+  ['b', 'a', 'c'],
+];
+
+test.each(orders)(
+  'after the tables are lost, rot on the first backend is not believed: %s, %s, %s',
+  async (...order) => {
+    for (const hasSha256 of [true, false]) {
+      const fleet = await filled({ policies: { default: { factor: 3 } } });
+      for (let i = 0; i < 12; i += 1) rot(fleet, order[i % 3]!, `k${i}`);
+      if (!hasSha256) withoutSha256InMarks(fleet);
+      const before = Object.fromEntries(Object.keys(fleet.backends).map((name) => [name, fleet.keysOn(name)]));
+      const after = await takenOver(fleet);
+      for (const name of order) await after.recover([name]);
+      for (let i = 0; i < 12; i += 1) expect(await after.read(`k${i}`)).toBe(`content ${i}`);
+      fleet.clock.advance(8 * 24 * hourMs);
+      for (const worker of ['reconciler', 'cleanup-queue', 'reconciler', 'cleanup-queue'] as const)
+        await after.tick(worker);
+      for (const [name, keys] of Object.entries(before)) expect(fleet.keysOn(name)).toEqual(keys);
+      expect(await after.isPending()).toBe(false);
+      expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
+    }
+  },
+);
+
+test('until a recovery is complete nothing it recorded is copied or cleaned, and nothing is deleted', async () => {
+  const fleet = await filled();
+  const after = await takenOver(fleet);
+  await after.recover(['a']);
+  expect(after.object('k1').condition).toBe('recovering');
+  const before = after.store.snapshot().objects;
+  for (const worker of ['replicator', 'over-replication-cleaner', 'rebalancer', 'cleanup-queue'] as const)
+    await after.tick(worker);
+  expect(after.store.snapshot().objects).toEqual(before);
+  expect(await after.isPending()).toBe(true);
+  expect((await after.recover()).figures.passComplete).toBe(1);
+  expect(await after.isPending()).toBe(false);
+  expect(after.object('k1').condition).toBe('sound');
+});
+
+test('single copies, and content that only two copies agree on, are recovered; what is torn between two is kept undecided', async () => {
+  const fleet = await filled({}, 6);
+  const storageOf = (key: string, name: string) => `${key}!${fleet.object(key).copies[name]}`;
+  fleet.backends.a!.deleteNow(storageOf('k0', 'a'));
+  fleet.backends.b!.deleteNow(storageOf('k1', 'b'));
+  withoutSha256InMarks(fleet);
+  // Neither ETag says anything of the bytes of k2, and they differ.
+  for (const name of ['a', 'b']) {
+    const there = fleet.backends[name]!.peek(storageOf('k2', name))!;
+    fleet.backends[name]!.putNow(storageOf('k2', name), Buffer.from(`of ${name}`), { ...there, etag: '"parts-2"' });
+  }
+  const after = await takenOver(fleet);
+  await after.recover();
+  expect(await after.read('k0')).toBe('content 0');
+  expect(await after.read('k1')).toBe('content 1');
+  expect(after.object('k2')).toMatchObject({ condition: 'damaged' });
+  await expect(after.read('k2')).rejects.toThrow();
+  expect(await after.named('undecided-contradiction')).toContain('k2');
+  expect(fleet.backends.a!.peek(storageOf('k2', 'a'))).toBeDefined();
+  expect(fleet.backends.b!.peek(storageOf('k2', 'b'))).toBeDefined();
+  // A person takes the wrong one away, and recovers again.
+  fleet.backends.a!.deleteNow(storageOf('k2', 'a'));
+  await after.recover();
+  expect(await after.read('k2')).toBe('of b');
+});
+
+test('encrypted objects are recovered as such, whatever marks say; ciphertext is never content', async () => {
+  const key = Buffer.alloc(32, 7).toString('base64');
+  const fleet = await filled(
+    {
+      policies: { default: { factor: 2, encrypt: true } },
+      encryption: { rawKeyEnv: 'KEY' },
+      env: { KEY: key },
+    },
+    3,
+  );
+  withoutSha256InMarks(fleet);
+  const { copies, generation } = fleet.object('k2');
+  for (const [name, copyId] of Object.entries(copies)) {
+    const storage = `k2!${copyId}`;
+    const there = fleet.backends[name]!.peek(storage)!;
+    const mark = markFor({ fleetId: fleetIdOf(fleet), generation, isEncrypted: false }, name, storage);
+    fleet.backends[name]!.putNow(storage, there.bytes, { ...there, metadata: { [markName]: mark } });
+  }
+  const after = await takenOver(fleet);
+  await after.recover();
+  expect(await after.read('k0')).toBe('content 0');
+  expect(after.object('k0').encryption).toMatchObject({ keyId: 'env:KEY', plaintextBytes: 9 });
+  await expect(after.read('k2')).rejects.toThrow();
+  expect(await after.named('undecided-not-as-marked')).toContain('k2');
+});
+
+test('a forged mark, late generation included, changes no live object', async () => {
+  const fleet = await filled();
+  const before = fleet.store.snapshot().objects;
+  forge(fleet, 'a', 'k1', fleet.ids.ulid(), 'forged now');
+  forge(fleet, 'a', 'k2', '7ZZZZZZZZZZZZZZZZZZZZZZZZZ', 'forged for ever');
+  forge(fleet, 'a', 'k3', fleet.object('k3').generation, 'same generation');
+  const ask = () => fleet.tick('reconciler', { reconcile: { kind: 'recover', backends: ['a', 'b', 'c'] } });
+  await ask();
+  for (const [key, entry] of before) expect(fleet.store.snapshot().objects.get(key)).toEqual(entry);
+  expect(fleet.queue()).toEqual([]);
+});
+
+test('restored tables: what was put since is there, what verifies gives way to no mark in one bucket', async () => {
+  const fleet = await filled({}, 6);
+  const yesterday = fleet.store.snapshot();
+  fleet.clock.advance(24 * hourMs);
+  await fleet.client.put('k0', 'today');
+  await fleet.client.put('fresh', 'new');
+  await fleet.client.delete('k1');
+  await fleet.settle(['replicator', 'cleanup-queue']);
+  // Two copies stand against what restored tables say, though its bytes are there.
+  await fleet.client.put('k2', 'today too');
+  await fleet.tick('replicator');
+  forge(fleet, 'a', 'k3', fleet.ids.ulid(), 'forged');
+  fleet.clock.advance(2 * hourMs);
+  const after = await takenOver(fleet, yesterday);
+  await after.recover();
+  expect(await after.read('k0')).toBe('today');
+  expect(await after.read('fresh')).toBe('new');
+  expect(await after.read('k2')).toBe('today too');
+  expect(await after.read('k3')).toBe('content 3');
+  expect(await after.named('newer-than-record')).toContain('k3');
+  await after.recover(undefined, { acceptNewer: ['k3'] });
+  expect(await after.read('k4')).toBe('content 4');
+  expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
+});
+
+test('a tombstone of restored tables hides nothing that was put since', async () => {
+  const fleet = await filled({}, 2);
+  await fleet.client.delete('k0');
+  const yesterday = fleet.store.snapshot();
+  fleet.clock.advance(24 * hourMs);
+  await fleet.client.put('k0', 'again');
+  await fleet.settle(['replicator', 'cleanup-queue']);
+  const after = await takenOver(fleet, yesterday);
+  await after.recover();
+  expect(await after.read('k0')).toBe('again');
+});
+
+test('a backend that does not answer holds back the end, not the others; what it holds is judged when it does', async () => {
+  const fleet = await filled({ policies: { default: { factor: 2 } } }, 4);
+  // The newest content of k1 is on c alone.
+  await fleet.client.put('k1', 'newest');
+  const { copies } = fleet.object('k1');
+  const there = fleet.backends.a!.peek(`k1!${copies.a}`)!;
+  forge(fleet, 'c', 'k1', fleet.object('k1').generation, 'newest');
+  fleet.backends.a!.deleteNow(`k1!${copies.a}`);
+  expect(there).toBeDefined();
+  const after = await takenOver(fleet);
+  const real = { ...fleet.backends.c! };
+  fleet.before = undefined;
+  let isDown = true;
+  for (const method of ['list', 'head', 'get'] as const) {
+    const call = real[method] as (...args: unknown[]) => Promise<unknown>;
+    (fleet.backends.c! as unknown as Record<string, unknown>)[method] = async (...args: unknown[]) => {
+      if (isDown)
+        throw new (await import('../../lib/fleet/backend.ts')).BackendError('unreachable', 'c', 'no connection');
+      return call(...args);
+    };
+  }
+  expect((await after.recover()).figures.passComplete).toBeUndefined();
+  expect(await after.read('k2')).toBe('content 2');
+  expect(await after.isPending()).toBe(true);
+  isDown = false;
+  fleet.clock.advance(hourMs);
+  for (let ticks = 0; ticks < 4 && (await after.isPending()); ticks += 1) {
+    await after.tick('replicator');
+    await after.recover();
+    fleet.clock.advance(hourMs);
+  }
+  expect(await after.isPending()).toBe(false);
+  expect(await after.read('k1')).toBe('newest');
+});
+
+test('a recovery that is killed at any write goes on, and ends the same', async () => {
+  for (let nth = 0; nth < 24; nth += 1) {
+    const fleet = await filled({}, 5);
+    rot(fleet, 'a', 'k1');
+    const after = await takenOver(fleet);
+    const { transact } = after.store;
+    let count = 0;
+    after.store.transact = async (changes, token) => {
+      const answer = await transact(changes, token);
+      count += 1;
+      if (count > nth) throw new Error('the process is gone');
+      return answer;
+    };
+    await after.recover().catch(() => {});
+    after.store.transact = transact;
+    for (let ticks = 0; ticks < 4 && (await after.isPending()); ticks += 1) {
+      fleet.clock.advance(hourMs);
+      await after.recover();
+    }
+    expect(await after.isPending()).toBe(false);
+    for (let i = 0; i < 5; i += 1) expect(await after.read(`k${i}`)).toBe(`content ${i}`);
+    expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
+  }
+});
