@@ -38,7 +38,7 @@ export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOpt
   for (const warning of warnings) deps.log.warn('The fleet file is applied with a warning', { warning });
   const fleetId = await fleetIdOf(deps, view, file, options);
   const states = found.map(({ outcome }) => outcome);
-  const capabilities = await claimAll(deps, view, file, fleetId, states, options);
+  const capabilities = await claimAll(deps, view, file, fleetId, states);
   const { version, parked } = await putInForce(deps, view, { file, given, fleetId, capabilities }, options);
   return { version, fleetId, capabilities, warnings, parked };
 }
@@ -51,7 +51,6 @@ async function claimAll(
   file: FleetFile,
   fleetId: string,
   states: States,
-  options: ApplyOptions,
 ): Promise<Record<string, Capabilities>> {
   const capabilities: Record<string, Capabilities> = {};
   const problems: string[] = [];

@@ -50,8 +50,28 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   if (files.length === 0) return results;
   if (tick.dryRun)
     return [...results, ...files.map(({ backend }) => ({ backend, turn: settled('skipped', 'dry-run') }))];
-  return [...results, ...(await recordFiles(deps, { ...found, files }))];
+  return [...results, ...(await recordPersistently(deps, { ...found, files }))];
 }
+
+/** Other backends may be importing files of the same key in the same moment: then it is tried again by what is there now. */
+async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
+  const results: FileResult[] = [];
+  let { files, entry } = found;
+  for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+    const turns = await recordFiles(deps, { ...found, files, entry });
+    const lost = turns.filter(({ turn }) => turn.outcome === 'refused' && turn.what === lostTurn);
+    results.push(...turns.filter((result) => !lost.includes(result)));
+    files = files.filter(({ backend }) => lost.some((result) => result.backend === backend));
+    if (files.length === 0) return results;
+    entry = (await deps.tick.deps.store.objects([found.key])).get(found.key) ?? null;
+    if (entry !== null && changedAt(entry) >= found.askedAt) break;
+  }
+  const turn: KeyTurn = { outcome: 'refused', what: lostTurn, message: found.key };
+  return [...results, ...files.map(({ backend }) => ({ backend, turn }))];
+}
+
+const mostAttempts = 5;
+const lostTurn = 'import-lost';
 
 /** What became of a file on one backend. */
 export interface FileResult {

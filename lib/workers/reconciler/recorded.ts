@@ -1,5 +1,5 @@
 import { ulidTime } from '../../base/ids.ts';
-import type { Listed } from '../../fleet/backend.ts';
+import { BackendError, type Listed, type StoredObject } from '../../fleet/backend.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { storageKey } from '../../store/keys.ts';
@@ -24,7 +24,7 @@ function bare(etag: string): string {
 export async function settleChanged(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   if (tick.dryRun) return settled('skipped', 'listed-otherwise');
   const copyId = object.copies[backend]!;
-  const stored = await (await tick.backend(backend)).head(storageKey(object.key, copyId), tick.signal);
+  const stored = await askFor(tick, object, backend);
   if (stored === null) return quarantineIfProved(tick, object, backend, 'missing');
   if (isAsRecorded(object, { ...stored, storageKey: '', lastModified: 0 }, backend)) return nothingToDo;
   if (copyId !== '') return quarantineIfProved(tick, object, backend, 'wrong-size');
@@ -42,10 +42,22 @@ async function settleOverwritten(tick: Tick, object: ObjectRecord, backend: stri
 /** Recorded and not listed: what is not there either when it is asked for by name goes to quarantine. */
 export async function settleMissing(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   if (tick.dryRun) return settled('skipped', 'not-listed');
-  const storage = storageKey(object.key, object.copies[backend]!);
-  if ((await (await tick.backend(backend)).head(storage, tick.signal)) !== null)
-    return settled('skipped', 'listing-lags');
+  if ((await askFor(tick, object, backend)) !== null) return settled('skipped', 'listing-lags');
   return quarantineIfProved(tick, object, backend, 'missing');
+}
+
+/** A HEAD of a copy. What its owner deleted where versions are kept leaves a marker: of a file that was never read it is gone. */
+async function askFor(tick: Tick, object: ObjectRecord, backend: string): Promise<StoredObject | null> {
+  try {
+    return await (await tick.backend(backend)).head(storageKey(object.key, object.copies[backend]!), tick.signal);
+  } catch (error) {
+    if (error instanceof BackendError && error.kind === 'delete-marker' && isUnreadFile(object, backend)) return null;
+    throw error;
+  }
+}
+
+function isUnreadFile({ copies, sha256 }: ObjectRecord, backend: string): boolean {
+  return copies[backend] === '' && sha256 === undefined;
 }
 
 async function quarantineIfProved(
@@ -54,8 +66,7 @@ async function quarantineIfProved(
   backend: string,
   why: 'missing' | 'wrong-size',
 ): Promise<KeyTurn> {
-  const isUnreadFile = object.copies[backend] === '' && object.sha256 === undefined;
-  if (why === 'missing' && isUnreadFile) return settleGone(tick, object, backend);
+  if (why === 'missing' && isUnreadFile(object, backend)) return settleGone(tick, object, backend);
   const ended = await quarantineOnEvidence(tick, object.key, backend);
   if (ended.outcome === 'reading') return { outcome: 'unfinished' };
   if (ended.outcome === 'put-off') return waitFor(backend, ended.reason);

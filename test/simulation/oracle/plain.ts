@@ -180,6 +180,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
         if (entry?.kind === 'object' && entry.sha256 === undefined && plainOf(entry).every((b) => isChanged(entry, b)))
           return [];
         if (drains.isNow(backend)) return [];
+        // Older than the delete of its object: whoever deleted that may have known of it.
+        if (entry?.kind === 'tombstone' && file.lastModified <= entry.deletedAt) return [];
         return [`The file "${key}" on ${backend} is neither recorded nor remembered`];
       }),
   };
