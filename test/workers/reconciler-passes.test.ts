@@ -224,3 +224,28 @@ test('two ticks share the ranges of a pass, and neither does what the other does
   expect(new Set(froms.map((from) => JSON.stringify(from))).size).toBe(froms.length);
   expect([...fleet.store.allObjects()]).toHaveLength(600);
 });
+
+test('files that a drain left behind rejoin their objects in the first pass that begins after it is over', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_MIN_AGE_SECONDS: '0' } });
+  fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+  await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
+  await fleet.settle(['replicator', 'scrubber'], 3);
+  const { sha256, copies, plainEtags } = fleet.object('file');
+  // As a drain leaves it: the record remembers the file, and names it no more.
+  const { a: _left, ...others } = copies;
+  fleet.store.apply([
+    {
+      kind: 'object',
+      put: { ...fleet.object('file'), rev: fleet.object('file').rev + 1, copies: others },
+      expect: fleet.object('file'),
+    },
+  ]);
+  await fleet.tick('reconciler');
+  expect(fleet.object('file').copies).toEqual(others);
+  const row = { pk: 'fleet', sk: 'rejoin/a', version: 1, data: { since: fleet.clock.now() } };
+  await fleet.store.write({ kind: 'row', put: row, expect: 'absent' });
+  fleet.clock.advance(60_000);
+  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { joined: 1 } });
+  expect(fleet.object('file')).toMatchObject({ sha256, copies, plainEtags });
+  expect(fleet.store.rowAt('fleet', 'rejoin/a')).toBeUndefined();
+});

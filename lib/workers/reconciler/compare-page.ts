@@ -28,7 +28,7 @@ export interface SweepRules {
   readonly backend: string;
   readonly deletesUnrecorded: boolean;
   /** The turn of a file that Holdfast did not write; absent where files are left alone. */
-  importFile?(listed: ListedOn, entry: Entry | null, askedAt: number): Promise<KeyTurn>;
+  importFile?(listed: ListedOn, entry: Entry | null, askedAt: number): KeyTurn | Promise<KeyTurn>;
   /** Keys listed so far in the pass. */
   listedSoFar(): number;
 }

@@ -191,6 +191,7 @@ async function joinFile(
   const comparison = await compareFile(tick, object, backend, item);
   if (comparison.outcome === 'unknown') return { turn: comparison.turn };
   const { isSame, sha256 } = comparison;
+  if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: settled('skipped', 'left-behind') };
   const known = sha256 === undefined ? {} : { sha256 };
   const after: ObjectRecord = isSame
     ? { ...object, ...known, plainEtags, copies: { ...object.copies, [backend]: '' } }

@@ -2,13 +2,14 @@ import { createCommitter } from '../../store/committer.ts';
 import { shards } from '../../store/keys.ts';
 import type { Entry } from '../../store/model.ts';
 import type { PassId } from '../../store/pass-rows.ts';
+import { rowKeys } from '../../store/row-keys.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readStretch } from '../../tick/walk.ts';
 import { compareKey, compareRecorded, compareStretch, type SweepRules } from './compare-page.ts';
 import { type ImportDeps, importFile } from './files.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { createKeyFeed } from './key-feed.ts';
-import type { KeyTurn } from './key-turn.ts';
+import { type KeyTurn, settled } from './key-turn.ts';
 import type { PassWork } from './pass.ts';
 
 /** Swaps in one transaction: with their ledger rows they are just below its limit. */
@@ -39,12 +40,18 @@ function sweepWork(tick: Tick, id: PassId): PassWork {
   const backend = id.backends[0]!;
   const progress = { listed: 0 };
   const deps = importDeps(tick, false);
+  // A drain that is over left files where they are: they belong to their objects again.
+  const rejoins = tick.view.row(rowKeys.rejoin(backend)) !== undefined;
   const rules: SweepRules = {
     backend,
     deletesUnrecorded: id.kind === 'delete-unrecorded',
     listedSoFar: () => progress.listed,
-    ...(tick.params.reconcilerImports && {
-      importFile: (listed: ListedOn, entry: Entry | null, askedAt: number) => importOne(deps, listed, entry, askedAt),
+    ...((tick.params.reconcilerImports || rejoins) && {
+      importFile(listed: ListedOn, entry: Entry | null, askedAt: number) {
+        const isRejoining = rejoins && isRemembered(entry, listed);
+        if (!isRejoining && !tick.params.reconcilerImports) return settled('skipped', 'unmarked');
+        return importOne(isRejoining ? { ...deps, isAsked: true } : deps, listed, entry, askedAt);
+      },
     }),
   };
   return {
@@ -58,6 +65,10 @@ function sweepWork(tick: Tick, id: PassId): PassWork {
       return { results: await compareRecorded(tick, rules, objects), next };
     },
   };
+}
+
+function isRemembered(entry: Entry | null, { backend, item }: ListedOn): boolean {
+  return entry?.kind === 'object' && entry.plainEtags?.[backend] === item.etag;
 }
 
 async function importOne(deps: ImportDeps, listed: ListedOn, entry: Entry | null, askedAt: number): Promise<KeyTurn> {

@@ -1,6 +1,7 @@
 import { allEnded } from '../../base/pool.ts';
 import { type PassId, passHeader, passName } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
+import { rowKeys } from '../../store/row-keys.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { ReconcileRequest, Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
 import { type PassEnd, workPass } from './pass.ts';
@@ -62,6 +63,7 @@ async function begin(tick: Tick): Promise<Round> {
     const ends = await allEnded(passes.map((id) => passOf(tick, id)));
     await refresh(tick);
     noteFigures(tick, passes, ends);
+    if (!tick.dryRun) await endRejoining(tick, passes, ends);
     if (tick.reconcile?.kind === 'recover' && isComplete(ends) && !tick.dryRun) {
       const { completeRecovery } = await import('./complete-recovery.ts');
       if (!(await completeRecovery(tick))) delete tick.figures.passComplete;
@@ -92,4 +94,15 @@ function oldestPassSeconds(tick: Tick): number {
     return tick.now() - (completedAt ?? firstStartedAt ?? tick.now());
   });
   return Math.round(Math.max(0, ...ages) / 1000);
+}
+
+/** A pass that began after a drain was over has met every file that it left behind. */
+async function endRejoining(tick: Tick, passes: readonly PassId[], ends: readonly PassEnd[]): Promise<void> {
+  for (const [i, { kind, backends }] of passes.entries()) {
+    const name = backends[0]!;
+    const row = tick.view.row(rowKeys.rejoin(name));
+    if (row === undefined || kind !== 'sweep' || ends[i] !== 'complete') continue;
+    if (passHeader(tick.view, name).startedAt <= Number(row.data.since)) continue;
+    await tick.deps.store.write({ kind: 'row-end', pk: row.pk, sk: row.sk, expect: row.version });
+  }
 }
