@@ -72,7 +72,7 @@ test('six backends, five of them broken each in another way: the sixth is reconc
 
 test('an empty storage key, and files named like outcomes, end no pass', async () => {
   const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '1' } });
-  for (const key of ['', 'stopped', 'unreachable', 'end']) fleet.backends.a!.putNow(key, Buffer.from('x'));
+  for (const key of ['', 'put-off', 'stopped', 'unreachable', 'end']) fleet.backends.a!.putNow(key, Buffer.from('x'));
   const storage = orphan(fleet, 'a', 'k9');
   fleet.clock.advance(2 * hourMs);
   const report = await fleet.tick('reconciler');
