@@ -58,11 +58,15 @@ async function learnFrom(turn: CopyTurn, object: ObjectRecord, blame: Blame, lea
     const outcome = await examine(turn.tick, object, blame);
     note(turn.tick.tally, `examined: ${outcome}`);
     if (outcome === 'reading')
-      learnt.refusals.push({ backend, leg: 'source', cause: 'examining', message: 'Its bytes are being read' });
+      learnt.refusals.push({
+        backend,
+        leg: 'source',
+        cause: seem === 'changed' ? 'examining-change' : 'examining',
+        message: 'Its bytes are being read',
+      });
+    else if (ended.has(outcome)) learnt.settled.push(backend);
     // Evidence that cannot be had now is not gathered anew in every tick.
-    else if (isOpenQuestion(outcome))
-      learnt.refusals.push({ backend, leg: 'source', cause: seem, message: `Examined: ${outcome}` });
-    else learnt.settled.push(backend);
+    else learnt.refusals.push({ backend, leg: 'source', cause: seem, message: `Examined: ${outcome}` });
   }
 }
 
@@ -71,11 +75,17 @@ async function examine(tick: Tick, object: ObjectRecord, { backend, seem }: Extr
   return (await quarantineOnEvidence(tick, object.key, backend)).outcome;
 }
 
-function isOpenQuestion(outcome: Awaited<ReturnType<typeof examine>>): boolean {
-  return (
-    outcome === 'unreadable' || outcome === 'removal-limit' || outcome === 'put-off' || outcome.startsWith('over-')
-  );
-}
+/** How an examination ends: what seemed so has left the record, or is as recorded, or the record is another now. */
+const ended: ReadonlySet<Awaited<ReturnType<typeof examine>>> = new Set([
+  'quarantined',
+  'damaged',
+  'good',
+  'lost',
+  'renewed',
+  'overwritten',
+  'unchanged',
+  'gone',
+]);
 
 async function sameContentNow(tick: Tick, { key, generation }: ObjectRecord): Promise<ObjectRecord | undefined> {
   const entry = (await tick.deps.store.objects([key])).get(key);

@@ -7,7 +7,7 @@ import type { Tick } from '../tick/tick.ts';
 export interface Refusal {
   readonly backend: string;
   readonly leg: StuckReason['leg'];
-  /** Kind of the error, or `missing`, `wrong`, `changed`, `examining`, `unproven`, `stored-wrong`. */
+  /** Kind of the error, or `missing`, `wrong`, `changed`, `examining`, `examining-change`, `unproven`, `stored-wrong`. */
   readonly cause: string;
   /** For people. */
   readonly message: string;
@@ -23,7 +23,7 @@ export interface Moment {
 /** Longest text kept of a refusal. */
 const maxMessage = 300;
 /** What speaks against a copy's bytes is settled by quarantine: it makes no object stuck, however long that takes. */
-const evidence: ReadonlySet<string> = new Set(['missing', 'wrong', 'changed', 'examining']);
+const evidence: ReadonlySet<string> = new Set(['missing', 'wrong', 'changed', 'examining', 'examining-change']);
 
 export function momentOf(tick: Pick<Tick, 'view' | 'config' | 'now'>): Moment {
   return { now: tick.now(), asOf: fleetAsOf(tick.view, tick.config) };
@@ -96,10 +96,18 @@ export function withRefusals(
   return withReasons(object, stuck, standings);
 }
 
-/** Copies whose bytes are being examined, over as many ticks as reading them takes. */
-export function underExamination(object: ObjectRecord): string[] {
-  const names = Object.keys(object.stuck ?? {});
-  return names.filter((name) => reasonOf(object, name, 'source')?.cause === 'examining');
+/** A copy whose bytes are being examined, over as many ticks as reading them takes, and what they seemed to be. */
+export interface Examined {
+  readonly backend: string;
+  readonly seem: 'wrong' | 'changed';
+}
+
+export function underExamination(object: ObjectRecord): Examined[] {
+  return Object.keys(object.stuck ?? {}).flatMap((backend): Examined[] => {
+    const cause = reasonOf(object, backend, 'source')?.cause;
+    if (cause === 'examining') return [{ backend, seem: 'wrong' }];
+    return cause === 'examining-change' ? [{ backend, seem: 'changed' }] : [];
+  });
 }
 
 /** The record once a copy of it was made: what others refused is remembered only while more copies are wanted. */

@@ -2,9 +2,9 @@ import { bodyOf } from '../base/bytes.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { internalPrefix } from '../fleet/owner.ts';
 import { refusalBackoffMs } from '../plans/backoff.ts';
-import type { FleetView } from '../store/fleet-view.ts';
 import type { ControlRow } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
+import { type Refusing, refusingOf } from '../store/refusing.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Tick } from '../tick/tick.ts';
 import { putVerified } from '../transfer/put-verified.ts';
@@ -16,20 +16,6 @@ const checkBytes = Buffer.from('Holdfast asks whether this backend takes what it
 
 /** Objects that a target may refuse or leave unanswered before it has taken one; n parallel parts have an nth each. */
 const mostInDoubt = 10;
-
-/** That a backend takes no writes, kept over ticks. Times in milliseconds since the epoch. */
-export interface Refusing {
-  readonly since: number;
-  /** Checks in a row that were refused. */
-  readonly attempts: number;
-  readonly retryAt: number;
-  readonly message: string;
-}
-
-/** What is known of a backend that took no writes when it was tried last; undefined for any other. */
-export function refusingOf(view: Pick<FleetView, 'row'>, backend: string): Refusing | undefined {
-  return view.row(rowKeys.refusing(backend))?.data as Refusing | undefined;
-}
 
 /** Whether a backend that took no writes is left alone for now. */
 export function isLeftAlone(tick: Pick<Tick, 'view' | 'now'>, backend: string): boolean {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { drain } from '../../lib/operations/drain.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
@@ -18,6 +19,36 @@ async function atTwo(fleet: TestFleet): Promise<void> {
 test('a replicator cut short anywhere loses nothing, and the fleet converges', async () => {
   const calls = await crashEverywhere({ arrange: putAll, act: (fleet) => fleet.tick('replicator'), contents });
   expect(calls).toBeGreaterThan(10);
+});
+
+test('a replicator that meets refusals, cut short anywhere, loses nothing, and each object has its copies once they end', async () => {
+  const content = { k: 'kay', l: 'ell' };
+  let lift = () => {};
+  await crashEverywhere({
+    options: { backends: ['a', 'b'] },
+    arrange: async (fleet) => {
+      for (const [key, text] of Object.entries(content)) await fleet.client.put(key, text);
+      const { put } = fleet.backends.b!;
+      fleet.backends.b!.put = async (request, signal) => {
+        if (request.storageKey.startsWith('k!')) throw new BackendError('rejected', 'b', 'It does not take this');
+        return put(request, signal);
+      };
+      lift = () => Object.assign(fleet.backends.b!, { put });
+    },
+    act: (fleet) => fleet.tick('replicator'),
+    settle: async (fleet) => {
+      await fleet.tick('replicator');
+      expect((await fleet.recount()).differences).toEqual([]);
+      lift();
+    },
+    contents: content,
+    check: (fleet) => {
+      for (const key of Object.keys(content)) {
+        const { copies, condition, stuck } = fleet.object(key);
+        expect([key, Object.keys(copies), condition, stuck]).toEqual([key, ['a', 'b'], 'sound', undefined]);
+      }
+    },
+  });
 });
 
 test('an over-replication cleaner cut short anywhere loses nothing, and the fleet converges', async () => {

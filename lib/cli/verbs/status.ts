@@ -3,6 +3,7 @@ import { keyIdsOf } from '../../config/encryption.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
+import { refusingOf } from '../../store/refusing.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 import { bytes, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -64,6 +65,7 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
   const { name, config, breaker, isDraining, isLeaving, isReachable } = standing;
   const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   const unhealthySince = fleet.breaker(name)?.unhealthySince;
+  const takesNoWrites = refusingOf(fleet, name);
   return {
     name,
     configured: config !== undefined,
@@ -71,7 +73,7 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
     leaving: isLeaving,
     reachable: isReachable,
     breaker,
-    ...defined({ unhealthySince }),
+    ...defined({ takesNoWrites, unhealthySince }),
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
     usedBytes: fleet.usedBytes(name),
     quotaBytes: config?.quotaBytes ?? 0,
@@ -150,6 +152,7 @@ function stateOf(b: Document['backends'][number]): string {
     b.leaving ? 'leaving' : '',
     b.draining ? 'draining' : '',
     b.breaker === 'closed' ? '' : `breaker ${b.breaker}`,
+    b.takesNoWrites === undefined ? '' : 'TAKES NO WRITES',
   ];
   return states.filter((s) => s !== '').join(', ') || 'ok';
 }

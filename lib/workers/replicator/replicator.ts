@@ -135,7 +135,7 @@ function metBy(tick: Tick) {
 
 /** Reading a suspect goes on in every tick until it has ended. */
 function examinedStill(object: ObjectRecord): MetObject['met'] {
-  return underExamination(object).map((backend) => ({ blame: { on: 'bytes', backend, seem: 'wrong' } }));
+  return underExamination(object).map((suspect) => ({ blame: { on: 'bytes', ...suspect } }));
 }
 
 /**
