@@ -6,6 +6,7 @@ import { createClient, type Holdfast, type ObjectSummary } from '../../lib/clien
 import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
@@ -111,6 +112,9 @@ export function createActors(deps: ActorsDeps): Actors {
     if (skewMs !== 0) faults.count('clock skew');
     const actor = world.spawn(`${role}-${born}`, role, skewMs);
     const clock = world.clockOf(actor);
+    // One of a few processes was deployed without the keys of one backend.
+    const lacks = new Set(faults.strikes('credentials missing', 3) ? [random.pick([...backends.keys()])] : []);
+    if (lacks.size > 0) actor.hadFault = true;
     const shared = {
       store: createSimStore(world, faults, oracle, store, actor),
       clock,
@@ -119,6 +123,12 @@ export function createActors(deps: ActorsDeps): Actors {
       env: plan.env,
       openKeyring: async (encryption: EncryptionConfig) => createToyKeyring(encryption),
       openBackend: async ({ name }: { readonly name: string }) => {
+        if (lacks.has(name))
+          throw new BackendError(
+            'missing-credentials',
+            name,
+            `This process has no credentials for "${name}" (simulated)`,
+          );
         const memory = backends.get(name)!;
         return createSimBackend({ world, faults, random, observer: oracle, refusals, memory }, actor);
       },

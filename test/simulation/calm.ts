@@ -200,8 +200,8 @@ export function createCalm(deps: CalmDeps): Calm {
 
   /** Nothing but what is refused waits: everything else comes to its copies as ever. */
   async function bearRefusals(): Promise<void> {
-    // What was refused in passing is tried again within six hours.
-    for (const ms of [0, 7, 7, 7, 72, 400].map((n) => n * minute)) {
+    // What was refused in passing is tried again within six hours; room that a deletion makes then is for the next tick.
+    for (const ms of [0, 7, 7, 7, 72, 400, 7, 7].map((n) => n * minute)) {
       await idle(ms);
       for (const worker of random.shuffled(quick)) await attend(worker);
       if (needs.starved().length === 0) return;

@@ -20,6 +20,12 @@ export function listedBadly(
     const kind = random.pick(['unavailable', 'timeout', 'throttled', 'rejected'] as const);
     throw new BackendError(kind, memory.name, `Backend "${memory.name}" breaks its listing off (simulated)`);
   }
+  if (options.from !== undefined && 'token' in options.from && faults.strikes('listing token forgotten', 20))
+    throw new BackendError('rejected', memory.name, `Backend "${memory.name}" knows the token no more (simulated)`);
+  if (options.from !== undefined && faults.strikes('listing goes in circles', 10)) {
+    const page = memory.listNow(options);
+    return { ...page, next: options.from };
+  }
   if (faults.strikes('empty listing', 20)) return { items: [] };
   if (!faults.strikes('listing lag', 25)) return null;
   const page = memory.listNow(options);

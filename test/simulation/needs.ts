@@ -104,7 +104,7 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     }
     for (const entry of oracle.objects.values()) {
       if (entry.kind !== 'object') continue;
-      const good = oracle.goodCopies(entry);
+      const good = oracle.goodCopies(entry).filter((name) => !isForPeople(entry, name));
       const recorded = Object.keys(entry.copies);
       if (good.length === 0 || isHidden(entry)) continue;
       if (entry.condition === 'damaged')
@@ -128,7 +128,9 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     return [...oracle.objects.values()].flatMap((entry) => {
       if (entry.kind !== 'object' || entry.condition === 'damaged' || isHidden(entry) || moving.has(entry.key))
         return [];
-      const sources = oracle.goodCopies(entry).filter((name) => !refusals.hidesCopy(name, entry.key));
+      const sources = oracle
+        .goodCopies(entry)
+        .filter((name) => !refusals.hidesCopy(name, entry.key) && !isForPeople(entry, name));
       const lacking = lackingCopies(entry);
       if (sources.length === 0 || lacking <= 0 || unhealthy.length > 0) return [];
       return [`"${entry.key}" lacks ${lacking} copies that no backend refuses`];
@@ -181,7 +183,7 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
 
   function isReadable(key: string): boolean {
     const entry = oracle.objects.get(key);
-    return entry?.kind !== 'object' || oracle.goodCopies(entry).length > 0;
+    return entry?.kind !== 'object' || oracle.goodCopies(entry).some((name) => !isForPeople(entry, name));
   }
 
   return { workOf, left, starved, lackingCopies, isHidden, isWhole, isAtFactor, isReadable };

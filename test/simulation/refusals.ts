@@ -98,7 +98,11 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
       if (reads.test(operation)) return about(hidden, backend, key);
       return operation === 'DELETE' ? about(kept, backend, key) : undefined;
     },
-    refusesCopy: (backend, key) => about(refused, backend, key) !== undefined || isDenied(backend, 'open-uploads'),
+    // What was stored in parts is looked at before it is recorded.
+    refusesCopy: (backend, key) =>
+      about(refused, backend, key) !== undefined ||
+      about(hidden, backend, key) !== undefined ||
+      isDenied(backend, 'open-uploads'),
     hidesCopy: (backend, key) => about(hidden, backend, key) !== undefined,
     isAny: () => !isLifted && refused.size + hidden.size + kept.size + requests.size > 0,
     lift: () => {

@@ -131,6 +131,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     const fate = faults.backendFate(name, 'read');
     // An answer that has begun is not refused any more; it breaks off.
     if (fate.kind === 'refused') return { ...fate, error: fail(random.pick(['truncated', 'timeout', 'unavailable'])) };
+    if (fate.kind === 'answered' && faults.strikes('slow bodies', 25))
+      return { kind: 'slow', fault: 'slow bodies', ms: random.between(1_000, 25_000) };
     if (fate.kind === 'answered' && faults.strikes('body truncated', 2))
       return { kind: 'refused', fault: 'body truncated', error: fail('truncated') };
     return fate;
@@ -233,9 +235,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           const all = memory.peek(storageKey)!.bytes;
           const range = options?.range;
           const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
-          // An external client's big file is read once, part by part, and nothing could show that a part was misread.
-          const isTaken = range !== undefined && description.metadata.holdfast === undefined;
-          return { description, bytes: isTaken ? bytes : readNow(storageKey, bytes) };
+          return { description, bytes: readNow(storageKey, bytes) };
         }),
       );
       return { ...found.description, body: chunks(storageKey, found.bytes, signal) };
