@@ -66,7 +66,7 @@ export const access: Readonly<Record<Grantee, Access>> = {
     indexes: ['by-key', 'by-placement', 'due'],
     bytes: 'write-parts',
   },
-  apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: [], bytes: 'own-keys' },
+  apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: ['by-key'], bytes: 'own-keys' },
 };
 
 const indexHome = { 'by-placement': 'objects', 'by-key': 'objects', due: 'queue' } as const;
