@@ -1,6 +1,5 @@
 import { createAdmission } from '../base/admission.ts';
 import type { Tick } from '../tick/tick.ts';
-import { createCopyReader } from '../transfer/reading/copy-reader.ts';
 import type { CopyReader } from '../transfer/reading/reading.ts';
 
 const readers = new WeakMap<object, CopyReader>();
@@ -11,12 +10,28 @@ export type CopyReaderTick = Pick<
   'deps' | 'runId' | 'startedAt' | 'deadline' | 'signal' | 'params' | 'of' | 'config' | 'backend' | 'budget'
 >;
 
-/** The reader of whole copies of this tick: one, so that what it has in flight is bounded. */
+/** The reader of whole copies of this tick: one, so that what it has in flight is bounded. Loaded when something is read. */
 export function copyReader(tick: CopyReaderTick): CopyReader {
   const known = readers.get(tick);
   if (known !== undefined) return known;
+  let loading: Promise<CopyReader> | undefined;
+  const load = () => {
+    loading ??= createReader(tick);
+    return loading;
+  };
+  const reader: CopyReader = {
+    read: async (bytes, options) => (await load()).read(bytes, options),
+    readAll: async (all, options) => (await load()).readAll(all, options),
+    standing: async (bytes) => (await load()).standing(bytes),
+  };
+  readers.set(tick, reader);
+  return reader;
+}
+
+async function createReader(tick: CopyReaderTick): Promise<CopyReader> {
+  const { createCopyReader } = await import('../transfer/reading/copy-reader.ts');
   const { store, clock, log } = tick.deps;
-  const reader = createCopyReader({
+  return createCopyReader({
     store,
     clock,
     log,
@@ -30,6 +45,4 @@ export function copyReader(tick: CopyReaderTick): CopyReader {
     budget: () => tick.budget(),
     bytesPerSecond: (name) => (tick.config.backends.find((b) => b.name === name)?.maxBytesPerSecond ?? 0) / tick.of,
   });
-  readers.set(tick, reader);
-  return reader;
 }

@@ -21,6 +21,9 @@ export function bytesOf(named: NamedBytes): NamedBytes {
   return { key, generation, sizeBytes, ...contentOf(named) };
 }
 
+/** Bytes that left a record on evidence wait this long before they are deleted: they may be found good after all. */
+export const quarantineMs = 7 * 24 * 3_600_000;
+
 /** Why and when bytes are deleted. */
 export interface Deletion {
   readonly cause: QueueCause;

@@ -5,6 +5,7 @@ import type { Ownership } from '../fleet/owner.ts';
 import type { Outcome } from '../store/commit.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { CounterAdd } from '../store/port.ts';
+import { quarantineMs } from '../store/queue-items.ts';
 import type { Swap } from '../store/swap.ts';
 import type { CopyReader, PutOffReason } from './reading/reading.ts';
 import { bytesOfCopy, type StoredBytes } from './reading/stored-bytes.ts';
@@ -34,10 +35,6 @@ export type Quarantine =
 
 /** What speaks against a copy. */
 type Evidence = { readonly outcome: 'missing' | 'wrong' };
-
-const dayMs = 24 * 3_600_000;
-/** Quarantined bytes wait this long before they are deleted: they may be found good after all. */
-export const quarantineMs = 7 * dayMs;
 
 /**
  * The only way a copy is removed because it seems missing or wrong. It is entered again in every turn until it ends.

@@ -7,12 +7,12 @@ import { copyReader } from '../steps/copy-reader.ts';
 import { relabel } from '../steps/relabel.ts';
 import { importingLabel, type PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { quarantineMs } from '../store/queue-items.ts';
 import type { Swap } from '../store/swap.ts';
 import { findByPlacement } from '../tick/find-work.ts';
 import { isUsable } from '../tick/health.ts';
 import { refresh } from '../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
-import { quarantineMs } from '../transfer/quarantine.ts';
 import type { NotGood } from '../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../transfer/reading/stored-bytes.ts';
 

@@ -1,7 +1,12 @@
 /** Loaded on first use by the code under test: from the disk, which is no part of a history. */
 await import('../../lib/transfer/big/big-copy.ts');
 await import('../../lib/transfer/copy-within.ts');
+await import('../../lib/steps/plain-change.ts');
+await import('../../lib/steps/transfers/prove-first-hash.ts');
 await import('../../lib/transfer/quarantine.ts');
+await import('../../lib/transfer/reading/copy-reader.ts');
+await import('../../lib/transfer/verified-copy.ts');
+await import('../../lib/workers/scrubber/scrub-owed.ts');
 await import('hash-wasm');
 
 export {};

@@ -44,8 +44,9 @@ export function createCopyReader(deps: CopyReaderDeps): CopyReader {
     const readings = await allEnded(all.map((bytes) => read(bytes, { ...options, agesUpToMs, remembers: true })));
     const bad = worstOf(readings);
     if (bad === null) return { outcome: 'good', isAged: readings.some((r) => r.outcome === 'good' && r.isAged) };
+    const { outcome } = readings[bad]!;
     // What was read in one go waits for the others as well as what was not.
-    if (readings[bad]!.outcome === 'reading')
+    if (outcome === 'reading' || outcome === 'put-off')
       await allEnded(all.map((bytes, i) => keepGood(deps, bytes, readings[i]!)));
     return { outcome: 'not-good', of: all[bad]!, reading: readings[bad] as NotGood };
   }

@@ -2,11 +2,11 @@ import { count, note, type Verdict } from '../../base/tally.ts';
 import { cleanupBackoffMs } from '../../plans/backoff.ts';
 import { afterDrain } from '../../store/after-drain.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
+import { quarantineMs } from '../../store/queue-items.ts';
 import { withoutPlainFile } from '../../store/records.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import type { HeldItem, Swap } from '../../store/swap.ts';
 import type { Tick } from '../../tick/tick.ts';
-import { quarantineMs } from '../../transfer/quarantine.ts';
 import { isFile } from './decide.ts';
 import type { ItemTurn, Turn } from './turn.ts';
 

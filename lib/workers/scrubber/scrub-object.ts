@@ -1,7 +1,6 @@
 import { defined } from '../../base/defined.ts';
 import { tee } from '../../base/tee.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
-import { settlePlainChange } from '../../steps/plain-change.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -64,8 +63,11 @@ async function scrubCopy(tick: Tick, object: ObjectRecord, backend: string, opti
   switch (reading.outcome) {
     case 'good':
       return scrubbedGood(tick, object, reading);
-    case 'changed':
+    case 'changed': {
+      // Rarely needed: a cold start does not load it.
+      const { settlePlainChange } = await import('../../steps/plain-change.ts');
       return { verdict: await settlePlainChange(tick, object, backend), current: null };
+    }
     case 'unreadable':
       return { verdict: 'unreadable', detail: reading.error.message, current: object };
     case 'reading':

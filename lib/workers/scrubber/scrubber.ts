@@ -20,7 +20,6 @@ import {
   verifiedSince,
 } from './scrub-cycles.ts';
 import { scrubObject } from './scrub-object.ts';
-import { scrubOwed } from './scrub-owed.ts';
 import { type Walked, walkStretch } from './scrub-walk.ts';
 import { keyringOf } from './tick-keyring.ts';
 import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
@@ -190,6 +189,7 @@ function settledWalk(tick: Tick, state: ScrubState, names: readonly string[], wa
 async function comeBack(tick: Tick, state: ScrubState): Promise<ScrubState> {
   if (tick.dryRun || state.owed.length === 0) return state;
   const scrub = (object: ObjectRecord, backends: readonly string[]) => scrubAndCount(tick, object, backends, true);
+  const { scrubOwed } = await import('./scrub-owed.ts');
   return { ...state, owed: await scrubOwed(tick, state.owed, scrub) };
 }
 
