@@ -6,6 +6,7 @@ await import('../../lib/steps/transfers/prove-first-hash.ts');
 await import('../../lib/transfer/quarantine.ts');
 await import('../../lib/transfer/reading/copy-reader.ts');
 await import('../../lib/transfer/verified-copy.ts');
+await import('../../lib/workers/scrubber/read-with-plaintext.ts');
 await import('../../lib/workers/scrubber/scrub-owed.ts');
 await import('hash-wasm');
 

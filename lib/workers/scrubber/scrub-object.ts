@@ -1,12 +1,11 @@
 import { defined } from '../../base/defined.ts';
-import { tee } from '../../base/tee.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { headersDigest } from '../../transfer/headers-digest.ts';
-import { isEncrypted, plaintextVerifies } from '../../transfer/keyring.ts';
+import { isEncrypted } from '../../transfer/keyring.ts';
 import type { GoodReading, Reading } from '../../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
 import { keyringOf } from './tick-keyring.ts';
@@ -101,8 +100,7 @@ async function scrubbedBad(tick: Tick, object: ObjectRecord, backend: string, de
 }
 
 /**
- * Where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared too, in
- * the same read, where that ends in one tick; what goes wrong there is said, and is never evidence against the stored bytes.
+ * Where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared too.
  */
 async function verify(
   tick: Tick,
@@ -117,20 +115,9 @@ async function verify(
   const anew = { agesUpToMs: 0, remembers };
   if (keyring === null || !isEncrypted(object))
     return reader.read(bytes, { ...anew, trustsAttestation: tick.params.scrubAttests });
-  let plaintext: Promise<string | undefined> = Promise.resolve(undefined);
-  const reading = await reader.read(bytes, {
-    ...anew,
-    alongside(body) {
-      const { main, side } = tee(body);
-      plaintext = plaintextVerifies(keyring, object, side).then(
-        (isRight) => (isRight ? undefined : 'plaintext-differs'),
-        (error: Error) => `plaintext-unreadable: ${error.message}`,
-      );
-      return main;
-    },
-  });
-  const plaintextDigest = await plaintext;
-  return reading.outcome === 'good' ? { ...reading, ...defined({ plaintext: plaintextDigest }) } : reading;
+  // Most fleets never need it: a cold start does not load it.
+  const { readWithPlaintext } = await import('./read-with-plaintext.ts');
+  return readWithPlaintext(reader, bytes, object, keyring, anew);
 }
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */
