@@ -67,6 +67,8 @@ export const allFaults = [
   'external client overwrote',
   'external client deleted',
   'metadata restored',
+  'metadata lost',
+  'copies rotted meanwhile',
   'contents encrypted',
   'encryption key rotated',
   'encryption key removed',
@@ -96,6 +98,8 @@ export interface Faults {
   isOn(fault: Fault): boolean;
   /** Whether a single fault strikes now, at the history's rate times `weight`; counted when it does. */
   strikes(fault: Fault, weight?: number): boolean;
+  /** Whether a fault strikes that belongs to a time when nothing else goes wrong; counted when it does. */
+  strikesAtRest(fault: Fault, random: Random, probability: number): boolean;
   count(fault: string): void;
   storeFate(kind: 'read' | 'write'): Fate;
   /** Whether a transaction is refused by a conflict. */
@@ -242,6 +246,11 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
     isOn,
     strikes: (fault, weight = 1) => {
       const does = isRolled(fault, weight);
+      if (does) count(fault);
+      return does;
+    },
+    strikesAtRest: (fault, own, probability) => {
+      const does = isOn(fault) && own.chance(probability);
       if (does) count(fault);
       return does;
     },

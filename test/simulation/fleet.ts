@@ -79,7 +79,7 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
   const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.2);
   return {
-    file: isRestored ? file : encrypting(file, stream('encryption'), faults),
+    file: encrypting(file, stream('encryption'), faults),
     keys,
     imported,
     isRestored,

@@ -157,6 +157,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     if (then !== undefined) {
       faults.count('metadata restored');
       const file = surroundings.fileInForce();
+      const rot = stream('rot');
       await restore({
         startAt: world.now,
         snapshot: then,
@@ -165,6 +166,8 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
         backends,
         env: plan.env,
         random: stream('restored'),
+        areTablesLost: faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
+        rots: () => faults.strikesAtRest('copies rotted meanwhile', rot, 0.2),
       });
     }
   } catch (error) {

@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/base/clock.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient } from '../../lib/client/client.ts';
+import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
@@ -17,9 +18,11 @@ import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickEvent } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Oracle } from './oracle/oracle.ts';
-import { keyWithin } from './oracle/reading.ts';
+import { keyWithin, storageKeyOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
+import { flipped } from './sim-backend.ts';
+import { createToyKeyring } from './toy-keyring.ts';
 
 export interface RestoreDeps {
   readonly startAt: number;
@@ -31,9 +34,14 @@ export interface RestoreDeps {
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   readonly env: Readonly<Record<string, string>>;
   readonly random: Random;
+  /** Nothing is left of the tables. */
+  readonly areTablesLost: boolean;
+  /** Whether a copy of an object that has others rotted meanwhile; asked once for each. */
+  rots(): boolean;
 }
 
 const hourMs = 3_600_000;
+const nothing: Pick<MemorySnapshot, 'objects' | 'rows'> = { objects: new Map(), rows: [] };
 const everyone = Object.keys(workers) as WorkerName[];
 
 /**
@@ -42,11 +50,17 @@ const everyone = Object.keys(workers) as WorkerName[];
  * before the moment they went back to is there, with the content it had at the end.
  */
 export async function restore(deps: RestoreDeps): Promise<void> {
-  const { snapshot, oracle, backends, env, random } = deps;
+  const { oracle, backends, env, random } = deps;
+  const isLost = deps.areTablesLost;
+  const snapshot = isLost ? nothing : deps.snapshot;
   const clock = createStillClock(deps.startAt);
   // Whatever was paused then, the operators want to run now.
   const rows = snapshot.rows.filter(({ sk }) => sk !== 'settings');
-  const store = createMemoryStore({ clock, from: { ...snapshot, rows }, identity: 'restored' });
+  const store = createMemoryStore({
+    clock,
+    ...(!isLost && { from: { ...deps.snapshot, rows } }),
+    identity: 'restored',
+  });
   const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
   let isTakenOver = false;
   let isImported = false;
@@ -56,6 +70,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     ids: idsFrom(clock, () => random.next()),
     log: silentLog,
     env,
+    openKeyring: async (encryption: EncryptionConfig) => createToyKeyring(encryption),
     openBackend: async ({ name }: { readonly name: string }) => watched(backends.get(name)!),
   };
 
@@ -84,7 +99,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   /** At the end it had a good copy; then it had not been deleted, and nothing on the buckets looks newer than it. */
   function isExpected(entry: ObjectRecord): boolean {
     if (entry.condition === 'damaged' || oracle.goodCopies(entry).length === 0) return false;
-    if (snapshot.objects.get(entry.key)?.kind === 'tombstone') return false;
+    if (snapshot.objects.get(entry.key)?.kind === 'tombstone' || oracle.hasForged(entry.key)) return false;
     const generations = [...backends.values()].flatMap((bucket) =>
       [...bucket.contents()]
         .filter(([storageKey]) => keyWithin(storageKey) === entry.key)
@@ -105,7 +120,17 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     });
   }
 
-  for (const worker of everyone) await tick(worker);
+  for (const entry of wanted) {
+    const good = oracle.goodCopies(entry);
+    if (good.length < 2 || !deps.rots()) continue;
+    const backend = random.pick(good);
+    const storage = storageKeyOf(entry.key, entry.copies[backend]!);
+    const existing = backends.get(backend)!.peek(storage)!;
+    if (existing.bytes.length > 0)
+      backends.get(backend)!.putNow(storage, flipped(existing.bytes, random, 'rest'), existing);
+  }
+  // Without any fleet a worker has nothing to go by.
+  if (!isLost) for (const worker of everyone) await tick(worker);
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
   await apply({ ...shared, findCapabilities }, deps.file, { takeOver: true });
@@ -120,7 +145,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   }
 
   const client = createClient(shared);
-  for (const { key, sha256 } of wanted) {
+  for (const { key, ...stored } of wanted) {
+    const sha256 = stored.encryption?.plaintextSha256 ?? stored.sha256;
     const found = await client.get(key).catch((error: Error) => error.message);
     if (found === null || typeof found === 'string')
       throw new Violation('restored metadata', `"${key}" cannot be read: ${found ?? 'it is not there'}`, key);

@@ -24,6 +24,7 @@ export interface BytesCheck {
   written(backend: string, storageKey: string, by: Actor, isLate: boolean): void;
   harmed(backend: string, storageKey: string, isUnseen: boolean): void;
   forged(backend: string, storageKey: string): void;
+  hasForged(key: string): boolean;
   /** An external client wrote or removed a file. */
   externalClientActed(backend: string, key: string): void;
   /** A record changed: what it names now was verified first, and what it names no more was to spare. */
@@ -126,7 +127,10 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const factor = sight.lowestFactor(after.key);
     // More is asked of the cleaner: that its factor remains, whatever there was before.
     const wanted = isCleaner ? factor : Math.min(had.length, factor);
-    const isLastGood = stays.length === 0 && Object.keys(before.copies).some((name) => isAsRecorded(before, name));
+    // What a person gives up with its backend is out of reach, whatever it is.
+    const isLastGood =
+      stays.length === 0 &&
+      Object.keys(before.copies).some((name) => isAsRecorded(before, name) && !sight.places.wasForgotten(name));
     if (keeps.length >= wanted && !isLastGood) return;
     const message =
       `${role} takes the copies of "${after.key}" on ${removed.join(', ')} out of the record: ` +
@@ -156,6 +160,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
         );
     },
     forged: (backend, storageKey) => void forged.add(placeOf(backend, storageKey)),
+    hasForged: (key) => [...forged].some((place) => keyWithin(partsOf(place)[1]) === key),
     harmed(backend, storageKey, isUnseen) {
       harmedAt.set(placeOf(backend, storageKey), world.step);
       if (isUnseen) unseen.add(placeOf(backend, storageKey));

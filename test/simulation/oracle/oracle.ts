@@ -53,6 +53,8 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick
   externalClientActed(backend: string, key: string): void;
   /** Somebody wrote bytes with a mark of ours at a key that looks like ours. */
   forged(backend: string, storageKey: string): void;
+  /** Whether anybody wrote such bytes in the name of an object. */
+  hasForged(key: string): boolean;
   /** With imports on: files that are neither recorded nor remembered, in sentences. */
   unsettledFiles(): string[];
   /** Whether a file is still there that a delete left behind. */
@@ -237,6 +239,7 @@ export function createOracle({
       bytes.externalClientActed(backend, key);
     },
     forged: bytes.forged,
+    hasForged: bytes.hasForged,
     unsettledFiles: plain.unsettled,
     hasForsakenFiles: plain.hasForsaken,
     restored: (id) => void revived.add(id),
