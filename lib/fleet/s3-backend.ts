@@ -19,7 +19,6 @@ import { freeMemoryOf, watchedBody } from './s3/answer-body.ts';
 import { attestedSha256 } from './s3/attested.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
 import { copyFrom } from './s3/copy.ts';
-import { deleteObjects } from './s3/deletion.ts';
 import { backendError, toBackendError } from './s3/errors.ts';
 import { receivedMetadata, receivedText } from './s3/header-text.ts';
 import { listPage } from './s3/listing.ts';
@@ -58,7 +57,11 @@ export function backendOn(s3: S3Connection): S3Backend {
     firstPartBytes: (storageKey, signal) => firstPartBytes(s3, storageKey, signal),
     tags: (storageKey, signal) => tagsOf(s3, storageKey, signal),
     copyFrom: (request, signal) => copyFrom(s3, request, signal),
-    delete: (requests, signal) => deleteObjects(s3, requests, signal),
+    delete: async (requests, signal) => {
+      // Most workers never delete: a cold start does not load it.
+      const { deleteObjects } = await import('./s3/deletion.ts');
+      return deleteObjects(s3, requests, signal);
+    },
     list: (listOptions, signal) => listPage(s3, listOptions, signal),
     ...multipart(s3),
   };

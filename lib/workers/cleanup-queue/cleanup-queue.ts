@@ -1,23 +1,15 @@
-import { defined } from '../../base/defined.ts';
-import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
-import { copyReader } from '../../steps/copy-reader.ts';
-import { verifiedCopy } from '../../steps/quarantine.ts';
 import { keysThatMayName } from '../../store/keys.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
 import { findDue } from '../../tick/due-items.ts';
-import { isUsable } from '../../tick/health.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
-import { bytesOfItem } from '../../transfer/reading/stored-bytes.ts';
 import { claimAll } from './claim.ts';
-import { copyElsewhere, isBeingCopied, stillCopied } from './copy-elsewhere.ts';
-import { decide, type FleetNow } from './decide.ts';
+import { decide, type FleetNow, isWaiting, stillHolds } from './decide.ts';
 import { deleteBytes } from './delete-bytes.ts';
-import { isWaiting, type Judgement, judgeWaiting, type Proof, stillHolds } from './judge-waiting.ts';
 import { settle } from './settle.ts';
-import type { ItemTurn, Turn } from './turn.ts';
+import type { Deletable, ItemTurn } from './turn.ts';
 
 /**
  * The cleanup queue is the only hand that deletes bytes.
@@ -52,45 +44,13 @@ async function cleanBatch(tick: Tick, seen: Set<string>): Promise<'more' | 'done
     tick,
     fresh.filter((item) => !isWaiting(item)).map((item) => ({ item })),
   );
-  await deleteClaimed(tick, await judgeAll(tick, waiting));
+  if (waiting.length > 0) {
+    // Rarely needed: a cold start does not load it.
+    const { judgeAll } = await import('./judge-all.ts');
+    await deleteClaimed(tick, await judgeAll(tick, waiting));
+  }
   tick.cursor = due.cursor;
   return due.cursor === undefined || fresh.length === 0 ? 'done' : 'more';
-}
-
-/** An item that may be deleted, as long as its proof holds. */
-interface Deletable {
-  readonly item: QueueItem;
-  readonly proof?: Proof;
-}
-
-/** Judges bytes that left their record on evidence, without a claim; what is decided that way is settled here. */
-async function judgeAll(tick: Tick, items: readonly QueueItem[]): Promise<Deletable[]> {
-  const entries = await tick.deps.store.objects([...new Set(items.map(({ key }) => key))]);
-  const deletable: Deletable[] = [];
-  const turns: ItemTurn[] = [];
-  await forEachConcurrently(items, tick.tuning.concurrency, async (item) => {
-    const judgement = await judge(tick, item, entries.get(item.key));
-    if (judgement.outcome === 'deletable') deletable.push({ item, ...defined({ proof: judgement.proof }) });
-    else if (judgement.outcome !== 'needs-copy') turns.push({ item, isClaimed: false, turn: judgement });
-    else turns.push({ item, isClaimed: false, turn: await copyElsewhere(tick, item, judgement.object) });
-  });
-  await settle(tick, turns);
-  return deletable;
-}
-
-async function judge(tick: Tick, item: QueueItem, entry: Entry | undefined): Promise<Judgement | Turn> {
-  if (tick.outOfTime()) return { outcome: 'parked', why: 'out-of-time' };
-  if (!(await isUsable(tick, item.backend))) return { outcome: 'parked', why: 'parked' };
-  if (await isBeingCopied(tick.deps, item)) return stillCopied;
-  const deps = {
-    // What the item does not know the record may.
-    read: () => {
-      const sha256 = item.sha256 ?? (entry?.kind === 'object' ? entry.sha256 : undefined);
-      return copyReader(tick).read({ ...bytesOfItem(item), ...defined({ sha256 }) }, { remembers: true });
-    },
-    verifiedCopy: (object: Entry & { kind: 'object' }) => verifiedCopy(tick, object),
-  };
-  return judgeWaiting(deps, item, entry);
 }
 
 /** Claims items, asks what is known of them after the claim, deletes what may be deleted, and settles each. */

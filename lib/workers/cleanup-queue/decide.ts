@@ -1,7 +1,7 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import { expectedEtag, isSameEtag } from '../../store/records.ts';
 import { namesBytes } from '../../store/swap.ts';
-import type { Turn } from './turn.ts';
+import type { Proof, Turn } from './turn.ts';
 
 /** What is asked of the fleet to decide about an item. */
 export interface FleetNow {
@@ -40,4 +40,16 @@ export function decide(item: QueueItem, entries: readonly Entry[], fleet: FleetN
 function isAnotherFile(item: QueueItem, naming: Entry): boolean {
   const recorded = naming.kind === 'object' ? expectedEtag(naming, item.backend) : undefined;
   return item.plainEtag !== undefined && recorded !== undefined && !isSameEtag(recorded, item.plainEtag);
+}
+
+/** Whether an item's bytes left their record on evidence: they are not deleted before somebody looked again. */
+export function isWaiting({ cause }: QueueItem): boolean {
+  return cause === 'quarantined' || cause === 'aged-evidence';
+}
+
+/** Whether what proved an item deletable is still so, by the entry as it is after the claim. */
+export function stillHolds(proof: Proof | undefined, item: QueueItem, entry: Entry | undefined): boolean {
+  if (proof === undefined) return true;
+  if (entry?.kind !== 'object' || entry.generation !== item.generation) return true;
+  return entry.copies[proof.backend] === proof.copyId;
 }

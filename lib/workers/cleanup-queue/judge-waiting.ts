@@ -2,7 +2,7 @@ import { copyIdOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Reading } from '../../transfer/reading/reading.ts';
 import type { VerifiedCopy } from '../../transfer/verified-copy.ts';
-import type { Turn } from './turn.ts';
+import type { Proof, Turn } from './turn.ts';
 
 /** What judging needs: reads that go on over as many ticks as they take. */
 export interface JudgeDeps {
@@ -10,12 +10,6 @@ export interface JudgeDeps {
   read(): Promise<Reading>;
   /** Looks for a recorded copy of the object that is as recorded. */
   verifiedCopy(object: ObjectRecord): Promise<VerifiedCopy>;
-}
-
-/** A recorded copy that verified: while it is recorded, the waiting bytes may go. */
-export interface Proof {
-  readonly backend: string;
-  readonly copyId: string;
 }
 
 /** `deletable` nothing more is to be known, or as long as the proof is recorded · `needs-copy` good, and in no record. */
@@ -27,11 +21,6 @@ export type Judgement =
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
-
-/** Whether an item's bytes left their record on evidence: they are not deleted before somebody looked again. */
-export function isWaiting({ cause }: QueueItem): boolean {
-  return cause === 'quarantined' || cause === 'aged-evidence';
-}
 
 /**
  * What becomes of bytes that left their record on evidence, at the end of their wait. They may be deleted once a recorded
@@ -101,11 +90,4 @@ function notYet(found: { readonly outcome: 'reading' | 'put-off' }): Judgement {
 
 function putOff(why: string, waitMs: number): Judgement {
   return { outcome: 'put-off', why, waitMs };
-}
-
-/** Whether what proved an item deletable is still so, by the entry as it is after the claim. */
-export function stillHolds(proof: Proof | undefined, item: QueueItem, entry: Entry | undefined): boolean {
-  if (proof === undefined) return true;
-  if (entry?.kind !== 'object' || entry.generation !== item.generation) return true;
-  return entry.copies[proof.backend] === proof.copyId;
 }

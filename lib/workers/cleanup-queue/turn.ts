@@ -31,3 +31,15 @@ export interface ItemTurn {
   /** The entry at the item's key, as it was read last. */
   readonly entry?: Entry | undefined;
 }
+
+/** A recorded copy that verified: while it is recorded, the waiting bytes may go. */
+export interface Proof {
+  readonly backend: string;
+  readonly copyId: string;
+}
+
+/** An item that may be deleted, as long as its proof holds. */
+export interface Deletable {
+  readonly item: QueueItem;
+  readonly proof?: Proof;
+}
