@@ -8,7 +8,7 @@ export interface Version {
 
 /** How ciphertext came to be; absent for plain content. */
 export interface Encryption {
-  /** Hex; absent where the record was rebuilt from the ciphertext, until a scrub has decrypted it. */
+  /** Hex; absent where the record was rebuilt from the ciphertext alone: its frames are authenticated all the same. */
   readonly plaintextSha256?: string;
   readonly plaintextBytes: number;
   readonly keyId: string;

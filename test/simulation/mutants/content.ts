@@ -5,7 +5,7 @@ import type { Mutant } from './mutated.ts';
 export const contentMutants: readonly Mutant[] = [
   {
     name: 'readers do not compare headers',
-    edits: [instead('open-copy#problemOf', ['headersProblem'], 'null')],
+    edits: [instead('open-copy#problemOf', ['headersProblem', 'expectedHeaders'], 'null')],
   },
   {
     name: 'copies are made of whatever headers their source has',
