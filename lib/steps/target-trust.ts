@@ -28,6 +28,8 @@ export interface TargetTrust {
   changed(targets: readonly string[]): Promise<void>;
   /** Settles what a target's refusals speak of. */
   verdict(target: string): Promise<TrustVerdict>;
+  /** Resolves once no write of ours is on its way: one may have been begun for an object that another target took. */
+  idle(): Promise<void>;
 }
 
 export interface TrustRules {
@@ -134,6 +136,10 @@ export function createTargetTrust(rules: TrustRules): TargetTrust {
       const trust = of(target);
       if (trust.state === 'open' && (trust.check !== undefined || trust.refused > 0)) await check(target, trust);
       return trust.state === 'open' ? 'objects' : trust.state;
+    },
+    async idle() {
+      // Who asked for a check has been told of its failure.
+      await Promise.allSettled([...all.values()].map((trust) => trust.check));
     },
   };
 }

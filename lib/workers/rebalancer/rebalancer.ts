@@ -46,7 +46,7 @@ async function begin(tick: Tick): Promise<Round> {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
   }
   const turn: Turn = { ...(await createCopyTurn(tick, usable)), seen: new Set() };
-  return () => moveBatch(turn);
+  return () => moveBatch(turn).finally(turn.trust.idle);
 }
 
 /**

@@ -60,7 +60,7 @@ async function begin(tick: Tick): Promise<Round> {
     finder: createObjectFinder(tick),
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
-  return () => replicateRound(turn);
+  return () => replicateRound(turn).finally(turn.trust.idle);
 }
 
 /** By the answer of this tick's own health check: a claimed probe is not sent twice. */
