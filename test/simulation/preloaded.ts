@@ -1,4 +1,7 @@
 /** Loaded on first use by the code under test: from the disk, which is no part of a history. */
+await import('../../lib/steps/check-writes.ts');
+await import('../../lib/steps/note-refusals.ts');
+await import('../../lib/steps/transfers/carry-on.ts');
 await import('../../lib/transfer/big/big-copy.ts');
 await import('../../lib/transfer/copy-within.ts');
 await import('../../lib/steps/plain-change.ts');

@@ -3,7 +3,6 @@ import { count, note } from '../../base/tally.ts';
 import { copyIdOf } from '../../store/keys.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { findDue, openLanes } from '../../tick/due-items.ts';
-import type { Tick } from '../../tick/tick.ts';
 import type { BigCopyOutcome } from '../../transfer/big/job.ts';
 import { foundContent } from '../../transfer/copy.ts';
 import { isOpen, takePlace } from '../copy-targets.ts';
@@ -20,11 +19,6 @@ import { abandon, type Failure, failTransfer, pause, recordTransfer, refuseTrans
 /** Transfers under way at a time: more would only share what one fills. */
 const atOnce = 2;
 const hourMs = 3_600_000;
-
-/** Whether a transfer waits for somebody to go on with it. */
-export async function hasDueTransfers(tick: Tick): Promise<boolean> {
-  return (await findDue(tick, 'transfer', undefined, 1)).items.length > 0;
-}
 
 /** Goes on with a batch of due transfers, those first that have waited longest, until the moment has come. */
 export async function carryOnDue(turn: CopyTurn, begun: readonly QueueItem[], until: number): Promise<'more' | 'done'> {

@@ -1,6 +1,7 @@
 import { lane } from '../../store/keys.ts';
 import type { QueueItem } from '../../store/model.ts';
 import type { Budget, Claim } from '../../tick/budget.ts';
+import { findDue } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
 
 /**
@@ -65,6 +66,11 @@ function createPendingTransfers(budget: Budget): PendingTransfers {
       );
     },
   };
+}
+
+/** Whether a transfer waits for somebody to go on with it. */
+export async function hasDueTransfers(tick: Tick): Promise<boolean> {
+  return (await findDue(tick, 'transfer', undefined, 1)).items.length > 0;
 }
 
 /** What a transfer has still to move, out of a source and into its target. */

@@ -5,11 +5,9 @@ import { type CopyTurn, createCopyTurn, noteBlame } from '../../steps/copy-turn.
 import { enqueueOrphans, type Orphan } from '../../steps/enqueue-orphans.ts';
 import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
 import { makeCopy } from '../../steps/make-copy.ts';
-import { noteRefusals } from '../../steps/note-refusals.ts';
 import { withoutRefusals } from '../../steps/refusals.ts';
 import type { Place } from '../../steps/target-trust.ts';
 import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
-import { carryOn } from '../../steps/transfers/carry-on.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
 import { isLeftAlone } from '../../steps/write-check.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
@@ -76,14 +74,20 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
     turns.push(await moveOne(turn, move));
   });
   await settle(turn, turns);
-  await carryOn(
+  await carryOnBig(
     turn,
     turns.flatMap((one) => (one.outcome === 'begun' ? [one.item] : [])),
-    Number.POSITIVE_INFINITY,
   );
   tick.figures.admissionRejections = turn.admission.rejections;
   if (!tick.dryRun) tick.cursor = found.cursor;
   return found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
+}
+
+/** Most ticks move no big object: a cold start does not load what copies them. */
+async function carryOnBig(turn: Turn, begun: readonly QueueItem[]): Promise<void> {
+  if (begun.length === 0) return;
+  const { carryOn } = await import('../../steps/transfers/carry-on.ts');
+  await carryOn(turn, begun, Number.POSITIVE_INFINITY);
 }
 
 /** Makes the copy at the destination. Records nothing. */
@@ -160,7 +164,10 @@ async function settle(turn: Turn, turns: readonly MoveTurn[]): Promise<void> {
     if (one.outcome === 'not-copied') countFailure(tick, one.move, one.met);
   }
   await enqueueOrphans(tick, orphans);
-  await noteRefusals(turn, turns.flatMap(refusedMove));
+  const refused = turns.flatMap(refusedMove);
+  if (refused.length === 0) return;
+  const { noteRefusals } = await import('../../steps/note-refusals.ts');
+  await noteRefusals(turn, refused);
 }
 
 function countFailure(tick: Tick, { object, from, to }: PlannedMove, { reason, message }: Judgement): void {

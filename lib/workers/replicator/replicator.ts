@@ -4,14 +4,15 @@ import { policyOf } from '../../config/fleet-file.ts';
 import { type CopyTurn, createCopyTurn } from '../../steps/copy-turn.ts';
 import { enqueueOrphans } from '../../steps/enqueue-orphans.ts';
 import { missingCopies } from '../../steps/missing-copies.ts';
-import { liftStuck, type MetObject, noteRefusals } from '../../steps/note-refusals.ts';
+import type { MetObject } from '../../steps/note-refusals.ts';
 import { underExamination, withoutRefusals } from '../../steps/refusals.ts';
-import { carryOnDue, hasDueTransfers } from '../../steps/transfers/carry-on.ts';
+import { hasDueTransfers } from '../../steps/transfers/pending.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
 import { reportRefusing } from '../../steps/write-check.ts';
 import { type Committer, createCommitter } from '../../store/committer.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import { noteLag } from '../../tick/ages.ts';
+import { openLanes } from '../../tick/due-items.ts';
 import { isUsable } from '../../tick/health.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
@@ -77,8 +78,15 @@ async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
   const now = tick.now();
   const isMore = next === 'more' || turn.again.length > 0;
   const until = isMore ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
-  const left = await carryOnDue(turn, begun, until);
+  const left = await carryOnBig(turn, begun, until);
   return turn.again.length > 0 || left === 'more' ? 'more' : next;
+}
+
+/** Most ticks meet no big object: a cold start does not load what copies them. */
+async function carryOnBig(turn: Turn, begun: readonly QueueItem[], until: number): Promise<'more' | 'done'> {
+  if (begun.length === 0 && openLanes(turn.tick, 'transfer').length === 0) return 'done';
+  const { carryOnDue } = await import('../../steps/transfers/carry-on.ts');
+  return carryOnDue(turn, begun, until);
 }
 
 /** An object's turn, settled: as it is recorded now. */
@@ -104,12 +112,17 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
     if (objectTurn.outcome === 'put-off') turn.again.push(object);
     else if (objectTurn.outcome !== 'begun') count(tick.tally, objectTurn.end.verdict, objectTurn.end.reason);
   }
-  if (!tick.dryRun) {
-    await liftStuck(turn, lifted);
-    await noteRefusals(turn, settled.flatMap(metBy(tick)));
-  }
+  if (!tick.dryRun) await writeDown(turn, lifted, settled.flatMap(metBy(tick)));
   tick.figures.admissionRejections = turn.admission.rejections;
   return { next, begun: settled.flatMap(({ turn: one }) => (one.outcome === 'begun' ? one.items : [])) };
+}
+
+/** Most ticks meet no refusal: a cold start does not load what writes them down. */
+async function writeDown(turn: Turn, lifted: readonly ObjectRecord[], met: readonly MetObject[]): Promise<void> {
+  if (lifted.length === 0 && met.length === 0) return;
+  const { liftStuck, noteRefusals } = await import('../../steps/note-refusals.ts');
+  await liftStuck(turn, lifted);
+  await noteRefusals(turn, met);
 }
 
 async function turnOf(turn: Turn, object: ObjectRecord, startedAt: number): Promise<ObjectTurn> {
