@@ -18,11 +18,8 @@ import {
 import { freeMemoryOf, watchedBody } from './s3/answer-body.ts';
 import { attestedSha256 } from './s3/attested.ts';
 import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
-import { copyFrom } from './s3/copy.ts';
 import { backendError, toBackendError } from './s3/errors.ts';
 import { receivedMetadata, receivedText } from './s3/header-text.ts';
-import { listPage } from './s3/listing.ts';
-import { multipart } from './s3/multipart.ts';
 import { putObject } from './s3/put.ts';
 import { etagForm } from './s3/tolerate-answer.ts';
 
@@ -56,14 +53,23 @@ export function backendOn(s3: S3Connection): S3Backend {
     head: (storageKey, signal) => headObject(s3, storageKey, signal),
     firstPartBytes: (storageKey, signal) => firstPartBytes(s3, storageKey, signal),
     tags: (storageKey, signal) => tagsOf(s3, storageKey, signal),
-    copyFrom: (request, signal) => copyFrom(s3, request, signal),
-    delete: async (requests, signal) => {
-      // Most workers never delete: a cold start does not load it.
-      const { deleteObjects } = await import('./s3/deletion.ts');
-      return deleteObjects(s3, requests, signal);
-    },
-    list: (listOptions, signal) => listPage(s3, listOptions, signal),
-    ...multipart(s3),
+    ...rarelyAsked(s3),
+  };
+}
+
+/** What most processes never ask of a backend: a cold start does not load it. */
+function rarelyAsked(s3: S3Connection): Omit<Backend, 'name' | 'put' | 'get' | 'head' | 'firstPartBytes' | 'tags'> {
+  const parts = async () => (await import('./s3/multipart.ts')).multipart(s3);
+  return {
+    copyFrom: async (...args) => (await import('./s3/copy.ts')).copyFrom(s3, ...args),
+    delete: async (...args) => (await import('./s3/deletion.ts')).deleteObjects(s3, ...args),
+    list: async (...args) => (await import('./s3/listing.ts')).listPage(s3, ...args),
+    createUpload: async (...args) => (await parts()).createUpload(...args),
+    uploadPart: async (...args) => (await parts()).uploadPart(...args),
+    listParts: async (...args) => (await parts()).listParts(...args),
+    completeUpload: async (...args) => (await parts()).completeUpload(...args),
+    abortUpload: async (...args) => (await parts()).abortUpload(...args),
+    openUploads: async (...args) => (await parts()).openUploads(...args),
   };
 }
 

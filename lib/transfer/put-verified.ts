@@ -4,7 +4,7 @@ import { defined } from '../base/defined.ts';
 import type { Backend } from '../fleet/backend.ts';
 import { describeBytes } from './describe-bytes.ts';
 import { headersDigest } from './headers-digest.ts';
-import { putInParts, type StoreRequest } from './put-parts.ts';
+import type { StoreRequest } from './put-parts.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
 /** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
@@ -37,6 +37,7 @@ function mayAlterHeaders(to: Backend, { headers, metadata }: StoreRequest): bool
 async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
   const { storageKey, expected, parts } = request;
   if (parts !== undefined && expected.sizeBytes > parts.aboveBytes) {
+    const { putInParts } = await import('./put-parts.ts');
     const { sha256, isProven } = await putInParts(to, request, parts, signal);
     const sent = { sizeBytes: expected.sizeBytes, sha256 };
     return isProven ? { outcome: 'stored', digest: sent } : readBack(to, storageKey, sent, signal);

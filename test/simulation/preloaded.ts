@@ -6,6 +6,7 @@ await import('../../lib/transfer/big/big-copy.ts');
 await import('../../lib/transfer/copy-within.ts');
 await import('../../lib/steps/plain-change.ts');
 await import('../../lib/steps/transfers/prove-first-hash.ts');
+await import('../../lib/transfer/put-parts.ts');
 await import('../../lib/transfer/quarantine.ts');
 await import('../../lib/transfer/reading/copy-reader.ts');
 await import('../../lib/transfer/verified-copy.ts');
