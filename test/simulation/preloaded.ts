@@ -12,6 +12,8 @@ await import('../../lib/transfer/reading/copy-reader.ts');
 await import('../../lib/transfer/verified-copy.ts');
 await import('../../lib/workers/scrubber/read-with-plaintext.ts');
 await import('../../lib/workers/scrubber/scrub-owed.ts');
+await import('../../lib/workers/rebalancer/moves.ts');
+await import('../../lib/workers/replicator/rounds.ts');
 await import('hash-wasm');
 
 export {};

@@ -1,10 +1,9 @@
 import { missingCopies } from '../../steps/missing-copies.ts';
 import { isRefusedEverywhere, isWaiting, type Moment, momentOf } from '../../steps/refusals.ts';
-import type { PlacementTotal } from '../../store/fleet-view.ts';
-import { importingLabel } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { stuckPlacements, underReplicated } from './placements.ts';
 
 /** Objects of one round. */
 export interface FoundObjects {
@@ -32,23 +31,6 @@ interface Cursor {
 const stuckShare = 1 / 8;
 /** Stuck objects that a tick looks at, most of which are not to be tried yet. */
 const mostStuckRead = 1_000;
-
-/** Ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
-export function underReplicated(tick: Tick): PlacementTotal[] {
-  return tick.view.placements.filter(
-    (placement) => placement.condition === 'sound' && placement.policy !== importingLabel && isShort(tick, placement),
-  );
-}
-
-/** Ledger placements of stuck objects: each is to be tried again, or wants nothing any more. */
-export function stuckPlacements(tick: Tick): PlacementTotal[] {
-  return tick.view.placements.filter(({ condition }) => condition === 'stuck');
-}
-
-function isShort(tick: Tick, { policy, copies }: PlacementTotal): boolean {
-  const { factor } = tick.config.policies[policy] ?? tick.config.policies.default!;
-  return copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
-}
 
 export function createObjectFinder(tick: Tick): ObjectFinder {
   const { store } = tick.deps;

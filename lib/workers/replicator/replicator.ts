@@ -1,23 +1,8 @@
-import { allEnded, forEachConcurrently } from '../../base/pool.ts';
-import { count } from '../../base/tally.ts';
-import { policyOf } from '../../config/fleet-file.ts';
-import { type CopyTurn, createCopyTurn } from '../../steps/copy-turn.ts';
-import { enqueueOrphans } from '../../steps/enqueue-orphans.ts';
-import { missingCopies } from '../../steps/missing-copies.ts';
-import type { MetObject } from '../../steps/note-refusals.ts';
-import { underExamination, withoutRefusals } from '../../steps/refusals.ts';
+import { allEnded } from '../../base/pool.ts';
 import { hasDueTransfers } from '../../steps/transfers/pending.ts';
-import type { TurnEnd } from '../../steps/turn-end.ts';
-import { reportRefusing } from '../../steps/write-check.ts';
-import { type Committer, createCommitter } from '../../store/committer.ts';
-import type { ObjectRecord, QueueItem } from '../../store/model.ts';
-import { noteLag } from '../../tick/ages.ts';
-import { openLanes } from '../../tick/due-items.ts';
 import { isUsable } from '../../tick/health.ts';
-import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
-import { createObjectFinder, type ObjectFinder, stuckPlacements, underReplicated } from './find-objects.ts';
-import { type ObjectTurn, replicateObject, type TriedTurn } from './object-turn.ts';
+import { stuckPlacements, underReplicated } from './placements.ts';
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for.
@@ -35,175 +20,14 @@ import { type ObjectTurn, replicateObject, type TriedTurn } from './object-turn.
  */
 export const replicator: Worker = { name: 'replicator', hasWork, begin };
 
-/** As long as big copies have at least before small ones go on. */
-const shortestTurnMs = 2_000;
-/** As long as small ones have at most before big ones do: what of a batch has not begun then is put off. */
-const longestTurnMs = 30_000;
-
 /** The health check, and then from the ledger alone. */
 async function hasWork(tick: Tick): Promise<boolean> {
   await allEnded(tick.config.backends.map(({ name }) => isUsable(tick, name)));
   return underReplicated(tick).length > 0 || stuckPlacements(tick).length > 0 || (await hasDueTransfers(tick));
 }
 
-/** What one tick remembers between its objects. */
-interface Turn extends CopyTurn {
-  readonly finder: ObjectFinder;
-  readonly committer: Committer;
-}
-
+/** Most ticks find nothing to do: a cold start does not load what does it. */
 async function begin(tick: Tick): Promise<Round> {
-  const usable = new Set<string>();
-  for (const { name } of tick.config.backends) if (await isUsableNow(tick, name)) usable.add(name);
-  reportRefusing(tick);
-  const turn: Turn = {
-    ...(await createCopyTurn(tick, usable)),
-    finder: createObjectFinder(tick),
-    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
-  };
-  return () => replicateRound(turn).finally(turn.trust.idle);
-}
-
-/** By the answer of this tick's own health check: a claimed probe is not sent twice. */
-async function isUsableNow(tick: Tick, name: string): Promise<boolean> {
-  if ((tick.meter.observed(name)?.failuresInARow ?? 1) > 0) return false;
-  return (await tick.ownership(name)).outcome === 'ours';
-}
-
-/** Small copies and big ones share a tick: while there are more small ones, the big ones have as long as these had. */
-async function replicateRound(turn: Turn): Promise<'more' | 'done'> {
-  const { tick } = turn;
-  const startedAt = tick.now();
-  const { next, begun } = await replicateBatch(turn);
-  const now = tick.now();
-  const isMore = next === 'more' || turn.again.length > 0;
-  const until = isMore ? now + Math.max(now - startedAt, shortestTurnMs) : Number.POSITIVE_INFINITY;
-  const left = await carryOnBig(turn, begun, until);
-  return turn.again.length > 0 || left === 'more' ? 'more' : next;
-}
-
-/** Most ticks meet no big object: a cold start does not load what copies them. */
-async function carryOnBig(turn: Turn, begun: readonly QueueItem[], until: number): Promise<'more' | 'done'> {
-  if (begun.length === 0 && openLanes(turn.tick, 'transfer').length === 0) return 'done';
-  const { carryOnDue } = await import('../../steps/transfers/carry-on.ts');
-  return carryOnDue(turn, begun, until);
-}
-
-/** An object's turn, settled: as it is recorded now. */
-interface Settled {
-  readonly object: ObjectRecord;
-  readonly turn: ObjectTurn;
-}
-
-async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begun: QueueItem[] }> {
-  const { tick, finder } = turn;
-  const again = turn.again.splice(0);
-  const { wanting, lifted, next } = await finder.find(tick.tuning.batchSize - again.length);
-  turn.planned.clear();
-  const settled: Settled[] = [];
-  const startedAt = tick.now();
-  await forEachConcurrently([...again, ...wanting], tick.tuning.concurrency, async (object) => {
-    const objectTurn = await turnOf(turn, object, startedAt);
-    settled.push(
-      objectTurn.outcome === 'tried' ? await record(turn, object, objectTurn) : { object, turn: objectTurn },
-    );
-  });
-  for (const { object, turn: objectTurn } of settled) {
-    if (objectTurn.outcome === 'put-off') turn.again.push(object);
-    else if (objectTurn.outcome !== 'begun') count(tick.tally, objectTurn.end.verdict, objectTurn.end.reason);
-  }
-  if (!tick.dryRun) await writeDown(turn, lifted, settled.flatMap(metBy(tick)));
-  tick.figures.admissionRejections = turn.admission.rejections;
-  return { next, begun: settled.flatMap(({ turn: one }) => (one.outcome === 'begun' ? one.items : [])) };
-}
-
-/** Most ticks meet no refusal: a cold start does not load what writes them down. */
-async function writeDown(turn: Turn, lifted: readonly ObjectRecord[], met: readonly MetObject[]): Promise<void> {
-  if (lifted.length === 0 && met.length === 0) return;
-  const { liftStuck, noteRefusals } = await import('../../steps/note-refusals.ts');
-  await liftStuck(turn, lifted);
-  await noteRefusals(turn, met);
-}
-
-async function turnOf(turn: Turn, object: ObjectRecord, startedAt: number): Promise<ObjectTurn> {
-  const { tick } = turn;
-  if (tick.dryRun) return { outcome: 'passed', end: { verdict: 'skipped', reason: 'dry-run' } };
-  if (tick.outOfTime()) return { outcome: 'passed', end: { verdict: 'deferred', reason: 'out-of-time' } };
-  // The first of a round is never put off, so there are fewer each time.
-  if (tick.now() - startedAt >= longestTurnMs) return { outcome: 'put-off' };
-  await refreshIfOld(tick);
-  return replicateObject(turn, object);
-}
-
-/** What is worth writing down of a turn: copies that seemed missing or wrong; and who refuses an object that is short still. */
-function metBy(tick: Tick) {
-  return ({ object, turn }: Settled): MetObject[] => {
-    const met = [...(turn.outcome === 'tried' ? turn.met : []), ...examinedStill(object)];
-    const isShort = missingCopies(tick, object) > 0;
-    const noted = isShort ? met : met.filter(({ blame }) => blame.on === 'bytes');
-    const isBackingOff = turn.outcome === 'passed' && turn.end.reason === 'backing-off';
-    return noted.length > 0 || isBackingOff ? [{ object, met: noted }] : [];
-  };
-}
-
-/** Reading a suspect goes on in every tick until it has ended. */
-function examinedStill(object: ObjectRecord): MetObject['met'] {
-  return underExamination(object).map((suspect) => ({ blame: { on: 'bytes', ...suspect } }));
-}
-
-/**
- * Records an object's copies, together with those of others that are ready in the same moment, and enqueues for deletion what
- * could not be recorded. Until then the object keeps its place in the pool: a crash leaves no more unrecorded objects than
- * were in work.
- */
-async function record(turn: Turn, object: ObjectRecord, tried: TriedTurn): Promise<Settled> {
-  const { tick } = turn;
-  const recorded = await commitCopies(turn, object, tried);
-  const orphans = [...tried.orphans, ...recorded.orphans];
-  if (orphans.length > 0)
-    await enqueueOrphans(
-      tick,
-      orphans.map((orphan) => ({ object, ...orphan })),
-    );
-  return { object: recorded.object, turn: { ...tried, end: recorded.end, met: recorded.isCurrent ? tried.met : [] } };
-}
-
-interface Recorded {
-  readonly object: ObjectRecord;
-  /** Whether that is how it is recorded, as far as we know. */
-  readonly isCurrent: boolean;
-  readonly orphans: TriedTurn['orphans'];
-  readonly end: TurnEnd;
-}
-
-async function commitCopies(turn: Turn, object: ObjectRecord, tried: TriedTurn): Promise<Recorded> {
-  const { tick } = turn;
-  const made = Object.entries(tried.made).map(([backend, copyId]) => ({ backend, copyId }));
-  if (made.length === 0) return { object, isCurrent: true, orphans: [], end: tried.end };
-  const answer = await turn.committer.commit(swapFor(tick, object, tried), tick.deadline.commitUntil);
-  const { outcome } = answer;
-  if (outcome === 'committed') {
-    noteLag(tick, object, Object.keys(tried.made));
-    for (const { backend, copyId } of made)
-      tick.audit('Copy recorded', { key: object.key, backend, copyId, reason: 'under-replicated' });
-    return { object: answer.entry as ObjectRecord, isCurrent: true, orphans: [], end: tried.end };
-  }
-  // Without an answer nothing is known, so nothing is queued: the sweep finds what is not recorded.
-  const isKnown = outcome === 'lost' || outcome === 'no-room' || outcome === 'not-taking';
-  return {
-    object,
-    isCurrent: outcome === 'no-room' || outcome === 'not-taking',
-    orphans: isKnown ? made.map((copy) => ({ ...copy, reason: outcome })) : [],
-    end: { verdict: isKnown ? 'skipped' : 'failed', reason: outcome },
-  };
-}
-
-function swapFor(tick: Tick, object: ObjectRecord, { made, content }: TriedTurn) {
-  const after: ObjectRecord = {
-    ...content,
-    ...object,
-    copies: { ...object.copies, ...made },
-    policy: policyOf(tick.config, object.key).name,
-  };
-  return { key: object.key, change: { before: object, after: withoutRefusals(after, missingCopies(tick, after) > 0) } };
+  const { beginRounds } = await import('./rounds.ts');
+  return beginRounds(tick);
 }
