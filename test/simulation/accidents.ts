@@ -77,7 +77,9 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       if (copy !== null) faults.openLie(copy.backend, copy.storageKey, fault, random.spread(1_000, 3_600_000));
     },
     harm() {
-      const fault: Fault = random.pick(harmful);
+      const possible = harmful.filter(faults.isOn);
+      if (possible.length === 0) return;
+      const fault: Fault = random.pick(possible);
       // Seldom the last good copy.
       const copy = faults.isOn(fault) && harms < mostHarms ? someCopy(random.chance(0.1) ? 1 : 2, true) : null;
       const bucket = copy === null ? undefined : surroundings.backends.get(copy.backend);

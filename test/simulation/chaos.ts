@@ -51,7 +51,7 @@ const eventWeights = {
   makeUnreachable: 4,
   storm: 2,
   deceive: 4,
-  harm: 2,
+  harm: 4,
   forge: 2,
   kill: 5,
   freeze: 4,

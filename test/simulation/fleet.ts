@@ -140,8 +140,8 @@ function importedOf(random: Random, file: FleetFile, faults: Faults): string[] {
 function capabilitiesOf(random: Random, faults: Faults): Capabilities {
   const conditionalDelete = random.chance(0.8);
   // Another order than by bytes: a listing can only be gone on with by its tokens.
-  const listsInByteOrder = random.chance(0.85);
-  if (!faults.isOn('versions kept') || !random.chance(0.4)) return { conditionalDelete, listsInByteOrder };
+  const listsInByteOrder = random.chance(0.7);
+  if (!faults.isOn('versions kept') || !random.chance(0.6)) return { conditionalDelete, listsInByteOrder };
   faults.count('versions kept');
   return { conditionalDelete, listsInByteOrder, keepsVersions: true };
 }

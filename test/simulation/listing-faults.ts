@@ -20,9 +20,9 @@ export function listedBadly(
     const kind = random.pick(['unavailable', 'timeout', 'throttled', 'rejected'] as const);
     throw new BackendError(kind, memory.name, `Backend "${memory.name}" breaks its listing off (simulated)`);
   }
-  if (options.from !== undefined && 'token' in options.from && faults.strikes('listing token forgotten', 20))
+  if (options.from !== undefined && 'token' in options.from && faults.strikes('listing token forgotten', 100))
     throw new BackendError('rejected', memory.name, `Backend "${memory.name}" knows the token no more (simulated)`);
-  if (options.from !== undefined && faults.strikes('listing goes in circles', 10)) {
+  if (options.from !== undefined && faults.strikes('listing goes in circles', 20)) {
     const page = memory.listNow(options);
     return { ...page, next: options.from };
   }

@@ -68,8 +68,8 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
         fault: 'key unreadable',
         kind: random.pick(['unavailable', 'denied', 'rejected']),
       });
-  if (faults.isOn('key undeletable') && random.chance(0.4))
-    for (const key of some(2))
+  if (faults.isOn('key undeletable') && random.chance(0.8))
+    for (const key of some(6))
       kept.set(place(random.pick(backends), key), {
         fault: 'key undeletable',
         kind: random.pick(['unavailable', 'denied', 'unacceptable']),
@@ -79,7 +79,7 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
     ['listing denied', 'LIST'],
   ];
   for (const [fault, operation] of denied)
-    if (faults.isOn(fault) && random.chance(0.3))
+    if (faults.isOn(fault) && random.chance(0.4))
       requests.set(`${random.pick(backends)} ${operation}`, { fault, kind: random.pick(['denied', 'rejected']) });
 
   const about = (all: ReadonlyMap<string, Refusal>, backend: string, key: string) =>

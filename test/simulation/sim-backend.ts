@@ -58,7 +58,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       effect: faulting(effect),
     });
     const ended = () => observer.requestEnded(actor, name);
-    answer.then(ended, ended);
+    answer.then(ended, (error: BackendError) => {
+      // Given up by whoever asked: for them the backend has not answered.
+      if (error.kind === 'cancelled') observer.backendFaulted(name);
+      ended();
+    });
     return answer;
   }
 

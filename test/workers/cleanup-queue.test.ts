@@ -450,6 +450,24 @@ test('a file of which the backend does not say when it was written is left alone
   expect(fleet.logs.filter(({ level }) => level === 'warn')).toMatchObject([{ storageKey: 'file' }]);
 });
 
+test('a file that its owner has deleted, under a delete marker, is gone: its item ends, and what lies below is not touched', async () => {
+  const fleet = await withDeletedFile();
+  const { head } = fleet.backends.a!;
+  fleet.backends.a!.head = async (key, signal) => {
+    if (key === 'file') throw new BackendError('delete-marker', 'a', 'it has a delete marker');
+    return head(key, signal);
+  };
+  const deleted: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'delete') deleted.push(JSON.stringify(args[0]));
+  };
+  fleet.clock.advance(hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.queue()).toEqual([]);
+  expect(deleted).toEqual([]);
+  expect(fleet.entry('file')).not.toHaveProperty('plainEtags');
+});
+
 test('a file whose bucket is missing for a moment is still remembered: nothing was found out about it', async () => {
   const fleet = await withDeletedFile();
   fleet.clock.advance(hourMs);

@@ -78,6 +78,8 @@ async function prepareFile(tick: Tick, item: QueueItem): Promise<Step> {
       return { item, turn: { outcome: 'file-left', why: 'newer-than-item' } };
     return { item, request: { storageKey, ifMatch: found.etag } };
   } catch (error) {
+    // Its owner has deleted it: what a bucket that keeps versions still has below the marker is its owner's.
+    if (error instanceof BackendError && error.kind === 'delete-marker') return { item, turn: { outcome: 'deleted' } };
     if (error instanceof BackendError) return { item, turn: turnOf(error) };
     throw error;
   }
