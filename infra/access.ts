@@ -158,10 +158,9 @@ function bucketStatements(
     });
   };
   const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
-  const writes = [
-    statement('Write', ['s3:PutObject'], at(ours)),
-    ...(withTags ? [statement('Tags', ['s3:GetObjectTagging', 's3:PutObjectTagging'], at(ours))] : []),
-  ];
+  const write = statement('Write', ['s3:PutObject'], at(ours));
+  const tags = statement('Tags', ['s3:GetObjectTagging', 's3:PutObjectTagging'], at(ours));
+  const writes = withTags ? [write, tags] : [write];
   // An upload in parts is no object yet: who began it may give it up.
   const parts = [
     statement('Parts', ['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
@@ -180,7 +179,8 @@ function bucketStatements(
     read: reads,
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
-    'own-keys': [...reads, writes[0]!, ...deletes, ...aborts],
+    // Whether a backend keeps tags is found out whatever is preserved.
+    'own-keys': [...reads, write, tags, ...deletes, ...aborts],
   }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }

@@ -26,8 +26,4 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
   ],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
   [/^apply Indexes dynamodb:Query$/, 'Keys are walked where a longer prefix leaves less room for them than there was.'],
-  [
-    /^apply Abort /,
-    'The capability check of a backend that refuses to copy parts ends the upload that it began for it.',
-  ],
 ];
