@@ -61,14 +61,16 @@ export async function runReadPass(deps: CopyReaderDeps, pass: ReadPass): Promise
     }
     if (end.outcome !== 'failed') return { ...end, position };
     failures = position > before ? 1 : failures + 1;
-    const isWorthIt = brokeOff.has(end.error.kind) && pass.alongside === undefined && failures < tries;
+    const isWorthIt = hasBrokenOff(end.error) && pass.alongside === undefined && failures < tries;
     if (!isWorthIt) return { ...end, position };
   }
   return { outcome: 'read', position, found };
 }
 
 /** Broken in their midst: whatever came before, the adapter has tried again already. */
-const brokeOff: ReadonlySet<BackendError['kind']> = new Set(['truncated']);
+function hasBrokenOff({ kind }: BackendError): boolean {
+  return kind === 'truncated';
+}
 
 type WindowEnd =
   | { readonly outcome: 'window'; readonly found: StoredObject }
