@@ -11,6 +11,7 @@ export const alarmNames = [
   'replication-lag',
   'at-risk',
   'scrub-cycle-overdue',
+  'pass-overdue',
   'removal-limit',
   'schedule-dead-letters',
   'throttles',

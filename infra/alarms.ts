@@ -179,6 +179,8 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   });
   const state = TreatMissingData.IGNORE;
   const event = TreatMissingData.NOT_BREACHING;
+  // Two passes that ought to have come to their end.
+  const passSeconds = Math.round((3 * parameters.reconcilerIntervalMs) / 1000);
   const cycleSeconds = Math.round(parameters.scrubberCycleDays * day * 1.1);
   return [
     { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
@@ -248,6 +250,13 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
       metric: fleet('OldestUnverifiedSeconds', cycle),
       above: cycleSeconds,
       missing: event,
+    },
+    {
+      name: 'pass-overdue',
+      says: `A backend has not been reconciled to its end for more than ${Math.round(passSeconds / 3600)} hours`,
+      metric: fleet('OldestPassSeconds'),
+      above: passSeconds,
+      missing: state,
     },
     {
       name: 'removal-limit',

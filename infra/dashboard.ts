@@ -95,7 +95,7 @@ function queueRow(fleet: string): IWidget[] {
     }),
     new GraphWidget({
       title: 'Verification',
-      left: [metric('OldestUnverifiedSeconds')],
+      left: [metric('OldestUnverifiedSeconds'), metric('OldestPassSeconds')],
       right: [metric('RemovalLimitReached')],
       width: third,
       height,

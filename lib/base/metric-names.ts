@@ -21,6 +21,7 @@ export const fleetMetrics = [
   'Stuck',
   'Quarantined',
   'OldestUnverifiedSeconds',
+  'OldestPassSeconds',
   'ReplicationLagSeconds',
   'OldestUnderReplicatedSeconds',
   'QueueOldestSeconds',

@@ -133,9 +133,3 @@ export function parsePlacement(text: string): Placement {
 function placedCopy(part: string): PlacedCopy {
   return part.endsWith('*') ? { backend: part.slice(0, -1), isPlain: true } : { backend: part, isPlain: false };
 }
-
-/**
- * The label of objects imported in a run that has not ended: no policy has this name, so no worker makes copies of them
- * before every backend of the run had the chance to join with its own.
- */
-export const importingLabel = '!importing';

@@ -7,7 +7,7 @@ import { type Change, type RowChange, type Store, StoreError } from './port.ts';
 import { fleetKey, passPartition, rowKeys } from './row-keys.ts';
 
 /** What a pass does with what it lists. */
-export type PassKind = 'sweep' | 'import' | 'recover' | 'delete-unrecorded';
+export type PassKind = 'sweep' | 'import' | 'recover' | 'delete-unrecorded' | 'delete-superseded';
 
 /** Which pass: one kind of work over the keys of one backend, or of several that are listed side by side. */
 export interface PassId {
@@ -47,6 +47,15 @@ const never: PassHeader = { version: 0, number: 0, startedAt: 0, isRunning: fals
 export function passHeader(view: Pick<FleetView, 'row'>, name: string): PassHeader {
   const row = view.row(rowKeys.pass(name));
   return row === undefined ? never : { ...never, ...row.data, version: row.version };
+}
+
+/**
+ * How long ago a backend was gone through to its end; where that never was, since its first pass began. Undefined before that.
+ */
+export function passAgeMs(view: Pick<FleetView, 'row'>, backend: string, now: number): number | undefined {
+  const { completedAt, firstStartedAt } = passHeader(view, backend);
+  const since = completedAt ?? firstStartedAt;
+  return since === undefined ? undefined : Math.max(0, now - since);
 }
 
 /** A key that was refused, or whose bytes take longer to read than a tick: tried again before its range is done. */

@@ -1,6 +1,7 @@
 import { type BackendMetric, copiesFields, type FleetMetric } from '../base/metric-names.ts';
 import type { Parameters } from '../config/parameters.ts';
 import { type BackendStanding, type FleetConfig, type FleetView, standingOf } from '../store/fleet-view.ts';
+import { passAgeMs } from '../store/pass-rows.ts';
 import { summarize } from './fleet-summary.ts';
 
 /** What one tick publishes. */
@@ -45,6 +46,7 @@ export function gaugesOf(
       DeadLetters: queue.dead.objects,
       Damaged: damaged,
       Stuck: stuck,
+      OldestPassSeconds: oldestPassSeconds(view, now),
       Quarantined: figures.quarantined ?? 0,
       RemovalLimitReached: figures.removalLimitReached ?? 0,
       ...Object.fromEntries(ages),
@@ -54,6 +56,12 @@ export function gaugesOf(
     ),
     copies: objectsByCopies(view, standing),
   };
+}
+
+/** Since when the backend that waits longest has not been gone through to its end. */
+function oldestPassSeconds(view: FleetView & { readonly config: FleetConfig }, now: number): number {
+  const ages = view.config.file.backends.map(({ name }) => passAgeMs(view, name, now) ?? 0);
+  return Math.round(Math.max(0, ...ages) / 1000);
 }
 
 function backendGauges(

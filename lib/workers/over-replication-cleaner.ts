@@ -5,7 +5,7 @@ import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
 import { copyReader } from '../steps/copy-reader.ts';
 import { relabel } from '../steps/relabel.ts';
-import { importingLabel, type PlacedCopy } from '../store/keys.ts';
+import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { quarantineMs } from '../store/queue-items.ts';
 import type { Swap } from '../store/swap.ts';
@@ -35,7 +35,7 @@ async function hasWork(tick: Tick): Promise<boolean> {
 function overReplicated(tick: Tick): string[] {
   const isWork = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
     // What a run imports keeps its label until the run has ended.
-    if (condition === 'damaged' || policy === importingLabel) return false;
+    if (condition === 'damaged' || condition === 'recovering') return false;
     const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
     return rule === undefined || surplus(tick, copies, rule.factor).length > 0;
   };

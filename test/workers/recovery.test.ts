@@ -317,3 +317,27 @@ test('a recovery that is killed at any write goes on, and ends the same', async 
     expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
   }
 });
+
+test('what a recovery passed over is deleted only once a person says so, and only what is older than a record that verifies', async () => {
+  const fleet = await filled({}, 4);
+  const older = forge(fleet, 'c', 'k1', '01BX5ZZKBKACTAV9WEVGEMMVRZ', 'an older content');
+  const orphan = forge(fleet, 'c', 'k2', fleet.object('k2').generation, 'content 2');
+  const after = await takenOver(fleet);
+  await after.recover();
+  fleet.clock.advance(2 * hourMs);
+  await after.tick('reconciler');
+  expect([...after.store.allQueueItems()]).toEqual([]);
+  await after.tick('reconciler', { reconcile: { kind: 'delete-superseded', backends: ['a', 'b', 'c'] } });
+  const items = [...after.store.allQueueItems()];
+  expect(items.map(({ storageKey, cause }) => [storageKey, cause])).toContainEqual([older, 'superseded']);
+  for (const { dueAt } of items) expect(dueAt).toBeGreaterThan(fleet.clock.now() + 6 * 24 * hourMs);
+  for (let i = 0; i < 4; i += 1) expect(await after.read(`k${i}`)).toBe(`content ${i}`);
+  expect(fleet.keysOn('c')).toContain(orphan);
+});
+
+test('every object is counted once, whichever backend it was met on', async () => {
+  const fleet = await filled({}, 60);
+  const after = await takenOver(fleet);
+  const report = await after.recover();
+  expect(report.reasons).toEqual({ recovered: 60 });
+});

@@ -1,4 +1,5 @@
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
+import { isRecoveryPending } from '../../store/recovery.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { ReconcileRequest } from '../../tick/tick.ts';
 import { reconciler } from '../../workers/reconciler/reconciler.ts';
@@ -26,10 +27,15 @@ export const passVerbs: VerbGroup = (program, verb) => {
       .option('--dry-run', 'count, and change nothing'),
     importFiles,
   );
-  verb(
+  verb<RecoverOptions>(
     program
       .command('recover')
-      .description('rebuild records from the marks on our own bytes, after the tables were lost or restored'),
+      .description('rebuild records from the marks on our own bytes, after the tables were lost or restored')
+      .option(
+        '--accept-newer <key...>',
+        'take newer bytes that one backend alone holds as the content of these objects',
+      )
+      .option('--delete-superseded', 'queue what a complete recovery passed over, older than its record, for deletion'),
     recover,
   );
 };
@@ -55,10 +61,21 @@ async function importFiles(
   return dryRun === true ? dryRunVerb(session, request) : runVerb(session, request, command);
 }
 
-async function recover(session: Session): Promise<Result> {
-  const { config } = await fleetNow(session);
-  const backends = config.file.backends.map(({ name }) => name);
-  return runVerb(session, { kind: 'recover', backends }, 'recover');
+interface RecoverOptions {
+  readonly acceptNewer?: readonly string[];
+  readonly deleteSuperseded?: boolean;
+}
+
+async function recover(session: Session, _args: Arguments, options: RecoverOptions): Promise<Result> {
+  const { acceptNewer = [], deleteSuperseded } = options;
+  const view = await fleetNow(session);
+  const backends = view.config.file.backends.map(({ name }) => name);
+  if (deleteSuperseded !== true) return runVerb(session, { kind: 'recover', backends, acceptNewer }, 'recover');
+  if (acceptNewer.length > 0)
+    throw new UsageError('--accept-newer and --delete-superseded are two steps, one after the other');
+  if (isRecoveryPending(view))
+    throw new CommandError('recovery-pending', 'The recovery is not complete: run `holdfast recover` first');
+  return runVerb(session, { kind: 'delete-superseded', backends }, 'recover --delete-superseded');
 }
 
 async function knownBackends(session: Session, wanted: readonly string[]): Promise<string[]> {

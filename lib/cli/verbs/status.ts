@@ -3,6 +3,8 @@ import { keyIdsOf } from '../../config/encryption.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
+import { passHeader } from '../../store/pass-rows.ts';
+import { type Recovery, recoveryOf } from '../../store/recovery.ts';
 import { refusingOf } from '../../store/refusing.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 import { bytes, plural, table, timestamp } from '../format.ts';
@@ -49,6 +51,7 @@ async function status(session: Session): Promise<Result> {
     stuck: summary.stuck,
     queue: summary.queue,
     keys: keyLines(fleet),
+    ...defined({ recovery: recoveryOf(fleet) }),
     overrides: fleet.settings.overrides,
     workers,
   };
@@ -77,6 +80,7 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
     usedBytes: fleet.usedBytes(name),
     quotaBytes: config?.quotaBytes ?? 0,
+    ...defined({ passCompletedAt: passHeader(fleet, name).completedAt }),
     queue: queueStates.reduce((sum, state) => sum + fleet.queue(state, name).objects, 0),
   };
 }
@@ -101,16 +105,17 @@ interface Document {
   readonly backends: readonly ReturnType<typeof backendLine>[];
   readonly placements: readonly { readonly placement: string; readonly objects: number; readonly bytes: number }[];
   readonly keys: ReturnType<typeof keyLines>;
+  readonly recovery?: Recovery;
   readonly overrides: Readonly<Record<string, string>>;
   readonly workers: readonly Awaited<ReturnType<typeof workerLine>>[];
 }
 
 function describe(document: Document, summary: FleetSummary): string {
-  const { fleetId, version, backends, placements, keys, overrides, workers } = document;
+  const { fleetId, version, backends, placements, keys, recovery, overrides, workers } = document;
   const parts = [
     `Fleet ${fleetId}, version ${version}: ${plural(summary.objects, 'object')}, ${bytes(summary.bytes)}`,
     table(
-      ['BACKEND', 'STATE', 'OBJECTS', 'USED', 'QUOTA', 'QUEUE'],
+      ['BACKEND', 'STATE', 'OBJECTS', 'USED', 'QUOTA', 'QUEUE', 'LAST PASS (UTC)'],
       backends.map((b) => [
         b.name,
         stateOf(b),
@@ -118,6 +123,7 @@ function describe(document: Document, summary: FleetSummary): string {
         bytes(b.usedBytes),
         b.quotaBytes === 0 ? '-' : bytes(b.quotaBytes),
         b.queue,
+        b.passCompletedAt === undefined ? 'never' : timestamp(b.passCompletedAt),
       ]),
     ),
     placements.length === 0
@@ -126,6 +132,9 @@ function describe(document: Document, summary: FleetSummary): string {
           ['PLACEMENT', 'OBJECTS', 'SIZE'],
           placements.map((p) => [p.placement, p.objects, bytes(p.bytes)]),
         ),
+    recovery === undefined || recovery.completedAt !== undefined
+      ? ''
+      : `RECOVERY PENDING since ${timestamp(recovery.since)}: nothing is deleted, cleaned or moved before \`holdfast recover\` is complete`,
     `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
     keys.length === 0

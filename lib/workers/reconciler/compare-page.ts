@@ -6,7 +6,7 @@ import type { Tick } from '../../tick/tick.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, nothingToDo, settled, settledByName, turnOf } from './key-turn.ts';
 import { isAsRecorded, isYoung, settleChanged, settleForgotten, settleMissing } from './recorded.ts';
-import { enqueueOrphans, judgeUnnamed, type Orphan, type UnnamedTurn } from './unnamed.ts';
+import { enqueueOrphans, judgeUnnamed, type Orphan, type OrphanRules, type UnnamedTurn } from './unnamed.ts';
 
 /** A key, its backend, and what its turn led to. */
 export interface KeyResult {
@@ -24,9 +24,8 @@ export interface Stretch {
 }
 
 /** How a sweep deals with what it finds. */
-export interface SweepRules {
+export interface SweepRules extends OrphanRules {
   readonly backend: string;
-  readonly deletesUnrecorded: boolean;
   /** The turn of a file that Holdfast did not write; absent where files are left alone. */
   importFile?(listed: ListedOn, entry: Entry | null, askedAt: number): KeyTurn | Promise<KeyTurn>;
   /** Keys listed so far in the pass. */
@@ -182,7 +181,7 @@ async function takeTurns(tick: Tick, rules: SweepRules, turns: readonly PlannedT
     tick.tuning.concurrency,
     takeOne,
   );
-  for (const { orphan, turn } of await enqueueOrphans(tick, orphans, rules.listedSoFar()))
+  for (const { orphan, turn } of await enqueueOrphans(tick, orphans, rules))
     results.push({ backend, storageKey: storageKey(orphan.key, orphan.copyId), turn });
   return results;
 }

@@ -22,6 +22,7 @@ export async function createPassWork(tick: Tick, id: PassId): Promise<PassWork> 
   switch (id.kind) {
     case 'sweep':
     case 'delete-unrecorded':
+    case 'delete-superseded':
       return sweepWork(tick, id);
     case 'import':
       return (await import('./import-work.ts')).importWork(importDeps(tick, true), id);
@@ -45,6 +46,7 @@ function sweepWork(tick: Tick, id: PassId): PassWork {
   const rules: SweepRules = {
     backend,
     deletesUnrecorded: id.kind === 'delete-unrecorded',
+    deletesSuperseded: id.kind === 'delete-superseded',
     listedSoFar: () => progress.listed,
     ...((tick.params.reconcilerImports || rejoins) && {
       importFile(listed: ListedOn, entry: Entry | null, askedAt: number) {

@@ -118,7 +118,7 @@ function plannedRanges(tick: Tick, { id }: PassWork, header: PassHeader, former:
       joined,
       rangesOfBefore(
         former.filter(({ backends }) => backends.join() === joined.join()),
-        pagesBeforeCut * pageSizeOf(tick),
+        pagesBeforeCut * pageSizeOf(tick, id),
       ),
     );
   for (const name of alone) plan([name], [{}]);
@@ -159,8 +159,11 @@ async function firstKeyAfter(tick: Tick, name: string, prefix: string, key: stri
   return page.items[0]?.storageKey ?? null;
 }
 
-function pageSizeOf(tick: Tick): number {
-  return Math.min(1000, tick.tuning.batchSize);
+/** Where every key may be read to its end, less is begun at a time: a page that a tick cannot finish is compared again. */
+const recoveryPageSize = 100;
+
+function pageSizeOf(tick: Tick, { kind }: PassId): number {
+  return Math.min(kind === 'recover' ? recoveryPageSize : 1000, tick.tuning.batchSize);
 }
 
 /** Works on ranges side by side until none is left to take. */
@@ -340,12 +343,13 @@ async function cutBehind(tick: Tick, prefix: string, { backends }: PassRange, un
 function openFeed(
   tick: Tick,
   budget: Budget,
-  { prefix }: PassId,
+  id: PassId,
   range: PassRange,
   position: ListingPosition,
   isInOrder: boolean,
 ): JoinedFeed {
-  const pageSize = pageSizeOf(tick);
+  const { prefix } = id;
+  const pageSize = pageSizeOf(tick, id);
   // Where a turn compares but a few pages, the one behind them is for the next.
   const readsAhead = tick.rounds === 0;
   const feeds = range.backends.map((name) => {

@@ -1,5 +1,5 @@
 import { allEnded } from '../../base/pool.ts';
-import { type PassId, passHeader, passName } from '../../store/pass-rows.ts';
+import { type PassId, passAgeMs, passHeader, passName } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { rowKeys } from '../../store/row-keys.ts';
 import { refresh } from '../../tick/refresh.ts';
@@ -89,10 +89,7 @@ function noteFigures(tick: Tick, passes: readonly PassId[], ends: readonly PassE
 
 /** How long ago the backend whose last complete pass is the oldest was gone through; since the fleet began, where none ever was. */
 function oldestPassSeconds(tick: Tick): number {
-  const ages = tick.config.backends.map(({ name }) => {
-    const { completedAt, firstStartedAt } = passHeader(tick.view, name);
-    return tick.now() - (completedAt ?? firstStartedAt ?? tick.now());
-  });
+  const ages = tick.config.backends.map(({ name }) => passAgeMs(tick.view, name, tick.now()) ?? 0);
   return Math.round(Math.max(0, ...ages) / 1000);
 }
 

@@ -10,6 +10,7 @@ import { isUsable } from '../../tick/health.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
+import { quarantineMs } from '../../transfer/quarantine.ts';
 import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
 
 /** Bytes of ours, by their mark, that neither a queue item nor a record names. */
@@ -20,6 +21,16 @@ export interface Orphan {
   readonly generation: string;
   readonly stored: StoredObject;
   readonly entry: Entry | null;
+}
+
+/** What a person has said beside what a sweep does by itself. */
+export interface OrphanRules {
+  /** Bytes of ours whose object is unknown go too. */
+  readonly deletesUnrecorded: boolean;
+  /** Bytes that a recovery passed over go too, where they are older than their object's record. */
+  readonly deletesSuperseded: boolean;
+  /** Keys listed so far in the pass. */
+  listedSoFar(): number;
 }
 
 /** A key's turn; or bytes that may go together with others of their page; or a file that is not ours. */
@@ -37,7 +48,7 @@ export async function judgeUnnamed(
   tick: Tick,
   backend: string,
   { storageKey: storage }: Listed,
-  rules: { readonly deletesUnrecorded: boolean },
+  rules: OrphanRules,
 ): Promise<UnnamedTurn> {
   const { key, copyId } = parseStorageKey(storage)!;
   const id = queueId(backend, storage);
@@ -57,21 +68,19 @@ export async function judgeUnnamed(
 }
 
 /** Null when the bytes may go; else why they are only reported. */
-async function whyKept(
-  tick: Tick,
-  orphan: Orphan,
-  rules: { readonly deletesUnrecorded: boolean },
-): Promise<string | null> {
+async function whyKept(tick: Tick, orphan: Orphan, rules: OrphanRules): Promise<string | null> {
   const { entry, generation } = orphan;
   const recovery = recoveryOf(tick.view);
   if (isRecoveryPending(tick.view)) return 'taken-over';
   if (entry === null) return rules.deletesUnrecorded ? null : 'no-record';
-  if (recovery !== undefined && isOlderThan(orphan, recovery.completedAt! + clockSkewMs)) return 'before-recovery';
+  const isPassedOver = recovery !== undefined && isOlderThan(orphan, recovery.completedAt! + clockSkewMs);
+  if (isPassedOver && !rules.deletesSuperseded) return 'before-recovery';
   if (generation > entry.generation) return 'newer-than-record';
   if (entry.kind === 'tombstone') return null;
   if (entry.condition === 'damaged' || entry.condition === 'recovering') return `record-is-${entry.condition}`;
   if (!(await answersNow(tick, entry))) return 'record-does-not-answer';
-  return generation === entry.generation ? whySameContentIsKept(tick, entry) : null;
+  // What a recovery passed over was older only as far as clocks can be believed: the record must be proved to be good.
+  return generation === entry.generation || isPassedOver ? whyProofIsMissing(tick, entry) : null;
 }
 
 /** Bytes are as old as the younger of their generation and their copy id. */
@@ -90,7 +99,7 @@ export async function answersNow(tick: Tick, entry: ObjectRecord): Promise<boole
 }
 
 /** Bytes of the very content of a record may be its only good ones: a copy that it names must have been read first. */
-async function whySameContentIsKept(tick: Tick, entry: ObjectRecord): Promise<string | null> {
+async function whyProofIsMissing(tick: Tick, entry: ObjectRecord): Promise<string | null> {
   const proof = await verifiedCopy(tick, entry);
   if (proof.outcome === 'good') return null;
   return proof.outcome === 'reading' || proof.outcome === 'put-off' ? 'reading' : 'record-does-not-verify';
@@ -103,11 +112,11 @@ async function whySameContentIsKept(tick: Tick, entry: ObjectRecord): Promise<st
 export async function enqueueOrphans(
   tick: Tick,
   orphans: readonly Orphan[],
-  listed: number,
+  rules: OrphanRules,
 ): Promise<readonly { readonly orphan: Orphan; readonly turn: KeyTurn }[]> {
   if (orphans.length === 0) return [];
-  const allowed = orphans.slice(0, await removalsLeft(tick, orphans[0]!.backend, listed, orphans.length));
-  const requests = allowed.map((orphan) => requestFor(tick, orphan));
+  const allowed = orphans.slice(0, await removalsLeft(tick, orphans[0]!.backend, rules.listedSoFar(), orphans.length));
+  const requests = allowed.map((orphan) => requestFor(tick, orphan, rules));
   const outcomes = await enqueueDeletes(tick.commitDeps(), requests, tick.deadline.commitUntil);
   return orphans.map((orphan, i) => {
     const outcome = i < allowed.length ? outcomes[i]! : 'removal-limit';
@@ -119,7 +128,11 @@ export async function enqueueOrphans(
   });
 }
 
-function requestFor(tick: Tick, { key, backend, copyId, generation, stored, entry }: Orphan): DeleteRequest {
+function requestFor(
+  tick: Tick,
+  { key, backend, copyId, generation, stored, entry }: Orphan,
+  { deletesSuperseded }: OrphanRules,
+): DeleteRequest {
   const now = tick.now();
   const item = newQueueItem({
     state: 'cleanup',
@@ -128,9 +141,9 @@ function requestFor(tick: Tick, { key, backend, copyId, generation, stored, entr
     key,
     generation,
     sizeBytes: stored.sizeBytes,
-    cause: 'orphan',
+    cause: deletesSuperseded ? 'superseded' : 'orphan',
     createdAt: now,
-    dueAt: now + tick.params.graceMs,
+    dueAt: now + (deletesSuperseded ? quarantineMs : tick.params.graceMs),
   });
   return { item, expected: entry, counters: [removalCount(tick, backend, stored.sizeBytes)] };
 }

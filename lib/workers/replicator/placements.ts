@@ -1,12 +1,9 @@
 import type { PlacementTotal } from '../../store/fleet-view.ts';
-import { importingLabel } from '../../store/keys.ts';
 import type { Tick } from '../../tick/tick.ts';
 
 /** Ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
 export function underReplicated(tick: Tick): PlacementTotal[] {
-  return tick.view.placements.filter(
-    (placement) => placement.condition === 'sound' && placement.policy !== importingLabel && isShort(tick, placement),
-  );
+  return tick.view.placements.filter((placement) => placement.condition === 'sound' && isShort(tick, placement));
 }
 
 /** Ledger placements of stuck objects: each is to be tried again, or wants nothing any more. */
