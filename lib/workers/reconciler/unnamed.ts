@@ -4,13 +4,12 @@ import { verifiedCopy } from '../../steps/quarantine.ts';
 import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
-import { newQueueItem } from '../../store/queue-items.ts';
+import { newQueueItem, quarantineMs } from '../../store/queue-items.ts';
 import { clockSkewMs, isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { isUsable } from '../../tick/health.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import { quarantineMs } from '../../transfer/quarantine.ts';
 import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
 
 /** Bytes of ours, by their mark, that neither a queue item nor a record names. */
