@@ -1,17 +1,18 @@
 import type { Clock } from '../base/clock.ts';
+import { events, type Sentence } from '../base/events.ts';
 import { type Log, type LogFields, silentLog } from '../base/log.ts';
 import { printableJson } from '../base/printable.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** A log of one JSON object per line: time, level, sentence, and the fields as they are. Lines below `level` are dropped. */
+/** A log of one JSON object per line: time, level, event, sentence, and the fields as they are. Lines below `level` are dropped. */
 export function createJsonLog(clock: Clock, level: LogLevel, write: (line: string) => void): Log {
   const from = logLevels.indexOf(level);
-  const say = (name: LogLevel) => (sentence: string, fields?: LogFields) => {
+  const say = (name: LogLevel) => (sentence: Sentence, fields?: LogFields) => {
     if (logLevels.indexOf(name) < from) return;
     const time = new Date(clock.now()).toISOString();
-    write(`${printableJson({ time, level: name, message: sentence, ...renamed(fields) })}\n`);
+    write(`${printableJson({ time, level: name, event: events[sentence], message: sentence, ...renamed(fields) })}\n`);
   };
   if (level === 'silent') return silentLog;
   return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };

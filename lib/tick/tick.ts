@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Deadline } from '../base/deadline.ts';
+import type { Sentence } from '../base/events.ts';
 import type { Ids } from '../base/ids.ts';
 import type { Log, LogFields } from '../base/log.ts';
 import type { Tally } from '../base/tally.ts';
@@ -133,7 +134,7 @@ export interface Tick {
   problem(sentence: string): void;
   readonly problems: readonly string[];
   /** One audit line per state change. */
-  audit(sentence: string, fields: LogFields): void;
+  audit(sentence: Sentence, fields: LogFields): void;
 }
 
 /** A worker: what it looks for before it takes the lease, and one round of its work. */

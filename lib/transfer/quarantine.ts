@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { Sentence } from '../base/events.ts';
 import type { LogFields } from '../base/log.ts';
 import { BackendError } from '../fleet/backend.ts';
 import type { Ownership } from '../fleet/owner.ts';
@@ -21,7 +22,7 @@ export interface QuarantineDeps extends VerifiedCopyDeps {
   isWithinRemovalLimit(backend: string): Promise<boolean>;
   /** The counter of such removals, for the same transaction. */
   removalCount(backend: string, sizeBytes: number): CounterAdd;
-  audit(sentence: string, fields: LogFields): void;
+  audit(sentence: Sentence, fields: LogFields): void;
 }
 
 /**

@@ -189,7 +189,11 @@ async function settle(
         cause: 'stored-wrong',
         message: outcome.detail,
       } as const;
-      tick.deps.log.error(outcome.detail, { key: object.key, backend: hold.item.backend });
+      tick.deps.log.error('Backend stored other bytes than it was sent', {
+        key: object.key,
+        backend: hold.item.backend,
+        message: outcome.detail,
+      });
       return refuseTransfer(turn, hold, refusal, 'target-wrong');
     }
     case 'target-failed':
