@@ -11,12 +11,18 @@ import { putVerified } from '../transfer/put-verified.ts';
 import type { WriteCheck } from './target-trust.ts';
 import { problemOf } from './write-check.ts';
 
+/** What this file asks of a tick. */
+export type CheckWritesTick = Pick<
+  Tick,
+  'deps' | 'runId' | 'fleetId' | 'signal' | 'view' | 'now' | 'backend' | 'problem' | 'audit'
+>;
+
 /** Always the same key: what is written there is replaced by the next check, and no object. */
 export const writeCheckKey = `${internalPrefix}write-check`;
 const checkBytes = Buffer.from('Holdfast asks whether this backend takes what it writes.\n');
 
 /** Writes a few bytes as an object is written, verifies them, and remembers over ticks that they were refused, or no longer are. */
-export async function checkWrites(tick: Tick, backend: string): Promise<WriteCheck> {
+export async function checkWrites(tick: CheckWritesTick, backend: string): Promise<WriteCheck> {
   const row = tick.view.row(rowKeys.refusing(backend));
   const refusal = await refusalOfWrites(tick, backend);
   if (refusal.outcome !== 'refused') {
@@ -45,7 +51,7 @@ type WriteAnswer =
   | { readonly outcome: 'accepted' | 'unknown' }
   | { readonly outcome: 'refused'; readonly message: string };
 
-async function refusalOfWrites(tick: Tick, backend: string): Promise<WriteAnswer> {
+async function refusalOfWrites(tick: CheckWritesTick, backend: string): Promise<WriteAnswer> {
   try {
     const stored = await putVerified(
       await tick.backend(backend),
@@ -69,7 +75,7 @@ async function refusalOfWrites(tick: Tick, backend: string): Promise<WriteAnswer
 }
 
 /** Another tick may have written the row meanwhile, or the answer may be lost: the next check writes it again. */
-async function remember(tick: Tick, change: Parameters<Tick['deps']['store']['write']>[0]): Promise<void> {
+async function remember(tick: CheckWritesTick, change: Parameters<Tick['deps']['store']['write']>[0]): Promise<void> {
   try {
     await tick.deps.store.write(change);
   } catch (error) {

@@ -5,12 +5,55 @@ import type { Tick } from '../tick/tick.ts';
 import { createPartBuffers, type PartBuffers } from '../transfer/big/part-buffers.ts';
 import type { Blame } from './judge-copy.ts';
 import type { TargetTrust } from './target-trust.ts';
+import type { PendingTick } from './transfers/pending.ts';
 import { type PendingTransfers, readPendingTransfers } from './transfers/pending.ts';
+import type { WriteCheckTick } from './write-check.ts';
 import { trustOf } from './write-check.ts';
+
+/** What this file asks of a tick. */
+export type CopyTurnTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'worker'
+  | 'startedAt'
+  | 'config'
+  | 'fleetId'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'shards'
+  | 'dryRun'
+  | 'tally'
+  | 'figures'
+  | 'meter'
+  | 'cursor'
+  | 'view'
+  | 'refreshedAt'
+  | 'onRefresh'
+  | 'probes'
+  | 'usability'
+  | 'lease'
+  | 'now'
+  | 'outOfTime'
+  | 'standing'
+  | 'standings'
+  | 'backend'
+  | 'ownership'
+  | 'budget'
+  | 'commit'
+  | 'commitDeps'
+  | 'problem'
+  | 'audit'
+> &
+  PendingTick &
+  WriteCheckTick;
 
 /** What all copies of one tick share, whoever makes them. */
 export interface CopyTurn {
-  readonly tick: Tick;
+  readonly tick: CopyTurnTick;
   readonly budget: Budget;
   readonly admission: Admission;
   readonly buffers: PartBuffers;
@@ -32,7 +75,7 @@ export interface CopyTurn {
   lane?: string | undefined;
 }
 
-export async function createCopyTurn(tick: Tick, usable: Set<string>): Promise<CopyTurn> {
+export async function createCopyTurn(tick: CopyTurnTick, usable: Set<string>): Promise<CopyTurn> {
   const budget = await tick.budget();
   const admission = createAdmission(tick.params.maxBytesInFlight);
   return {

@@ -4,6 +4,9 @@ import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import { bytesOf, newQueueItem } from '../store/queue-items.ts';
 import type { Tick } from '../tick/tick.ts';
 
+/** What this file asks of a tick. */
+export type EnqueueOrphansTick = Pick<Tick, 'params' | 'deadline' | 'now' | 'commitDeps' | 'audit'>;
+
 /** Bytes that a worker wrote and could not record. */
 export interface Orphan {
   /** As the swap that should have recorded them saw it. */
@@ -14,7 +17,7 @@ export interface Orphan {
 }
 
 /** Queues orphans for deletion, unless a record names them after all. Undecided ones are left to the sweep. */
-export async function enqueueOrphans(tick: Tick, orphans: readonly Orphan[]): Promise<void> {
+export async function enqueueOrphans(tick: EnqueueOrphansTick, orphans: readonly Orphan[]): Promise<void> {
   const all = orphans.map((orphan): DeleteRequest => ({ item: itemFor(tick, orphan), expected: orphan.object }));
   const outcomes = await enqueueDeletes(tick.commitDeps(), all, tick.deadline.commitUntil);
   for (const [i, outcome] of outcomes.entries()) {
@@ -23,7 +26,7 @@ export async function enqueueOrphans(tick: Tick, orphans: readonly Orphan[]): Pr
   }
 }
 
-function itemFor(tick: Tick, { object, backend, copyId, reason }: Orphan): QueueItem {
+function itemFor(tick: EnqueueOrphansTick, { object, backend, copyId, reason }: Orphan): QueueItem {
   const now = tick.now();
   return newQueueItem({
     ...bytesOf(object),

@@ -4,9 +4,16 @@ import type { ObjectRecord } from '../store/model.ts';
 import type { Tick } from '../tick/tick.ts';
 import type { CopyTurn } from './copy-turn.ts';
 import type { Blame } from './judge-copy.ts';
+import type { PlainChangeTick } from './plain-change.ts';
 import { settlePlainChange } from './plain-change.ts';
+import type { QuarantineTick } from './quarantine.ts';
 import { quarantineOnEvidence } from './quarantine.ts';
 import { momentOf, type Refusal, unstuck, withRefusals } from './refusals.ts';
+
+/** What this file asks of a tick. */
+export type NoteRefusalsTick = Pick<Tick, 'deps' | 'tally' | 'standings' | 'commit' | 'audit'> &
+  PlainChangeTick &
+  QuarantineTick;
 
 /** An object as it is recorded now, and what its turn met. */
 export interface MetObject {
@@ -70,7 +77,11 @@ async function learnFrom(turn: CopyTurn, object: ObjectRecord, blame: Blame, lea
   }
 }
 
-async function examine(tick: Tick, object: ObjectRecord, { backend, seem }: Extract<Blame, { on: 'bytes' }>) {
+async function examine(
+  tick: NoteRefusalsTick,
+  object: ObjectRecord,
+  { backend, seem }: Extract<Blame, { on: 'bytes' }>,
+) {
   if (seem === 'changed') return settlePlainChange(tick, object, backend);
   return (await quarantineOnEvidence(tick, object.key, backend)).outcome;
 }
@@ -87,7 +98,10 @@ const ended: ReadonlySet<Awaited<ReturnType<typeof examine>>> = new Set([
   'gone',
 ]);
 
-async function sameContentNow(tick: Tick, { key, generation }: ObjectRecord): Promise<ObjectRecord | undefined> {
+async function sameContentNow(
+  tick: NoteRefusalsTick,
+  { key, generation }: ObjectRecord,
+): Promise<ObjectRecord | undefined> {
   const entry = (await tick.deps.store.objects([key])).get(key);
   return entry?.kind === 'object' && entry.generation === generation ? entry : undefined;
 }

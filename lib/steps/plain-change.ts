@@ -2,13 +2,35 @@ import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedHeaders, newRecord } from '../store/records.ts';
+import type { RemovalLimitTick } from '../tick/removal-limit.ts';
 import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
 import { carriesMark } from '../transfer/mark.ts';
 import type { PutOffReason } from '../transfer/reading/reading.ts';
 import { copyReader } from './copy-reader.ts';
+import type { QuarantineTick } from './quarantine.ts';
 import { verifiedCopy } from './quarantine.ts';
+
+/** What this file asks of a tick. */
+export type PlainChangeTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'config'
+  | 'params'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'now'
+  | 'backend'
+  | 'budget'
+  | 'commit'
+  | 'audit'
+> &
+  QuarantineTick &
+  RemovalLimitTick;
 
 /**
  * `renewed` same content under another ETag · `overwritten` the owner's new content is the object now · `reading` the file is
@@ -46,7 +68,11 @@ type FileReading =
  * file is read in full: the same hash and headers renew the ETag; anything else, seen with the same ETag before and after,
  * becomes a new generation with that copy alone. The old replicas stay readable until the new content is at its factor.
  */
-export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
+export async function settlePlainChange(
+  tick: PlainChangeTick,
+  object: ObjectRecord,
+  name: string,
+): Promise<PlainChange> {
   const file = await readFile(tick, object, name);
   if (file.outcome === 'foreign') return leaveForeign(tick, object, name);
   if (file.outcome === 'not-read') return file.why;
@@ -90,7 +116,7 @@ export async function settlePlainChange(tick: Tick, object: ObjectRecord, name: 
  * What stands at the key is nobody's content, so the owner's file is gone: its copy leaves the record, as one that is missing
  * would, while another was read in full and is good. What stands there is left alone.
  */
-async function leaveForeign(tick: Tick, object: ObjectRecord, name: string): Promise<PlainChange> {
+async function leaveForeign(tick: PlainChangeTick, object: ObjectRecord, name: string): Promise<PlainChange> {
   if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
   const proof = await verifiedCopy(tick, object, { except: [name] });
   if (proof.outcome === 'put-off') return proof.reason;
@@ -105,7 +131,7 @@ async function leaveForeign(tick: Tick, object: ObjectRecord, name: string): Pro
   return isGood ? 'foreign' : 'damaged';
 }
 
-async function readFile(tick: Tick, object: ObjectRecord, name: string): Promise<FileReading> {
+async function readFile(tick: PlainChangeTick, object: ObjectRecord, name: string): Promise<FileReading> {
   const { key, generation } = object;
   const notRead = (why: PlainChange): FileReading => ({ outcome: 'not-read', why });
   try {

@@ -1,13 +1,34 @@
 import { sourceOrder } from '../fleet/routing.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import type { RemovalLimitTick } from '../tick/removal-limit.ts';
 import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import type { Quarantine } from '../transfer/quarantine.ts';
 import type { VerifiedCopy, VerifiedCopyOptions } from '../transfer/verified-copy.ts';
 import { copyReader } from './copy-reader.ts';
 
+/** What this file asks of a tick. */
+export type QuarantineTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'config'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'figures'
+  | 'standing'
+  | 'backend'
+  | 'ownership'
+  | 'budget'
+  | 'commit'
+  | 'audit'
+> &
+  RemovalLimitTick;
+
 /** The copies of an object that may be read now, in the order in which they are tried: reachable, then cheapest to read. */
-export function readableCopies(tick: Tick, object: ObjectRecord): string[] {
+export function readableCopies(tick: QuarantineTick, object: ObjectRecord): string[] {
   const sources = Object.keys(object.copies)
     .map((name) => tick.standing(name))
     .filter((standing) => standing.config !== undefined && standing.isReachable)
@@ -15,7 +36,7 @@ export function readableCopies(tick: Tick, object: ObjectRecord): string[] {
   return sourceOrder(sources).map(({ name }) => name);
 }
 
-function verifying(tick: Tick) {
+function verifying(tick: QuarantineTick) {
   return {
     clock: tick.deps.clock,
     reader: copyReader(tick),
@@ -25,7 +46,7 @@ function verifying(tick: Tick) {
 
 /** A copy of an object that is as recorded, read in full over as many ticks as that takes. */
 export async function verifiedCopy(
-  tick: Tick,
+  tick: QuarantineTick,
   object: ObjectRecord,
   options?: VerifiedCopyOptions,
 ): Promise<VerifiedCopy> {
@@ -37,7 +58,7 @@ export async function verifiedCopy(
  * Looks again at a copy that seemed missing or wrong, by the record as it is now, and quarantines it on evidence. `reading`:
  * it is to be called again in the next tick.
  */
-export async function quarantineOnEvidence(tick: Tick, key: string, backend: string): Promise<Quarantine> {
+export async function quarantineOnEvidence(tick: QuarantineTick, key: string, backend: string): Promise<Quarantine> {
   const entry = (await tick.deps.store.objects([key])).get(key);
   if (entry?.kind !== 'object' || entry.copies[backend] === undefined) return { outcome: 'lost' };
   // Rarely needed: a cold start does not load it.

@@ -4,6 +4,9 @@ import type { FleetView } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Tick } from './tick.ts';
 
+/** What this file asks of a tick. */
+export type AgesTick = Pick<Tick, 'config' | 'params' | 'figures' | 'view' | 'now' | 'standing'>;
+
 type Waiting = Pick<ObjectRecord, 'createdAt' | 'copies'>;
 
 /**
@@ -22,12 +25,12 @@ export function shortSince(view: FleetView, params: Pick<Parameters, 'unhealthyA
 }
 
 /** Notes an object that waits for copies. */
-export function noteWaiting(tick: Tick, object: Waiting): void {
+export function noteWaiting(tick: AgesTick, object: Waiting): void {
   note(tick, 'oldestUnderReplicatedSeconds', shortSince(tick.view, tick.params, object));
 }
 
 /** Notes, once copies are recorded, how long an object waited for the last one it needed. */
-export function noteLag(tick: Tick, before: ObjectRecord, made: readonly string[]): void {
+export function noteLag(tick: AgesTick, before: ObjectRecord, made: readonly string[]): void {
   const holders = new Set([...Object.keys(before.copies), ...made]);
   const counted = [...holders].filter((name) => tick.standing(name).isCounted).length;
   if (counted < policyOf(tick.config, before.key).factor) return;
@@ -35,12 +38,12 @@ export function noteLag(tick: Tick, before: ObjectRecord, made: readonly string[
 }
 
 /** Notes queue items that are due: how long they have been. */
-export function noteOverdue(tick: Tick, items: readonly Pick<QueueItem, 'dueAt'>[]): void {
+export function noteOverdue(tick: AgesTick, items: readonly Pick<QueueItem, 'dueAt'>[]): void {
   for (const { dueAt } of items) note(tick, 'queueOldestSeconds', dueAt);
 }
 
 /** The greatest age that a tick met. */
-function note(tick: Tick, figure: string, since: number): void {
+function note(tick: AgesTick, figure: string, since: number): void {
   const seconds = Math.max(0, Math.round((tick.now() - since) / 1000));
   tick.figures[figure] = Math.max(tick.figures[figure] ?? 0, seconds);
 }

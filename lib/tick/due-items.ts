@@ -2,8 +2,12 @@ import { allEnded } from '../base/pool.ts';
 import { lane } from '../store/keys.ts';
 import type { QueueItem, QueueState } from '../store/model.ts';
 import { isRecoveryPending, recoveryOf } from '../store/recovery.ts';
+import type { AgesTick } from './ages.ts';
 import { noteOverdue } from './ages.ts';
 import type { Tick } from './tick.ts';
+
+/** What this file asks of a tick. */
+export type DueItemsTick = Pick<Tick, 'deps' | 'shards' | 'view' | 'now' | 'standings'> & AgesTick;
 
 /** Due items found, and the lane at which the next search begins; undefined when these are all that were due. */
 export interface DueItems {
@@ -15,7 +19,7 @@ export interface DueItems {
  * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
  * are parked: they wait, unchanged. So does every deletion while a recovery is not complete.
  */
-export function openLanes(tick: Tick, state: QueueState): string[] {
+export function openLanes(tick: DueItemsTick, state: QueueState): string[] {
   const lanes: string[] = [];
   for (const { name, isReachable } of tick.standings()) {
     if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
@@ -26,7 +30,7 @@ export function openLanes(tick: Tick, state: QueueState): string[] {
 }
 
 /** What restored tables queue may have been recorded, overwritten or deleted in the time that they know nothing of. */
-function isDueNow(tick: Tick, item: QueueItem, state: QueueState): boolean {
+function isDueNow(tick: DueItemsTick, item: QueueItem, state: QueueState): boolean {
   if (item.state !== state) return false;
   return !isRecoveryPending(tick.view) || item.createdAt > recoveryOf(tick.view)!.since;
 }
@@ -36,7 +40,7 @@ const width = 16;
 
 /** Collects up to `limit` due items, starting at the cursor's lane and going round, oldest first within each lane. */
 export async function findDue(
-  tick: Tick,
+  tick: DueItemsTick,
   state: QueueState,
   cursor: string | undefined,
   limit: number,

@@ -5,8 +5,26 @@ import { BackendError } from '../fleet/backend.ts';
 import { claimProbe, mayProbe } from '../fleet/breaker.ts';
 import type { FleetView } from '../store/fleet-view.ts';
 import { rowKeys } from '../store/row-keys.ts';
+import type { ReportTick } from './report.ts';
 import { writeBreaker } from './report.ts';
 import type { Tick } from './tick.ts';
+
+/** What this file asks of a tick. */
+export type HealthTick = Pick<
+  Tick,
+  | 'deps'
+  | 'worker'
+  | 'config'
+  | 'meter'
+  | 'view'
+  | 'probes'
+  | 'usability'
+  | 'now'
+  | 'standing'
+  | 'ownership'
+  | 'problem'
+> &
+  ReportTick;
 
 /** A backend whose health check failed is not asked again before this: what waits for it would wait once more each time. */
 const retryMs = 60_000;
@@ -16,7 +34,7 @@ const retryMs = 60_000;
  * goes to the breaker at tick end. A backend with an open breaker is asked only as the one probe, and by nobody else.
  * Unconfigured backends are never asked.
  */
-export async function isUsable(tick: Tick, name: string): Promise<boolean> {
+export async function isUsable(tick: HealthTick, name: string): Promise<boolean> {
   if (tick.standing(name).config === undefined) return false;
   const known = tick.usability.get(name);
   if (known !== undefined) {
@@ -29,7 +47,7 @@ export async function isUsable(tick: Tick, name: string): Promise<boolean> {
   return isUsableNow;
 }
 
-async function checkHealth(tick: Tick, name: string): Promise<boolean> {
+async function checkHealth(tick: HealthTick, name: string): Promise<boolean> {
   if (!(await mayAsk(tick, name))) return false;
   try {
     const owner = await tick.ownership(name);
@@ -55,11 +73,11 @@ async function checkHealth(tick: Tick, name: string): Promise<boolean> {
 }
 
 /** Without claiming the probe: the breaker is closed, or this tick is the probe. */
-function mayAskAgain(tick: Tick, name: string): boolean {
+function mayAskAgain(tick: HealthTick, name: string): boolean {
   return tick.standing(name).breaker === 'closed' || tick.probes.has(name);
 }
 
-async function mayAsk(tick: Tick, name: string): Promise<boolean> {
+async function mayAsk(tick: HealthTick, name: string): Promise<boolean> {
   if (mayAskAgain(tick, name)) return true;
   const row = tick.view.row(rowKeys.breaker(name));
   const state = row?.data as BreakerState | undefined;
@@ -88,7 +106,7 @@ const workBehind: Readonly<Record<WorkerName, (view: FleetView, name: string) =>
  * Sends the one probe to each backend whose breaker is due for it and behind which this worker has work: were it left to one
  * worker, a pause of that one would keep the others from their work for ever. With all breakers closed this asks nothing.
  */
-export async function probeDueBreakers(tick: Tick): Promise<void> {
+export async function probeDueBreakers(tick: HealthTick): Promise<void> {
   const due = tick.config.backends.filter(
     ({ name }) => mayProbe(tick.view.breaker(name), tick.now()) && workBehind[tick.worker](tick.view, name),
   );

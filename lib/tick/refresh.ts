@@ -2,11 +2,14 @@ import { readFleet } from '../store/fleet-view.ts';
 import { StoreError } from '../store/port.ts';
 import type { Tick } from './tick.ts';
 
+/** What this file asks of a tick. */
+export type RefreshTick = Pick<Tick, 'deps' | 'view' | 'refreshedAt' | 'onRefresh' | 'now'>;
+
 /** What takes long within a round looks this often whether the fleet was changed. */
 const viewLifeMs = 15_000;
 
 /** Reads the fleet again, for all that is at work in this tick. Throws `StoreError`. */
-export async function refresh(tick: Tick): Promise<void> {
+export async function refresh(tick: RefreshTick): Promise<void> {
   tick.refreshedAt = tick.now();
   const view = await readFleet(tick.deps.store, tick.refreshedAt);
   if (view.config === null || view.readAt < tick.view.readAt) return;
@@ -15,7 +18,7 @@ export async function refresh(tick: Tick): Promise<void> {
 }
 
 /** The same where that was long ago. What the store cannot say now it is asked the next time. */
-export async function refreshIfOld(tick: Tick): Promise<void> {
+export async function refreshIfOld(tick: RefreshTick): Promise<void> {
   if (tick.now() - tick.refreshedAt < viewLifeMs) return;
   try {
     await refresh(tick);
@@ -33,7 +36,7 @@ const mostReadings = 3;
  * Reads the fleet again where it was asked for too long ago to commit by it; its age is looked at once more after the answer,
  * since a process may sleep while it waits. False when the store does not say how the fleet is now.
  */
-export async function refreshForCommit(tick: Tick): Promise<boolean> {
+export async function refreshForCommit(tick: RefreshTick): Promise<boolean> {
   const isFresh = () => tick.now() - tick.view.readAt < commitLifeMs;
   for (let reading = 0; !isFresh() && reading < mostReadings; reading += 1) {
     try {

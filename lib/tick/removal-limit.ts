@@ -1,10 +1,14 @@
 import type { CounterAdd } from '../store/port.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
+import type { RefreshTick } from './refresh.ts';
 import { refresh } from './refresh.ts';
 import type { Tick } from './tick.ts';
 
+/** What this file asks of a tick. */
+export type RemovalLimitTick = Pick<Tick, 'deps' | 'params' | 'figures' | 'view' | 'now'> & RefreshTick;
+
 /** Copies recorded on a backend, by the ledger as this tick read it last. */
-export function recordedCopies(tick: Tick, backend: string): number {
+export function recordedCopies(tick: RemovalLimitTick, backend: string): number {
   return tick.view.placements
     .filter((placement) => placement.copies.some((copy) => copy.backend === backend))
     .reduce((sum, placement) => sum + placement.count.objects, 0);
@@ -14,7 +18,7 @@ export function recordedCopies(tick: Tick, backend: string): number {
  * Whether one more removal on evidence is within today's removal limit for a backend: its share of the copies recorded or listed
  * there, or a small number that is always allowed.
  */
-export async function isWithinRemovalLimit(tick: Tick, backend: string, listed = 0): Promise<boolean> {
+export async function isWithinRemovalLimit(tick: RemovalLimitTick, backend: string, listed = 0): Promise<boolean> {
   return (await removalsLeft(tick, backend, listed)) > 0;
 }
 
@@ -22,7 +26,7 @@ export async function isWithinRemovalLimit(tick: Tick, backend: string, listed =
  * How many more removals on evidence today's limit allows on a backend. They are rare, so the state of this very moment is
  * read. Where they are fewer than `wanted` it is said, with an alarm.
  */
-export async function removalsLeft(tick: Tick, backend: string, listed = 0, wanted = 1): Promise<number> {
+export async function removalsLeft(tick: RemovalLimitTick, backend: string, listed = 0, wanted = 1): Promise<number> {
   await refresh(tick);
   const copies = Math.max(recordedCopies(tick, backend), listed);
   const allowed = Math.max(tick.params.removalLimitMinCount, Math.floor(copies * tick.params.removalLimitRatio));
@@ -39,7 +43,7 @@ export async function removalsLeft(tick: Tick, backend: string, listed = 0, want
 }
 
 /** Counts one removal; it goes into the removal's own transaction. */
-export function removalCount(tick: Tick, backend: string, sizeBytes: number): CounterAdd {
+export function removalCount(tick: RemovalLimitTick, backend: string, sizeBytes: number): CounterAdd {
   const sk = rowKeys.removals(backend, dayOf(tick.now()));
   return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } };
 }

@@ -4,11 +4,14 @@ import type { ControlRow } from '../store/model.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Tick } from './tick.ts';
 
+/** What this file asks of a tick. */
+export type ReportTick = Pick<Tick, 'deps' | 'config' | 'params' | 'meter' | 'view' | 'lease' | 'now' | 'audit'>;
+
 /** How often a breaker row is tried again when another tick wrote it meanwhile. */
 const attempts = 3;
 
 /** Adds what this tick saw of its backends to their breaker rows. A healthy tick on healthy backends writes nothing. */
-export async function reportHealth(tick: Tick): Promise<void> {
+export async function reportHealth(tick: ReportTick): Promise<void> {
   for (const { name } of tick.config.backends) {
     const seen = tick.meter.observed(name);
     if (seen === undefined) continue;
@@ -28,7 +31,7 @@ export async function reportHealth(tick: Tick): Promise<void> {
   }
 }
 
-function auditChange(tick: Tick, backend: string, before: BreakerState | undefined, after: BreakerState): void {
+function auditChange(tick: ReportTick, backend: string, before: BreakerState | undefined, after: BreakerState): void {
   const wasOpen = before?.openedAt !== undefined;
   const isOpen = after.openedAt !== undefined;
   if (wasOpen !== isOpen)
@@ -36,7 +39,7 @@ function auditChange(tick: Tick, backend: string, before: BreakerState | undefin
 }
 
 /** Writes a breaker row on condition of the version seen. */
-export function writeBreaker(tick: Tick, backend: string, row: ControlRow | undefined, state: BreakerState) {
+export function writeBreaker(tick: ReportTick, backend: string, row: ControlRow | undefined, state: BreakerState) {
   const put = { pk: fleetKey, sk: rowKeys.breaker(backend), version: (row?.version ?? 0) + 1, data: { ...state } };
   return tick.deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
 }
@@ -45,7 +48,7 @@ export function writeBreaker(tick: Tick, backend: string, row: ControlRow | unde
  * Writes down what this tick spent, once, with what earlier ticks of this process left; an idle tick writes nothing and leaves
  * it to the next one that works.
  */
-export async function reportUsage(tick: Tick): Promise<void> {
+export async function reportUsage(tick: ReportTick): Promise<void> {
   const { unreported } = tick.deps;
   unreported.enter(tick.meter.take());
   if (tick.lease !== null) await unreported.flush(tick.deps);

@@ -4,17 +4,49 @@ import { policyOf } from '../config/fleet-file.ts';
 import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
 import { copyReader } from '../steps/copy-reader.ts';
+import type { RelabelTick } from '../steps/relabel.ts';
 import { relabel } from '../steps/relabel.ts';
 import type { PlacedCopy } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { quarantineMs } from '../store/queue-items.ts';
 import type { Swap } from '../store/swap.ts';
 import { findByPlacement } from '../tick/find-work.ts';
+import type { HealthTick } from '../tick/health.ts';
 import { isUsable } from '../tick/health.ts';
+import type { RefreshTick } from '../tick/refresh.ts';
 import { refresh } from '../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
 import type { NotGood } from '../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../transfer/reading/stored-bytes.ts';
+
+/** What this file asks of a tick. */
+export type OverReplicationCleanerTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'config'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'shards'
+  | 'dryRun'
+  | 'tally'
+  | 'cursor'
+  | 'view'
+  | 'now'
+  | 'outOfTime'
+  | 'standing'
+  | 'backend'
+  | 'budget'
+  | 'commit'
+  | 'audit'
+> &
+  HealthTick &
+  RefreshTick &
+  RelabelTick;
 
 /**
  * The over-replication cleaner takes surplus copies out of the records; the cleanup queue deletes their bytes.
@@ -27,12 +59,12 @@ import { bytesOfCopy } from '../transfer/reading/stored-bytes.ts';
  */
 export const overReplicationCleaner: Worker = { name: 'over-replication-cleaner', hasWork, begin };
 
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: OverReplicationCleanerTick): Promise<boolean> {
   return overReplicated(tick).length > 0;
 }
 
 /** Ledger placements with a copy that may go, and those under a label that no policy has. */
-function overReplicated(tick: Tick): string[] {
+function overReplicated(tick: OverReplicationCleanerTick): string[] {
   const isWork = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
     // What a run imports keeps its label until the run has ended.
     if (condition === 'damaged' || condition === 'recovering') return false;
@@ -42,7 +74,7 @@ function overReplicated(tick: Tick): string[] {
   return tick.view.placements.filter(isWork).map(({ label }) => label);
 }
 
-function surplus(tick: Tick, copies: readonly PlacedCopy[], factor: number): string[] {
+function surplus(tick: OverReplicationCleanerTick, copies: readonly PlacedCopy[], factor: number): string[] {
   const placed = copies.map(({ backend, isPlain }) => {
     const { config, breaker, isDraining, isCounted, isReachable } = tick.standing(backend);
     const score = scoreCopy({
@@ -59,14 +91,14 @@ function surplus(tick: Tick, copies: readonly PlacedCopy[], factor: number): str
 
 /** What one tick remembers between its objects. */
 interface Turn {
-  readonly tick: Tick;
+  readonly tick: OverReplicationCleanerTick;
   /** Whether a backend answers and is ours; asked once. */
   readonly usable: Map<string, Promise<boolean>>;
   readonly seen: Set<string>;
   readonly removals: Removals;
 }
 
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: OverReplicationCleanerTick): Promise<Round> {
   const turn: Turn = { tick, usable: new Map(), seen: new Set(), removals: groupedRemovals(tick) };
   return () => cleanBatch(turn);
 }
@@ -120,7 +152,7 @@ async function cleanOne(turn: Turn, object: ObjectRecord): Promise<Cleaned> {
 
 /** The copies of an object that may go now, by the policy of its key and the fleet as it was read last, and those that must be good then. */
 function spare(
-  tick: Tick,
+  tick: OverReplicationCleanerTick,
   object: ObjectRecord,
 ): { readonly leaving: readonly string[]; readonly staying: readonly string[] } {
   const { factor } = policyOf(tick.config, object.key);
@@ -156,7 +188,7 @@ async function confirm(
 }
 
 function unconfirmed(
-  tick: Tick,
+  tick: OverReplicationCleanerTick,
   { key }: ObjectRecord,
   backend: string,
   reading: NotGood,
@@ -196,7 +228,7 @@ interface Waiting extends Removal {
  * Takes copies out of their records, those together that are ready in the same moment: each group by a look at the fleet that
  * is younger than its reads. Whoever drained a backend, or changed a policy, may have thought better of it meanwhile.
  */
-function groupedRemovals(tick: Tick): Removals {
+function groupedRemovals(tick: OverReplicationCleanerTick): Removals {
   let waiting: Waiting[] = [];
   let isRunning = false;
   const run = async () => {
@@ -223,7 +255,7 @@ function groupedRemovals(tick: Tick): Removals {
   };
 }
 
-async function removeGroup(tick: Tick, group: readonly Removal[]): Promise<Cleaned[]> {
+async function removeGroup(tick: OverReplicationCleanerTick, group: readonly Removal[]): Promise<Cleaned[]> {
   await refresh(tick);
   const wanted = group.map((removal) => isStillWanted(tick, removal));
   const removals = group.filter((_, i) => wanted[i]);
@@ -238,17 +270,17 @@ async function removeGroup(tick: Tick, group: readonly Removal[]): Promise<Clean
   });
 }
 
-function isStillWanted(tick: Tick, { object, leaving }: Removal): boolean {
+function isStillWanted(tick: OverReplicationCleanerTick, { object, leaving }: Removal): boolean {
   const now = spare(tick, object).leaving;
   return now.length === leaving.length && leaving.every((name) => now.includes(name));
 }
 
-function noteRemoved(tick: Tick, { object: { key, copies }, leaving, isAged }: Removal): void {
+function noteRemoved(tick: OverReplicationCleanerTick, { object: { key, copies }, leaving, isAged }: Removal): void {
   for (const backend of leaving)
     tick.audit('Copy removed', { key, backend, copyId: copies[backend], reason: isAged ? 'aged-evidence' : 'surplus' });
 }
 
-function swapFor(tick: Tick, { object, leaving, isAged }: Removal): Swap {
+function swapFor(tick: OverReplicationCleanerTick, { object, leaving, isAged }: Removal): Swap {
   const copies = Object.fromEntries(Object.entries(object.copies).filter(([name]) => !leaving.includes(name)));
   const now = tick.now();
   const drains = leaving.flatMap((name) => {

@@ -9,12 +9,39 @@ import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../store/model.
 import { bytesOf, enqueuedForDeletion } from '../store/queue-items.ts';
 import { newRecord } from '../store/records.ts';
 import { namesBytes, type Swap } from '../store/swap.ts';
+import type { DueItemsTick } from '../tick/due-items.ts';
 import { findDue } from '../tick/due-items.ts';
+import type { HealthTick } from '../tick/health.ts';
 import { isUsable } from '../tick/health.ts';
 import type { Round, Tick, Worker } from '../tick/tick.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
 import type { GoodReading } from '../transfer/reading/reading.ts';
 import { bytesOfItem } from '../transfer/reading/stored-bytes.ts';
+
+/** What this file asks of a tick. */
+export type PendingReaperTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'config'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'dryRun'
+  | 'tally'
+  | 'cursor'
+  | 'now'
+  | 'outOfTime'
+  | 'backend'
+  | 'budget'
+  | 'commit'
+  | 'audit'
+> &
+  DueItemsTick &
+  HealthTick;
 
 /**
  * The pending reaper settles puts whose writer has fallen silent: bytes that arrived whole, over an object that nothing has
@@ -28,11 +55,11 @@ const hourMs = 3_600_000;
 /** An intent this old is never promoted. */
 const oldestMs = 5 * 24 * hourMs;
 
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: PendingReaperTick): Promise<boolean> {
   return (await findDue(tick, 'intent', undefined, 1)).items.length > 0;
 }
 
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: PendingReaperTick): Promise<Round> {
   const seen = new Set<string>();
   return async () => {
     const due = await findDue(tick, 'intent', tick.cursor, tick.tuning.batchSize);
@@ -53,7 +80,7 @@ interface Turn {
   readonly reason: string;
 }
 
-async function settleIntent(tick: Tick, item: QueueItem): Promise<Turn> {
+async function settleIntent(tick: PendingReaperTick, item: QueueItem): Promise<Turn> {
   if (tick.dryRun) return { verdict: 'skipped', reason: 'dry-run' };
   if (tick.outOfTime()) return { verdict: 'deferred', reason: 'out-of-time' };
   if (!(await isUsable(tick, item.backend))) return { verdict: 'skipped', reason: 'parked' };
@@ -80,7 +107,7 @@ type Examined =
   | { readonly outcome: 'decided'; readonly decision: Decision }
   | { readonly outcome: 'left'; readonly verdict: Verdict; readonly reason: string; readonly waitMs: number };
 
-async function examineIntent(tick: Tick, item: QueueItem): Promise<Examined> {
+async function examineIntent(tick: PendingReaperTick, item: QueueItem): Promise<Examined> {
   const unsure = (verdict: Verdict, reason: string) =>
     ({ outcome: 'left', verdict, reason, waitMs: tick.params.reaperMinAgeMs }) as const;
   let found: StoredObject | null;
@@ -122,7 +149,7 @@ function verified(decision: Decision, after: ObjectRecord, { sha256, found }: Go
 
 /** Left as it is until later, so that it does not stand in the way of others; unless its writer has spoken since. */
 async function leave(
-  tick: Tick,
+  tick: PendingReaperTick,
   item: QueueItem,
   { verdict, reason, waitMs }: Examined & { outcome: 'left' },
 ): Promise<Turn> {
@@ -141,7 +168,7 @@ function toCleanup(item: QueueItem, reason: string, dueAt: number, cause: QueueC
 }
 
 /** What is to become of an intent, in the order in which the cases exclude each other. */
-function decide(tick: Tick, item: QueueItem, found: StoredObject | null, entry: Entry | null): Decision {
+function decide(tick: PendingReaperTick, item: QueueItem, found: StoredObject | null, entry: Entry | null): Decision {
   const held = { item, expect: { state: 'intent', dueAt: item.dueAt } } as const;
   const now = tick.now();
   if (namesBytes(entry, item.backend, item.storageKey))
@@ -173,7 +200,7 @@ function isFurtherCopy({ generation }: QueueItem, entry: Entry | null): entry is
 }
 
 /** The record that the put would have made. Copies that others made of its own generation stay. */
-function promoted(tick: Tick, item: QueueItem, before: Entry | null): ObjectRecord {
+function promoted(tick: PendingReaperTick, item: QueueItem, before: Entry | null): ObjectRecord {
   if (isFurtherCopy(item, before)) {
     return { ...before, copies: { ...before.copies, [item.backend]: copyIdOf(item) }, condition: 'sound' };
   }

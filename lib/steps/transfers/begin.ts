@@ -10,8 +10,11 @@ import { partSizeFor } from '../../transfer/parts.ts';
 import type { CopyTurn } from '../copy-turn.ts';
 import { claimsOf } from './pending.ts';
 
+/** What this file asks of a tick. */
+export type BeginTick = Pick<Tick, 'deps' | 'params' | 'view' | 'now' | 'commit' | 'audit'>;
+
 /** Whether an object is copied in parts, over as many ticks as that takes. */
-export function isBig(tick: Tick, object: ObjectRecord): boolean {
+export function isBig(tick: BeginTick, object: ObjectRecord): boolean {
   return object.sizeBytes > tick.params.multipartAboveBytes;
 }
 

@@ -1,8 +1,12 @@
 import { lane } from '../../store/keys.ts';
 import type { QueueItem } from '../../store/model.ts';
 import type { Budget, Claim } from '../../tick/budget.ts';
+import type { DueItemsTick } from '../../tick/due-items.ts';
 import { findDue } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
+
+/** What this file asks of a tick. */
+export type PendingTick = Pick<Tick, 'deps' | 'shards' | 'view'> & DueItemsTick;
 
 /**
  * The big copies under way, by object: so that none is begun twice. What they have still to move is set aside of the month's
@@ -19,7 +23,7 @@ export interface PendingTransfers {
 }
 
 /** Reads the transfers of this part, of all backends. */
-export async function readPendingTransfers(tick: Tick, budget: Budget): Promise<PendingTransfers> {
+export async function readPendingTransfers(tick: PendingTick, budget: Budget): Promise<PendingTransfers> {
   const pending = createPendingTransfers(budget);
   for (const backend of tick.view.namedBackends()) {
     if (tick.view.queue('transfer', backend).objects <= 0) continue;
@@ -69,7 +73,7 @@ function createPendingTransfers(budget: Budget): PendingTransfers {
 }
 
 /** Whether a transfer waits for somebody to go on with it. */
-export async function hasDueTransfers(tick: Tick): Promise<boolean> {
+export async function hasDueTransfers(tick: PendingTick): Promise<boolean> {
   return (await findDue(tick, 'transfer', undefined, 1)).items.length > 0;
 }
 

@@ -1,9 +1,12 @@
 import type { ObjectRecord } from '../../store/model.ts';
-import type { Tick } from '../../tick/tick.ts';
 import type { BigCopyOutcome } from '../../transfer/big/job.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
 import { copyReader } from '../copy-reader.ts';
+import type { HoldTick } from './hold.ts';
 import { type Hold, save } from './hold.ts';
+
+/** What this file asks of a tick. */
+export type ProveFirstHashTick = HoldTick;
 
 /** Why the hash of what was sent is not proven, or not yet. `backing-off`: the source could not be read lately. */
 export type Unproven =
@@ -17,7 +20,11 @@ const waitMs = 60_000;
  * whole read of the source must give the same, over as many ticks as that takes. Null when it does, or when somebody has
  * recorded that very hash meanwhile. Before, nothing stands at the target, so that what is wrong can be sent anew.
  */
-export async function proveFirstHash(tick: Tick, hold: Hold, object: ObjectRecord): Promise<Unproven | null> {
+export async function proveFirstHash(
+  tick: ProveFirstHashTick,
+  hold: Hold,
+  object: ObjectRecord,
+): Promise<Unproven | null> {
   const { from, sha256 } = hold.item.transfer!;
   if (object.copies[from] === undefined) return { outcome: 'source-missing' };
   const differs = `Two reads of the copy of "${object.key}" on "${from}" differ`;
@@ -44,7 +51,7 @@ export async function proveFirstHash(tick: Tick, hold: Hold, object: ObjectRecor
   }
 }
 
-async function proven(tick: Tick, hold: Hold): Promise<Unproven | null> {
+async function proven(tick: ProveFirstHashTick, hold: Hold): Promise<Unproven | null> {
   const { needsProof: _, ...transfer } = hold.item.transfer!;
   // What was not saved is proven again: the reader remembers what took long.
   return (await save(tick, hold, transfer)) === 'saved' ? null : { outcome: 'taken' };

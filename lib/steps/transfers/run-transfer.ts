@@ -1,12 +1,33 @@
 import { BackendError } from '../../fleet/backend.ts';
 import type { ObjectRecord, TransferFields } from '../../store/model.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
 import type { CopyTurn } from '../copy-turn.ts';
+import type { HoldTick } from './hold.ts';
 import { type Hold, save } from './hold.ts';
 import { claimsOf } from './pending.ts';
 import { fromTheStart } from './settle.ts';
+
+/** What this file asks of a tick. */
+export type RunTransferTick = Pick<
+  Tick,
+  | 'deps'
+  | 'config'
+  | 'fleetId'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'onRefresh'
+  | 'now'
+  | 'standing'
+  | 'backend'
+> &
+  HoldTick &
+  RefreshTick;
 
 /** One turn at a big copy, from one source (null: all is sent), until a moment. Leaves its progress in the hold. */
 export async function runTransfer(
@@ -89,7 +110,7 @@ const modestBytesPerSecond = 10 * 2 ** 20;
 const maxLostBytes = 2 ** 30;
 
 /** A transfer that was begun before, by a tick that did not end it, is never sure to end. */
-function isSureToEnd(tick: Tick, { found }: Hold, source: string | null): boolean {
+function isSureToEnd(tick: RunTransferTick, { found }: Hold, source: string | null): boolean {
   if (found.claimedBy !== undefined || found.attempts > 0) return false;
   const rates = [source, found.backend].flatMap((name) => {
     const rate = tick.config.backends.find((backend) => backend.name === name)?.maxBytesPerSecond ?? 0;
@@ -100,7 +121,7 @@ function isSureToEnd(tick: Tick, { found }: Hold, source: string | null): boolea
   return found.sizeBytes <= Math.min(maxLostBytes, movable);
 }
 
-function mayBegin(tick: Tick, until: number, expectedMs: number, isFirst: boolean): boolean {
+function mayBegin(tick: RunTransferTick, until: number, expectedMs: number, isFirst: boolean): boolean {
   const now = tick.now();
   if (now >= tick.deadline.admitUntil || (now >= until && !isFirst)) return false;
   return isFirst || now + expectedMs < tick.deadline.cancelAt;

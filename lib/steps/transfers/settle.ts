@@ -7,6 +7,7 @@ import { copyIdOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem, TransferFields } from '../../store/model.ts';
 import { enqueuedForDeletion } from '../../store/queue-items.ts';
 import type { Swap } from '../../store/swap.ts';
+import type { AgesTick } from '../../tick/ages.ts';
 import { noteLag } from '../../tick/ages.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
@@ -14,7 +15,27 @@ import type { FoundContent } from '../../transfer/copy.ts';
 import type { CopyTurn } from '../copy-turn.ts';
 import { missingCopies } from '../missing-copies.ts';
 import { momentOf, type Refusal, withoutRefusals, withRefusals } from '../refusals.ts';
+import type { HoldTick } from './hold.ts';
 import { giveBack, type Hold } from './hold.ts';
+
+/** What this file asks of a tick. */
+export type TransfersSettleTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'config'
+  | 'params'
+  | 'signal'
+  | 'tally'
+  | 'now'
+  | 'standing'
+  | 'standings'
+  | 'backend'
+  | 'commit'
+  | 'audit'
+> &
+  AgesTick &
+  HoldTick;
 
 /** How often a record that keeps changing is tried. */
 const tries = 5;
@@ -23,7 +44,7 @@ const tries = 5;
 const vainTries = 10;
 
 /** Why nobody wants this copy any more; null while it is wanted. */
-export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefined): string | null {
+export function whyUnwanted(tick: TransfersSettleTick, item: QueueItem, entry: Entry | undefined): string | null {
   if (entry?.kind !== 'object' || entry.generation !== item.generation) return 'superseded';
   if (entry.copies[item.backend] !== undefined) return 'has-copy';
   const { leaves, sourceKey } = item.transfer!;
@@ -39,7 +60,11 @@ export function whyUnwanted(tick: Tick, item: QueueItem, entry: Entry | undefine
 }
 
 /** Records a copy that is verified, on whatever the record is now, in one swap that ends its item. */
-export async function recordTransfer(tick: Tick, hold: Hold, content: FoundContent): Promise<'ended' | 'goes-on'> {
+export async function recordTransfer(
+  tick: TransfersSettleTick,
+  hold: Hold,
+  content: FoundContent,
+): Promise<'ended' | 'goes-on'> {
   const { item } = hold;
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const entry = (await tick.deps.store.objects([item.key])).get(item.key);
@@ -64,7 +89,7 @@ export async function recordTransfer(tick: Tick, hold: Hold, content: FoundConte
   return pause(tick, hold, 'record-lost');
 }
 
-function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, content: FoundContent): Swap {
+function swapFor(tick: TransfersSettleTick, item: QueueItem, before: ObjectRecord, content: FoundContent): Swap {
   const { leaves, sourceKey } = item.transfer!;
   const copies: Record<string, string> = {
     ...before.copies,
@@ -91,13 +116,13 @@ function swapFor(tick: Tick, item: QueueItem, before: ObjectRecord, content: Fou
 }
 
 /** Nobody reads these bytes, so what there is of them is deleted at once, its uploads with it. */
-export async function abandon(tick: Tick, hold: Hold, reason: string): Promise<void> {
+export async function abandon(tick: TransfersSettleTick, hold: Hold, reason: string): Promise<void> {
   const outcome = await enqueueItem(tick, hold, reason);
   if (outcome === 'committed') count(tick.tally, 'skipped', `abandoned: ${reason}`);
   else count(tick.tally, outcome === 'expired' ? 'skipped' : 'failed', `abandon-${outcome}`);
 }
 
-async function enqueueItem(tick: Tick, { item }: Hold, reason: string) {
+async function enqueueItem(tick: TransfersSettleTick, { item }: Hold, reason: string) {
   const to = enqueuedForDeletion(item, {
     cause: 'copy-abandoned',
     reason: `transfer ${reason}`,
@@ -116,7 +141,7 @@ async function enqueueItem(tick: Tick, { item }: Hold, reason: string) {
  * @param heldBackBy the leg whose limit it waits for, where another target may take the copy meanwhile
  */
 export async function pause(
-  tick: Tick,
+  tick: TransfersSettleTick,
   hold: Hold,
   reason: string,
   waitMs = 0,
@@ -142,7 +167,7 @@ export interface Failure {
 }
 
 /** The transfer waits, longer with each failure without progress in between. */
-export async function failTransfer(tick: Tick, hold: Hold, failure: Failure): Promise<void> {
+export async function failTransfer(tick: TransfersSettleTick, hold: Hold, failure: Failure): Promise<void> {
   const { leg, reason, message, isFresh, inVain } = failure;
   const attempts = hasProgress(hold) && !isFresh ? 1 : hold.item.attempts + 1;
   const { failedLeg: _before, ...kept } = isFresh ? fromTheStart(hold.item.transfer!) : hold.item.transfer!;
@@ -187,7 +212,11 @@ export async function refuseTransfer(
 }
 
 /** The record with the refusal, committed together with the end of the copy; undefined where it could not be. */
-async function endRefused(tick: Tick, { item }: Hold, refusal: Refusal): Promise<ObjectRecord | undefined> {
+async function endRefused(
+  tick: TransfersSettleTick,
+  { item }: Hold,
+  refusal: Refusal,
+): Promise<ObjectRecord | undefined> {
   const to = enqueuedForDeletion(item, {
     cause: 'copy-abandoned',
     reason: `transfer refused: ${refusal.cause}`,
@@ -228,7 +257,7 @@ function hasProgress({ item, found }: Hold): boolean {
 }
 
 /** Whoever goes on aborts what is still open; so does the clean-up. */
-async function tryToAbort(tick: Tick, { backend, storageKey }: QueueItem): Promise<void> {
+async function tryToAbort(tick: TransfersSettleTick, { backend, storageKey }: QueueItem): Promise<void> {
   try {
     await abortUploads(await tick.backend(backend), storageKey, tick.signal);
   } catch (error) {

@@ -2,14 +2,30 @@ import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import { keysThatMayName } from '../../store/keys.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
+import type { DueItemsTick } from '../../tick/due-items.ts';
 import { findDue } from '../../tick/due-items.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { claimAll } from './claim.ts';
 import { decide, type FleetNow, isWaiting, stillHolds } from './decide.ts';
+import type { DeleteBytesTick } from './delete-bytes.ts';
 import { deleteBytes } from './delete-bytes.ts';
+import type { JudgeAllTick } from './judge-all.ts';
+import type { CleanupQueueSettleTick } from './settle.ts';
 import { settle } from './settle.ts';
 import type { Deletable, ItemTurn } from './turn.ts';
+
+/** What this file asks of a tick. */
+export type CleanupQueueTick = Pick<
+  Tick,
+  'deps' | 'config' | 'tuning' | 'dryRun' | 'tally' | 'cursor' | 'view' | 'standing'
+> &
+  CleanupQueueSettleTick &
+  DeleteBytesTick &
+  DueItemsTick &
+  JudgeAllTick &
+  RefreshTick;
 
 /**
  * The cleanup queue is the only hand that deletes bytes.
@@ -21,16 +37,16 @@ import type { Deletable, ItemTurn } from './turn.ts';
  */
 export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
 
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: CleanupQueueTick): Promise<boolean> {
   return (await findDue(tick, 'cleanup', undefined, 1)).items.length > 0;
 }
 
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: CleanupQueueTick): Promise<Round> {
   const seen = new Set<string>();
   return () => cleanBatch(tick, seen);
 }
 
-async function cleanBatch(tick: Tick, seen: Set<string>): Promise<'more' | 'done'> {
+async function cleanBatch(tick: CleanupQueueTick, seen: Set<string>): Promise<'more' | 'done'> {
   const due = await findDue(tick, 'cleanup', tick.cursor, tick.tuning.batchSize);
   const fresh = due.items.filter(({ id }) => !seen.has(id));
   for (const { id } of fresh) seen.add(id);
@@ -54,7 +70,7 @@ async function cleanBatch(tick: Tick, seen: Set<string>): Promise<'more' | 'done
 }
 
 /** Claims items, asks what is known of them after the claim, deletes what may be deleted, and settles each. */
-async function deleteClaimed(tick: Tick, all: readonly Deletable[]): Promise<void> {
+async function deleteClaimed(tick: CleanupQueueTick, all: readonly Deletable[]): Promise<void> {
   const claimed = await claimCounted(tick, all);
   // A drain may have ended since the fleet was read: what it queued is not deleted any more.
   if (claimed.some(({ item }) => item.drainSince !== undefined)) await refresh(tick);
@@ -73,7 +89,7 @@ async function deleteClaimed(tick: Tick, all: readonly Deletable[]): Promise<voi
 }
 
 /** What this tick has claimed; what it has not is counted, and left to whoever has. */
-async function claimCounted(tick: Tick, all: readonly Deletable[]): Promise<Deletable[]> {
+async function claimCounted(tick: CleanupQueueTick, all: readonly Deletable[]): Promise<Deletable[]> {
   const claims = await claimAll(
     tick,
     all.map(({ item }) => item),
@@ -92,7 +108,7 @@ function keysToAsk({ key, storageKey }: QueueItem): string[] {
   return [...new Set([key, ...keysThatMayName(storageKey)])];
 }
 
-function decideNow(tick: Tick, { item, proof }: Deletable, entries: ReadonlyMap<string, Entry>) {
+function decideNow(tick: CleanupQueueTick, { item, proof }: Deletable, entries: ReadonlyMap<string, Entry>) {
   const named = keysToAsk(item).flatMap((key) => entries.get(key) ?? []);
   const decision = decide(item, named, fleetNow(tick));
   if (decision.outcome !== 'delete' || stillHolds(proof, item, entries.get(item.key))) return decision;
@@ -103,7 +119,7 @@ function turnOf(item: QueueItem, turn: ItemTurn['turn'], entries: ReadonlyMap<st
   return { item, isClaimed: true, turn, entry: entries.get(item.key) };
 }
 
-function fleetNow(tick: Tick): FleetNow {
+function fleetNow(tick: CleanupQueueTick): FleetNow {
   return {
     isAtFactor: (object) => {
       const counted = Object.keys(object.copies).filter((name) => tick.standing(name).isCounted);

@@ -3,12 +3,17 @@ import { type Backend, BackendError, type DeleteOutcome, type DeleteRequest } fr
 import { ownerKey } from '../../fleet/owner.ts';
 import type { QueueItem } from '../../store/model.ts';
 import { isSameEtag } from '../../store/records.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
 import { isClaimFresh } from './claim.ts';
 import { isFile } from './decide.ts';
 import type { Turn } from './turn.ts';
+
+/** What this file asks of a tick. */
+export type DeleteBytesTick = Pick<Tick, 'params' | 'tuning' | 'signal' | 'outOfTime' | 'backend' | 'problem'> &
+  HealthTick;
 
 /** Whatever was configured when it was written, nothing smaller is written in parts. */
 const smallestPartBytes = 5 * 2 ** 20;
@@ -31,7 +36,11 @@ export type Deleted = readonly [QueueItem, Turn];
  * Deletes the bytes of claimed items on one backend. Whatever an answer about one key says is that key's alone; a request
  * that named several and was refused is asked again key by key.
  */
-export async function deleteBytes(tick: Tick, backend: string, items: readonly QueueItem[]): Promise<Deleted[]> {
+export async function deleteBytes(
+  tick: DeleteBytesTick,
+  backend: string,
+  items: readonly QueueItem[],
+): Promise<Deleted[]> {
   if (tick.outOfTime()) return items.map((item) => [item, { outcome: 'parked', why: 'out-of-time' }]);
   if (!(await isUsable(tick, backend))) return items.map((item) => [item, { outcome: 'parked', why: 'parked' }]);
   const handle = await tick.backend(backend, 'delete');
@@ -47,7 +56,7 @@ export async function deleteBytes(tick: Tick, backend: string, items: readonly Q
 }
 
 /** What is written in parts may have left an unfinished upload of exactly this key: that is bytes too. */
-async function prepareCopy(tick: Tick, handle: Backend, item: QueueItem): Promise<Step> {
+async function prepareCopy(tick: DeleteBytesTick, handle: Backend, item: QueueItem): Promise<Step> {
   const { storageKey, transfer, intent, sizeBytes } = item;
   const request = { storageKey };
   const wholeBytes = Math.min(smallestPartBytes, tick.params.multipartAboveBytes);
@@ -66,7 +75,7 @@ async function prepareCopy(tick: Tick, handle: Backend, item: QueueItem): Promis
  * A file of its owner's is looked at first: it is deleted only if it is the very one that was recorded, and was not put there
  * again since. What the backend does not say cannot be compared.
  */
-async function prepareFile(tick: Tick, item: QueueItem): Promise<Step> {
+async function prepareFile(tick: DeleteBytesTick, item: QueueItem): Promise<Step> {
   const { backend: name, storageKey, plainEtag, createdAt } = item;
   try {
     const backend = await tick.backend(name);
@@ -86,12 +95,12 @@ async function prepareFile(tick: Tick, item: QueueItem): Promise<Step> {
 }
 
 /** A HEAD's answer has no body: a missing bucket answers like a missing key. So the owner object is asked, afterwards. */
-async function goneOrParked(tick: Tick, backend: Backend): Promise<Turn> {
+async function goneOrParked(tick: DeleteBytesTick, backend: Backend): Promise<Turn> {
   const isThere = (await backend.head(ownerKey, tick.signal)) !== null;
   return isThere ? { outcome: 'deleted' } : { outcome: 'parked', why: 'no-owner-object' };
 }
 
-async function deleteReady(tick: Tick, handle: Backend, ready: readonly Ready[]): Promise<Deleted[]> {
+async function deleteReady(tick: DeleteBytesTick, handle: Backend, ready: readonly Ready[]): Promise<Deleted[]> {
   const fresh = ready.filter(({ item }) => isClaimFresh(tick, item));
   const outcomes = await ask(handle, fresh, tick.signal);
   const turns = new Map<QueueItem, Turn>(ready.map(({ item }) => [item, { outcome: 'parked', why: 'claim-too-old' }]));
@@ -106,7 +115,7 @@ async function deleteReady(tick: Tick, handle: Backend, ready: readonly Ready[])
 }
 
 /** What was tried least often comes first: keys that hang, or are refused, do not keep the others from being asked. */
-async function deleteSingly(tick: Tick, handle: Backend, steps: readonly Ready[]): Promise<Deleted[]> {
+async function deleteSingly(tick: DeleteBytesTick, handle: Backend, steps: readonly Ready[]): Promise<Deleted[]> {
   const inOrder = steps.toSorted((a, b) => a.item.attempts - b.item.attempts);
   const turns: Deleted[] = [];
   let isOver = false;
@@ -153,7 +162,7 @@ function isAttempt({ speaksOf }: BackendError): boolean {
 }
 
 /** Says once what is wrong where every deletion is refused for want of a right. */
-function reportDenials(tick: Tick, backend: string, all: readonly Deleted[]): void {
+function reportDenials(tick: DeleteBytesTick, backend: string, all: readonly Deleted[]): void {
   const denied = all.filter(([, turn]) => turn.outcome === 'failed' && turn.error.kind === 'denied');
   const hasSucceeded = all.some(([, { outcome }]) => outcome === 'deleted');
   if (hasSucceeded || denied.length < manyDenials) return;

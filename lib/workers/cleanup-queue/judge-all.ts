@@ -1,18 +1,30 @@
 import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
+import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { verifiedCopy } from '../../steps/quarantine.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { bytesOfItem } from '../../transfer/reading/stored-bytes.ts';
 import { copyElsewhere, isBeingCopied, stillCopied } from './copy-elsewhere.ts';
 import { type Judgement, judgeWaiting } from './judge-waiting.ts';
+import type { CleanupQueueSettleTick } from './settle.ts';
 import { settle } from './settle.ts';
 import type { Deletable, ItemTurn, Turn } from './turn.ts';
 
+/** What this file asks of a tick. */
+export type JudgeAllTick = Pick<
+  Tick,
+  'deps' | 'startedAt' | 'tuning' | 'deadline' | 'signal' | 'of' | 'outOfTime' | 'standings' | 'backend' | 'budget'
+> &
+  CleanupQueueSettleTick &
+  HealthTick &
+  QuarantineTick;
+
 /** Judges bytes that left their record on evidence, without a claim; what is decided that way is settled here. */
-export async function judgeAll(tick: Tick, items: readonly QueueItem[]): Promise<Deletable[]> {
+export async function judgeAll(tick: JudgeAllTick, items: readonly QueueItem[]): Promise<Deletable[]> {
   const entries = await tick.deps.store.objects([...new Set(items.map(({ key }) => key))]);
   const deletable: Deletable[] = [];
   const turns: ItemTurn[] = [];
@@ -26,7 +38,7 @@ export async function judgeAll(tick: Tick, items: readonly QueueItem[]): Promise
   return deletable;
 }
 
-async function judge(tick: Tick, item: QueueItem, entry: Entry | undefined): Promise<Judgement | Turn> {
+async function judge(tick: JudgeAllTick, item: QueueItem, entry: Entry | undefined): Promise<Judgement | Turn> {
   if (tick.outOfTime()) return { outcome: 'parked', why: 'out-of-time' };
   if (!(await isUsable(tick, item.backend))) return { outcome: 'parked', why: 'parked' };
   if (await isBeingCopied(tick.deps, item)) return stillCopied;

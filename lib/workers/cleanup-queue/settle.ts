@@ -10,6 +10,9 @@ import type { Tick } from '../../tick/tick.ts';
 import { isFile } from './decide.ts';
 import type { ItemTurn, Turn } from './turn.ts';
 
+/** What this file asks of a tick. */
+export type CleanupQueueSettleTick = Pick<Tick, 'deps' | 'runId' | 'params' | 'tally' | 'now' | 'commit' | 'audit'>;
+
 /** Why a deletion waits whose object has too few other copies. */
 const stillNeededMs = 3_600_000;
 
@@ -44,7 +47,7 @@ export function countedAs(turn: Turn): { readonly verdict: Verdict; readonly rea
 }
 
 /** Writes what became of items, and counts them. What could not be written runs out with its claim. */
-export async function settle(tick: Tick, turns: readonly ItemTurn[]): Promise<void> {
+export async function settle(tick: CleanupQueueSettleTick, turns: readonly ItemTurn[]): Promise<void> {
   const written: { readonly it: ItemTurn; readonly swap: Swap }[] = [];
   for (const it of turns) {
     const swap = swapFor(tick, it);
@@ -67,14 +70,14 @@ export async function settle(tick: Tick, turns: readonly ItemTurn[]): Promise<vo
   if (lost.length > 0) await settle(tick, lost);
 }
 
-function countTurn(tick: Tick, { turn }: ItemTurn): string {
+function countTurn(tick: CleanupQueueSettleTick, { turn }: ItemTurn): string {
   const { verdict, reason } = countedAs(turn);
   count(tick.tally, verdict, reason);
   return reason;
 }
 
 /** What a turn writes; null when nothing changes. */
-function swapFor(tick: Tick, { item, isClaimed, turn, entry }: ItemTurn): Swap | null {
+function swapFor(tick: CleanupQueueSettleTick, { item, isClaimed, turn, entry }: ItemTurn): Swap | null {
   const expect = isClaimed
     ? ({ state: 'cleanup', claimedBy: tick.runId } as const)
     : ({ state: 'cleanup', dueAt: item.dueAt } as const);
@@ -118,7 +121,7 @@ function countedForDrain(item: QueueItem): Pick<Swap, 'counters'> {
 }
 
 /** Where good bytes take the place of recorded ones that are not, those wait as the good ones did. */
-function becauseWrong(tick: Tick): Pick<Swap, 'orphans'> {
+function becauseWrong(tick: CleanupQueueSettleTick): Pick<Swap, 'orphans'> {
   const now = tick.now();
   const reason = 'quarantined: good bytes took its place';
   return { orphans: { cause: 'quarantined', reason, dueAt: now + quarantineMs, createdAt: now } };
@@ -134,7 +137,11 @@ function forgetting(item: QueueItem, entry: Entry | undefined): Pick<Swap, 'chan
 }
 
 /** The next attempt, or `dead`. The claim stays on the item: its holder may be frozen in the midst of the deletion. */
-function nextAttempt(tick: Tick, item: QueueItem, error: { kind: string; message: string }): Partial<QueueItem> {
+function nextAttempt(
+  tick: CleanupQueueSettleTick,
+  item: QueueItem,
+  error: { kind: string; message: string },
+): Partial<QueueItem> {
   const attempts = item.attempts + 1;
   return {
     state: attempts >= tick.params.maxAttempts ? 'dead' : 'cleanup',
@@ -145,7 +152,7 @@ function nextAttempt(tick: Tick, item: QueueItem, error: { kind: string; message
 }
 
 /** One line per state change; an alarm for what must not happen, a report for what a person may want to see to. */
-function report(tick: Tick, it: ItemTurn): void {
+function report(tick: CleanupQueueSettleTick, it: ItemTurn): void {
   const { item, turn } = it;
   const reason = countTurn(tick, it);
   const { key, backend, storageKey, cause } = item;

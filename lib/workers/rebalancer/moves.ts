@@ -1,22 +1,54 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { takePlace } from '../../steps/copy-targets.ts';
+import type { CopyTurnTick } from '../../steps/copy-turn.ts';
 import { type CopyTurn, createCopyTurn, noteBlame } from '../../steps/copy-turn.ts';
+import type { EnqueueOrphansTick } from '../../steps/enqueue-orphans.ts';
 import { enqueueOrphans, type Orphan } from '../../steps/enqueue-orphans.ts';
 import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
 import { makeCopy } from '../../steps/make-copy.ts';
+import type { NoteRefusalsTick } from '../../steps/note-refusals.ts';
 import { withoutRefusals } from '../../steps/refusals.ts';
 import type { Place } from '../../steps/target-trust.ts';
+import type { BeginTick } from '../../steps/transfers/begin.ts';
 import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
+import type { WriteCheckTick } from '../../steps/write-check.ts';
 import { isLeftAlone } from '../../steps/write-check.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Swap } from '../../store/swap.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Round, Tick } from '../../tick/tick.ts';
 import { type FoundContent, foundContent } from '../../transfer/copy.ts';
+import type { PlanRebalancingTick } from './plan-rebalancing.ts';
 import { isUneven, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
+
+/** What this file asks of a tick. */
+export type MovesTick = Pick<
+  Tick,
+  | 'deps'
+  | 'config'
+  | 'params'
+  | 'tuning'
+  | 'shards'
+  | 'dryRun'
+  | 'tally'
+  | 'figures'
+  | 'cursor'
+  | 'now'
+  | 'outOfTime'
+  | 'commit'
+  | 'audit'
+> &
+  BeginTick &
+  CopyTurnTick &
+  EnqueueOrphansTick &
+  HealthTick &
+  NoteRefusalsTick &
+  PlanRebalancingTick &
+  WriteCheckTick;
 
 /** What one tick remembers between its moves. */
 interface Turn extends CopyTurn {
@@ -24,7 +56,7 @@ interface Turn extends CopyTurn {
 }
 
 /** Begins a tick's work under the lease. */
-export async function beginMoves(tick: Tick): Promise<Round> {
+export async function beginMoves(tick: MovesTick): Promise<Round> {
   const usable = new Set<string>();
   for (const { name, quotaBytes } of tick.config.backends) {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
@@ -156,7 +188,7 @@ async function settle(turn: Turn, turns: readonly MoveTurn[]): Promise<void> {
   await noteRefusals(turn, refused);
 }
 
-function countFailure(tick: Tick, { object, from, to }: PlannedMove, { reason, message }: Judgement): void {
+function countFailure(tick: MovesTick, { object, from, to }: PlannedMove, { reason, message }: Judgement): void {
   tick.deps.log.warn('Copy was not moved', { key: object.key, source: from, target: to, reason, message });
   count(tick.tally, 'failed', reason);
 }
@@ -167,7 +199,7 @@ function refusedMove(turn: MoveTurn): { object: ObjectRecord; met: Judgement[] }
   return isRefused ? [{ object: turn.move.object, met: [turn.met] }] : [];
 }
 
-function swapFor(tick: Tick, { move, copyId, content }: Extract<MoveTurn, { outcome: 'copied' }>): Swap {
+function swapFor(tick: MovesTick, { move, copyId, content }: Extract<MoveTurn, { outcome: 'copied' }>): Swap {
   const { object, from, to } = move;
   const { [from]: _, ...others } = object.copies;
   const now = tick.now();

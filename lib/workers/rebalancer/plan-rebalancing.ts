@@ -8,6 +8,12 @@ import type { PlacedCopy } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 
+/** What this file asks of a tick. */
+export type PlanRebalancingTick = Pick<
+  Tick,
+  'config' | 'params' | 'tuning' | 'of' | 'view' | 'now' | 'standing' | 'standings'
+>;
+
 /** A move with the object it is for, as the plan saw it. */
 export interface PlannedMove {
   readonly object: ObjectRecord;
@@ -23,7 +29,7 @@ export interface UsableBackends {
 }
 
 /** Over the limited backends that take part: one that is drained or unreachable is nothing to even out with. */
-export function isUneven(tick: Tick): boolean {
+export function isUneven(tick: PlanRebalancingTick): boolean {
   const uses = usesOf(tick);
   const order = uses.filter(({ draining, reachable }) => reachable && !draining).map(({ name }) => name);
   const stats = Object.fromEntries(uses.map((use) => [use.name, use]));
@@ -34,7 +40,7 @@ export function isUneven(tick: Tick): boolean {
  * Ledger placements that a move may start from: at their factor, every copy counted, and with a copy on a backend from
  * which the strategy moves to one that is not in the placement.
  */
-export function movablePlacements(tick: Tick): string[] {
+export function movablePlacements(tick: PlanRebalancingTick): string[] {
   const uses = usesOf(tick);
   const leadsAway = directionOf(tick, uses);
   const isMovable = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
@@ -48,7 +54,11 @@ export function movablePlacements(tick: Tick): string[] {
 }
 
 /** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are unreachable. */
-export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: UsableBackends): PlannedMove[] {
+export function planMoves(
+  tick: PlanRebalancingTick,
+  found: readonly ObjectRecord[],
+  usable: UsableBackends,
+): PlannedMove[] {
   const backends = usesOf(tick).map((use) => ({
     ...use,
     reachable: use.reachable && usable.has(use.name),
@@ -71,7 +81,7 @@ export function planMoves(tick: Tick, found: readonly ObjectRecord[], usable: Us
 }
 
 /** The limited backends of the fleet, as plans see them. */
-function usesOf(tick: Tick): PlanBackend[] {
+function usesOf(tick: PlanRebalancingTick): PlanBackend[] {
   return tick.standings().flatMap(({ name, config, isCounted, isReachable }): PlanBackend[] => {
     const limitBytes = config?.quotaBytes ?? 0;
     if (limitBytes === 0) return [];
@@ -84,7 +94,10 @@ function usesOf(tick: Tick): PlanBackend[] {
 }
 
 /** Whether the strategy would move anything from one backend to another, as they stand. */
-function directionOf(tick: Tick, uses: readonly PlanBackend[]): (from: PlanBackend, to: PlanBackend) => boolean {
+function directionOf(
+  tick: PlanRebalancingTick,
+  uses: readonly PlanBackend[],
+): (from: PlanBackend, to: PlanBackend) => boolean {
   const ratio = ({ usedBytes, limitBytes }: PlanBackend) => usedBytes / limitBytes;
   const isPacking = tick.params.rebalancerStrategy === 'pack';
   const target = targetOf(uses);
@@ -101,24 +114,24 @@ function targetOf(uses: readonly PlanBackend[]): number {
 }
 
 /** Neither more nor fewer copies than asked for, all counted: nothing for the cleaner or the replicator to do. */
-function isSettled(tick: Tick, copies: readonly PlacedCopy[], factor: number): boolean {
+function isSettled(tick: PlanRebalancingTick, copies: readonly PlacedCopy[], factor: number): boolean {
   return copies.length === factor && copies.every(({ backend }) => tick.standing(backend).isCounted);
 }
 
-function mayMove(tick: Tick, object: ObjectRecord): boolean {
+function mayMove(tick: PlanRebalancingTick, object: ObjectRecord): boolean {
   const { name, factor } = policyOf(tick.config, object.key);
   const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
   return object.policy === name && object.condition === 'sound' && isSettled(tick, copies, factor);
 }
 
 /** Whether an object has a copy on a backend that is ours to move, and may be read now. */
-function mayLeave(tick: Tick, object: ObjectRecord, name: string): boolean {
+function mayLeave(tick: PlanRebalancingTick, object: ObjectRecord, name: string): boolean {
   if (!Object.hasOwn(object.copies, name) || object.copies[name] === '') return false;
   return !isWaiting(object, name, 'source', momentOf(tick));
 }
 
 /** A backend that is too small for an object, or has refused it lately, is no more a place for it than one that has it. */
-function planObject(tick: Tick, object: ObjectRecord): PlanObject {
+function planObject(tick: PlanRebalancingTick, object: ObjectRecord): PlanObject {
   const { key, sizeBytes, copies } = object;
   const moment = momentOf(tick);
   const unfit = tick.config.backends.filter(

@@ -1,5 +1,10 @@
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import type { MovesTick } from './moves.ts';
+import type { PlanRebalancingTick } from './plan-rebalancing.ts';
 import { isUneven, movablePlacements } from './plan-rebalancing.ts';
+
+/** What this file asks of a tick. */
+export type RebalancerTick = MovesTick & PlanRebalancingTick;
 
 /**
  * The rebalancer moves copies between backends with a limit, to pack or to spread them.
@@ -12,12 +17,12 @@ import { isUneven, movablePlacements } from './plan-rebalancing.ts';
 export const rebalancer: Worker = { name: 'rebalancer', hasWork, begin };
 
 /** From the ledger alone: backends that are to be evened out, and some placement that a move may start from. */
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: RebalancerTick): Promise<boolean> {
   return isUneven(tick) && movablePlacements(tick).length > 0;
 }
 
 /** Most ticks find nothing to do: a cold start does not load what does it. */
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: RebalancerTick): Promise<Round> {
   const { beginMoves } = await import('./moves.ts');
   return beginMoves(tick);
 }

@@ -5,9 +5,14 @@ import type { Candidate } from '../../plans/judge-candidates.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { QueueItem } from '../../store/model.ts';
 import { clockSkewMs } from '../../store/recovery.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { type MarkReading, readMark } from '../../transfer/mark.ts';
+
+/** What this file asks of a tick. */
+export type CandidatesTick = Pick<Tick, 'deps' | 'config' | 'fleetId' | 'signal' | 'now' | 'standing' | 'backend'> &
+  HealthTick;
 
 /** Bytes of ours, by their mark: what a recovery may make a record of. */
 export interface MarkedBytes extends Candidate {
@@ -30,7 +35,7 @@ export interface Gathered {
  * Asks every backend that answers for the bytes of one object: by the names that copies of it have, so that nothing depends on
  * which backend is gone through first. Throws `BackendError` where one of them would not say.
  */
-export async function gatherCandidates(tick: Tick, key: string): Promise<Gathered> {
+export async function gatherCandidates(tick: CandidatesTick, key: string): Promise<Gathered> {
   const names = tick.config.backends.map(({ name }) => name);
   const parts = await allEnded(names.map((name) => gatherOn(tick, name, key)));
   const ids = parts.flatMap(({ marked }) => marked.map(({ backend, storageKey: at }) => queueId(backend, at)));
@@ -51,7 +56,7 @@ interface FoundOn {
 }
 
 /** A backend that does not answer at all is gone through later: what it holds is judged then. */
-async function gatherOn(tick: Tick, name: string, key: string): Promise<FoundOn> {
+async function gatherOn(tick: CandidatesTick, name: string, key: string): Promise<FoundOn> {
   const nothing: FoundOn = { marked: [], file: null };
   if (!tick.standing(name).isReachable || !(await isUsable(tick, name))) return nothing;
   const backend = await tick.backend(name);
@@ -66,7 +71,7 @@ async function gatherOn(tick: Tick, name: string, key: string): Promise<FoundOn>
   }
 }
 
-async function copiesListed(tick: Tick, backend: Backend, key: string): Promise<string[]> {
+async function copiesListed(tick: CandidatesTick, backend: Backend, key: string): Promise<string[]> {
   const found: string[] = [];
   const prefix = storageKey(key, 'x').slice(0, -1);
   for (let page = await backend.list({ prefix }, tick.signal); ; ) {
@@ -76,7 +81,12 @@ async function copiesListed(tick: Tick, backend: Backend, key: string): Promise<
   }
 }
 
-async function markedAt(tick: Tick, backend: Backend, key: string, storage: string): Promise<MarkedBytes | null> {
+async function markedAt(
+  tick: CandidatesTick,
+  backend: Backend,
+  key: string,
+  storage: string,
+): Promise<MarkedBytes | null> {
   const stored = await backend.head(storage, tick.signal);
   if (stored === null) return null;
   const mark = readMark(stored.metadata, tick.fleetId, backend.name, storage);

@@ -4,9 +4,18 @@ import { parseStorageKey, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { ListedOn } from './joined-feed.ts';
+import type { KeyTurnTick } from './key-turn.ts';
 import { type KeyTurn, nothingToDo, settled, settledByName, turnOf } from './key-turn.ts';
+import type { RecordedTick } from './recorded.ts';
 import { isAsRecorded, isYoung, settleChanged, settleForgotten, settleMissing } from './recorded.ts';
+import type { UnnamedTick } from './unnamed.ts';
 import { enqueueOrphans, judgeUnnamed, type Orphan, type OrphanRules, type UnnamedTurn } from './unnamed.ts';
+
+/** What this file asks of a tick. */
+export type ComparePageTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'signal' | 'now' | 'backend'> &
+  KeyTurnTick &
+  RecordedTick &
+  UnnamedTick;
 
 /** A key, its backend, and what its turn led to. */
 export interface KeyResult {
@@ -47,7 +56,7 @@ const longestKeyBytes = 1024;
  * objects that may have a copy there: what is recorded and not listed is found by them.
  */
 export async function compareStretch(
-  tick: Tick,
+  tick: ComparePageTick,
   rules: SweepRules,
   stretch: Stretch,
   recordedKeys: readonly string[],
@@ -72,7 +81,7 @@ export async function compareStretch(
  * the names of objects.
  */
 async function entriesFor(
-  tick: Tick,
+  tick: ComparePageTick,
   backend: string,
   { listed }: Stretch,
   recordedKeys: readonly string[],
@@ -101,7 +110,7 @@ function copiesOf(entry: Entry | undefined): Readonly<Record<string, string>> {
 
 /** Null where a key is as it is recorded. */
 function turnFor(
-  tick: Tick,
+  tick: ComparePageTick,
   rules: SweepRules,
   stretch: Stretch,
   listed: ListedOn,
@@ -140,7 +149,7 @@ async function fileTurn(rules: SweepRules, stretch: Stretch, listed: ListedOn, a
 
 /** What is recorded, or remembered, in the stretch and was not listed; null for any other entry. */
 function unlistedTurnFor(
-  tick: Tick,
+  tick: ComparePageTick,
   backend: string,
   stretch: Stretch,
   seen: ReadonlySet<string>,
@@ -163,7 +172,11 @@ function isWithin({ after, upTo }: Stretch, key: string): boolean {
 }
 
 /** Takes turns side by side, and enqueues what may go in one group. Behind one that was stopped none is begun. */
-async function takeTurns(tick: Tick, rules: SweepRules, turns: readonly PlannedTurn[]): Promise<KeyResult[]> {
+async function takeTurns(
+  tick: ComparePageTick,
+  rules: SweepRules,
+  turns: readonly PlannedTurn[],
+): Promise<KeyResult[]> {
   const { backend } = rules;
   const results: KeyResult[] = [];
   const orphans: Orphan[] = [];
@@ -187,7 +200,7 @@ async function takeTurns(tick: Tick, rules: SweepRules, turns: readonly PlannedT
 }
 
 /** The turn of one key by itself, as its backend shows it now. */
-export async function compareKey(tick: Tick, rules: SweepRules, storage: string): Promise<KeyResult[]> {
+export async function compareKey(tick: ComparePageTick, rules: SweepRules, storage: string): Promise<KeyResult[]> {
   const { backend } = rules;
   const askedAt = tick.now();
   const stored = await turnOf(tick, backend, async () => (await tick.backend(backend)).head(storage, tick.signal));
@@ -218,7 +231,7 @@ function before(key: string): string | undefined {
 
 /** Asks for recorded copies by name, where no listing tells what is there. */
 export async function compareRecorded(
-  tick: Tick,
+  tick: ComparePageTick,
   rules: SweepRules,
   objects: readonly ObjectRecord[],
 ): Promise<KeyResult[]> {

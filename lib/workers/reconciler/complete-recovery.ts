@@ -2,8 +2,13 @@ import { labelInShard, shards } from '../../store/keys.ts';
 import { passHeader, passName } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
+
+/** What this file asks of a tick. */
+export type CompleteRecoveryTick = Pick<Tick, 'deps' | 'config' | 'view' | 'now' | 'outOfTime' | 'commit' | 'audit'> &
+  RefreshTick;
 
 const batch = 90;
 
@@ -11,7 +16,7 @@ const batch = 90;
  * Ends a recovery once every backend of the fleet file was gone through: what it recorded may be copied, and what no record
  * names may be judged again. False while anything is left to do. A tick without a recovery has nothing to end.
  */
-export async function completeRecovery(tick: Tick): Promise<boolean> {
+export async function completeRecovery(tick: CompleteRecoveryTick): Promise<boolean> {
   if (!isRecoveryPending(tick.view)) return true;
   const { since } = recoveryOf(tick.view)!;
   const isOpen = tick.config.backends.some(({ name }) => {
@@ -36,7 +41,7 @@ export async function completeRecovery(tick: Tick): Promise<boolean> {
 }
 
 /** Puts what the recovery recorded under its policy's own label, in groups. */
-async function liftAll(tick: Tick): Promise<void> {
+async function liftAll(tick: CompleteRecoveryTick): Promise<void> {
   const labels = tick.view.placements.filter(({ condition }) => condition === 'recovering').map(({ label }) => label);
   for (const label of labels.flatMap((one) => shards.map((shard) => labelInShard(one, shard)))) {
     let after: string | undefined;

@@ -4,6 +4,9 @@ import { BackendError } from '../../fleet/backend.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { ListingStop } from './listing-feed.ts';
 
+/** What this file asks of a tick. */
+export type KeyTurnTick = Pick<Tick, 'standing'>;
+
 /**
  * What one key's turn led to. `settled`: nothing is left to do in this pass · `refused`: a backend would not say something
  * about this key alone · `unfinished`: its bytes are read on in a later tick · `stopped`: the backend, or a limit, keeps this
@@ -43,7 +46,7 @@ export function heldBack(backend: string, reason: string): KeyTurn {
 }
 
 /** Runs a key's turn: what a backend answers about this key alone never keeps the pass from those behind it. */
-export async function turnOf<T>(tick: Tick, backend: string, take: () => Promise<T>): Promise<T | KeyTurn> {
+export async function turnOf<T>(tick: KeyTurnTick, backend: string, take: () => Promise<T>): Promise<T | KeyTurn> {
   try {
     return await take();
   } catch (error) {
@@ -52,7 +55,7 @@ export async function turnOf<T>(tick: Tick, backend: string, take: () => Promise
   }
 }
 
-function turnOfError(tick: Tick, backend: string, error: BackendError): KeyTurn {
+function turnOfError(tick: KeyTurnTick, backend: string, error: BackendError): KeyTurn {
   const { kind, message } = error;
   // Another backend was asked about this key and gave no answer: what stands behind it here can be judged all the same.
   if (error.backend !== backend) return { outcome: 'refused', what: `elsewhere-${kind}`, message };

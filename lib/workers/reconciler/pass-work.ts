@@ -5,12 +5,38 @@ import type { PassId } from '../../store/pass-rows.ts';
 import { rowKeys } from '../../store/row-keys.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readStretch } from '../../tick/walk.ts';
+import type { ComparePageTick } from './compare-page.ts';
 import { compareKey, compareRecorded, compareStretch, type SweepRules } from './compare-page.ts';
 import { type ImportDeps, importFile } from './files.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { createKeyFeed } from './key-feed.ts';
 import { type KeyTurn, settled } from './key-turn.ts';
 import type { PassWork } from './pass.ts';
+import type { RecoverWorkTick } from './recover-work.ts';
+
+/** What this file asks of a tick. */
+export type PassWorkTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'params'
+  | 'tuning'
+  | 'part'
+  | 'of'
+  | 'shards'
+  | 'isScheduled'
+  | 'rounds'
+  | 'tally'
+  | 'cursor'
+  | 'view'
+  | 'outOfTime'
+  | 'standings'
+  | 'commitDeps'
+  | 'problems'
+> &
+  ComparePageTick &
+  RecoverWorkTick;
 
 /** Swaps in one transaction: with their ledger rows they are just below its limit. */
 const groupSize = 90;
@@ -18,7 +44,7 @@ const groupSize = 90;
 const groupsAtOnce = 8;
 
 /** What a pass of some kind does with what it lists. */
-export async function createPassWork(tick: Tick, id: PassId): Promise<PassWork> {
+export async function createPassWork(tick: PassWorkTick, id: PassId): Promise<PassWork> {
   switch (id.kind) {
     case 'sweep':
     case 'delete-unrecorded':
@@ -31,13 +57,13 @@ export async function createPassWork(tick: Tick, id: PassId): Promise<PassWork> 
   }
 }
 
-function importDeps(tick: Tick, isAsked: boolean): ImportDeps {
+function importDeps(tick: PassWorkTick, isAsked: boolean): ImportDeps {
   const committer = createCommitter(() => tick.commitDeps(), { groupSize, width: groupsAtOnce });
   return { tick, committer, isAsked };
 }
 
 /** Both directions, over the keys of one backend. */
-function sweepWork(tick: Tick, id: PassId): PassWork {
+function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
   const backend = id.backends[0]!;
   const progress = { listed: 0 };
   const deps = importDeps(tick, false);

@@ -17,13 +17,38 @@ import {
   passName,
 } from '../../store/pass-rows.ts';
 import type { Budget } from '../../tick/budget.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { findCut, type Uncut } from './find-cut.ts';
 import { createJoinedFeed, type JoinedFeed } from './joined-feed.ts';
 import { createListingFeed, type ListingDeps, type ListingStop } from './listing-feed.ts';
 import { type RangeDeps, type RangeEnd, workRange } from './range-turn.ts';
+
+/** What this file asks of a tick. */
+export type PassTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'part'
+  | 'of'
+  | 'dryRun'
+  | 'rounds'
+  | 'tally'
+  | 'view'
+  | 'now'
+  | 'outOfTime'
+  | 'standing'
+  | 'backend'
+  | 'budget'
+> &
+  HealthTick &
+  RefreshTick;
 
 /** Ranges of one backend, or join of backends, that are worked on at once. */
 const lanesPerPass = 16;
@@ -45,7 +70,7 @@ export type PassEnd = 'complete' | 'running' | 'parked';
  * Carries one pass on: begins it when none is running, works on its ranges side by side, and ends it once they cover every key
  * without a gap. What one range meets keeps no other from going on.
  */
-export async function workPass(tick: Tick, work: PassWork): Promise<PassEnd> {
+export async function workPass(tick: PassTick, work: PassWork): Promise<PassEnd> {
   const name = passName(work.id);
   const rows = createPassRows(tick.deps.store, tick.deps.ids, name);
   const usable = await usableBackends(tick, work.id);
@@ -61,7 +86,7 @@ export async function workPass(tick: Tick, work: PassWork): Promise<PassEnd> {
 }
 
 /** A backend that cannot be asked now costs the others nothing. */
-async function usableBackends(tick: Tick, { backends }: PassId): Promise<string[]> {
+async function usableBackends(tick: PassTick, { backends }: PassId): Promise<string[]> {
   const usable: string[] = [];
   for (const name of backends) {
     if (tick.standing(name).config === undefined) continue;
@@ -78,7 +103,7 @@ interface CurrentPass {
 
 /** The pass that is running, or a new one; null when another tick begins one in this moment. */
 async function currentPass(
-  tick: Tick,
+  tick: PassTick,
   work: PassWork,
   rows: PassRows,
   before: PassHeader,
@@ -99,7 +124,12 @@ async function currentPass(
 }
 
 /** The ranges of the pass before, begun anew, where they still fit; else one, which is cut where it turns out large. */
-function plannedRanges(tick: Tick, { id }: PassWork, header: PassHeader, former: readonly PassRange[]): PassRange[] {
+function plannedRanges(
+  tick: PassTick,
+  { id }: PassWork,
+  header: PassHeader,
+  former: readonly PassRange[],
+): PassRange[] {
   const joined = id.backends.filter((name) => isOrdered(tick, header, name));
   const alone = id.backends.filter((name) => !joined.includes(name));
   const known = new Map(former.map((range) => [range.id, range]));
@@ -128,7 +158,7 @@ function plannedRanges(tick: Tick, { id }: PassWork, header: PassHeader, former:
 const leaseSlackMs = 5_000;
 
 /** Whether a backend lists in an order that says what came before a key. */
-function isOrdered(tick: Tick, header: PassHeader, name: string): boolean {
+function isOrdered(tick: PassTick, header: PassHeader, name: string): boolean {
   const isDisproved = header.disprovedIn === tick.view.config!.version;
   return tick.view.capabilities(name).listsInByteOrder === true && !isDisproved;
 }
@@ -153,7 +183,7 @@ function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KeyRan
   return merged.map(({ range }) => range);
 }
 
-async function firstKeyAfter(tick: Tick, name: string, prefix: string, key: string): Promise<string | null> {
+async function firstKeyAfter(tick: PassTick, name: string, prefix: string, key: string): Promise<string | null> {
   const backend = await tick.backend(name);
   const page = await backend.list({ prefix, from: { afterKey: key }, limit: 1 }, tick.signal);
   return page.items[0]?.storageKey ?? null;
@@ -162,13 +192,13 @@ async function firstKeyAfter(tick: Tick, name: string, prefix: string, key: stri
 /** Where every key may be read to its end, less is begun at a time: a page that a tick cannot finish is compared again. */
 const recoveryPageSize = 100;
 
-function pageSizeOf(tick: Tick, { kind }: PassId): number {
+function pageSizeOf(tick: PassTick, { kind }: PassId): number {
   return Math.min(kind === 'recover' ? recoveryPageSize : 1000, tick.tuning.batchSize);
 }
 
 /** Works on ranges side by side until none is left to take. */
 async function workRanges(
-  tick: Tick,
+  tick: PassTick,
   work: PassWork,
   rows: PassRows,
   header: PassHeader,
@@ -223,7 +253,7 @@ async function workRanges(
   return ends;
 }
 
-function isMine(tick: Tick, { holder, position }: PassRange): boolean {
+function isMine(tick: PassTick, { holder, position }: PassRange): boolean {
   return holder === tick.runId && position.phase !== 'done';
 }
 
@@ -235,7 +265,7 @@ interface Sharing {
 }
 
 async function workOne(
-  tick: Tick,
+  tick: PassTick,
   work: PassWork,
   rows: PassRows,
   header: PassHeader,
@@ -250,19 +280,19 @@ async function workOne(
 }
 
 /** A backend of the range cannot be asked: what this tick held from the beginning is given back. */
-async function release(tick: Tick, rows: PassRows, range: PassRange): Promise<RangeEnd> {
+async function release(tick: PassTick, rows: PassRows, range: PassRange): Promise<RangeEnd> {
   const { holder: _holder, heldUntil: _until, ...rest } = range;
   if (range.holder === tick.runId && !tick.dryRun) await rows.save(rest);
   return { outcome: 'paused' };
 }
 
-async function take(tick: Tick, rows: PassRows, range: PassRange): Promise<PassRange | null> {
+async function take(tick: PassTick, rows: PassRows, range: PassRange): Promise<PassRange | null> {
   if (range.holder === tick.runId || tick.dryRun) return range;
   return rows.save({ ...range, holder: tick.runId, heldUntil: tick.deadline.at + leaseSlackMs });
 }
 
 function rangeDeps(
-  tick: Tick,
+  tick: PassTick,
   work: PassWork,
   rows: PassRows,
   header: PassHeader,
@@ -306,7 +336,7 @@ const unwritten: Pick<PassRows, 'save'> = { save: async (range) => range };
 
 /** Cuts off about half of what is left of a range: one transaction on its version, so that no key is in neither. */
 async function shareRange(
-  tick: Tick,
+  tick: PassTick,
   { prefix = '' }: PassId,
   rows: PassRows,
   range: PassRange,
@@ -330,7 +360,12 @@ async function shareRange(
   return both[0];
 }
 
-async function cutBehind(tick: Tick, prefix: string, { backends }: PassRange, uncut: Uncut): Promise<string | null> {
+async function cutBehind(
+  tick: PassTick,
+  prefix: string,
+  { backends }: PassRange,
+  uncut: Uncut,
+): Promise<string | null> {
   try {
     return await findCut((key) => firstKeyAfter(tick, backends[0]!, prefix, key), uncut);
   } catch (error) {
@@ -341,7 +376,7 @@ async function cutBehind(tick: Tick, prefix: string, { backends }: PassRange, un
 }
 
 function openFeed(
-  tick: Tick,
+  tick: PassTick,
   budget: Budget,
   id: PassId,
   range: PassRange,
@@ -375,7 +410,7 @@ function openFeed(
 }
 
 /** Says once per tick what keeps a backend's listing, with its name: sixteen ranges may meet the same. */
-function createStopNotes(tick: Tick) {
+function createStopNotes(tick: PassTick) {
   const noted = new Set<string>();
   return {
     note(stop: ListingStop) {
@@ -398,13 +433,13 @@ function createStopNotes(tick: Tick) {
 }
 
 /** Keys came out of order: until the next fleet file nothing is concluded from it, and the pass begins anew as one range. */
-async function distrustOrder(tick: Tick, rows: PassRows, header: PassHeader): Promise<PassEnd> {
+async function distrustOrder(tick: PassTick, rows: PassRows, header: PassHeader): Promise<PassEnd> {
   if (tick.dryRun) return 'running';
   await rows.writeHeader({ ...header, isRunning: false, startedAt: 0, disprovedIn: tick.view.config!.version });
   return 'running';
 }
 
-async function completeIfDone(tick: Tick, work: PassWork, rows: PassRows, header: PassHeader): Promise<PassEnd> {
+async function completeIfDone(tick: PassTick, work: PassWork, rows: PassRows, header: PassHeader): Promise<PassEnd> {
   if (tick.dryRun) return 'complete';
   const ranges = (await rows.ranges()).filter(({ pass }) => pass === header.number);
   if (ranges.some(({ position }) => position.phase !== 'done')) return 'running';

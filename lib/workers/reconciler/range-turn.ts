@@ -15,9 +15,12 @@ import { isJoinedPage, type JoinedFeed } from './joined-feed.ts';
 import { type KeyFeed, prefixesBefore } from './key-feed.ts';
 import type { ListingStop } from './listing-feed.ts';
 
+/** What this file asks of a tick. */
+export type RangeTurnTick = Pick<Tick, 'deps' | 'tally' | 'now' | 'outOfTime'>;
+
 /** What a turn at a range needs. */
 export interface RangeDeps {
-  readonly tick: Tick;
+  readonly tick: RangeTurnTick;
   readonly rows: Pick<PassRows, 'save'>;
   /** Whether the backends of the range list in an order that says what came before a key. */
   readonly isOrdered: boolean;
@@ -211,7 +214,7 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
 }
 
 /** Counts what became of keys, and notes those that are not settled. A turn that was stopped leaves the page where it is. */
-function noteResults(tick: Tick, from: PassRange, results: readonly KeyResult[], before?: PendingKey): Step {
+function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly KeyResult[], before?: PendingKey): Step {
   let range = from;
   for (const { backend, storageKey, turn } of results) {
     if (turn.outcome === 'stopped') return { range: from, end: { outcome: 'stopped', stop: turn.stop } };
@@ -241,7 +244,7 @@ function noteResults(tick: Tick, from: PassRange, results: readonly KeyResult[],
   return { range };
 }
 
-function reported(tick: Tick, range: PassRange, key: NamedKey, message: string): PassRange {
+function reported(tick: RangeTurnTick, range: PassRange, key: NamedKey, message: string): PassRange {
   count(tick.tally, 'failed', key.what);
   tick.deps.log.error('A key is refused again and again: the pass goes on without it', {
     alarm: true,

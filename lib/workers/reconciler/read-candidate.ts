@@ -10,12 +10,56 @@ import { undecidedSha256 } from '../../store/recovery.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { MarkedBytes } from './candidates.ts';
 
+/** What this file asks of a tick. */
+export type ReadCandidateTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'worker'
+  | 'startedAt'
+  | 'config'
+  | 'fleetId'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'part'
+  | 'of'
+  | 'shards'
+  | 'dryRun'
+  | 'reconcile'
+  | 'isScheduled'
+  | 'rounds'
+  | 'tally'
+  | 'figures'
+  | 'meter'
+  | 'cursor'
+  | 'view'
+  | 'refreshedAt'
+  | 'onRefresh'
+  | 'probes'
+  | 'usability'
+  | 'lease'
+  | 'now'
+  | 'outOfTime'
+  | 'standing'
+  | 'standings'
+  | 'backend'
+  | 'ownership'
+  | 'budget'
+  | 'commit'
+  | 'commitDeps'
+  | 'problem'
+  | 'problems'
+  | 'audit'
+>;
+
 /**
  * Reads a candidate to its end and says how good it is: against the SHA-256 in its mark, or the one that its record knows; else
  * by what its ETag proves. Bytes that differ from their mark are read twice before they are called wrong.
  */
 export async function readCandidate(
-  tick: Tick,
+  tick: ReadCandidateTick,
   candidate: MarkedBytes,
   record: ObjectRecord | null,
 ): Promise<CandidateReading> {
@@ -49,7 +93,7 @@ export async function readCandidate(
 }
 
 async function strengthOf(
-  tick: Tick,
+  tick: ReadCandidateTick,
   { backend, stored }: MarkedBytes,
   provesItself: boolean,
 ): Promise<'proved' | 'unproven' | 'doubtful'> {
@@ -61,7 +105,7 @@ async function strengthOf(
 const known = new WeakMap<Tick, Map<string, Promise<boolean>>>();
 
 /** Whether ETags on a backend are the MD5 of the bytes: not so where it encrypts them with keys of a service. */
-function etagsAreMd5(tick: Tick, name: string): Promise<boolean> {
+function etagsAreMd5(tick: ReadCandidateTick, name: string): Promise<boolean> {
   const answers = known.get(tick) ?? new Map<string, Promise<boolean>>();
   known.set(tick, answers);
   const answer = answers.get(name) ?? ownerEtagIsMd5(tick, name);
@@ -69,7 +113,7 @@ function etagsAreMd5(tick: Tick, name: string): Promise<boolean> {
   return answer;
 }
 
-async function ownerEtagIsMd5(tick: Tick, name: string): Promise<boolean> {
+async function ownerEtagIsMd5(tick: ReadCandidateTick, name: string): Promise<boolean> {
   try {
     const owner = await (await tick.backend(name)).get(ownerKey, {}, tick.signal);
     const md5 = createHash('md5')

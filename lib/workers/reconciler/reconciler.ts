@@ -2,10 +2,24 @@ import { allEnded } from '../../base/pool.ts';
 import { type PassId, passAgeMs, passHeader, passName } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { rowKeys } from '../../store/row-keys.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { ReconcileRequest, Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
+import type { CompleteRecoveryTick } from './complete-recovery.ts';
+import type { PassTick } from './pass.ts';
 import { type PassEnd, workPass } from './pass.ts';
+import type { PassWorkTick } from './pass-work.ts';
 import { createPassWork } from './pass-work.ts';
+
+/** What this file asks of a tick. */
+export type ReconcilerTick = Pick<
+  Tick,
+  'deps' | 'config' | 'params' | 'dryRun' | 'reconcile' | 'isScheduled' | 'figures' | 'view' | 'now' | 'standing'
+> &
+  CompleteRecoveryTick &
+  PassTick &
+  PassWorkTick &
+  RefreshTick;
 
 /**
  * The reconciler compares what each backend lists with what is recorded, in passes over all of its keys, in both directions.
@@ -23,7 +37,7 @@ export const reconciler: Worker = {
 };
 
 /** The passes that are running or due, as the fleet's own row says: each backend by itself. */
-function duePasses(tick: Tick): PassId[] {
+function duePasses(tick: ReconcilerTick): PassId[] {
   if (tick.reconcile !== undefined) return askedPasses(tick, tick.reconcile);
   return tick.config.backends
     .map(({ name }): PassId => ({ kind: 'sweep', backends: [name] }))
@@ -31,7 +45,7 @@ function duePasses(tick: Tick): PassId[] {
 }
 
 /** What is left of the passes that a person asked for. */
-function askedPasses(tick: Tick, request: ReconcileRequest): PassId[] {
+function askedPasses(tick: ReconcilerTick, request: ReconcileRequest): PassId[] {
   const since = request.kind === 'recover' ? (recoverySince(tick) ?? request.since) : request.since;
   return passesOf(tick, request).filter((id) => {
     const { isRunning, completedAt = 0 } = passHeader(tick.view, passName(id));
@@ -40,24 +54,24 @@ function askedPasses(tick: Tick, request: ReconcileRequest): PassId[] {
 }
 
 /** A recovery is complete when every backend was gone through since the tables were lost, in however many calls. */
-function recoverySince(tick: Tick): number | undefined {
+function recoverySince(tick: ReconcilerTick): number | undefined {
   return isRecoveryPending(tick.view) ? recoveryOf(tick.view)?.since : undefined;
 }
 
 /** Files are listed side by side, so that equal ones become one object; everything else is of one backend. */
-function passesOf(tick: Tick, { kind, backends, prefix }: PassId): PassId[] {
+function passesOf(tick: ReconcilerTick, { kind, backends, prefix }: PassId): PassId[] {
   const known = backends.filter((name) => tick.standing(name).config !== undefined);
   const options = prefix === undefined || prefix === '' ? {} : { prefix };
   if (kind === 'import') return [{ kind, backends: known, ...options }];
   return known.map((name) => ({ kind, backends: [name], ...options }));
 }
 
-function isDue(tick: Tick, id: PassId): boolean {
+function isDue(tick: ReconcilerTick, id: PassId): boolean {
   const { isRunning, startedAt } = passHeader(tick.view, passName(id));
   return isRunning || !tick.isScheduled || tick.now() >= startedAt + tick.params.reconcilerIntervalMs;
 }
 
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: ReconcilerTick): Promise<Round> {
   return async () => {
     const passes = duePasses(tick);
     const ends = await allEnded(passes.map((id) => passOf(tick, id)));
@@ -72,7 +86,7 @@ async function begin(tick: Tick): Promise<Round> {
   };
 }
 
-async function passOf(tick: Tick, id: PassId): Promise<PassEnd> {
+async function passOf(tick: ReconcilerTick, id: PassId): Promise<PassEnd> {
   return workPass(tick, await createPassWork(tick, id));
 }
 
@@ -80,7 +94,7 @@ function isComplete(ends: readonly PassEnd[]): boolean {
   return ends.every((end) => end === 'complete');
 }
 
-function noteFigures(tick: Tick, passes: readonly PassId[], ends: readonly PassEnd[]): void {
+function noteFigures(tick: ReconcilerTick, passes: readonly PassId[], ends: readonly PassEnd[]): void {
   tick.figures.passesComplete = ends.filter((end) => end === 'complete').length;
   if (isComplete(ends)) tick.figures.passComplete = 1;
   for (const [i, id] of passes.entries()) if (ends[i] === 'complete') tick.figures[`passComplete/${passName(id)}`] = 1;
@@ -88,13 +102,13 @@ function noteFigures(tick: Tick, passes: readonly PassId[], ends: readonly PassE
 }
 
 /** How long ago the backend whose last complete pass is the oldest was gone through; since the fleet began, where none ever was. */
-function oldestPassSeconds(tick: Tick): number {
+function oldestPassSeconds(tick: ReconcilerTick): number {
   const ages = tick.config.backends.map(({ name }) => passAgeMs(tick.view, name, tick.now()) ?? 0);
   return Math.round(Math.max(0, ...ages) / 1000);
 }
 
 /** A pass that began after a drain was over has met every file that it left behind. */
-async function endRejoining(tick: Tick, passes: readonly PassId[], ends: readonly PassEnd[]): Promise<void> {
+async function endRejoining(tick: ReconcilerTick, passes: readonly PassId[], ends: readonly PassEnd[]): Promise<void> {
   for (const [i, { kind, backends }] of passes.entries()) {
     const name = backends[0]!;
     const row = tick.view.row(rowKeys.rejoin(name));

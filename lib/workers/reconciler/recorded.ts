@@ -1,6 +1,8 @@
 import { ulidTime } from '../../base/ids.ts';
 import { BackendError, type Listed, type StoredObject } from '../../fleet/backend.ts';
+import type { PlainChangeTick } from '../../steps/plain-change.ts';
 import { settlePlainChange } from '../../steps/plain-change.ts';
+import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
@@ -8,6 +10,14 @@ import { newTombstone, withoutPlainFile } from '../../store/records.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { PutOffReason } from '../../transfer/reading/reading.ts';
 import { heldBack, type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+
+/** What this file asks of a tick. */
+export type RecordedTick = Pick<
+  Tick,
+  'deps' | 'params' | 'signal' | 'dryRun' | 'now' | 'backend' | 'ownership' | 'commit' | 'audit'
+> &
+  PlainChangeTick &
+  QuarantineTick;
 
 /** Whether a listing shows a recorded copy as it is recorded. Where it does not, it may be the listing that is wrong. */
 export function isAsRecorded(object: ObjectRecord, listed: Listed, backend: string): boolean {
@@ -21,7 +31,7 @@ function bare(etag: string): string {
 }
 
 /** A copy that is listed otherwise than it is recorded: asked for by name before anything is believed. */
-export async function settleChanged(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
+export async function settleChanged(tick: RecordedTick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   if (tick.dryRun) return settled('skipped', 'listed-otherwise');
   const copyId = object.copies[backend]!;
   const stored = await askFor(tick, object, backend);
@@ -32,7 +42,7 @@ export async function settleChanged(tick: Tick, object: ObjectRecord, backend: s
 }
 
 /** The owner of an imported file wrote it again. */
-async function settleOverwritten(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
+async function settleOverwritten(tick: RecordedTick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   const change = await settlePlainChange(tick, object, backend);
   if (change === 'unchanged') return nothingToDo;
   const isSettled = change === 'renewed' || change === 'overwritten';
@@ -40,14 +50,14 @@ async function settleOverwritten(tick: Tick, object: ObjectRecord, backend: stri
 }
 
 /** Recorded and not listed: what is not there either when it is asked for by name goes to quarantine. */
-export async function settleMissing(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
+export async function settleMissing(tick: RecordedTick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   if (tick.dryRun) return settled('skipped', 'not-listed');
   if ((await askFor(tick, object, backend)) !== null) return settled('skipped', 'listing-lags');
   return quarantineIfProved(tick, object, backend, 'missing');
 }
 
 /** A HEAD of a copy. What its owner deleted where versions are kept leaves a marker: of a file that was never read it is gone. */
-async function askFor(tick: Tick, object: ObjectRecord, backend: string): Promise<StoredObject | null> {
+async function askFor(tick: RecordedTick, object: ObjectRecord, backend: string): Promise<StoredObject | null> {
   try {
     return await (await tick.backend(backend)).head(storageKey(object.key, object.copies[backend]!), tick.signal);
   } catch (error) {
@@ -61,7 +71,7 @@ function isUnreadFile({ copies, sha256 }: ObjectRecord, backend: string): boolea
 }
 
 async function quarantineIfProved(
-  tick: Tick,
+  tick: RecordedTick,
   object: ObjectRecord,
   backend: string,
   why: 'missing' | 'wrong-size',
@@ -80,7 +90,7 @@ export function waitFor(backend: string, reason: PutOffReason): KeyTurn {
 }
 
 /** An imported file that was never read, and that its owner took away: nothing was lost that was ever promised. */
-async function settleGone(tick: Tick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
+async function settleGone(tick: RecordedTick, object: ObjectRecord, backend: string): Promise<KeyTurn> {
   if ((await tick.ownership(backend)).outcome !== 'ours') return settled('skipped', 'missing-unreadable');
   const { [backend]: _gone, ...copies } = object.copies;
   const { plainEtags: _etags, ...rest } = object;
@@ -98,14 +108,14 @@ async function settleGone(tick: Tick, object: ObjectRecord, backend: string): Pr
 }
 
 /** Whether a copy may be too young for a listing that was asked for at this time: it may have begun before the copy was written. */
-export function isYoung(tick: Tick, object: ObjectRecord, backend: string, askedAt: number): boolean {
+export function isYoung(tick: RecordedTick, object: ObjectRecord, backend: string, askedAt: number): boolean {
   const copyId = object.copies[backend]!;
   const writtenAt = copyId === '' ? object.createdAt : ulidTime(copyId);
   return askedAt - writtenAt < tick.params.reconcilerMinAgeMs;
 }
 
 /** A file that an object or a tombstone remembers, and that is gone: there is nothing left to remember. */
-export async function settleForgotten(tick: Tick, entry: Entry, backend: string): Promise<KeyTurn> {
+export async function settleForgotten(tick: RecordedTick, entry: Entry, backend: string): Promise<KeyTurn> {
   if (tick.dryRun || (await (await tick.backend(backend)).head(entry.key, tick.signal)) !== null) return nothingToDo;
   const after = withoutPlainFile(entry, backend);
   const [outcome] = await tick.commit([{ key: entry.key, change: { before: entry, after } }]);

@@ -11,9 +11,32 @@ import { isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/reco
 import type { Tick } from '../../tick/tick.ts';
 import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
 import { headersDigest } from '../../transfer/headers-digest.ts';
+import type { CandidatesTick } from './candidates.ts';
 import { type Gathered, gatherCandidates, type MarkedBytes } from './candidates.ts';
 import { type KeyTurn, settled, settledByName } from './key-turn.ts';
+import type { ReadCandidateTick } from './read-candidate.ts';
 import { readCandidate } from './read-candidate.ts';
+
+/** What this file asks of a tick. */
+export type RecoverObjectTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'config'
+  | 'deadline'
+  | 'signal'
+  | 'of'
+  | 'dryRun'
+  | 'view'
+  | 'now'
+  | 'backend'
+  | 'budget'
+  | 'commit'
+  | 'audit'
+> &
+  CandidatesTick &
+  ReadCandidateTick;
 
 /** What a person said of a recovery. */
 export interface RecoverRules {
@@ -25,7 +48,7 @@ export interface RecoverRules {
  * Decides what one object is, from all that the buckets hold of it, and records it. Whichever backend was met first, the answer
  * is the same; nothing loses its bytes by it; what cannot be decided is kept everywhere, and said by name.
  */
-export async function recoverObject(tick: Tick, key: string, rules: RecoverRules): Promise<KeyTurn> {
+export async function recoverObject(tick: RecoverObjectTick, key: string, rules: RecoverRules): Promise<KeyTurn> {
   const entry = (await tick.deps.store.objects([key])).get(key) ?? null;
   const gathered = await gatherCandidates(tick, key);
   const marked = gathered.marked.filter((one) => mayBeRecorded(tick, one));
@@ -47,7 +70,7 @@ interface Case {
 }
 
 /** A write under way, or a deletion that may be, keeps bytes to itself; what restored tables say of it is of the lost time. */
-function mayBeRecorded(tick: Tick, { queued }: MarkedBytes): boolean {
+function mayBeRecorded(tick: RecoverObjectTick, { queued }: MarkedBytes): boolean {
   if (queued === undefined) return true;
   const recovery = recoveryOf(tick.view);
   const isOfLostTime = recovery !== undefined && isRecoveryPending(tick.view) && queued.createdAt <= recovery.since;
@@ -58,7 +81,7 @@ function mayBeRecorded(tick: Tick, { queued }: MarkedBytes): boolean {
  * Whether these tables made an entry themselves. What they held when they were restored, and what a recovery has made, may be
  * older than the buckets.
  */
-function isLive(tick: Tick, entry: Entry): boolean {
+function isLive(tick: RecoverObjectTick, entry: Entry): boolean {
   const recovery = recoveryOf(tick.view);
   if (recovery === undefined || !isRecoveryPending(tick.view)) return !isUndecided(entry);
   if (entry.kind === 'object' && (entry.condition === 'recovering' || isUndecided(entry))) return false;
@@ -70,7 +93,7 @@ function isUndecided(entry: Entry): boolean {
 }
 
 /** No mark changes an object that these tables know: more copies of the very content at most are found again. */
-async function joinLive(tick: Tick, entry: Entry, marked: readonly MarkedBytes[]): Promise<KeyTurn> {
+async function joinLive(tick: RecoverObjectTick, entry: Entry, marked: readonly MarkedBytes[]): Promise<KeyTurn> {
   if (entry.kind === 'tombstone') return settled('skipped', 'deleted');
   if (marked.some(({ generation }) => generation > entry.generation))
     return settledByName('skipped', 'newer-than-record');
@@ -93,7 +116,7 @@ async function joinLive(tick: Tick, entry: Entry, marked: readonly MarkedBytes[]
 }
 
 async function readAll(
-  tick: Tick,
+  tick: RecoverObjectTick,
   candidates: readonly MarkedBytes[],
   record: ObjectRecord | null,
 ): Promise<(ReadCandidate & { readonly candidate: MarkedBytes })[]> {
@@ -103,7 +126,7 @@ async function readAll(
 }
 
 /** Newest first: the first generation of which there are good bytes is the object. */
-async function decide(tick: Tick, it: Case, rules: RecoverRules): Promise<KeyTurn> {
+async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): Promise<KeyTurn> {
   const { entry } = it;
   const before = entry?.kind === 'object' ? entry : null;
   const candidates = it.marked.filter(({ isFromTheFuture }) => !isFromTheFuture);
@@ -138,7 +161,12 @@ async function decide(tick: Tick, it: Case, rules: RecoverRules): Promise<KeyTur
  * A record of restored tables of which a copy verifies gives way to newer bytes only where two backends hold them: whoever can
  * write to one bucket can make one mark. What one backend alone holds a person may accept, by name.
  */
-async function mayReplace(tick: Tick, it: Case, copies: readonly MarkedBytes[], rules: RecoverRules): Promise<boolean> {
+async function mayReplace(
+  tick: RecoverObjectTick,
+  it: Case,
+  copies: readonly MarkedBytes[],
+  rules: RecoverRules,
+): Promise<boolean> {
   const { entry } = it;
   if (entry?.kind !== 'object' || entry.condition === 'recovering' || isUndecided(entry)) return true;
   if (copies[0]!.generation <= entry.generation || rules.acceptNewer.has(it.key)) return true;
@@ -163,7 +191,7 @@ interface GoodContent {
   readonly copies: readonly MarkedBytes[];
 }
 
-async function recordGood(tick: Tick, it: Case, good: GoodContent): Promise<KeyTurn> {
+async function recordGood(tick: RecoverObjectTick, it: Case, good: GoodContent): Promise<KeyTurn> {
   const [first] = good.copies as readonly [MarkedBytes, ...MarkedBytes[]];
   const encryption = await encryptionIn(tick, first);
   const isSaidOtherwise = good.copies.some(
@@ -221,7 +249,7 @@ function copiesOf(copies: readonly MarkedBytes[], entry: Entry | null = null): R
 
 /** Files at the object's own key with its very bytes: they were imported, or are equal to what was. By ETag. */
 async function equalFiles(
-  tick: Tick,
+  tick: RecoverObjectTick,
   { key, gathered }: Case,
   sha256: string,
   { generation, sizeBytes }: MarkedBytes,
@@ -236,7 +264,7 @@ async function equalFiles(
 }
 
 /** How good bytes were encrypted, by the message itself; null where they are content. */
-async function encryptionIn(tick: Tick, bytes: MarkedBytes): Promise<Encryption | null> {
+async function encryptionIn(tick: RecoverObjectTick, bytes: MarkedBytes): Promise<Encryption | null> {
   const { backend, storageKey, sizeBytes, key, generation, stored } = bytes;
   if (sizeBytes === 0) return null;
   const handle = await tick.backend(backend);
@@ -247,7 +275,7 @@ async function encryptionIn(tick: Tick, bytes: MarkedBytes): Promise<Encryption 
 
 /** Kept on every backend, given to nobody, and judged again by the next recovery. */
 async function keepUndecided(
-  tick: Tick,
+  tick: RecoverObjectTick,
   it: Case,
   candidates: readonly MarkedBytes[],
   generation: string,
@@ -279,7 +307,7 @@ async function keepUndecided(
 }
 
 async function record(
-  tick: Tick,
+  tick: RecoverObjectTick,
   before: Entry | null,
   after: ObjectRecord,
   bytes: readonly MarkedBytes[],

@@ -6,15 +6,46 @@ import { undecidedSha256 } from '../../store/recovery.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
 import { isPossibleKey, type KeyResult } from './compare-page.ts';
+import type { KeyTurnTick } from './key-turn.ts';
 import { type KeyTurn, nothingToDo, settled, turnOf } from './key-turn.ts';
 import type { PassWork } from './pass.ts';
+import type { RecoverObjectTick } from './recover-object.ts';
 import { type RecoverRules, recoverObject } from './recover-object.ts';
+
+/** What this file asks of a tick. */
+export type RecoverWorkTick = Pick<
+  Tick,
+  | 'deps'
+  | 'runId'
+  | 'startedAt'
+  | 'fleetId'
+  | 'tuning'
+  | 'deadline'
+  | 'signal'
+  | 'part'
+  | 'shards'
+  | 'reconcile'
+  | 'isScheduled'
+  | 'rounds'
+  | 'tally'
+  | 'figures'
+  | 'cursor'
+  | 'refreshedAt'
+  | 'onRefresh'
+  | 'outOfTime'
+  | 'standings'
+  | 'backend'
+  | 'commitDeps'
+  | 'problems'
+> &
+  KeyTurnTick &
+  RecoverObjectTick;
 
 /**
  * Rebuilds records from marks, after the tables were lost or restored. One backend's keys are gone through; an object that is
  * met there is decided by what all of them hold. What its record names already is asked for nothing.
  */
-export function recoverWork(tick: Tick, id: PassId): PassWork {
+export function recoverWork(tick: RecoverWorkTick, id: PassId): PassWork {
   const backend = id.backends[0]!;
   const rules = { acceptNewer: new Set(tick.reconcile?.acceptNewer ?? []) };
   const recoverAll = async (keys: readonly string[]) => {
@@ -34,7 +65,7 @@ export function recoverWork(tick: Tick, id: PassId): PassWork {
   };
 }
 
-async function entriesOf(tick: Tick, keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
+async function entriesOf(tick: RecoverWorkTick, keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
   const objects = keys.filter(isPossibleKey).flatMap((key) => parseStorageKey(key)?.key ?? []);
   return tick.deps.store.objects([...new Set(objects)]);
 }
@@ -43,7 +74,7 @@ async function entriesOf(tick: Tick, keys: readonly string[]): Promise<ReadonlyM
 const decided = new WeakMap<Tick, Map<string, Promise<KeyTurn>>>();
 
 async function recoverListed(
-  tick: Tick,
+  tick: RecoverWorkTick,
   backend: string,
   storage: string,
   entries: ReadonlyMap<string, Entry>,
@@ -66,7 +97,7 @@ function isSettled(entry: Entry | undefined): entry is Entry & { kind: 'object' 
 }
 
 /** The first of its bytes that is met decides for all: what was not taken then is not better now. */
-async function decideOnce(tick: Tick, key: string, rules: RecoverRules): Promise<KeyTurn> {
+async function decideOnce(tick: RecoverWorkTick, key: string, rules: RecoverRules): Promise<KeyTurn> {
   const known = decided.get(tick) ?? new Map<string, Promise<KeyTurn>>();
   decided.set(tick, known);
   const before = known.get(key);

@@ -1,16 +1,39 @@
 import { ulidTime } from '../../base/ids.ts';
 import type { Listed, StoredObject } from '../../fleet/backend.ts';
+import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { verifiedCopy } from '../../steps/quarantine.ts';
 import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newQueueItem, quarantineMs } from '../../store/queue-items.ts';
 import { clockSkewMs, isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
+import type { RemovalLimitTick } from '../../tick/removal-limit.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
 import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+
+/** What this file asks of a tick. */
+export type UnnamedTick = Pick<
+  Tick,
+  | 'deps'
+  | 'fleetId'
+  | 'params'
+  | 'deadline'
+  | 'signal'
+  | 'dryRun'
+  | 'view'
+  | 'now'
+  | 'standing'
+  | 'backend'
+  | 'commitDeps'
+  | 'audit'
+> &
+  HealthTick &
+  QuarantineTick &
+  RemovalLimitTick;
 
 /** Bytes of ours, by their mark, that neither a queue item nor a record names. */
 export interface Orphan {
@@ -44,7 +67,7 @@ export type UnnamedTurn =
  * what was lost. The queue is asked first, then the records: what moves from the one to the other meanwhile is seen there.
  */
 export async function judgeUnnamed(
-  tick: Tick,
+  tick: UnnamedTick,
   backend: string,
   { storageKey: storage }: Listed,
   rules: OrphanRules,
@@ -67,7 +90,7 @@ export async function judgeUnnamed(
 }
 
 /** Null when the bytes may go; else why they are only reported. */
-async function whyKept(tick: Tick, orphan: Orphan, rules: OrphanRules): Promise<string | null> {
+async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): Promise<string | null> {
   const { entry, generation } = orphan;
   const recovery = recoveryOf(tick.view);
   if (isRecoveryPending(tick.view)) return 'taken-over';
@@ -88,7 +111,7 @@ function isOlderThan({ generation, copyId }: Orphan, time: number): boolean {
 }
 
 /** Whether every copy that a record names is there now, with its size. */
-export async function answersNow(tick: Tick, entry: ObjectRecord): Promise<boolean> {
+export async function answersNow(tick: UnnamedTick, entry: ObjectRecord): Promise<boolean> {
   for (const [name, copyId] of Object.entries(entry.copies)) {
     if (!tick.standing(name).isReachable || !(await isUsable(tick, name))) return false;
     const stored = await (await tick.backend(name)).head(storageKey(entry.key, copyId), tick.signal);
@@ -98,7 +121,7 @@ export async function answersNow(tick: Tick, entry: ObjectRecord): Promise<boole
 }
 
 /** Bytes of the very content of a record may be its only good ones: a copy that it names must have been read first. */
-async function whyProofIsMissing(tick: Tick, entry: ObjectRecord): Promise<string | null> {
+async function whyProofIsMissing(tick: UnnamedTick, entry: ObjectRecord): Promise<string | null> {
   const proof = await verifiedCopy(tick, entry);
   if (proof.outcome === 'good') return null;
   return proof.outcome === 'reading' || proof.outcome === 'put-off' ? 'reading' : 'record-does-not-verify';
@@ -109,7 +132,7 @@ async function whyProofIsMissing(tick: Tick, entry: ObjectRecord): Promise<strin
  * the limit counts by what is listed, where that is more than what is recorded.
  */
 export async function enqueueOrphans(
-  tick: Tick,
+  tick: UnnamedTick,
   orphans: readonly Orphan[],
   rules: OrphanRules,
 ): Promise<readonly { readonly orphan: Orphan; readonly turn: KeyTurn }[]> {
@@ -128,7 +151,7 @@ export async function enqueueOrphans(
 }
 
 function requestFor(
-  tick: Tick,
+  tick: UnnamedTick,
   { key, backend, copyId, generation, stored, entry }: Orphan,
   { deletesSuperseded }: OrphanRules,
 ): DeleteRequest {

@@ -3,7 +3,12 @@ import { isRefusedEverywhere, isWaiting, type Moment, momentOf } from '../../ste
 import type { ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import type { Tick } from '../../tick/tick.ts';
+import type { PlacementsTick } from './placements.ts';
 import { stuckPlacements, underReplicated } from './placements.ts';
+
+/** What this file asks of a tick. */
+export type FindObjectsTick = Pick<Tick, 'deps' | 'shards' | 'dryRun' | 'cursor' | 'now' | 'standings'> &
+  PlacementsTick;
 
 /** Objects of one round. */
 export interface FoundObjects {
@@ -32,7 +37,7 @@ const stuckShare = 1 / 8;
 /** Stuck objects that a tick looks at, most of which are not to be tried yet. */
 const mostStuckRead = 1_000;
 
-export function createObjectFinder(tick: Tick): ObjectFinder {
+export function createObjectFinder(tick: FindObjectsTick): ObjectFinder {
   const { store } = tick.deps;
   let cursor = readCursor(tick.cursor);
   /** The rev at which each object was met. */
@@ -97,7 +102,7 @@ function shareOf(limit: number, random: number): number {
 }
 
 /** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */
-function isDue(tick: Tick, object: ObjectRecord, moment: Moment): boolean {
+function isDue(tick: FindObjectsTick, object: ObjectRecord, moment: Moment): boolean {
   const standings = tick.standings().filter(({ isReachable }) => isReachable);
   if (!isRefusedEverywhere(object, tick.standings())) return true;
   const isSource = ({ name }: { readonly name: string }) => object.copies[name] !== undefined;

@@ -1,8 +1,15 @@
 import { allEnded } from '../../base/pool.ts';
+import type { PendingTick } from '../../steps/transfers/pending.ts';
 import { hasDueTransfers } from '../../steps/transfers/pending.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import type { PlacementsTick } from './placements.ts';
 import { stuckPlacements, underReplicated } from './placements.ts';
+import type { RoundsTick } from './rounds.ts';
+
+/** What this file asks of a tick. */
+export type ReplicatorTick = Pick<Tick, 'config'> & HealthTick & PendingTick & PlacementsTick & RoundsTick;
 
 /**
  * The replicator gives every object the number of counted copies that its policy asks for.
@@ -21,13 +28,13 @@ import { stuckPlacements, underReplicated } from './placements.ts';
 export const replicator: Worker = { name: 'replicator', hasWork, begin };
 
 /** The health check, and then from the ledger alone. */
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: ReplicatorTick): Promise<boolean> {
   await allEnded(tick.config.backends.map(({ name }) => isUsable(tick, name)));
   return underReplicated(tick).length > 0 || stuckPlacements(tick).length > 0 || (await hasDueTransfers(tick));
 }
 
 /** Most ticks find nothing to do: a cold start does not load what does it. */
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: ReplicatorTick): Promise<Round> {
   const { beginRounds } = await import('./rounds.ts');
   return beginRounds(tick);
 }

@@ -1,21 +1,53 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
+import type { CopyTurnTick } from '../../steps/copy-turn.ts';
 import { type CopyTurn, createCopyTurn } from '../../steps/copy-turn.ts';
+import type { EnqueueOrphansTick } from '../../steps/enqueue-orphans.ts';
 import { enqueueOrphans } from '../../steps/enqueue-orphans.ts';
 import { missingCopies } from '../../steps/missing-copies.ts';
-import type { MetObject } from '../../steps/note-refusals.ts';
+import type { MetObject, NoteRefusalsTick } from '../../steps/note-refusals.ts';
 import { underExamination, withoutRefusals } from '../../steps/refusals.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
+import type { WriteCheckTick } from '../../steps/write-check.ts';
 import { reportRefusing } from '../../steps/write-check.ts';
 import { type Committer, createCommitter } from '../../store/committer.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
+import type { AgesTick } from '../../tick/ages.ts';
 import { noteLag } from '../../tick/ages.ts';
+import type { DueItemsTick } from '../../tick/due-items.ts';
 import { openLanes } from '../../tick/due-items.ts';
+import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Round, Tick } from '../../tick/tick.ts';
+import type { FindObjectsTick } from './find-objects.ts';
 import { createObjectFinder, type ObjectFinder } from './find-objects.ts';
 import { type ObjectTurn, replicateObject, type TriedTurn } from './object-turn.ts';
+
+/** What this file asks of a tick. */
+export type RoundsTick = Pick<
+  Tick,
+  | 'config'
+  | 'tuning'
+  | 'deadline'
+  | 'dryRun'
+  | 'tally'
+  | 'figures'
+  | 'meter'
+  | 'now'
+  | 'outOfTime'
+  | 'ownership'
+  | 'commitDeps'
+  | 'audit'
+> &
+  AgesTick &
+  CopyTurnTick &
+  DueItemsTick &
+  EnqueueOrphansTick &
+  FindObjectsTick &
+  NoteRefusalsTick &
+  RefreshTick &
+  WriteCheckTick;
 
 /** As long as big copies have at least before small ones go on. */
 const shortestTurnMs = 2_000;
@@ -29,7 +61,7 @@ interface Turn extends CopyTurn {
 }
 
 /** Begins a tick's work under the lease. */
-export async function beginRounds(tick: Tick): Promise<Round> {
+export async function beginRounds(tick: RoundsTick): Promise<Round> {
   const usable = new Set<string>();
   for (const { name } of tick.config.backends) if (await isUsableNow(tick, name)) usable.add(name);
   reportRefusing(tick);
@@ -42,7 +74,7 @@ export async function beginRounds(tick: Tick): Promise<Round> {
 }
 
 /** By the answer of this tick's own health check: a claimed probe is not sent twice. */
-async function isUsableNow(tick: Tick, name: string): Promise<boolean> {
+async function isUsableNow(tick: RoundsTick, name: string): Promise<boolean> {
   if ((tick.meter.observed(name)?.failuresInARow ?? 1) > 0) return false;
   return (await tick.ownership(name)).outcome === 'ours';
 }
@@ -113,7 +145,7 @@ async function turnOf(turn: Turn, object: ObjectRecord, startedAt: number): Prom
 }
 
 /** What is worth writing down of a turn: copies that seemed missing or wrong; and who refuses an object that is short still. */
-function metBy(tick: Tick) {
+function metBy(tick: RoundsTick) {
   return ({ object, turn }: Settled): MetObject[] => {
     const met = [...(turn.outcome === 'tried' ? turn.met : []), ...examinedStill(object)];
     const isShort = missingCopies(tick, object) > 0;
@@ -175,7 +207,7 @@ async function commitCopies(turn: Turn, object: ObjectRecord, tried: TriedTurn):
   };
 }
 
-function swapFor(tick: Tick, object: ObjectRecord, { made, content }: TriedTurn) {
+function swapFor(tick: RoundsTick, object: ObjectRecord, { made, content }: TriedTurn) {
   const after: ObjectRecord = {
     ...content,
     ...object,

@@ -4,12 +4,15 @@ import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { type CopyVerdict, meaningOf } from './verdicts.ts';
 
+/** What this file asks of a tick. */
+export type RunChecksTick = Pick<Tick, 'deps' | 'tuning' | 'shards' | 'dryRun' | 'outOfTime'>;
+
 /**
  * Reads the objects of which readers found a wrong copy, before their turn in the cycle: at most a tenth of a batch, so that
  * one host that misreads everything does not keep the cycle from coming round. Returns what was found of each.
  */
 export async function runChecks(
-  tick: Tick,
+  tick: RunChecksTick,
   scrub: (object: ObjectRecord) => Promise<readonly CopyVerdict[]>,
 ): Promise<void> {
   if (tick.dryRun) return;
@@ -20,7 +23,7 @@ export async function runChecks(
 }
 
 async function runCheck(
-  tick: Tick,
+  tick: RunChecksTick,
   check: KeptCheck,
   scrub: (object: ObjectRecord) => Promise<readonly CopyVerdict[]>,
 ): Promise<void> {

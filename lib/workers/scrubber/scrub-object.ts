@@ -1,15 +1,29 @@
 import { defined } from '../../base/defined.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
+import type { PlainChangeTick } from '../../steps/plain-change.ts';
+import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { headersDigest } from '../../transfer/headers-digest.ts';
 import { isEncrypted } from '../../transfer/keyring.ts';
 import type { GoodReading, Reading } from '../../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
+import type { TickKeyringTick } from './tick-keyring.ts';
 import { keyringOf } from './tick-keyring.ts';
 import type { CopyVerdict, ScrubVerdict } from './verdicts.ts';
+
+/** What this file asks of a tick. */
+export type ScrubObjectTick = Pick<
+  Tick,
+  'deps' | 'runId' | 'startedAt' | 'params' | 'deadline' | 'of' | 'standing' | 'budget' | 'commit' | 'audit'
+> &
+  HealthTick &
+  PlainChangeTick &
+  QuarantineTick &
+  TickKeyringTick;
 
 /** Which copies of an object are read, and how. */
 export interface ScrubOptions {
@@ -25,7 +39,7 @@ export interface ScrubOptions {
  * when a copy verifies.
  */
 export async function scrubObject(
-  tick: Tick,
+  tick: ScrubObjectTick,
   object: ObjectRecord,
   options: ScrubOptions = {},
 ): Promise<CopyVerdict[]> {
@@ -52,7 +66,12 @@ interface Scrubbed {
   readonly current: ObjectRecord | null;
 }
 
-async function scrubCopy(tick: Tick, object: ObjectRecord, backend: string, options: ScrubOptions): Promise<Scrubbed> {
+async function scrubCopy(
+  tick: ScrubObjectTick,
+  object: ObjectRecord,
+  backend: string,
+  options: ScrubOptions,
+): Promise<Scrubbed> {
   const isThere = tick.standing(backend).config !== undefined && (await isUsable(tick, backend));
   if (!isThere) return { verdict: 'parked', current: object };
   // Read to its end before, and wrong: quarantine goes on with it.
@@ -79,7 +98,7 @@ async function scrubCopy(tick: Tick, object: ObjectRecord, backend: string, opti
 }
 
 async function scrubbedGood(
-  tick: Tick,
+  tick: ScrubObjectTick,
   object: ObjectRecord,
   { sha256, found, plaintext }: GoodReading & { readonly plaintext?: string },
 ): Promise<Scrubbed> {
@@ -91,7 +110,12 @@ async function scrubbedGood(
   return { verdict, detail: plaintext, current };
 }
 
-async function scrubbedBad(tick: Tick, object: ObjectRecord, backend: string, detail: string): Promise<Scrubbed> {
+async function scrubbedBad(
+  tick: ScrubObjectTick,
+  object: ObjectRecord,
+  backend: string,
+  detail: string,
+): Promise<Scrubbed> {
   const ended = await quarantineOnEvidence(tick, object.key, backend);
   const entry = (await tick.deps.store.objects([object.key])).get(object.key);
   const isSame = entry?.kind === 'object' && entry.generation === object.generation;
@@ -103,7 +127,7 @@ async function scrubbedBad(tick: Tick, object: ObjectRecord, backend: string, de
  * Where the backend attests the hash of the full object, no byte need travel. With a keyring the plaintext is compared too.
  */
 async function verify(
-  tick: Tick,
+  tick: ScrubObjectTick,
   object: ObjectRecord,
   backend: string,
   { remembers = false }: ScrubOptions,
@@ -122,7 +146,7 @@ async function verify(
 
 /** Records a hash, or lifts damage; null when the object changed meanwhile. */
 async function noteGood(
-  tick: Tick,
+  tick: ScrubObjectTick,
   object: ObjectRecord,
   sha256: string,
   headersSha256: string,

@@ -4,11 +4,18 @@ import { type OwedCopy, owedWaitMs } from './scrub-cycles.ts';
 import type { ScrubCopies } from './scrub-walk.ts';
 import { meaningOf } from './verdicts.ts';
 
+/** What this file asks of a tick. */
+export type ScrubOwedTick = Pick<Tick, 'deps' | 'tuning' | 'now' | 'outOfTime'>;
+
 /** What holds back the backend of an owed copy holds for a while. */
 const heldWaitMs = 3_600_000;
 
 /** Comes back to copies that the walk has passed. Returns those that are owed still. */
-export async function scrubOwed(tick: Tick, owed: readonly OwedCopy[], scrub: ScrubCopies): Promise<OwedCopy[]> {
+export async function scrubOwed(
+  tick: ScrubOwedTick,
+  owed: readonly OwedCopy[],
+  scrub: ScrubCopies,
+): Promise<OwedCopy[]> {
   const left: OwedCopy[] = [];
   await forEachConcurrently(owed, tick.tuning.concurrency, async (one) => {
     const isDue = one.notBefore <= tick.now() && !tick.outOfTime();
@@ -19,7 +26,7 @@ export async function scrubOwed(tick: Tick, owed: readonly OwedCopy[], scrub: Sc
 }
 
 /** Null when nothing more is owed: it was read, or has left the record. */
-async function scrubOne(tick: Tick, one: OwedCopy, scrub: ScrubCopies): Promise<OwedCopy | null> {
+async function scrubOne(tick: ScrubOwedTick, one: OwedCopy, scrub: ScrubCopies): Promise<OwedCopy | null> {
   const entry = (await tick.deps.store.objects([one.key])).get(one.key);
   // What came in its place was verified when it was written.
   if (entry?.kind !== 'object' || entry.copies[one.backend] !== one.copyId) return null;

@@ -4,6 +4,9 @@ import type { Tick } from '../../tick/tick.ts';
 import { type Place, readStretch } from '../../tick/walk.ts';
 import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
 
+/** What this file asks of a tick. */
+export type ScrubWalkTick = Pick<Tick, 'deps' | 'tuning' | 'shards' | 'outOfTime'>;
+
 /** Reads the copies of an object on these backends. */
 export type ScrubCopies = (object: ObjectRecord, backends: readonly string[]) => Promise<readonly CopyVerdict[]>;
 
@@ -25,7 +28,7 @@ export interface Walked {
  * backend holds back its own cycle, at the first copy that was not read: the others go on.
  */
 export async function walkStretch(
-  tick: Tick,
+  tick: ScrubWalkTick,
   at: Place,
   backends: readonly string[],
   limit: number,

@@ -1,10 +1,12 @@
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { scheduleMs } from '../../config/parameters.ts';
+import type { RelabelTick } from '../../steps/relabel.ts';
 import { relabel } from '../../steps/relabel.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Round, Tick, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
+import type { RunChecksTick } from './run-checks.ts';
 import { runChecks } from './run-checks.ts';
 import {
   begunCycle,
@@ -19,10 +21,40 @@ import {
   type ScrubState,
   verifiedSince,
 } from './scrub-cycles.ts';
+import type { ScrubObjectTick } from './scrub-object.ts';
 import { scrubObject } from './scrub-object.ts';
+import type { ScrubOwedTick } from './scrub-owed.ts';
+import type { ScrubWalkTick } from './scrub-walk.ts';
 import { type Walked, walkStretch } from './scrub-walk.ts';
+import type { TickKeyringTick } from './tick-keyring.ts';
 import { keyringOf } from './tick-keyring.ts';
 import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
+
+/** What this file asks of a tick. */
+export type ScrubberTick = Pick<
+  Tick,
+  | 'deps'
+  | 'startedAt'
+  | 'config'
+  | 'params'
+  | 'tuning'
+  | 'deadline'
+  | 'of'
+  | 'shards'
+  | 'dryRun'
+  | 'tally'
+  | 'figures'
+  | 'cursor'
+  | 'view'
+  | 'now'
+  | 'outOfTime'
+> &
+  RelabelTick &
+  RunChecksTick &
+  ScrubObjectTick &
+  ScrubOwedTick &
+  ScrubWalkTick &
+  TickKeyringTick;
 
 /**
  * The scrubber re-reads every recorded copy once per scrub cycle, in key order within each shard.
@@ -37,7 +69,7 @@ export const scrubber: Worker = { name: 'scrubber', hasWork, begin };
 
 const dayMs = 24 * 3_600_000;
 
-async function hasWork(tick: Tick): Promise<boolean> {
+async function hasWork(tick: ScrubberTick): Promise<boolean> {
   return tick.view.placements.length > 0;
 }
 
@@ -48,7 +80,7 @@ interface Group {
   readonly objects: number;
 }
 
-async function begin(tick: Tick): Promise<Round> {
+async function begin(tick: ScrubberTick): Promise<Round> {
   // Asked for at once: what is wrong with it is said even by ticks that meet nothing encrypted.
   await keyringOf(tick);
   await runChecks(tick, (object) => scrubAndCount(tick, object, Object.keys(object.copies)));
@@ -75,7 +107,7 @@ async function begin(tick: Tick): Promise<Round> {
 }
 
 /** An unreadable cursor begins the cycles anew: reading a copy once more is the safe mistake. */
-function readState(tick: Tick): ScrubState {
+function readState(tick: ScrubberTick): ScrubState {
   if (tick.cursor === undefined) return freshState;
   try {
     return { ...freshState, ...(JSON.parse(tick.cursor) as Partial<ScrubState>) };
@@ -86,7 +118,7 @@ function readState(tick: Tick): ScrubState {
 }
 
 /** With a cycle for every backend of the file that holds copies, begun where it is due. */
-function withCycles(tick: Tick, state: ScrubState): ScrubState {
+function withCycles(tick: ScrubberTick, state: ScrubState): ScrubState {
   const now = tick.now();
   const holding = new Set(tick.view.placements.flatMap(({ copies }) => copies.map(({ backend }) => backend)));
   const names = tick.config.backends.map(({ name }) => name).filter((name) => holding.has(name));
@@ -103,7 +135,7 @@ function withCycles(tick: Tick, state: ScrubState): ScrubState {
 }
 
 /** Of each backend its share of a cycle, together at least a batch. */
-function shareOf(tick: Tick, state: ScrubState): Group[] {
+function shareOf(tick: ScrubberTick, state: ScrubState): Group[] {
   const ticks = (tick.params.scrubberCycleDays * dayMs) / (scheduleMs(tick.tuning.schedule) ?? 3_600_000);
   const { batchSize } = tick.tuning;
   const shareOfObjects = (isMeant: (backends: readonly string[]) => boolean) => {
@@ -123,14 +155,14 @@ function isToGoOn({ names, copies, objects }: Group): boolean {
 }
 
 /** Where copies are owed the walk leaves half of the tick to them. */
-function isWalkingLong(tick: Tick, { owed }: ScrubState): boolean {
+function isWalkingLong(tick: ScrubberTick, { owed }: ScrubState): boolean {
   const { startedAt, deadline } = tick;
   return owed.length > 0 && tick.now() >= startedAt + (deadline.admitUntil - startedAt) / 2;
 }
 
 /** Walks a batch on with the backends of one group, over as many shards as that takes. Returns what is left to those that go on. */
 async function walkOn(
-  tick: Tick,
+  tick: ScrubberTick,
   state: ScrubState,
   group: Group,
 ): Promise<{ readonly state: ScrubState; readonly left: Group }> {
@@ -160,7 +192,7 @@ function coverageOf(owed: ScrubState['owed'], { verdict }: CopyVerdict): Coverag
   return verdict === 'reading' && !hasRoom(owed, true) ? 'held' : coverage;
 }
 
-function settledWalk(tick: Tick, state: ScrubState, names: readonly string[], walked: Walked): ScrubState {
+function settledWalk(tick: ScrubberTick, state: ScrubState, names: readonly string[], walked: Walked): ScrubState {
   const now = tick.now();
   const owed = [...state.owed];
   const missed = new Set<string>();
@@ -186,7 +218,7 @@ function settledWalk(tick: Tick, state: ScrubState, names: readonly string[], wa
   return { ...state, owed, cycles: { ...state.cycles, ...Object.fromEntries(moved) } };
 }
 
-async function comeBack(tick: Tick, state: ScrubState): Promise<ScrubState> {
+async function comeBack(tick: ScrubberTick, state: ScrubState): Promise<ScrubState> {
   if (tick.dryRun || state.owed.length === 0) return state;
   const scrub = (object: ObjectRecord, backends: readonly string[]) => scrubAndCount(tick, object, backends, true);
   const { scrubOwed } = await import('./scrub-owed.ts');
@@ -194,7 +226,7 @@ async function comeBack(tick: Tick, state: ScrubState): Promise<ScrubState> {
 }
 
 /** Reports how far the cycles are and how old the oldest verification may be. */
-function done(tick: Tick, state: ScrubState): 'done' {
+function done(tick: ScrubberTick, state: ScrubState): 'done' {
   const now = tick.now();
   tick.figures.cycleProgress = progressOf(state, tick.shards);
   tick.figures.uncovered = state.owed.length;
@@ -203,7 +235,7 @@ function done(tick: Tick, state: ScrubState): 'done' {
 }
 
 async function scrubAndCount(
-  tick: Tick,
+  tick: ScrubberTick,
   object: ObjectRecord,
   backends: readonly string[],
   remembers = false,
@@ -224,14 +256,14 @@ async function scrubAndCount(
 }
 
 /** What decides every label: names and prefixes, not factors. */
-function policiesOf(tick: Tick): string {
+function policiesOf(tick: ScrubberTick): string {
   return JSON.stringify(Object.entries(tick.config.policies).map(([name, { prefix }]) => [name, prefix ?? '']));
 }
 
 const relabelBatch = 200;
 
 /** Puts objects under the labels of the policies now in force, as many as a batch holds. */
-async function relabelStretch(tick: Tick, state: ScrubState): Promise<ScrubState> {
+async function relabelStretch(tick: ScrubberTick, state: ScrubState): Promise<ScrubState> {
   if (tick.dryRun) return state;
   const { relabelAt, ...rest } = state;
   let at: Place | undefined = relabelAt ?? firstPlace(tick.shards);
