@@ -208,7 +208,8 @@ async function doubt(job: BigCopy): Promise<void> {
 /** Whether a completion was refused because a part of an earlier turn has arrived since the parts were listed. */
 async function isOtherUpload(job: BigCopy, error: BackendError, signal: AbortSignal): Promise<boolean> {
   const isRefusal = !error.isUnanswered && (error.speaksOf === 'object' || error.speaksOf === 'unclear');
-  if (!isRefusal) return false;
+  // An upload that is gone was completed, or aborted: what stands at the storage key tells.
+  if (!isRefusal || error.kind === 'no-upload') return false;
   const parts = await job.to.listParts(job.storageKey, job.progress.uploadId, signal);
   return digestOfParts(parts) !== job.progress.partsDigest;
 }
