@@ -1,4 +1,4 @@
-import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import type { Round, Worker } from '../../tick/tick.ts';
 import type { MovesTick } from './moves.ts';
 import type { PlanRebalancingTick } from './plan-rebalancing.ts';
 import { isUneven, movablePlacements } from './plan-rebalancing.ts';
