@@ -6,10 +6,8 @@ import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
 import type { ReconcileRequest, Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
 import type { CompleteRecoveryTick } from './complete-recovery.ts';
-import type { PassTick } from './pass.ts';
-import { type PassEnd, workPass } from './pass.ts';
+import type { PassEnd, PassTick } from './pass.ts';
 import type { PassWorkTick } from './pass-work.ts';
-import { createPassWork } from './pass-work.ts';
 
 /** What this file asks of a tick. */
 export type ReconcilerTick = Pick<
@@ -86,7 +84,9 @@ async function begin(tick: ReconcilerTick): Promise<Round> {
   };
 }
 
+/** Between passes a tick ends after one query: a cold start does not load what compares. */
 async function passOf(tick: ReconcilerTick, id: PassId): Promise<PassEnd> {
+  const [{ workPass }, { createPassWork }] = await Promise.all([import('./pass.ts'), import('./pass-work.ts')]);
   return workPass(tick, await createPassWork(tick, id));
 }
 
