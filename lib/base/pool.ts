@@ -29,3 +29,47 @@ export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]>
   if (failed !== undefined) throw failed.reason;
   return ends.map((end) => (end as PromiseFulfilledResult<T>).value);
 }
+
+/** Runs a step over items to which the steps themselves may add. */
+export interface GrowingPool<T> {
+  /** How many more could be worked on now. */
+  readonly free: number;
+  add(items: readonly T[]): void;
+  /** Resolves once nothing is left, or throws the first error when every step that was started has ended. */
+  ended(): Promise<void>;
+}
+
+/**
+ * No lane ever waits to be woken: one ends when nothing is left to take, and what is added begins another. A step that throws
+ * ends its own lane; the others go on.
+ */
+export function createGrowingPool<T>(concurrency: number, step: (item: T) => Promise<void>): GrowingPool<T> {
+  const waiting: T[] = [];
+  const lanes: Promise<void>[] = [];
+  const errors: unknown[] = [];
+  let free = Math.max(1, concurrency);
+  const lane = async () => {
+    free -= 1;
+    try {
+      while (waiting.length > 0) await step(waiting.shift()!);
+    } catch (error) {
+      errors.push(error);
+    } finally {
+      free += 1;
+    }
+  };
+  return {
+    get free() {
+      return free;
+    },
+    add(items) {
+      waiting.push(...items);
+      while (free > 0 && waiting.length > 0) lanes.push(lane());
+    },
+    async ended() {
+      // More may be begun while these are awaited.
+      for (const one of lanes) await one;
+      if (errors.length > 0) throw errors[0];
+    },
+  };
+}

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
 import { rangesOfPass } from '../../lib/store/pass-rows.ts';
-import type { Change } from '../../lib/store/port.ts';
+import { type Change, StoreError } from '../../lib/store/port.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -143,6 +143,36 @@ test('a large range is cut while lanes are free, and every key is met once', asy
   const report = await fleet.tick('reconciler');
   expect(report).toMatchObject({ reasons: { unmarked: 600 }, figures: { passComplete: 1 } });
   expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
+});
+
+test('one range meets a store that fails while others are worked on: the tick ends with that error once they have ended', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10' },
+  });
+  for (let i = 0; i < 300; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
+  fleet.clock.advance(25 * hourMs);
+  let hasFailed = false;
+  let heldUp = 0;
+  fleet.before = async ({ port, method }) => {
+    if (port === 'a' && method === 'list' && heldUp < 4) {
+      // The first range fails while others wait for their pages.
+      heldUp += 1;
+      while (!hasFailed) await new Promise(setImmediate);
+    } else if (port === 'store' && method === 'objects' && !hasFailed) {
+      hasFailed = true;
+      throw new StoreError('throttled', 'no store now');
+    }
+  };
+  expect(await fleet.tick('reconciler')).toMatchObject({ outcome: 'error', message: 'no store now' });
+  expect(heldUp).toBe(4);
+  fleet.before = undefined;
+  fleet.clock.advance(hourMs);
+  expect((await fleet.tick('reconciler')).figures.passComplete).toBe(1);
 });
 
 test('a pass over what is settled writes nothing to objects and queue, and at most twice to each range', async () => {

@@ -1,6 +1,6 @@
 import { compareUtf8 } from '../../base/bytes.ts';
 import { coversAll, type KeyRange } from '../../base/key-range.ts';
-import { allEnded } from '../../base/pool.ts';
+import { createGrowingPool } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import {
@@ -207,49 +207,24 @@ async function workRanges(
 ): Promise<RangeEnd[]> {
   const ends: RangeEnd[] = [];
   const stops = createStopNotes(tick);
-  /** What a range gave away, for whoever is free. */
-  const waiting = ranges.filter((range) => isMine(tick, range) || isFree(range, tick.now()));
+  const lanes = Math.max(1, Math.floor(lanesPerPass / tick.of));
+  const pool = createGrowingPool<PassRange>(lanes, async (range) => {
+    const end = await workOne(tick, work, rows, header, range, usable, { wants, give });
+    if (end.outcome === 'stopped') stops.note(end.stop);
+    ends.push(end);
+  });
   const beganUncut = ranges.length === 1;
   let total = ranges.length;
-  let idle = 0;
-  const lanes = Math.max(1, Math.floor(lanesPerPass / tick.of));
-  const wake: (() => void)[] = [];
-  const wakeAll = () => {
-    for (const one of wake.splice(0)) one();
-  };
   const give = (range: PassRange) => {
     total += 1;
-    waiting.push(range);
-    wakeAll();
+    pool.add([range]);
   };
   const wants = (pages: number) => {
     const enough = beganUncut && total < lanes ? pagesBeforeCut : pagesOfLargeRange;
-    return idle > 0 && total < mostRanges && pages >= enough;
+    return pool.free > 0 && total < mostRanges && pages >= enough;
   };
-  const workAll = async () => {
-    for (let range = waiting.shift(); range !== undefined; range = waiting.shift()) {
-      const end = await workOne(tick, work, rows, header, range, usable, { wants, give });
-      if (end.outcome === 'stopped') stops.note(end.stop);
-      ends.push(end);
-    }
-  };
-  let isOver = false;
-  const lane = async () => {
-    try {
-      while (!isOver) {
-        await workAll();
-        idle += 1;
-        if (idle === lanes) break;
-        await new Promise<void>((resolve) => wake.push(resolve));
-        idle -= 1;
-      }
-    } finally {
-      // The last one that is free ends it for all; so does one that fails.
-      isOver = true;
-      wakeAll();
-    }
-  };
-  await allEnded(Array.from({ length: lanes }, lane));
+  pool.add(ranges.filter((range) => isMine(tick, range) || isFree(range, tick.now())));
+  await pool.ended();
   return ends;
 }
 
