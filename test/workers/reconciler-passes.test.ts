@@ -102,6 +102,43 @@ test('a token that is no longer taken begins the listing anew, and nothing is co
   expect(fleet.queue()).toMatchObject([{ storageKey: storage }]);
 });
 
+test('a page that goes on before its own last key is asked for anew: no place is kept that contradicts its keys', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
+  const storage = orphan(fleet, 'a', 'k9');
+  fleet.clock.advance(2 * hourMs);
+  const { list } = fleet.backends.a!;
+  let asked = 0;
+  fleet.backends.a!.list = async (options) => {
+    asked += 1;
+    if (asked > 2 && asked < 20) throw new BackendError('throttled', 'a', 'SlowDown');
+    const page = await list(options);
+    return asked === 2 ? { ...page, next: options!.from! } : page;
+  };
+  await fleet.tick('reconciler');
+  asked = 20;
+  fleet.clock.advance(hourMs);
+  const report = await fleet.tick('reconciler');
+  expect(report.reasons['list-disordered']).toBeUndefined();
+  expect(report.figures['passComplete/a']).toBe(1);
+  expect(fleet.queue()).toMatchObject([{ storageKey: storage }]);
+});
+
+test('an order that was disproved, and keys that lead in a circle: its pass is an alarm, and takes no more than a few pages', async () => {
+  const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
+  let asked = 0;
+  fleet.backends.b!.list = async ({ from }) => {
+    asked += 1;
+    if (asked > 200) throw new Error('it goes on for ever');
+    const isFirst = from === undefined || ('afterKey' in from && from.afterKey === 'x');
+    const storageKey = isFirst ? 'y' : 'x';
+    return { items: [{ storageKey, sizeBytes: 1, etag: '"e"', lastModified: 0 }], next: { afterKey: storageKey } };
+  };
+  await fleet.tick('reconciler');
+  const report = await fleet.tick('reconciler');
+  expect(report.reasons['list-circle']).toBeGreaterThan(0);
+  expect(alarmsOf(fleet)).toEqual(['b', 'b']);
+});
+
 test('a key that does not come after the one before disproves the order: copies are then asked for by name', async () => {
   const fleet = await filled();
   fleet.backends.b!.deleteNow(`k5!${fleet.object('k5').copies.b}`);

@@ -122,8 +122,7 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
     }
     if (!key.startsWith(internalPrefix)) items.push(item);
   }
-  const trail =
-    page.next !== undefined && 'token' in page.next ? nextTrail(position.trail, page.next.token) : undefined;
+  const trail = nextTrail(listing, page.next, lastKey);
   if (trail === 'circle') return { outcome: 'place-lost', backend, reason: 'list-circle' };
   const isEnd = page.next === undefined || isBehind || (isOrdered && lastKey !== undefined && lastKey === upTo);
   return {
@@ -142,10 +141,27 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
 }
 
 /**
+ * Where order is proven, a page never goes on before its own last key, nor where it began itself: that would be taken for keys
+ * out of order once it is followed. Elsewhere a place says nothing of what comes behind it, but may be met again.
+ */
+function nextTrail(
+  { isOrdered, position }: Listing,
+  next: ListFrom | undefined,
+  lastKey: string | undefined,
+): TokenTrail | 'circle' | undefined {
+  if (next === undefined) return undefined;
+  if ('token' in next) return behindPlace(position.trail, next.token);
+  if (!isOrdered) return behindPlace(position.trail, next.afterKey);
+  const { from } = position;
+  const isAhead = from === undefined || 'token' in from || compareUtf8(next.afterKey, from.afterKey) > 0;
+  return isAhead && (lastKey === undefined || compareUtf8(next.afterKey, lastKey) >= 0) ? undefined : 'circle';
+}
+
+/**
  * Brent's method: a token that comes back is met again after a few rounds of its circle, whatever its length, though only one
  * is remembered. Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980), section 2.
  */
-function nextTrail(trail: TokenTrail | undefined, token: string): TokenTrail | 'circle' {
+function behindPlace(trail: TokenTrail | undefined, token: string): TokenTrail | 'circle' {
   if (trail === undefined) return { anchor: token, steps: 0, limit: 1 };
   if (trail.anchor === token) return 'circle';
   const steps = trail.steps + 1;
