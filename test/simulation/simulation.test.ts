@@ -30,7 +30,7 @@ describe('the simulation', () => {
     expect(objects).toBeGreaterThanOrEqual(12);
   });
 
-  it.each(regressions)('keeps every invariant in seed $seed. $showed', async ({ seed }) => {
+  it.each(regressions)('keeps every invariant in seed $seed: $showed', async ({ seed }) => {
     expect(await play(seed)).toBeNull();
   });
 
