@@ -33,7 +33,11 @@ export type VerifiedCopy =
   | { readonly outcome: 'reading' }
   | { readonly outcome: 'put-off'; readonly reason: PutOffReason };
 
-/** Looks for a copy that is as recorded: reads one after another, those first of which nothing bad is known. */
+/**
+ * Looks for a copy that is as recorded: reads one after another, those first of which nothing bad is known. A copy that was read
+ * wrong once is read again before none is said to verify: that read may have been at fault. Where the object is `damaged` that was
+ * said before: such a copy is left to the scrubber.
+ */
 export async function findVerifiedCopy(
   deps: VerifiedCopyDeps,
   object: ObjectRecord,
@@ -44,11 +48,11 @@ export async function findVerifiedCopy(
   // Without a recorded hash nothing can be verified.
   if (object.sha256 === undefined) return { outcome: 'unreadable' };
   const sources = deps.sources(object).filter((name) => others.includes(name));
-  const weighed = await weigh(deps, object, sources);
+  const weighed = (await weigh(deps, object, sources)).toSorted((a, b) => Number(a.isSuspect) - Number(b.isSuspect));
   const doubtful: string[] = [];
   let putOff: PutOffReason | undefined;
   for (const { bytes, isSuspect, readingMs } of weighed) {
-    if (isSuspect) {
+    if (isSuspect && object.condition === 'damaged') {
       doubtful.push(bytes.backend);
       continue;
     }

@@ -101,6 +101,50 @@ test('damage is lifted when a copy verifies again', async () => {
   expect(await fleet.read('k')).toBe('v');
 });
 
+test('a copy that was read wrong once is read again before a missing one makes its object damaged', async () => {
+  const fleet = await filled(1, { SCRUBBER_CYCLE_DAYS: '1' });
+  const [kept, lost] = [fleet.keysOn('b')[0]!, fleet.keysOn('a')[0]!];
+  const { bytes, metadata } = fleet.backends.b!.peek(kept)!;
+  fleet.backends.b!.putNow(kept, Buffer.from('xx'), { metadata });
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'get' && args[0] === lost) throw new BackendError('timeout', 'a', 'no');
+  };
+  await fleet.tick('scrubber');
+  expect(fleet.object('k0')).toMatchObject({
+    condition: 'sound',
+    copies: { a: expect.anything(), b: expect.anything() },
+  });
+
+  fleet.before = () => {};
+  fleet.backends.b!.putNow(kept, bytes, { metadata });
+  fleet.backends.a!.deleteNow(lost);
+  fleet.clock.advance(26 * hourMs);
+  await fleet.tick('scrubber');
+  expect(fleet.queue()).toMatchObject([{ storageKey: lost, reason: 'quarantined: missing' }]);
+  expect(fleet.object('k0').condition).toBe('sound');
+  await fleet.tick('replicator');
+  expect(fleet.copiesOf('k0')).toEqual({ a: 'v0', b: 'v0' });
+});
+
+test('two copies that read wrong make their object damaged, and both stay', async () => {
+  const fleet = await filled(1);
+  for (const name of ['a', 'b'] as const) {
+    const key = fleet.keysOn(name)[0]!;
+    const { metadata } = fleet.backends[name]!.peek(key)!;
+    fleet.backends[name]!.putNow(key, Buffer.from('xx'), { metadata });
+  }
+  const reads = countReads(fleet);
+  await fleet.tick('scrubber');
+  expect(fleet.object('k0').condition).toBe('damaged');
+  const readBefore = [...reads.values()].reduce((sum, n) => sum + n, 0);
+  fleet.clock.advance(26 * hourMs);
+  await fleet.tick('reconciler');
+  // What was said once is not found out again by everybody who meets it.
+  expect([...reads.values()].reduce((sum, n) => sum + n, 0)).toBe(readBefore);
+  expect(Object.keys(fleet.object('k0').copies).sort()).toEqual(['a', 'b']);
+  expect(fleet.queue()).toEqual([]);
+});
+
 test('a renamed policy relabels every object, and nothing is removed', async () => {
   const fleet = await createTestFleet({
     backends: ['a', 'b'],
