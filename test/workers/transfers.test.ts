@@ -401,6 +401,30 @@ test('an upload that the target has forgotten is begun anew', async () => {
   expect(fleet.queue()).toEqual([]);
 });
 
+test('a copy in parts to a target that drains is abandoned, and nothing is written there to see whether it takes writes', async () => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  await fleet.client.put('k', patterned(27 * mib));
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
+  // It took no writes when it was tried last, and is left alone since.
+  const now = fleet.clock.now();
+  const refusing = { since: now, attempts: 1, retryAt: now + 3_600_000, message: 'denied' };
+  for (const [sk, data] of Object.entries({ 'refusing/b': refusing, 'drain/b': { since: now } }))
+    await fleet.store.write({ kind: 'row', put: { pk: 'fleet', sk, version: 1, data }, expect: 'absent' });
+  const written: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && ['put', 'uploadPart', 'createUpload'].includes(method)) written.push(method);
+  };
+  const report = await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  expect(report.reasons).toMatchObject({ 'abandoned: target-not-counted': 1 });
+  await fleet.settle();
+  expect(written).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('b')).toEqual([]);
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
 test('uploads of keys that are not ours stay open', async () => {
   const fleet = await createFleet();
   await fleet.client.put('k', patterned(big));

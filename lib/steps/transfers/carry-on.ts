@@ -45,6 +45,7 @@ export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until
     if (tick.now() >= until) return;
     if (!turn.usable.has(item.backend) || !tick.standing(item.backend).isReachable)
       return count(tick.tally, 'skipped', 'target-unusable');
+    if (isNeverSent(tick, item)) return carryOnAt(turn, item, null, until);
     if (!isOpen(turn, item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
     const at = await takePlace(turn, [item.backend]);
     if (at === null) return count(tick.tally, 'skipped', 'target-in-doubt');
@@ -56,7 +57,13 @@ export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until
   });
 }
 
-async function carryOnAt(turn: CopyTurn, item: QueueItem, place: Place, until: number): Promise<void> {
+/** Whether a transfer can only be abandoned: what its target takes, or not, is not asked of one that drains. */
+function isNeverSent(tick: CopyTurn['tick'], { backend, transfer }: QueueItem): boolean {
+  return transfer!.sourceKey === undefined && !tick.standing(backend).isCounted;
+}
+
+/** `place` null: nothing may be sent. */
+async function carryOnAt(turn: CopyTurn, item: QueueItem, place: Place | null, until: number): Promise<void> {
   const { tick, pending } = turn;
   const hold = await claim(tick, item);
   if (hold === null) return;
@@ -66,6 +73,11 @@ async function carryOnAt(turn: CopyTurn, item: QueueItem, place: Place, until: n
   if (why !== null) {
     pending.forget(item);
     return abandon(tick, hold, why);
+  }
+  if (place === null) {
+    // The target has come back to the fleet since.
+    await pause(tick, hold, 'target-in-doubt');
+    return pending.note(hold.item);
   }
   const object = entry as ObjectRecord;
   const outcome = await runFromAny(turn, hold, object, until);
