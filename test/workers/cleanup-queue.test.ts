@@ -544,3 +544,33 @@ test('quarantined bytes that are good, and that somebody claimed once, come back
   expect(fleet.object('k').copies.a).toBe(copies.a);
   expect((await fleet.recount()).differences).toEqual([]);
 });
+
+test('good bytes on their way to a fresh key on a backend that drains are copied to another', async () => {
+  const backends = ['a', 'b', 'c', 'd'];
+  const fleet = await createTestFleet({ backends });
+  await withQuarantined(fleet);
+  await fleet.apply({ backends, policies: { default: { factor: 3 } } });
+  const [item] = fleet.queue();
+  const claimed = { ...item!, claimedBy: 'frozen', claimedAt: 0 };
+  fleet.store.apply([{ kind: 'queue', put: claimed, expect: { state: 'cleanup' } }]);
+  const rotten = Object.entries(fleet.object('k').copies);
+  for (const [name, copyId] of rotten) fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  await fleet.tick('cleanup-queue');
+  const transfer = fleet.queue().find(({ state }) => state === 'transfer')!;
+  const drain = { since: fleet.clock.now(), isClosed: true };
+  const put = { pk: 'fleet', sk: `drain/${transfer.backend}`, version: 1, data: drain };
+  fleet.store.apply([{ kind: 'row', put, expect: 'absent' }]);
+  fleet.clock.advance(60_000);
+  expect(await fleet.tick('replicator')).toMatchObject({ reasons: { 'abandoned: target-not-counted': 1 } });
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.queue()).toContainEqual(expect.objectContaining({ id: item!.id }));
+  const next = fleet.queue().find(({ state }) => state === 'transfer');
+  expect(next?.backend).toEqual(expect.not.stringMatching(`^${transfer.backend}$`));
+  await fleet.tick('replicator');
+  const { copies, condition } = fleet.object('k');
+  expect(condition).toBe('sound');
+  expect(fleet.backends[next!.backend]!.peek(`k!${copies[next!.backend]}`)?.bytes.toString()).toBe('v');
+  expect(await fleet.read('k')).toBe('v');
+});

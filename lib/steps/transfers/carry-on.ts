@@ -45,7 +45,8 @@ export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until
     if (tick.now() >= until) return;
     if (!turn.usable.has(item.backend) || !tick.standing(item.backend).isReachable)
       return count(tick.tally, 'skipped', 'target-unusable');
-    if (isNeverSent(tick, item)) return carryOnAt(turn, item, null, until);
+    // It can only be abandoned: whether its target takes writes is not tried out where it drains.
+    if (!tick.standing(item.backend).isCounted) return carryOnAt(turn, item, null, until);
     if (!isOpen(turn, item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
     const at = await takePlace(turn, [item.backend]);
     if (at === null) return count(tick.tally, 'skipped', 'target-in-doubt');
@@ -55,11 +56,6 @@ export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until
       at.place.end('nothing');
     }
   });
-}
-
-/** Whether a transfer can only be abandoned: what its target takes, or not, is not asked of one that drains. */
-function isNeverSent(tick: CopyTurn['tick'], { backend, transfer }: QueueItem): boolean {
-  return transfer!.sourceKey === undefined && !tick.standing(backend).isCounted;
 }
 
 /** `place` null: nothing may be sent. */

@@ -47,12 +47,12 @@ const vainTries = 10;
 export function whyUnwanted(tick: TransfersSettleTick, item: QueueItem, entry: Entry | undefined): string | null {
   if (entry?.kind !== 'object' || entry.generation !== item.generation) return 'superseded';
   if (entry.copies[item.backend] !== undefined) return 'has-copy';
+  const { config, isCounted } = tick.standing(item.backend);
+  if (config === undefined || !isCounted) return 'target-not-counted';
   const { leaves, sourceKey } = item.transfer!;
   // Good bytes that are in no record are wanted whatever the record holds, while they can be had.
   if (sourceKey !== undefined) return item.attempts < vainTries ? null : 'source-gone';
   if (entry.condition === 'damaged') return 'damaged';
-  const { config, isCounted } = tick.standing(item.backend);
-  if (config === undefined || !isCounted) return 'target-not-counted';
   if (config.maxObjectBytes > 0 && config.maxObjectBytes < item.sizeBytes) return 'target-too-small';
   // An imported copy stays where it is, so one that became plain is not left either.
   if (leaves !== undefined) return entry.copies[leaves] ? null : 'moved-already';
