@@ -24,6 +24,8 @@ const openMs = 300_000;
 const probeMs = 60_000;
 /** Two clocks may be this far apart. */
 const skewMs = 10_000;
+/** A Lambda ends after 15 minutes: what its tick saw at its beginning is written down at its end. */
+const longestTickMs = 900_000;
 
 /** An open breaker. */
 interface Spell {
@@ -48,8 +50,8 @@ export function createBreakersCheck(
   const heardAt = new WeakMap<Actor, Map<string, number>>();
   /** Backends whose breakers an application has never read to be closed. */
   const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
-  /** What backends have shown since their breaker was last closed. */
-  const shown = new Map<string, number>();
+  /** When backends failed, since their breaker was last closed, and before that as long as a tick that saw it may still report it. */
+  const shown = new Map<string, readonly number[]>();
   const wrong = (message: string) => report(new Violation('one probe', message));
 
   function claimed(by: Actor, backend: string, before: Spell | undefined, sentAt: number): void {
@@ -70,8 +72,13 @@ export function createBreakersCheck(
       const isClosed = before !== undefined && openedAt === undefined;
       if (isClosed && (heardAt.get(by)?.get(backend) ?? Number.NEGATIVE_INFINITY) < before.since - skewMs)
         wrong(`${by.name} closes the breaker of ${backend}, of which it has heard nothing since it was opened`);
-      if (isClosed) shown.delete(backend);
-      const seen = shown.get(backend) ?? 0;
+      const failedAt = shown.get(backend) ?? [];
+      if (isClosed)
+        shown.set(
+          backend,
+          failedAt.filter((at) => at >= now() - longestTickMs),
+        );
+      const seen = failedAt.length;
       if (before === undefined && openedAt !== undefined && seen < failures)
         report(
           new Violation(
@@ -94,7 +101,7 @@ export function createBreakersCheck(
       const before = neverClosed.get(by) ?? open;
       neverClosed.set(by, new Set([...before].filter((name) => open.has(name))));
     },
-    backendFaulted: (backend) => void shown.set(backend, (shown.get(backend) ?? 0) + 1),
+    backendFaulted: (backend) => void shown.set(backend, [...(shown.get(backend) ?? []), now()]),
     requestEnded(by, backend) {
       heardAt.set(by, (heardAt.get(by) ?? new Map<string, number>()).set(backend, now()));
     },
