@@ -55,8 +55,7 @@ export function createHandler(worker: Worker): Handler {
     if (gauges)
       for (const line of metricLines(gauges(report), fleetName, systemClock.now())) process.stdout.write(line);
     if (report.outcome !== 'failed' && report.outcome !== 'error') return report;
-    throw new TickFailed(
-      `The tick of ${worker.name} ended as ${report.outcome}: ${report.message ?? 'all it attempted'}`,
-    );
+    const why = report.message ?? 'every attempted item failed';
+    throw new TickFailed(`The tick of ${worker.name} ended with ${report.outcome}: ${why}`);
   };
 }

@@ -10,11 +10,11 @@ export interface PackedFleet {
   readonly values: readonly string[];
 }
 
-const placeholder = (n: number) => `{holdfast:${n}}`;
+const reference = (n: number) => `{holdfast:${n}}`;
 
 /** Packs a fleet file's text. `late` are the texts within it that are known at deployment only, each once. */
 export function packFleet(text: string, late: readonly string[] = []): PackedFleet {
-  const packed = late.reduce((rest, value, n) => rest.replaceAll(value, placeholder(n)), text);
+  const packed = late.reduce((rest, value, n) => rest.replaceAll(value, reference(n)), text);
   return { fleet: gzipSync(packed, { level: 9 }).toString('base64'), values: late };
 }
 
@@ -22,5 +22,5 @@ export function packFleet(text: string, late: readonly string[] = []): PackedFle
 export function unpackFleet({ fleet, values }: PackedFleet): string {
   const text = gunzipSync(Buffer.from(fleet, 'base64')).toString('utf8');
   // Inside a string of JSON: quotes are the file's own.
-  return values.reduce((rest, value, n) => rest.replaceAll(placeholder(n), JSON.stringify(value).slice(1, -1)), text);
+  return values.reduce((rest, value, n) => rest.replaceAll(reference(n), JSON.stringify(value).slice(1, -1)), text);
 }
