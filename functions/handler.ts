@@ -56,6 +56,8 @@ export function createHandler(worker: Worker): Handler {
       for (const line of metricLines(gauges(report), fleetName, systemClock.now())) process.stdout.write(line);
     if (report.outcome !== 'failed' && report.outcome !== 'error') return report;
     const why = report.message ?? 'every attempted item failed';
-    throw new TickFailed(`The tick of ${worker.name} ended with ${report.outcome}: ${why}`);
+    throw new TickFailed(
+      `The tick of ${worker.name} ${report.outcome === 'failed' ? 'failed' : 'ended in an error'}: ${why}`,
+    );
   };
 }
