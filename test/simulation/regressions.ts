@@ -20,5 +20,9 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
     showed: 'A replicator that takes one object at a time never ended its tick while an object was stuck.',
   },
   { seed: 1048, showed: 'A copy of ours whose drain was over was put off for ever.' },
+  {
+    seed: 1400,
+    showed: 'A pass waited for a copy that refused to be read as often as others asked for it.',
+  },
   { seed: 9996, showed: 'A copy in parts was read back from its target whatever the month still allowed there.' },
 ];

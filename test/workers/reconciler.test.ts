@@ -168,6 +168,34 @@ test('recorded and not there: quarantined up to the removal limit, rebuilt', asy
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('a copy that refuses to be read, and whose rest others begin anew each time, keeps no pass from its end', async () => {
+  const fleet = await filled();
+  const left = orphan(fleet, 'b', 'k3');
+  fleet.backends.b!.deleteNow(`k1!${fleet.object('k1').copies.b}`);
+  fleet.clock.advance(2 * hourMs);
+  let gets = 0;
+  fleet.before = ({ port, method, args }) => {
+    if (method !== 'get' || !/^k[13]!/.test(String(args[0]))) return;
+    gets += 1;
+    throw new BackendError('denied', port, 'not this one');
+  };
+  const sweep = () => fleet.tick('reconciler', { reconcile: { kind: 'sweep', backends: ['b'] } });
+  await sweep();
+  expect(gets).toBeGreaterThan(0);
+  gets = 0;
+  expect(await sweep()).toMatchObject({
+    figures: { passComplete: 1 },
+    reasons: { 'missing-backing-off': 1, 'record-does-not-verify': 1 },
+  });
+  expect(gets).toBe(0);
+  expect(fleet.queue()).toEqual([]);
+  expect(fleet.keysOn('b')).toContain(left);
+  expect(Object.keys(fleet.object('k1').copies)).toEqual(['a', 'b']);
+  fleet.before = () => {};
+  fleet.clock.advance(hourMs);
+  expect(await sweep()).toMatchObject({ reasons: { 'missing-quarantined': 1, orphan: 1 } });
+});
+
 test('keys that share prefixes and pages are all found to be there', async () => {
   const fleet = await createTestFleet({
     backends: ['a'],

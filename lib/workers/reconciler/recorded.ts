@@ -79,14 +79,18 @@ async function quarantineIfProved(
   if (why === 'missing' && isUnreadFile(object, backend)) return settleGone(tick, object, backend);
   const ended = await quarantineOnEvidence(tick, object.key, backend);
   if (ended.outcome === 'reading') return { outcome: 'unfinished' };
-  if (ended.outcome === 'put-off') return waitFor(backend, ended.reason);
+  if (ended.outcome === 'put-off') return turnOfPutOff(backend, why, ended.reason);
   const isDone = ended.outcome === 'quarantined' || ended.outcome === 'damaged';
   return settled(isDone ? 'succeeded' : 'skipped', `${why}-${ended.outcome}`);
 }
 
-/** What a reading that was not begun waits for: a limit holds the whole range, all else this key alone. */
-export function waitFor(backend: string, reason: PutOffReason): KeyTurn {
-  return reason === 'backing-off' || reason === 'out-of-time' ? { outcome: 'unfinished' } : heldBack(backend, reason);
+/**
+ * What a reading that was not begun leads to: a limit holds the whole range, time this key alone. A copy that refused lately is
+ * as one that refuses now: others read it as well, and as often as they are refused its rest begins anew.
+ */
+function turnOfPutOff(backend: string, why: 'missing' | 'wrong-size', reason: PutOffReason): KeyTurn {
+  if (reason === 'out-of-time') return { outcome: 'unfinished' };
+  return reason === 'backing-off' ? settled('skipped', `${why}-${reason}`) : heldBack(backend, reason);
 }
 
 /** An imported file that was never read, and that its owner took away: nothing was lost that was ever promised. */

@@ -124,7 +124,9 @@ export async function answersNow(tick: UnnamedTick, entry: ObjectRecord): Promis
 async function whyProofIsMissing(tick: UnnamedTick, entry: ObjectRecord): Promise<string | null> {
   const proof = await verifiedCopy(tick, entry);
   if (proof.outcome === 'good') return null;
-  return proof.outcome === 'reading' || proof.outcome === 'put-off' ? 'reading' : 'record-does-not-verify';
+  // What refused lately is not waited for: others read it as well, and as often as they are refused its rest begins anew.
+  const isAwaited = proof.outcome === 'reading' || (proof.outcome === 'put-off' && proof.reason !== 'backing-off');
+  return isAwaited ? 'reading' : 'record-does-not-verify';
 }
 
 /**
