@@ -70,23 +70,34 @@ export interface Tagged {
  */
 export async function commit(deps: CommitDeps, swaps: readonly Swap[], deadline: number): Promise<Outcome[]> {
   const outcomes: Outcome[] = new Array(swaps.length);
-  for (const group of pack(swaps.map(prepare))) {
+  const prepared = swaps.map(prepare);
+  // A backend that holds nothing yet may have no gate that could refuse these.
+  for (const swap of prepared) {
+    const backend = overfilled(new Map(), swap, deps.quotaOf);
+    if (backend !== undefined) outcomes[swap.index] = { outcome: 'no-room', backend };
+  }
+  const fitting = prepared.filter(({ index }) => outcomes[index] === undefined);
+  for (const group of pack(fitting, deps.quotaOf)) {
     for (const [index, outcome] of await commitGroup(deps, group, deadline)) outcomes[index] = outcome;
   }
   return outcomes;
 }
 
-/** Groups in order, none with two swaps of one object or one queue item, none above the limit of a transaction. */
-export function pack(swaps: readonly PreparedSwap[]): PreparedSwap[][] {
+/**
+ * Groups in order, none with two swaps of one object or one queue item, none above the limit of a transaction, and none of
+ * several swaps that need more than a whole quota: which of those has room is known only when those before it are settled.
+ */
+export function pack(swaps: readonly PreparedSwap[], quotaOf: (backend: string) => number): PreparedSwap[][] {
   const groups: PreparedSwap[][] = [];
   let group: PreparedSwap[] = [];
   let changes = 0;
   let ledger = newLedgerDelta();
   let touched = new Set<string>();
+  let needs = new Map<string, number>();
   for (const next of swaps) {
     const own = next.changes.length + next.counters.length;
     next.account(ledger);
-    const isFull = changes + own + ledger.maxRows() > maxChanges;
+    const isFull = changes + own + ledger.maxRows() > maxChanges || overfilled(needs, next, quotaOf) !== undefined;
     if (group.length > 0 && (isFull || next.touches.some((name) => touched.has(name)))) {
       groups.push(group);
       group = [];
@@ -94,13 +105,27 @@ export function pack(swaps: readonly PreparedSwap[]): PreparedSwap[][] {
       ledger = newLedgerDelta();
       next.account(ledger);
       touched = new Set();
+      needs = new Map();
     }
     group.push(next);
     changes += own;
+    for (const [backend, bytes] of next.needs) needs.set(backend, (needs.get(backend) ?? 0) + bytes);
     for (const name of next.touches) touched.add(name);
   }
   if (group.length > 0) groups.push(group);
   return groups;
+}
+
+/** A backend whose whole quota is less than what is needed of it and the next swap needs. */
+function overfilled(
+  needs: ReadonlyMap<string, number>,
+  next: PreparedSwap,
+  quotaOf: (backend: string) => number,
+): string | undefined {
+  return [...next.needs].find(([backend, bytes]) => {
+    const quota = quotaOf(backend);
+    return quota > 0 && (needs.get(backend) ?? 0) + bytes > quota;
+  })?.[0];
 }
 
 /** What became of some swaps, by their index. */
@@ -109,10 +134,7 @@ type Settled = readonly (readonly [number, Outcome])[];
 /** Sends a group until each of its swaps is settled: those in the way leave it, and the rest is sent again. */
 async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], deadline: number): Promise<Settled> {
   const settled: (readonly [number, Outcome])[] = [];
-  // The gate may be absent, so what would not even fit an empty backend is told apart here.
-  const first = withinQuotas(group, deps.quotaOf);
-  settled.push(...first.settled);
-  let { live } = first;
+  let live = group;
   let attempt = 0;
   while (live.length > 0) {
     const admitted = await admit(deps, live);
@@ -138,7 +160,7 @@ async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], dea
     settled.push(...next.settled);
     live = next.live;
     // What was learnt of orphans moves further ledger rows: what fitted into one transaction may need two now.
-    const groups = pack(live);
+    const groups = pack(live, deps.quotaOf);
     if (groups.length <= 1) continue;
     for (const smaller of groups) settled.push(...(await commitGroup(deps, smaller, deadline)));
     return settled;
@@ -234,19 +256,6 @@ function grantRoom(standings: readonly Standing[], rooms: ReadonlyMap<string, nu
     }
   }
   return { settled, live };
-}
-
-/** Leaves out what no quota would ever hold beside the rest of the group. */
-function withinQuotas(group: readonly PreparedSwap[], quotaOf: (backend: string) => number): AfterRefusal {
-  const rooms = new Map<string, number>();
-  for (const backend of group.flatMap(({ needs }) => [...needs.keys()])) {
-    const quota = quotaOf(backend);
-    if (quota > 0) rooms.set(backend, quota);
-  }
-  return grantRoom(
-    group.map((swap) => ({ swap })),
-    rooms,
-  );
 }
 
 function encode(deps: CommitDeps, live: readonly PreparedSwap[]): Tagged[] {

@@ -287,6 +287,16 @@ test('swaps that fill a request are sent in two when orphans turn out to be queu
   expect(ledger(world.store)).toEqual(counted(world.store, () => 1_000_000));
 });
 
+test('a swap for which there is no room takes none from those after it', async () => {
+  const { deps, inTime } = createWorld(1, () => 100);
+  await commit(deps, [{ key: 'x', reserves: [itemOf('x', 'b', 'id', 22, 'intent')] }], inTime());
+  const swaps = [20, 25, 34, 22].map((sizeBytes, i): Swap => {
+    return { key: `k${i}`, reserves: [itemOf(`k${i}`, 'b', 'id', sizeBytes, 'intent')] };
+  });
+  const outcomes = await commit(deps, swaps, inTime());
+  expect(outcomes.map(({ outcome }) => outcome)).toEqual(['committed', 'committed', 'no-room', 'committed']);
+});
+
 test('room is granted in order, and only what exceeds it is refused', async () => {
   const names = fc.array(
     fc.record({
