@@ -1,6 +1,7 @@
 import { type Body, collect } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { signalAt } from '../base/deadline.ts';
+import { shared } from '../base/shared.ts';
 import type { Backend, DeleteOutcome } from './backend.ts';
 import { BackendError, errorTable, type SpeaksOf } from './errors.ts';
 import { forward } from './forward.ts';
@@ -146,22 +147,4 @@ async function answerOf(backend: Backend, question: OwnerQuestion, signal: Abort
   if (question === 'head') return (await backend.head(ownerKey, signal)) === null ? 'fails' : 'answers';
   await collect((await backend.get(ownerKey, {}, signal)).body);
   return 'answers';
-}
-
-/** One run at a time, and each caller's begins after its call: those who come while one is under way share the next. */
-function shared<T>(run: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  let next: Promise<T> | undefined;
-  const begin = (): Promise<T> => {
-    next = undefined;
-    running = run().finally(() => {
-      running = undefined;
-    });
-    return running;
-  };
-  return () => {
-    if (running === undefined) return begin();
-    next ??= running.then(begin, begin);
-    return next;
-  };
 }

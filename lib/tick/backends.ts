@@ -1,3 +1,4 @@
+import { shared } from '../base/shared.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
 import { type Ownership, readOwnership } from '../fleet/owner.ts';
 import { type AskOwner, createAskOwner, refusing, settleErrors } from '../fleet/settle-errors.ts';
@@ -15,13 +16,14 @@ type Of = Pick<
 /** The handles of one tick: opened once, paced, counted, and with errors that say what they speak of. */
 export interface TickBackends {
   backend(name: string, use: Use): Promise<Backend>;
+  /** As the bucket answers now: evidence against copies, and against its health, is never an earlier answer. */
   ownership(name: string): Promise<Ownership>;
 }
 
 export function createTickBackends(tick: () => Of): TickBackends {
   const counted = new Map<string, Promise<Backend>>();
   const settled = new Map<string, Promise<Backend>>();
-  const owners = new Map<string, Promise<Ownership>>();
+  const owners = new Map<string, () => Promise<Ownership>>();
   const ownerQuestions = new Map<string, AskOwner>();
   // Opening fails where this process lacks credentials: then every request does, and nothing that would not have asked.
   const count = (name: string, use: Use) =>
@@ -34,6 +36,17 @@ export function createTickBackends(tick: () => Of): TickBackends {
     ownerQuestions.set(name, askOwner);
     return askOwner;
   };
+  const askOwnership = (name: string): (() => Promise<Ownership>) => {
+    const known = owners.get(name);
+    if (known !== undefined) return known;
+    const ask = shared(async () => {
+      const { deps, fleetId, signal } = tick();
+      const owner = { fleetId, backend: name, tables: await deps.store.identity() };
+      return readOwnership(await count(name, 'read-write'), owner, signal);
+    });
+    owners.set(name, ask);
+    return ask;
+  };
   const settle = async (name: string, use: Use) =>
     settleErrors(await count(name, use), {
       askOwner: askOwnerOf(name),
@@ -43,12 +56,7 @@ export function createTickBackends(tick: () => Of): TickBackends {
     });
   return {
     backend: (name, use) => remember(settled, `${use} ${name}`, () => settle(name, use)),
-    ownership: (name) =>
-      remember(owners, name, async () => {
-        const { deps, fleetId, signal } = tick();
-        const owner = { fleetId, backend: name, tables: await deps.store.identity() };
-        return readOwnership(await count(name, 'read-write'), owner, signal);
-      }),
+    ownership: (name) => askOwnership(name)(),
   };
 }
 

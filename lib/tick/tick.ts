@@ -124,7 +124,7 @@ export interface Tick {
   standings(): BackendStanding[];
   /** A counted handle on a configured backend; its errors say what they speak of. */
   backend(name: string, use?: 'read-write' | 'delete'): Promise<Backend>;
-  /** Whose a bucket is; asked once per tick. */
+  /** Whose a bucket is, as it answers now. */
   ownership(name: string): Promise<Ownership>;
   /** What this tick may still spend of the monthly limits; read once. */
   budget(): Promise<Budget>;

@@ -2,7 +2,7 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
-import { factorOf } from './oracle/reading.ts';
+import { factorOf, storageKeyOf } from './oracle/reading.ts';
 import type { Work } from './oracle/waiting.ts';
 import type { Refusals } from './refusals.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -77,7 +77,15 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       return false;
     if (worker === 'replicator') return lacking > 0;
     const isPlain = Object.values(entry.copies).includes('');
-    return worker === 'over-replication-cleaner' && lacking < 0 && !isPlain && surroundings.drains().size === 0;
+    const isCleaned = worker === 'over-replication-cleaner' && lacking < 0 && !isPlain;
+    return isCleaned && surroundings.drains().size === 0 && !isReadingLetRest(entry);
+  }
+
+  /** Whether one of its copies could not be read lately: it is let rest, and the others are not read without it. */
+  function isReadingLetRest({ key, copies }: ObjectRecord): boolean {
+    return Object.entries(copies).some(
+      ([name, copyId]) => surroundings.readsRestUntil(name, storageKeyOf(key, copyId)) > world.now - skewMs,
+    );
   }
 
   /** In the place of a file that was imported stands one with a mark: a copy that somebody made, which is only reported. */

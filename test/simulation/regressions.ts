@@ -24,5 +24,9 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
     seed: 1400,
     showed: 'A pass waited for a copy that refused to be read as often as others asked for it.',
   },
+  {
+    seed: 3455,
+    showed: 'A long tick counted one answer of a health check twice, and opened the breaker by itself.',
+  },
   { seed: 9996, showed: 'A copy in parts was read back from its target whatever the month still allowed there.' },
 ];

@@ -14,6 +14,8 @@ export interface Surroundings {
   unhealthyBackends(): string[];
   /** Backends that were found to refuse every write, and until when they are left alone. */
   refusingBackends(): Map<string, number>;
+  /** Until when reading this copy is let rest; 0: it is not. */
+  readsRestUntil(backend: string, storageKey: string): number;
   /** Draining backends, and since when. */
   drains(): Map<string, number>;
 }
@@ -53,6 +55,8 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
       }
       return found;
     },
+    readsRestUntil: (backend, storageKey) =>
+      (store.rowAt(`reading/${backend}/${storageKey}`, 'state')?.data.notBefore as number | undefined) ?? 0,
     unhealthyBackends: () => names.filter((name) => row(`breaker/${name}`)?.data.openedAt !== undefined),
   };
 }

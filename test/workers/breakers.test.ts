@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { BackendError, type BackendErrorKind, errorTable } from '../../lib/fleet/errors.ts';
 import { ownerKey } from '../../lib/fleet/owner.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
+import { shardOf } from '../../lib/store/keys.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const kinds = Object.keys(errorTable) as BackendErrorKind[];
@@ -127,4 +128,25 @@ test('credentials missing in one process are its error, and no breaker opens', a
   }
   expect(await isOpen(fleet, 'b')).toBe(false);
   for (let i = 0; i < 4; i += 1) expect(Object.keys(fleet.object(`k${i}`).copies).sort()).toEqual(['a', 'c']);
+});
+
+test('a missing owner object counts once for each time the bucket was asked, however often a tick looks at the answer', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'] });
+  const [first, second] = Array.from({ length: 100 }, (_, i) => `k${i}`).filter(
+    (key) => shardOf(key) === shardOf('k0'),
+  );
+  for (const key of [first!, second!]) await fleet.client.put(key, 'v');
+  await fleet.settle(['replicator'], 2);
+  fleet.clock.advance(40 * 24 * 60 * minuteMs);
+  fleet.backends.b!.deleteNow(ownerKey);
+  let asked = 0;
+  fleet.after = async ({ port, method, args }) => {
+    if (port === 'b' && method === 'head' && args[0] === ownerKey) asked += 1;
+    if (port !== 'a' || method !== 'get' || !keyOf(args)?.startsWith(`${second}!`)) return;
+    // Reading it takes longer than a failed health check is taken for granted.
+    while (asked === 0) await new Promise(setImmediate);
+    fleet.clock.advance(2 * minuteMs);
+  };
+  await fleet.tick('scrubber');
+  expect([asked, (await breakerOf(fleet, 'b'))?.failures]).toEqual([2, 2]);
 });

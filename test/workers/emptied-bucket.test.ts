@@ -44,3 +44,45 @@ test('an apply writes no owner object into a bucket that was emptied, and a take
   await fleet.apply({}, { takeOver: true });
   expect(fleet.backends.a!.peek('.holdfast/owner')).toBeDefined();
 });
+
+test.each(['scrubber', 'reconciler'] as const)(
+  'a bucket that is emptied while the %s is at work there is no evidence against its copies',
+  async (worker) => {
+    const fleet = await createTestFleet({ env: { REMOVAL_LIMIT_MIN_COUNT: '1000' } });
+    for (let i = 0; i < 4; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+    await fleet.settle(undefined, 3);
+    fleet.clock.advance(40 * 24 * 60 * minuteMs);
+    let isEmptied = false;
+    fleet.after = async ({ port, method, args }) => {
+      // Its owner object has just been seen.
+      if (isEmptied || port !== 'a' || method !== 'head' || args[0] !== '.holdfast/owner') return;
+      isEmptied = true;
+      await empty(fleet, 'a');
+    };
+    await fleet.tick(worker);
+    fleet.after = undefined;
+    expect(isEmptied).toBe(true);
+    for (let i = 0; i < 4; i += 1) expect(fleet.object(`k${i}`).copies, `k${i}`).toHaveProperty('a');
+  },
+);
+
+test('files that were imported and never read stay recorded when their bucket is emptied while a pass looks for them', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_IMPORT: 'true' },
+  });
+  for (const key of ['x', 'y']) fleet.backends.a!.putNow(key, Buffer.from(key));
+  fleet.clock.advance(2 * 60 * minuteMs);
+  await fleet.tick('reconciler');
+  expect(fleet.object('x').copies).toEqual({ a: '' });
+  fleet.clock.advance(25 * 60 * minuteMs);
+  let isEmptied = false;
+  fleet.after = async ({ port, method, args }) => {
+    if (isEmptied || port !== 'a' || method !== 'head' || args[0] !== '.holdfast/owner') return;
+    isEmptied = true;
+    await empty(fleet, 'a');
+  };
+  await fleet.tick('reconciler');
+  expect([isEmptied, fleet.object('x').copies, fleet.object('y').copies]).toEqual([true, { a: '' }, { a: '' }]);
+});

@@ -145,7 +145,7 @@ async function settle(
     case 'taken':
       return { outcome: 'reading', readBytes: end.readBytes };
     case 'failed':
-      await row?.write(isAboutBytes(end.error) ? backingOff(state, end.error, now) : state);
+      await row?.write(isLetRest(end.error) ? backingOff(state, end.error, now) : state);
       return unreadable(end.error);
   }
 }
@@ -161,8 +161,8 @@ function backingOff(state: ReadState, error: BackendError, now: number): ReadSta
   return { ...state, failures, notBefore: now + waitMs, lastError: error.message.slice(0, 300) };
 }
 
-/** A failure of the backend, or of ours, passes with its cause; one that is about the bytes is let rest for longer each time. */
-function isAboutBytes({ speaksOf }: BackendError): boolean {
+/** Whatever failed there is let rest, for longer each time: else all that is read with it is read again in every tick. */
+function isLetRest({ speaksOf }: BackendError): boolean {
   return speaksOf !== 'throttling' && speaksOf !== 'ourselves';
 }
 

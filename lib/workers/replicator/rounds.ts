@@ -17,6 +17,8 @@ import type { AgesTick } from '../../tick/ages.ts';
 import { noteLag } from '../../tick/ages.ts';
 import type { DueItemsTick } from '../../tick/due-items.ts';
 import { openLanes } from '../../tick/due-items.ts';
+import type { HealthTick } from '../../tick/health.ts';
+import { isUsable } from '../../tick/health.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { Round, Tick } from '../../tick/tick.ts';
@@ -27,24 +29,14 @@ import { type ObjectTurn, replicateObject, type TriedTurn } from './object-turn.
 /** What this file asks of a tick. */
 export type RoundsTick = Pick<
   Tick,
-  | 'config'
-  | 'tuning'
-  | 'deadline'
-  | 'dryRun'
-  | 'tally'
-  | 'figures'
-  | 'meter'
-  | 'now'
-  | 'outOfTime'
-  | 'ownership'
-  | 'commitDeps'
-  | 'audit'
+  'config' | 'tuning' | 'deadline' | 'dryRun' | 'tally' | 'figures' | 'now' | 'outOfTime' | 'commitDeps' | 'audit'
 > &
   AgesTick &
   CopyTurnTick &
   DueItemsTick &
   EnqueueOrphansTick &
   FindObjectsTick &
+  HealthTick &
   NoteRefusalsTick &
   RefreshTick &
   WriteCheckTick;
@@ -63,7 +55,8 @@ interface Turn extends CopyTurn {
 /** Begins a tick's work under the lease. */
 export async function beginRounds(tick: RoundsTick): Promise<Round> {
   const usable = new Set<string>();
-  for (const { name } of tick.config.backends) if (await isUsableNow(tick, name)) usable.add(name);
+  // As this tick's own health check found them: a claimed probe is not sent twice.
+  for (const { name } of tick.config.backends) if (await isUsable(tick, name)) usable.add(name);
   reportRefusing(tick);
   const turn: Turn = {
     ...(await createCopyTurn(tick, usable)),
@@ -71,12 +64,6 @@ export async function beginRounds(tick: RoundsTick): Promise<Round> {
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
   return () => replicateRound(turn).finally(turn.trust.idle);
-}
-
-/** By the answer of this tick's own health check: a claimed probe is not sent twice. */
-async function isUsableNow(tick: RoundsTick, name: string): Promise<boolean> {
-  if ((tick.meter.observed(name)?.failuresInARow ?? 1) > 0) return false;
-  return (await tick.ownership(name)).outcome === 'ours';
 }
 
 /** Small copies and big ones share a tick: while there are more small ones, the big ones have as long as these had. */
