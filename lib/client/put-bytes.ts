@@ -1,5 +1,5 @@
 import { defined } from '../base/defined.ts';
-import { encryptingKeyOf, keyIdOf } from '../config/encryption.ts';
+import { encryptingKeyId } from '../config/encryption.ts';
 import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { newCopyId, storageKey } from '../store/keys.ts';
@@ -79,16 +79,24 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
   const obstacle = await context.obstacle(fleet, name);
   if (obstacle !== null) return failed(obstacle);
   // What is recorded keeps its key listed; what is about to be must not name one that leaves meanwhile.
-  if (aim.replaces !== put.generation && !isSealedFor(put, fleet)) throw new KeyRetiredError(key);
+  const mayLoseKey = put.content.encryption !== undefined && aim.replaces !== put.generation;
+  if (mayLoseKey && !isSealedFor(put, fleet)) throw new KeyRetiredError(key);
   const item = intentFor(put, name, aim);
-  const reserved = await context.committer.commit({ key, reserves: [item] }, reserveBy(put, fleet));
+  const until = mayLoseKey ? Math.min(put.deadline, fleet.view.readAt + sealedLifeMs) : put.deadline;
+  const reserved = await context.committer.commit({ key, reserves: [item] }, until);
   if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
   if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving or drained`);
   if (reserved.outcome !== 'committed') {
+    // An intent that lands yet has no bytes: the reaper ends it.
+    if (until < put.deadline) throw new KeyRetiredError(key);
     throw new HoldfastError(
       'undecided',
       `Cannot put "${key}": the metadata store did not answer in time (${reserved.outcome})`,
     );
+  }
+  if (mayLoseKey && isNamedTooLate(put, fleet)) {
+    await giveUp(put, item, 'its encryption key may have left the fleet file');
+    throw new KeyRetiredError(key);
   }
   const failure = await upload(put, fleet, item);
   if (failure === null) return { outcome: 'written', item };
@@ -102,18 +110,23 @@ export class KeyRetiredError extends HoldfastError {
   }
 }
 
-function isSealedFor({ content: { encryption } }: Put, { file }: Fleet): boolean {
-  if (encryption === undefined) return true;
-  const key = file.encryption === undefined ? undefined : encryptingKeyOf(file.encryption);
-  return key !== undefined && keyIdOf(key) === encryption.keyId;
+/** A key that no policy encrypts with any more may be about to leave, like one that another took the place of. */
+function isSealedFor({ content }: Put, { file }: Fleet): boolean {
+  return encryptingKeyId(file) === content.encryption?.keyId;
 }
 
-/** A key may leave the fleet file twice this time after it encrypted last, when nothing names it. */
+/**
+ * Ciphertext is named at most so long after the look at the file that lists its key: a key may leave the file twice this time
+ * after it encrypted last, when nothing names it. What is named keeps its key listed.
+ */
 const sealedLifeMs = 10 * minuteMs;
 
-/** Until when bytes may be named: ciphertext only for so long after the look at the file that lists its key. */
-function reserveBy({ content, deadline }: Put, { view }: Fleet): number {
-  return content.encryption === undefined ? deadline : Math.min(deadline, view.readAt + sealedLifeMs);
+/**
+ * Whether ciphertext was named so late that its key may have left before: the process slept, or the request was on its way.
+ * Nothing of it is recorded over what can be read.
+ */
+function isNamedTooLate({ context }: Put, { view }: Fleet): boolean {
+  return context.deps.clock.now() - view.readAt >= 1.5 * sealedLifeMs;
 }
 
 /** Backends that may take the content, in the order in which they are tried. */

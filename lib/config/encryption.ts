@@ -28,6 +28,19 @@ export function encryptingKeyOf({ kmsKeyArn, rawKeyEnv }: EncryptionConfig): Key
   return rawKeyEnv === undefined ? undefined : { rawKeyEnv };
 }
 
+/** The name of the key that content is encrypted with by a fleet file; undefined where no policy encrypts. */
+export function encryptingKeyId({
+  encryption,
+  policies,
+}: {
+  readonly encryption?: EncryptionConfig | undefined;
+  readonly policies: Readonly<Record<string, { readonly encrypt?: boolean | undefined }>>;
+}): string | undefined {
+  const encrypts = Object.values(policies).some(({ encrypt }) => encrypt);
+  const key = encryption === undefined || !encrypts ? undefined : encryptingKeyOf(encryption);
+  return key === undefined ? undefined : keyIdOf(key);
+}
+
 /** Every key that may decrypt, the one that encrypts first. */
 export function keysOf(encryption: EncryptionConfig | undefined): readonly KeyConfig[] {
   if (encryption === undefined) return [];

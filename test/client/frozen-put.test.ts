@@ -72,6 +72,25 @@ const hours: Readonly<Record<string, (fleet: TestFleet) => Promise<unknown>>> = 
   },
 };
 
+const sealedPolicies = { default: { factor: 1, encrypt: true } };
+const sealedFile = (encryption: object) => ({
+  backends: ['a', 'b', 'c'],
+  policies: sealedPolicies,
+  encryption: encryption as Record<string, string>,
+});
+const [old, next] = [{ rawKeyEnv: 'OLD' }, { rawKeyEnv: 'NEW' }];
+
+/** The key is replaced, and leaves the file as soon as it may; it may not while anything names it. */
+async function rotateOut(fleet: TestFleet): Promise<void> {
+  await fleet.apply(sealedFile({ ...next, decryptOnly: [old] }));
+  await workFor(fleet, 30);
+  await fleet.apply(sealedFile(next)).catch(() => {});
+  await workFor(fleet, 60);
+  await fleet.apply(sealedFile(next)).catch(() => {});
+}
+
+const keyValues = { OLD: Buffer.alloc(32, 1).toString('base64'), NEW: Buffer.alloc(32, 2).toString('base64') };
+
 interface Freeze {
   readonly call: number;
   readonly moment: 'before' | 'after';
@@ -106,17 +125,20 @@ function freezingClient(fleet: TestFleet, { call, moment, hour }: Freeze) {
 async function freezeEverywhere(
   hour: Freeze['hour'],
   timeoutMs: number,
-  options: { copies?: number; before?: string } = {},
+  options: { copies?: number; before?: string; encryption?: Record<string, string> } = {},
 ) {
+  const { encryption, ...asked } = options;
   const told: string[] = [];
   for (const moment of ['before', 'after'] as const) {
     // The quick run freezes at every third call.
     for (let call = 1; ; call += isWhole ? 1 : 3) {
-      const fleet = await createTestFleet(withAll);
+      const fleet = await createTestFleet(
+        encryption === undefined ? withAll : { ...sealedFile(encryption), env: keyValues },
+      );
       if (options.before !== undefined) await fleet.client.put('k', options.before);
       const { client, wasFrozen } = freezingClient(fleet, { call, moment, hour });
       const where = `frozen ${moment} call ${call}`;
-      const outcome = await client.put('k', 'content', { timeoutMs, ...options }).then(
+      const outcome = await client.put('k', 'content', { timeoutMs, ...asked }).then(
         () => 'acknowledged',
         (error: unknown) => {
           if (!(error instanceof HoldfastError)) throw error;
@@ -157,3 +179,12 @@ test('a put of two copies, frozen while a backend is dropped, is acknowledged wi
   const told = await freezeEverywhere(hours['is dropped']!, dayMs, { copies: 2 });
   expect(new Set(told)).toEqual(new Set(['acknowledged']));
 });
+
+test.each([dayMs, 60_000])(
+  'an encrypted put frozen anywhere while its key is rotated out of the file, of %i ms, is acknowledged only if it can be read',
+  async (timeoutMs) => {
+    const told = await freezeEverywhere(rotateOut, timeoutMs, { encryption: old });
+    expect(told).toContain('acknowledged');
+    if (timeoutMs === dayMs) expect(new Set(told)).toEqual(new Set(['acknowledged']));
+  },
+);

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import type { EncryptionConfig } from '../../lib/config/encryption.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const policies = { default: { factor: 1 }, sealed: { prefix: 'sealed/', factor: 1, encrypt: true } };
@@ -93,32 +94,58 @@ async function rotateOut(fleet: TestFleet): Promise<void> {
   expect(await refusal(fleet, next)).toBe('applied');
 }
 
-test('a put frozen after its last look at the fleet, while its key is rotated out of the file, names nothing any more', async () => {
+test('a put frozen after its last look at the fleet, while its key is rotated out of the file, names nothing under it', async () => {
   const fleet = await encrypted();
   fleet.before = async ({ port, method, args }) => {
     if (port !== 'a' || !['get', 'head'].includes(method) || args[0] !== '.holdfast/owner') return;
     fleet.before = undefined;
     await rotateOut(fleet);
   };
-  const put = fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
-  await expect(put).rejects.toMatchObject({ kind: 'undecided' });
-  expect([fleet.entry('sealed/x'), fleet.queue()]).toEqual([undefined, []]);
+  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
+  expect(await textOf(fleet, 'sealed/x')).toBe('content');
+  expect(fleet.queue()).toEqual([]);
 });
 
-test('a put whose request was on its way while its key was rotated out is not acknowledged, and its key is named', async () => {
+test('a put whose request was on its way while its key was rotated out is sealed anew, and nothing names the key', async () => {
   const fleet = await encrypted();
+  await fleet.client.put('sealed/x', 'older');
+  await fleet.client.delete('sealed/x');
+  await fleet.settle(['cleanup-queue'], 20);
   fleet.before = async ({ port, method, args }) => {
     if (port !== 'store' || method !== 'transact' || !JSON.stringify(args[0]).includes('"intent"')) return;
     fleet.before = undefined;
     await rotateOut(fleet);
   };
-  const put = fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
-  await expect(put).rejects.toMatchObject({ kind: 'undecided', message: expect.stringContaining('encryption key') });
-  fleet.clock.advance(minuteMs);
-  await apply(fleet, next);
-  const warnings = fleet.logs.flatMap(({ warning }) => (typeof warning === 'string' ? [warning] : []));
-  expect(warnings).toContainEqual(expect.stringContaining('encrypted with "env:OLD", which the file does not list'));
-  await apply(fleet, { ...next, decryptOnly: [old] });
+  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  expect(await textOf(fleet, 'sealed/x')).toBe('content');
+  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
+  fleet.clock.advance(120 * minuteMs);
+  await fleet.settle(['pending-reaper', 'cleanup-queue'], 30);
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('content that was sealed before policies ceased to encrypt is put as it is, not under a key that may leave', async () => {
+  const fleet = await encrypted();
+  const open = { default: { factor: 1 } };
+  let isOver = false;
+  fleet.before = async ({ port, method, args }) => {
+    // The first backend refuses; by the time the second is tried the fleet is another.
+    if (
+      port !== 'a' ||
+      method !== 'put' ||
+      !String((args[0] as { storageKey: string }).storageKey).startsWith('sealed/')
+    )
+      return;
+    if (isOver) return;
+    isOver = true;
+    await apply(fleet, old, open);
+    fleet.clock.advance(60 * minuteMs);
+    throw new BackendError('unreachable', 'a', 'no answer');
+  };
+  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  expect(fleet.object('sealed/x').encryption).toBeUndefined();
   expect(await textOf(fleet, 'sealed/x')).toBe('content');
 });
 

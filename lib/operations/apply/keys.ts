@@ -1,6 +1,6 @@
 import {
   type EncryptionConfig,
-  encryptingKeyOf,
+  encryptingKeyId,
   type KeyConfig,
   keyIdOf,
   keyIdsOf,
@@ -45,13 +45,6 @@ function whyNeeded(view: FleetView, config: FleetConfig, keyId: string, now: num
   const retiredAt = config.retiredKeys[keyId];
   if (retiredAt === undefined || now - retiredAt >= retiredMs) return null;
   return `content was encrypted with it until ${new Date(retiredAt).toISOString()}; remove it 20 minutes after that`;
-}
-
-/** The key that content is encrypted with by a file; undefined where no policy encrypts. */
-function encryptingKeyId({ encryption, policies }: FleetFile): string | undefined {
-  const encrypts = Object.values(policies).some(({ encrypt }) => encrypt);
-  const key = encryption === undefined || !encrypts ? undefined : encryptingKeyOf(encryption);
-  return key === undefined ? undefined : keyIdOf(key);
 }
 
 /** A raw key is named by its variable: another value under the same name is another key. */
