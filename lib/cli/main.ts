@@ -10,6 +10,7 @@ import { objectVerbs } from './verbs/object.ts';
 import { passVerbs } from './verbs/passes.ts';
 import { queueVerbs } from './verbs/queue.ts';
 import { recountVerbs } from './verbs/recount.ts';
+import { runVerbs } from './verbs/run.ts';
 import { settingsVerbs } from './verbs/settings.ts';
 import { setupVerbs } from './verbs/setup.ts';
 import { statusVerbs } from './verbs/status.ts';
@@ -22,6 +23,7 @@ const groups = [
   objectVerbs,
   statusVerbs,
   tickVerbs,
+  runVerbs,
   settingsVerbs,
   drainVerbs,
   queueVerbs,
@@ -77,13 +79,16 @@ function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Sessi
       writeErr: (text) => terminal.stderr.write(text),
     })
     .addHelpText('after', environmentHelp);
-  const add: AddVerb = (command, act) => {
+  const add: AddVerb = (command, act, tables = 'attached') => {
     command.option('--json', 'print one JSON document on stdout').helpOption('-h, --help', 'print this help');
     command.action(async (...given: unknown[]) => {
       const args = given.slice(0, -2) as (string | undefined)[];
       const options = command.optsWithGlobals();
       const session = createSession(terminal, options.json === true);
-      await wrap((s) => act(s, args, options as Parameters<typeof act>[2]))(session);
+      await wrap(async (s) => {
+        if (tables === 'attached') await s.attach();
+        return act(s, args, options as Parameters<typeof act>[2]);
+      })(session);
     });
   };
   for (const group of groups) group(program, add);
@@ -95,6 +100,7 @@ Environment:
   HOLDFAST_FLEET            path of the fleet file, or the file itself as JSON (init, apply, local)
   OBJECTS_TABLE, QUEUE_TABLE, CONTROL_TABLE   [holdfast-objects, holdfast-queue, holdfast-control]
   AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB, ...  as in every AWS tool
+  HOLDFAST_HOME             folder that holds the tables, on one machine without DynamoDB (run) [.holdfast/run]
   HOLDFAST_LOG              debug, info, warn, error or silent: JSON lines on stderr [warn]
 
 Exit codes: 0 success, empty, busy; 1 partial, failed, error; 2 bad flags, key or fleet file`;

@@ -4,10 +4,12 @@ import { systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { createClient, type Holdfast } from '../client/client.ts';
 import { HoldfastError } from '../client/error.ts';
+import type { Home } from '../local/home.ts';
 import { createJsonLog, logLevelOf, logLevels } from '../process/json-log.ts';
 import { createProcess, type Env, type HoldfastProcess } from '../process/process.ts';
 import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type ExitCode, UsageError } from './failure.ts';
+import { attachHome, dynamodbOf } from './home.ts';
 
 /** What a verb leaves behind: a text for people or a document for programs, and how it went. */
 export interface Result {
@@ -28,6 +30,10 @@ export interface Terminal {
 /** One run of the command line. */
 export interface Session extends Terminal {
   readonly isJson: boolean;
+  /** Finds the tables, where they are kept on this machine: before anything of the process is asked for. */
+  attach(): Promise<void>;
+  /** The tables are served from this process, which kept them open: set in place of `attach`. */
+  serve(home: Home): void;
   /** The process of this session; made when it is first asked for. */
   process(): HoldfastProcess;
   client(): Holdfast;
@@ -45,6 +51,7 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
   let holdfastProcess: HoldfastProcess | undefined;
   let client: Holdfast | undefined;
   let log: Log | undefined;
+  let home: Home | undefined;
   const undos: (() => void)[] = [];
   const abandon = () => {
     for (const undo of undos.splice(0).reverse()) undo();
@@ -52,12 +59,22 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
   const session: Session = {
     ...terminal,
     isJson,
+    async attach() {
+      home = await attachHome(env);
+    },
+    serve(served) {
+      home = served;
+    },
     log() {
       log ??= createLog(terminal);
       return log;
     },
     process() {
-      holdfastProcess ??= createProcess({ env, log: session.log() });
+      holdfastProcess ??= createProcess({
+        env,
+        log: session.log(),
+        ...(home !== undefined && { dynamodb: dynamodbOf(home) }),
+      });
       return holdfastProcess;
     },
     client() {
@@ -74,6 +91,7 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
         session.log().warn('Usage could not be written', { message: (error as Error).message });
       } finally {
         await holdfastProcess?.close();
+        await home?.close();
       }
     },
   };
@@ -103,6 +121,8 @@ export type Arguments = readonly (string | undefined)[];
 export type AddVerb = <Options>(
   command: Command,
   act: (session: Session, args: Arguments, options: Options) => Promise<Result>,
+  /** [`attached`] Whether the tables are found first, or the verb has servers of its own. */
+  tables?: 'attached' | 'own',
 ) => void;
 
 /** A group of verbs adds itself to the program. */

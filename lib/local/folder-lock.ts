@@ -3,6 +3,11 @@ import { join } from 'node:path';
 
 const attempts = 5;
 
+/** Another process serves from the folder. */
+export class FolderInUse extends Error {
+  override readonly name = 'FolderInUse';
+}
+
 /**
  * Makes this process the only one that serves from a folder; the returned function gives it back. A lock whose process has
  * ended, however it ended, is taken over. Throws when another process holds it.
@@ -21,7 +26,7 @@ export function lockFolder(dir: string): () => void {
     const holder = read(path);
     const pid = Number(holder.split(' ')[0]);
     if (pid > 0 && describeProcess(pid) === holder) {
-      throw new Error(`The folder "${dir}" is in use by process ${pid}: stop that one, or choose another folder`);
+      throw new FolderInUse(`The folder "${dir}" is in use by process ${pid}: stop that one, or choose another folder`);
     }
     // Only the lock that was judged goes: another process may have taken it over in between.
     if (read(path) === holder) rmSync(path, { force: true });
@@ -37,7 +42,7 @@ function read(path: string): string {
 }
 
 /** `<pid> <start>`: a process id is used again, the moment it was started at is not. Empty when there is no such process. */
-function describeProcess(pid: number): string {
+export function describeProcess(pid: number): string {
   try {
     process.kill(pid, 0);
   } catch (error) {

@@ -22,6 +22,7 @@ export const localVerbs: VerbGroup = (program, verb) => {
       .option('--backends <n>', 'backends of a new stack [3]', wholeNumber(1, 16))
       .option('--faults', 'also open a port per backend that makes it misbehave'),
     local,
+    'own',
   );
 };
 

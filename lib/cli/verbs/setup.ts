@@ -7,7 +7,7 @@ import { readFleetFile } from '../fleet-source.ts';
 import { plural, table } from '../format.ts';
 import type { Result, Session, VerbGroup } from '../session.ts';
 
-interface SetupOptions {
+export interface SetupOptions {
   readonly fleet?: string;
   readonly takeOver?: boolean;
   readonly park?: boolean;
@@ -44,7 +44,7 @@ export const setupVerbs: VerbGroup = (program, verb) => {
     async (session, _args, { park, ...options }) => {
       const file = checkedFile(session, options);
       const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
-      return { text: describe(applied), document: applied };
+      return { text: describeApplied(applied), document: applied };
     },
   );
 };
@@ -56,13 +56,13 @@ async function init(session: Session, _args: unknown, { takeOver, ...options }: 
   const applied = await apply(holdfastProcess, file, { takeOver: takeOver === true });
   const { objects, queue, control } = holdfastProcess.tables;
   return {
-    text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describe(applied)}`,
+    text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describeApplied(applied)}`,
     document: { ...applied, tables: holdfastProcess.tables },
   };
 }
 
 /** The fleet file, if its endpoints are where other people's data may be sent, or somebody said that they may. */
-function checkedFile(session: Session, { fleet, allowPrivateEndpoint = [] }: SetupOptions): FleetFile {
+export function checkedFile(session: Session, { fleet, allowPrivateEndpoint = [] }: SetupOptions): FleetFile {
   const file = readFleetFile(session.env, fleet);
   const given = parseWaived(session.env.HOLDFAST_ALLOW_PRIVATE_ENDPOINTS);
   const problems = locationProblems(file.backends, given === 'all' ? given : [...given, ...allowPrivateEndpoint]);
@@ -71,7 +71,7 @@ function checkedFile(session: Session, { fleet, allowPrivateEndpoint = [] }: Set
   return file;
 }
 
-function describe({ version, fleetId, capabilities, warnings, parked }: Applied): string {
+export function describeApplied({ version, fleetId, capabilities, warnings, parked }: Applied): string {
   const rows = Object.entries(capabilities).map(([name, can]) => [name, abilities(can)]);
   const left = parked.map(
     ({ backend, objects, queueItems }) =>

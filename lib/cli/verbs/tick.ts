@@ -46,7 +46,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
   if (report.outcome === 'error')
     session.stderr.write(`error: ${printable(report.message ?? 'the tick could not plan')}\n`);
-  return { text: describe(report), document: report, exitCode: isFine ? 0 : 1 };
+  return { text: describeTick(report), document: report, exitCode: isFine ? 0 : 1 };
 }
 
 /** Throws a `UsageError` that names the workers there are. */
@@ -59,7 +59,7 @@ function workerList(): string {
   return Object.keys(workers).join(', ');
 }
 
-function describe(report: TickReport): string {
+export function describeTick(report: TickReport): string {
   const { worker, outcome, planned, succeeded, failed, skipped, deferred, durationMs, message } = report;
   const counts = { planned, succeeded, failed, skipped, deferred, ...report.figures };
   const parts = Object.entries(counts).map(([name, value]) => `${name} ${value}`);
