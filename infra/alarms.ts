@@ -14,7 +14,8 @@ import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { scheduleMs } from '../lib/config/parameters.ts';
+import type { BackendMetric, FleetMetric } from '../lib/base/metric-names.ts';
+import { type Parameters, scheduleMs } from '../lib/config/parameters.ts';
 import type { AlarmName } from './alarm-names.ts';
 import { backendMetric, fleetMetric } from './fleet-metrics.ts';
 import type { FleetTables } from './holdfast-tables.ts';
@@ -154,9 +155,9 @@ function workerRules(scope: Construct, workers: readonly ScheduledWorker[]): Ala
 
 function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule[] {
   const { deployment, parameters, file } = plan;
-  const fleet = (name: Parameters<typeof fleetMetric>[1], period = fiveMinutes, statistic = Stats.MAXIMUM) =>
+  const fleet = (name: FleetMetric, period = fiveMinutes, statistic = Stats.MAXIMUM) =>
     fleetMetric(deployment.stackName, name, period, statistic);
-  const backend = (name: Parameters<typeof backendMetric>[1], of: string, statistic: string) =>
+  const backend = (name: BackendMetric, of: string, statistic: string) =>
     backendMetric(deployment.stackName, name, of, fiveMinutes, statistic);
   const periodOf = (worker: string) => scheduleMs(workers.find((w) => w.worker === worker)!.tuning.schedule)! / 1000;
   // Two periods of the replicator: in each window at least one tick has told.
@@ -181,7 +182,7 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   const event = TreatMissingData.NOT_BREACHING;
   // Two passes that ought to have come to their end.
   const passSeconds = Math.round((3 * parameters.reconcilerIntervalMs) / 1000);
-  const cycleSeconds = Math.round(parameters.scrubberCycleDays * day * 1.1);
+  const cycleSeconds = longestCycleSeconds(parameters);
   return [
     { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
     {
@@ -251,11 +252,22 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
       above: cycleSeconds,
       missing: event,
     },
+    // Without a key there is no plaintext to compare, and no such figure.
+    ...(file.encryption === undefined
+      ? []
+      : [plaintextRule(fleet('OldestPlaintextUncheckedSeconds', cycle), parameters)]),
     {
       name: 'pass-overdue',
       says: `A backend has not been reconciled to its end for more than ${Math.round(passSeconds / 3600)} hours`,
       metric: fleet('OldestPassSeconds'),
       above: passSeconds,
+      missing: state,
+    },
+    {
+      name: 'unrecorded',
+      says: 'The last pass met bytes of ours whose object is unknown',
+      metric: fleet('UnrecordedKeys'),
+      above: 0,
       missing: state,
     },
     {
@@ -276,6 +288,21 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
       missing: event,
     },
   ];
+}
+
+/** A scrub cycle, and a tenth. */
+function longestCycleSeconds({ scrubberCycleDays }: Pick<Parameters, 'scrubberCycleDays'>): number {
+  return Math.round(scrubberCycleDays * day * 1.1);
+}
+
+function plaintextRule(metric: IMetric, parameters: Parameters): AlarmRule {
+  return {
+    name: 'plaintext-check-overdue',
+    says: `A ciphertext was not found to decipher to what was put for more than ${parameters.scrubberCycleDays} days and a tenth`,
+    metric,
+    above: longestCycleSeconds(parameters),
+    missing: TreatMissingData.NOT_BREACHING,
+  };
 }
 
 /** A throttled index throttles the writes of its table, so the tables' own metrics tell. */

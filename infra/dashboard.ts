@@ -25,7 +25,7 @@ export function addDashboard(scope: Construct, plan: Plan, workers: readonly Sch
   return new Dashboard(scope, 'Dashboard', {
     dashboardName: fleet,
     defaultInterval: Duration.hours(24),
-    widgets: [objectRow(fleet, workers), backendRow(fleet, plan), queueRow(fleet), ...workers.map(workerRow)],
+    widgets: [objectRow(fleet, workers), backendRow(fleet, plan), queueRow(fleet, plan), ...workers.map(workerRow)],
   });
 }
 
@@ -83,7 +83,7 @@ function backendRow(fleet: string, { file }: Plan): IWidget[] {
   ];
 }
 
-function queueRow(fleet: string): IWidget[] {
+function queueRow(fleet: string, plan: Plan): IWidget[] {
   const metric = (name: Parameters<typeof fleetMetric>[1]) => fleetMetric(fleet, name, fiveMinutes, Stats.MAXIMUM);
   return [
     new GraphWidget({ title: 'Queue', left: [metric('QueueDepth'), metric('DeadLetters')], width: third, height }),
@@ -95,8 +95,12 @@ function queueRow(fleet: string): IWidget[] {
     }),
     new GraphWidget({
       title: 'Verification',
-      left: [metric('OldestUnverifiedSeconds'), metric('OldestPassSeconds')],
-      right: [metric('RemovalLimitReached')],
+      left: [
+        metric('OldestUnverifiedSeconds'),
+        metric('OldestPassSeconds'),
+        ...(plan.file.encryption === undefined ? [] : [metric('OldestPlaintextUncheckedSeconds')]),
+      ],
+      right: [metric('RemovalLimitReached'), metric('UnrecordedKeys')],
       width: third,
       height,
     }),

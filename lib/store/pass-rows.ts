@@ -38,6 +38,8 @@ export interface PassHeader {
   readonly firstStartedAt?: number;
   /** When the last pass was complete. Milliseconds since the epoch. */
   readonly completedAt?: number;
+  /** Bytes of ours whose object is unknown, as that pass found them. */
+  readonly unrecorded?: number;
   /** The version of the fleet file under which a backend listed a key that does not come after the one before. */
   readonly disprovedIn?: number;
 }

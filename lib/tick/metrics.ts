@@ -1,7 +1,7 @@
 import { type BackendMetric, copiesFields, type FleetMetric } from '../base/metric-names.ts';
 import type { Parameters } from '../config/parameters.ts';
 import { type BackendStanding, type FleetConfig, type FleetView, standingOf } from '../store/fleet-view.ts';
-import { passAgeMs } from '../store/pass-rows.ts';
+import { passAgeMs, passHeader } from '../store/pass-rows.ts';
 import { summarize } from './fleet-summary.ts';
 
 /** What one tick publishes. */
@@ -16,6 +16,7 @@ export interface Gauges {
 /** Figures of a worker that are metrics of the fleet: only those that a tick had something to say about. */
 const published: Readonly<Record<string, FleetMetric>> = {
   oldestUnverifiedSeconds: 'OldestUnverifiedSeconds',
+  oldestPlaintextUncheckedSeconds: 'OldestPlaintextUncheckedSeconds',
   replicationLagSeconds: 'ReplicationLagSeconds',
   oldestUnderReplicatedSeconds: 'OldestUnderReplicatedSeconds',
   queueOldestSeconds: 'QueueOldestSeconds',
@@ -47,6 +48,7 @@ export function gaugesOf(
       Damaged: damaged,
       Stuck: stuck,
       OldestPassSeconds: oldestPassSeconds(view, now),
+      UnrecordedKeys: unrecordedKeys(view),
       Quarantined: figures.quarantined ?? 0,
       RemovalLimitReached: figures.removalLimitReached ?? 0,
       ...Object.fromEntries(ages),
@@ -62,6 +64,11 @@ export function gaugesOf(
 function oldestPassSeconds(view: FleetView & { readonly config: FleetConfig }, now: number): number {
   const ages = view.config.file.backends.map(({ name }) => passAgeMs(view, name, now) ?? 0);
   return Math.round(Math.max(0, ...ages) / 1000);
+}
+
+/** Bytes of ours whose object is unknown, as the last complete passes found them. */
+function unrecordedKeys(view: FleetView & { readonly config: FleetConfig }): number {
+  return view.config.file.backends.reduce((sum, { name }) => sum + (passHeader(view, name).unrecorded ?? 0), 0);
 }
 
 function backendGauges(

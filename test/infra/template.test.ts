@@ -12,6 +12,8 @@ import { statementsOf } from './support/iam.ts';
 import { type Resource, type Synthesised, synthesise, testFleet } from './support/template.ts';
 
 const plain = synthesise();
+const kmsKeyArn = 'arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555';
+const encryptedFleet = { ...testFleet, encryption: { kmsKeyArn } };
 const actors = [...workerNames, 'apply'] as const;
 const properties = (type: string) => plain.ofType(type).map(([, { Properties }]) => Properties);
 const named = (actor: string) => statementsOf(plain, `holdfast-${actor}`);
@@ -178,7 +180,8 @@ test('every alarm goes to the topic and names a section that the runbook has', (
 
 test('kinds of alarms can be left out, and all of them', () => {
   const off = alarmNames.filter((_, i) => i % 2 === 0);
-  const kept = alarmsOf(synthesise(testFleet, {}, { HOLDFAST_ALARMS_OFF: off.join(', ') }));
+  // Some are there only where the fleet has a key.
+  const kept = alarmsOf(synthesise(encryptedFleet, {}, { HOLDFAST_ALARMS_OFF: off.join(', ') }));
   for (const name of alarmNames)
     expect(
       kept.some((alarm) => alarm.startsWith(`holdfast-${name}`)),
@@ -187,11 +190,17 @@ test('kinds of alarms can be left out, and all of them', () => {
   expect(alarmsOf(synthesise(testFleet, {}, { HOLDFAST_ALARMS_OFF: 'all' }))).toEqual([]);
 });
 
+test('the plaintext check has an alarm where the fleet has a key', () => {
+  expect(alarmsOf()).not.toContain('holdfast-plaintext-check-overdue');
+  expect(alarmsOf(synthesise(encryptedFleet))).toContain('holdfast-plaintext-check-overdue');
+});
+
 test('an alarm watches only metrics that ticks publish, in windows that CloudWatch takes', () => {
   const known = new Set<string>([...fleetMetrics, ...backendMetrics]);
-  for (const { AlarmName, Namespace, MetricName, Metrics = [], Period, EvaluationPeriods } of properties(
-    'AWS::CloudWatch::Alarm',
-  )) {
+  const all = synthesise(encryptedFleet)
+    .ofType('AWS::CloudWatch::Alarm')
+    .map(([, { Properties }]) => Properties);
+  for (const { AlarmName, Namespace, MetricName, Metrics = [], Period, EvaluationPeriods } of all) {
     const stats = Metrics.flatMap((m: { MetricStat?: { Metric: object; Period: number } }) => m.MetricStat ?? []);
     const ours = [{ Namespace, MetricName }, ...stats.map((s: { Metric: object }) => s.Metric)].filter(
       (m) => m.Namespace === 'Holdfast',
@@ -202,8 +211,8 @@ test('an alarm watches only metrics that ticks publish, in windows that CloudWat
   }
 });
 
-test('five backends make at most 25 pairs of metric and dimension', () => {
-  expect(fleetMetrics.length + 5 * backendMetrics.length).toBeLessThanOrEqual(25);
+test('five backends make at most 27 pairs of metric and dimension', () => {
+  expect(fleetMetrics.length + 5 * backendMetrics.length).toBeLessThanOrEqual(27);
 });
 
 test('more buckets than fit into the policy of a role are an error of the synthesis', () => {
@@ -238,7 +247,6 @@ test('keys of KMS are used by functions that read secrets or buckets, and named 
 });
 
 test('the keys of an encrypted fleet are used by the scrubber alone, to decrypt', () => {
-  const kmsKeyArn = 'arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555';
   const former = 'arn:aws:kms:us-east-1:123456789012:key/99999999-2222-3333-4444-555555555555';
   const synthesised = synthesise({
     ...testFleet,

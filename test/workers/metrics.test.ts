@@ -4,6 +4,7 @@ import { readFleet } from '../../lib/store/fleet-view.ts';
 import { gaugesOf } from '../../lib/tick/metrics.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickReport } from '../../lib/tick/tick.ts';
+import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -95,4 +96,22 @@ test('damaged objects and what a tick quarantined are told', async () => {
     0,
   );
   expect(told.fleet).toMatchObject({ Quarantined: 3, RemovalLimitReached: 1, Damaged: 0, DeadLetters: 0 });
+});
+
+test('bytes of ours whose object is unknown are told from the last complete pass on, until a pass meets none', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'v');
+  const { fleetId } = (await readFleet(fleet.store, 0)).config!;
+  const unknown = `unknown!${fleet.object('k').copies.a!}`;
+  const mark = markFor({ fleetId, generation: fleet.object('k').generation }, 'a', unknown);
+  fleet.backends.a!.putNow(unknown, Buffer.from('u'), { metadata: { [markName]: mark } });
+  expect((await gauges(fleet, 'cleanup-queue')).fleet).toMatchObject({ UnrecordedKeys: 0 });
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect((await gauges(fleet, 'cleanup-queue')).fleet).toMatchObject({ UnrecordedKeys: 1 });
+  expect(fleet.logs).toContainEqual(expect.objectContaining({ what: 'no-record', storageKey: unknown }));
+  fleet.backends.a!.deleteNow(unknown);
+  fleet.clock.advance(25 * hourMs);
+  await fleet.tick('reconciler');
+  expect((await gauges(fleet, 'cleanup-queue')).fleet).toMatchObject({ UnrecordedKeys: 0 });
 });

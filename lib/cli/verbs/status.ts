@@ -49,6 +49,7 @@ async function status(session: Session): Promise<Result> {
     overReplicated: summary.overReplicated,
     damaged: summary.damaged,
     stuck: summary.stuck,
+    unrecorded: backends.reduce((sum, { unrecorded }) => sum + unrecorded, 0),
     queue: summary.queue,
     keys: keyLines(fleet),
     ...defined({ recovery: recoveryOf(fleet) }),
@@ -67,6 +68,7 @@ function keyLines(fleet: Fleet) {
 function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
   const { name, config, breaker, isDraining, isLeaving, isReachable } = standing;
   const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
+  const pass = passHeader(fleet, name);
   const unhealthySince = fleet.breaker(name)?.unhealthySince;
   const takesNoWrites = refusingOf(fleet, name);
   return {
@@ -80,7 +82,8 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
     usedBytes: fleet.usedBytes(name),
     quotaBytes: config?.quotaBytes ?? 0,
-    ...defined({ passCompletedAt: passHeader(fleet, name).completedAt }),
+    ...defined({ passCompletedAt: pass.completedAt }),
+    unrecorded: pass.unrecorded ?? 0,
     queue: queueStates.reduce((sum, state) => sum + fleet.queue(state, name).objects, 0),
   };
 }
@@ -104,6 +107,7 @@ interface Document {
   readonly version: number;
   readonly backends: readonly ReturnType<typeof backendLine>[];
   readonly placements: readonly { readonly placement: string; readonly objects: number; readonly bytes: number }[];
+  readonly unrecorded: number;
   readonly keys: ReturnType<typeof keyLines>;
   readonly recovery?: Recovery;
   readonly overrides: Readonly<Record<string, string>>;
@@ -135,7 +139,7 @@ function describe(document: Document, summary: FleetSummary): string {
     recovery === undefined || recovery.completedAt !== undefined
       ? ''
       : `RECOVERY PENDING since ${timestamp(recovery.since)}: nothing is deleted, cleaned or moved before \`holdfast recover\` is complete`,
-    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck}`,
+    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck} · unrecorded ${document.unrecorded}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
     keys.length === 0
       ? ''

@@ -427,6 +427,7 @@ async function completeIfDone(tick: PassTick, work: PassWork, rows: PassRows, he
     await rows.writeHeader({ ...header, isRunning: false, startedAt: 0 });
     return 'running';
   }
-  const isWritten = await rows.writeHeader({ ...header, isRunning: false, completedAt: tick.now() });
+  const unrecorded = ranges.reduce((sum, { counts }) => sum + (counts['no-record'] ?? 0), 0);
+  const isWritten = await rows.writeHeader({ ...header, isRunning: false, completedAt: tick.now(), unrecorded });
   return isWritten ? 'complete' : 'running';
 }

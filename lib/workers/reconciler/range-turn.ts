@@ -221,9 +221,11 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
     if (turn.outcome === 'settled') {
       if (turn.verdict !== undefined) count(tick.tally, turn.verdict, turn.what);
       if (turn.what !== '') range = { ...range, counts: plusOne(range.counts, turn.what) };
-      if (turn.isNamed) range = withNamed(range, [{ what: turn.what, backend, key: storageKey }]);
-      if (turn.isNamed)
+      // Those that are not kept by name, past the first hundred, are counted alone: a bucket may hold millions.
+      if (turn.isNamed && range.named.length < mostNamedKeys) {
+        range = withNamed(range, [{ what: turn.what, backend, key: storageKey }]);
         tick.deps.log.warn('Reconciler left a key alone', { backend, storageKey, what: turn.what, ...turn.fields });
+      }
       continue;
     }
     const refusals = (before?.refusals ?? 0) + (turn.outcome === 'refused' ? 1 : 0);

@@ -13,7 +13,7 @@ import type { RemovalLimitTick } from '../../tick/removal-limit.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import { type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+import { type KeyTurn, nothingToDo, settled, settledByName } from './key-turn.ts';
 
 /** What this file asks of a tick. */
 export type UnnamedTick = Pick<
@@ -85,6 +85,8 @@ export async function judgeUnnamed(
   const orphan: Orphan = { key, copyId, backend, generation: mark.generation, stored, entry };
   const reason = await whyKept(tick, orphan, rules);
   if (reason === 'reading') return { outcome: 'unfinished' };
+  // The records may be what was lost: a person should know which objects these were.
+  if (reason === 'no-record') return settledByName('skipped', reason);
   if (reason !== null) return settled('skipped', reason);
   return tick.dryRun ? settled('skipped', 'dry-run') : { outcome: 'orphan', orphan };
 }

@@ -5,9 +5,15 @@ import { type Keyring, plaintextVerifies } from '../../transfer/keyring.ts';
 import type { CopyReader, Reading, ReadOptions } from '../../transfer/reading/reading.ts';
 import type { StoredBytes } from '../../transfer/reading/stored-bytes.ts';
 
+/** What came of deciphering stored bytes. */
+export type PlaintextCheck =
+  | { readonly outcome: 'good' }
+  | { readonly outcome: 'differs' }
+  | { readonly outcome: 'unreadable'; readonly detail: string };
+
 /**
- * Compares the plaintext too, in the same read, where that ends in one tick; what goes wrong there is said, and is never
- * evidence against the stored bytes.
+ * Compares the plaintext too, in the same read, where that ends in one tick: else there is no check. What goes wrong there is
+ * said, and is never evidence against the stored bytes.
  */
 export async function readWithPlaintext(
   reader: CopyReader,
@@ -15,15 +21,15 @@ export async function readWithPlaintext(
   object: ObjectRecord & { readonly encryption: Encryption },
   keyring: Keyring,
   options: ReadOptions,
-): Promise<Reading & { readonly plaintext?: string }> {
-  let plaintext: Promise<string | undefined> = Promise.resolve(undefined);
+): Promise<Reading & { readonly plaintext?: PlaintextCheck }> {
+  let plaintext: Promise<PlaintextCheck | undefined> = Promise.resolve(undefined);
   const reading = await reader.read(bytes, {
     ...options,
     alongside(body) {
       const { main, side } = tee(body);
       plaintext = plaintextVerifies(keyring, object, side).then(
-        (isRight) => (isRight ? undefined : 'plaintext-differs'),
-        (error: Error) => `plaintext-unreadable: ${error.message}`,
+        (isRight): PlaintextCheck => ({ outcome: isRight ? 'good' : 'differs' }),
+        (error: Error): PlaintextCheck => ({ outcome: 'unreadable', detail: error.message }),
       );
       return main;
     },

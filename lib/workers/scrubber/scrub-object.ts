@@ -11,6 +11,7 @@ import { headersDigest } from '../../transfer/headers-digest.ts';
 import { isEncrypted } from '../../transfer/keyring.ts';
 import type { GoodReading, Reading } from '../../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
+import type { PlaintextCheck } from './read-with-plaintext.ts';
 import type { TickKeyringTick } from './tick-keyring.ts';
 import { keyringOf } from './tick-keyring.ts';
 import type { CopyVerdict, ScrubVerdict } from './verdicts.ts';
@@ -100,14 +101,16 @@ async function scrubCopy(
 async function scrubbedGood(
   tick: ScrubObjectTick,
   object: ObjectRecord,
-  { sha256, found, plaintext }: GoodReading & { readonly plaintext?: string },
+  { sha256, found, plaintext }: GoodReading & { readonly plaintext?: PlaintextCheck },
 ): Promise<Scrubbed> {
   const isUnknown = object.sha256 === undefined || object.headersSha256 === undefined;
   const isNews = isUnknown || object.condition === 'damaged';
   const current = isNews ? await noteGood(tick, object, sha256, headersDigest(found.headers, found.metadata)) : object;
-  if (plaintext === undefined) return { verdict: isNews && current !== null ? 'backfilled' : 'good', current };
-  const verdict = plaintext.startsWith('plaintext-differs') ? 'plaintext-differs' : 'plaintext-unreadable';
-  return { verdict, detail: plaintext, current };
+  if (!isEncrypted(object) || plaintext?.outcome === 'good')
+    return { verdict: isNews && current !== null ? 'backfilled' : 'good', current };
+  if (plaintext?.outcome === 'unreadable')
+    return { verdict: 'plaintext-unreadable', detail: plaintext.detail, current };
+  return { verdict: plaintext === undefined ? 'plaintext-unchecked' : 'plaintext-differs', current };
 }
 
 async function scrubbedBad(
@@ -131,7 +134,7 @@ async function verify(
   object: ObjectRecord,
   backend: string,
   { remembers = false }: ScrubOptions,
-): Promise<Reading & { readonly plaintext?: string }> {
+): Promise<Reading & { readonly plaintext?: PlaintextCheck }> {
   const bytes = bytesOfCopy(object, backend);
   const reader = copyReader(tick);
   const keyring = isEncrypted(object) ? await keyringOf(tick) : null;

@@ -2,13 +2,19 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { type Place, readStretch } from '../../tick/walk.ts';
-import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
+import { type CopyVerdict, type Coverage, lacksPlaintext, meaningOf } from './verdicts.ts';
 
 /** What this file asks of a tick. */
 export type ScrubWalkTick = Pick<Tick, 'deps' | 'tuning' | 'shards' | 'outOfTime'>;
 
 /** Reads the copies of an object on these backends. */
 export type ScrubCopies = (object: ObjectRecord, backends: readonly string[]) => Promise<readonly CopyVerdict[]>;
+
+/** What was found of one copy that the walk has passed. */
+export interface Passed {
+  readonly object: ObjectRecord;
+  readonly verdict: CopyVerdict;
+}
 
 /** What a walk over some objects came to, for the backends that stood at one place. */
 export interface Walked {
@@ -19,8 +25,8 @@ export interface Walked {
   readonly next: Place | undefined;
   /** Backends that were held back, and where their cycle goes on. */
   readonly held: ReadonlyMap<string, Place>;
-  /** Copies that were passed over, with what was found of each. */
-  readonly passed: readonly { readonly object: ObjectRecord; readonly verdict: CopyVerdict }[];
+  /** Copies that were passed over, or whose plaintext was, with what was found of each. */
+  readonly passed: readonly Passed[];
 }
 
 /**
@@ -41,7 +47,7 @@ export async function walkStretch(
   const heldAt = new Map<string, number>();
   const hold = (backend: string, index: number) =>
     heldAt.set(backend, Math.min(index, heldAt.get(backend) ?? Number.POSITIVE_INFINITY));
-  const passed: { object: ObjectRecord; verdict: CopyVerdict }[] = [];
+  const passed: Passed[] = [];
   await forEachConcurrently(taken.entries(), tick.tuning.concurrency, async ([index, object]) => {
     const names = backends.filter((name) => object.copies[name] !== undefined && !heldAt.has(name));
     if (tick.outOfTime()) for (const name of names) hold(name, index);
@@ -49,7 +55,7 @@ export async function walkStretch(
       for (const verdict of await scrub(object, names)) {
         const coverage = coverageOf(verdict);
         if (coverage === 'held') hold(verdict.backend, index);
-        if (coverage === 'owed') passed.push({ object, verdict });
+        if (coverage === 'owed' || lacksPlaintext(verdict)) passed.push({ object, verdict });
       }
     }
   });

@@ -15,10 +15,13 @@ import {
   hasRoom,
   movedCycle,
   newCycle,
+  oldestPlaintext,
   oldestVerified,
   owedWaitMs,
+  plaintextKnownSince,
   progressOf,
   type ScrubState,
+  undeciphered,
   verifiedSince,
 } from './scrub-cycles.ts';
 import type { ScrubObjectTick } from './scrub-object.ts';
@@ -28,7 +31,7 @@ import type { ScrubWalkTick } from './scrub-walk.ts';
 import { type Walked, walkStretch } from './scrub-walk.ts';
 import type { TickKeyringTick } from './tick-keyring.ts';
 import { keyringOf } from './tick-keyring.ts';
-import { type CopyVerdict, type Coverage, meaningOf } from './verdicts.ts';
+import { type CopyVerdict, type Coverage, lacksPlaintext, meaningOf } from './verdicts.ts';
 
 /** What this file asks of a tick. */
 export type ScrubberTick = Pick<
@@ -196,24 +199,32 @@ function settledWalk(tick: ScrubberTick, state: ScrubState, names: readonly stri
   const now = tick.now();
   const owed = [...state.owed];
   const missed = new Set<string>();
+  const missedPlaintext = new Set<string>();
   for (const { object, verdict } of walked.passed) {
     const { backend, copyId } = verdict;
     const isReading = verdict.verdict === 'reading';
+    if (lacksPlaintext(verdict)) {
+      missedPlaintext.add(backend);
+      continue;
+    }
     if (owed.some((one) => one.key === object.key && one.backend === backend)) continue;
     if (!isReading && !hasRoom(owed, false)) {
       missed.add(backend);
       continue;
     }
-    const since = verifiedSince(state.cycles[backend]!, state.cycles[backend]!.at!.shard);
+    const cycle = state.cycles[backend]!;
+    const { shard } = cycle.at!;
+    const [since, plaintextSince] = [verifiedSince(cycle, shard), plaintextKnownSince(cycle, shard)];
     const attempts = isReading ? 0 : 1;
     const notBefore = isReading ? now : now + owedWaitMs(attempts);
-    owed.push({ key: object.key, backend, copyId, since, attempts, notBefore });
+    owed.push({ key: object.key, backend, copyId, since, plaintextSince, attempts, notBefore });
   }
   const moved = names.map((name) => {
     const place = walked.held.get(name);
     const cycle = state.cycles[name]!;
     // What holds it back holds it in the shard that it is in.
-    return [name, movedCycle(cycle, place ?? walked.next, now, missed.has(name))] as const;
+    const over = { copy: missed.has(name), plaintext: missedPlaintext.has(name) };
+    return [name, movedCycle(cycle, place ?? walked.next, now, over)] as const;
   });
   return { ...state, owed, cycles: { ...state.cycles, ...Object.fromEntries(moved) } };
 }
@@ -222,7 +233,8 @@ async function comeBack(tick: ScrubberTick, state: ScrubState): Promise<ScrubSta
   if (tick.dryRun || state.owed.length === 0) return state;
   const scrub = (object: ObjectRecord, backends: readonly string[]) => scrubAndCount(tick, object, backends, true);
   const { scrubOwed } = await import('./scrub-owed.ts');
-  return { ...state, owed: await scrubOwed(tick, state.owed, scrub) };
+  const back = await scrubOwed(tick, state.owed, scrub);
+  return back.undeciphered.reduce(undeciphered, { ...state, owed: back.owed });
 }
 
 /** Reports how far the cycles are and how old the oldest verification may be. */
@@ -231,6 +243,8 @@ function done(tick: ScrubberTick, state: ScrubState): 'done' {
   tick.figures.cycleProgress = progressOf(state, tick.shards);
   tick.figures.uncovered = state.owed.length;
   tick.figures.oldestUnverifiedSeconds = Math.round((now - oldestVerified(state, tick.shards, now)) / 1000);
+  if (tick.config.encryption !== undefined)
+    tick.figures.oldestPlaintextUncheckedSeconds = Math.round((now - oldestPlaintext(state, tick.shards, now)) / 1000);
   return 'done';
 }
 

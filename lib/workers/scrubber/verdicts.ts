@@ -6,13 +6,15 @@ import type { PutOffReason } from '../../transfer/reading/reading.ts';
 /**
  * What was found of one copy: `good` · `backfilled` good, and its hash was recorded · `parked` not reachable now · `lost` the
  * record changed meanwhile · `unreadable` nothing can be said · `reading` it goes on in the next tick · `plaintext-…` the stored
- * bytes are good, and do not decipher to what was put · why it was put off · what quarantine or the owner's overwrite led to.
+ * bytes are good: they do not decipher to what was put, cannot be deciphered, or were not, since reading them took longer than a
+ * tick or no key was to be had · why it was put off · what quarantine or the owner's overwrite led to.
  */
 export type ScrubVerdict =
   | 'backfilled'
   | 'parked'
   | 'plaintext-differs'
   | 'plaintext-unreadable'
+  | 'plaintext-unchecked'
   | PutOffReason
   | PlainChange
   | Exclude<Quarantine['outcome'], 'put-off'>;
@@ -55,6 +57,7 @@ const meanings: Readonly<Record<ScrubVerdict, Meaning>> = {
   'removal-limit': covered('failed'),
   'plaintext-differs': covered('failed'),
   'plaintext-unreadable': covered('failed'),
+  'plaintext-unchecked': covered('succeeded'),
   parked: held('skipped'),
   'over-requests': held('deferred'),
   'over-egress': held('deferred'),
@@ -64,6 +67,11 @@ const meanings: Readonly<Record<ScrubVerdict, Meaning>> = {
   'backing-off': owed('deferred'),
   unreadable: owed('failed'),
 };
+
+/** Whether a copy that was read was not found to decipher to what was put. */
+export function lacksPlaintext({ verdict }: Pick<CopyVerdict, 'verdict'>): boolean {
+  return verdict.startsWith('plaintext-');
+}
 
 export function meaningOf(verdict: ScrubVerdict): Meaning {
   return meanings[verdict];
