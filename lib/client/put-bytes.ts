@@ -1,5 +1,7 @@
 import { defined } from '../base/defined.ts';
 import { encryptingKeyId } from '../config/encryption.ts';
+import { policyOf } from '../config/fleet-file.ts';
+import { placementRule, spreadOrder } from '../config/placement-rule.ts';
 import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { newCopyId, storageKey } from '../store/keys.ts';
@@ -58,7 +60,7 @@ export async function writeBytes(put: Put, aim: Aim): Promise<Written> {
   let isDoubtful = false;
   for (;;) {
     const fleet = await put.context.fleet();
-    const name = candidates(put, fleet).find((one) => !failed.has(one) && !aim.holders.includes(one));
+    const name = candidates(put, fleet, aim.holders).find((one) => !failed.has(one));
     if (name === undefined) {
       const why =
         failed.size > 0
@@ -129,9 +131,11 @@ function isNamedTooLate({ context }: Put, { view }: Fleet): boolean {
   return context.deps.clock.now() - view.readAt >= 1.5 * sealedLifeMs;
 }
 
-/** Backends that may take the content, in the order in which they are tried. */
-function candidates({ content }: Put, fleet: Fleet): string[] {
+/** Backends that may take the content by its policy, in the order in which they are tried: first where no copy of it is. */
+function candidates({ key, content }: Put, fleet: Fleet, holders: readonly string[]): string[] {
+  const rule = placementRule(fleet.file, policyOf(fleet.file, key).name);
   const able = fleet.file.backends.filter(({ name, maxObjectBytes, quotaBytes }) => {
+    if (holders.includes(name) || !rule.allows(name)) return false;
     const { isCounted, isReachable, takesCopies } = fleet.standing(name);
     const fits = maxObjectBytes === 0 || maxObjectBytes >= content.sizeBytes;
     const hasRoom = quotaBytes === 0 || fleet.view.usedBytes(name) + content.sizeBytes <= quotaBytes;
@@ -142,7 +146,7 @@ function candidates({ content }: Put, fleet: Fleet): string[] {
     usedBytes: fleet.view.usedBytes(name),
     limitBytes: quotaBytes,
   }));
-  return routeOrder(targets, fleet.file.routing).map(({ name }) => name);
+  return spreadOrder(rule, holders, routeOrder(targets, fleet.file.routing)).map(({ name }) => name);
 }
 
 function intentFor(put: Put, backend: string, { replaces }: Aim): QueueItem {

@@ -23,6 +23,11 @@ const count = v.pipe(
   v.integer((issue) => `${issue.input} is not a whole number`),
   v.minValue(1, (issue) => `${issue.input} is below 1`),
 );
+/** What a backend shares with others: a provider, a region. */
+const labelValue = v.pipe(
+  v.string(),
+  v.regex(/^[ -~]{1,63}$/, (issue) => `"${issue.input}" is not a label's value (1 to 63 printable ASCII characters)`),
+);
 const text = (what: string) => v.pipe(v.string(), v.minLength(1, `${what} must not be empty`));
 /** Ill-formed text becomes other text on its way to a backend, where it could meet the prefix of another one. */
 const unicode = v.pipe(
@@ -98,6 +103,7 @@ const backend = v.strictObject({
   credentials,
   deleteCredentials: v.optional(credentials),
   capabilities: v.optional(capabilities),
+  labels: v.exactOptional(v.record(name, labelValue)),
   quotaBytes: v.optional(amount, 0),
   maxObjectBytes: v.optional(amount, 0),
   maxBytesPerSecond: v.optional(amount, 0),
@@ -129,6 +135,12 @@ const policy = v.strictObject({
     v.maxValue(16, (issue) => `${issue.input} is above 16`),
   ),
   encrypt: v.optional(v.boolean(), false),
+  /** Backends that may hold what counts; absent: all. */
+  backends: v.exactOptional(v.pipe(v.array(v.string()), v.minLength(1, 'names no backend'))),
+  /** Backends that may not. */
+  excludeBackends: v.exactOptional(v.array(v.string())),
+  /** A label: of the copies that an object needs, no two stand where its value is the same, while there is another place. */
+  spreadOver: v.exactOptional(name),
 });
 
 /** An alias can come to name another key behind our back, and ciphertext names keys by their own ARN. */
@@ -277,6 +289,7 @@ function crossProblems(file: Inspected['sound'], count: number, hasDefault: bool
   }
   if (!hasDefault) problems.push('policies: "default" is missing');
   const prefixes = new Map<string, string>();
+  if (file.backends.length === count) problems.push(...placementProblems(file));
   for (const [policyName, { prefix, factor, encrypt }] of Object.entries(file.policies)) {
     if (policyName === 'default' && prefix !== undefined && prefix !== '')
       problems.push(`policies.default: it applies to every key, so prefix "${prefix}" is not allowed`);
@@ -291,4 +304,23 @@ function crossProblems(file: Inspected['sound'], count: number, hasDefault: bool
     prefixes.set(prefix ?? '', policyName);
   }
   return problems;
+}
+
+/** Policies that name backends or labels that are not there, or too few backends for their factor. */
+function placementProblems({ backends, policies }: Inspected['sound']): string[] {
+  const known = backends.map(({ name: backendName }) => backendName);
+  return Object.entries(policies).flatMap(([policyName, policy]) => {
+    const { factor, backends: only = known, excludeBackends = [], spreadOver } = policy;
+    const at = `policies.${policyName}`;
+    const unknown = [...new Set([...only, ...excludeBackends])].filter((one) => !known.includes(one));
+    const problems = unknown.map((one) => `${at}: "${one}" is not the name of a backend of this file`);
+    const allowed = backends.filter(({ name: one }) => only.includes(one) && !excludeBackends.includes(one));
+    if (unknown.length === 0 && allowed.length < factor && known.length >= factor)
+      problems.push(`${at}: factor ${factor} is above the number of backends that it allows (${allowed.length})`);
+    const bare = spreadOver === undefined ? [] : allowed.filter(({ labels }) => labels?.[spreadOver] === undefined);
+    return [
+      ...problems,
+      ...bare.map((one) => `${at}: spreadOver "${spreadOver}" needs that label on backend "${one.name}"`),
+    ];
+  });
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { parseParameters } from '../config/parameters.ts';
+import { placementRule } from '../config/placement-rule.ts';
 import { type DrainRecord, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type Count, type QueueState, queueStates } from '../store/model.ts';
 import type { RowChange, Store } from '../store/port.ts';
@@ -85,11 +86,15 @@ function whatWouldLack(view: FleetView, name: string): Extract<Drained, { outcom
   const remaining = file.backends.filter(
     (backend) =>
       backend.name !== name && view.drain(backend.name) === undefined && !Object.hasOwn(leaving, backend.name),
-  ).length;
-  const policies = Object.entries(file.policies).flatMap(([policy, { factor }]) =>
-    factor > remaining ? [policy] : [],
   );
-  return policies.length === 0 ? null : { outcome: 'too-few', remaining, policies };
+  const lacking = Object.keys(file.policies).flatMap((policy) => {
+    const { factor, allows } = placementRule(file, policy);
+    const allowed = remaining.filter((backend) => allows(backend.name)).length;
+    return factor > allowed ? [{ policy, allowed }] : [];
+  });
+  if (lacking.length === 0) return null;
+  const fewest = Math.min(...lacking.map(({ allowed }) => allowed));
+  return { outcome: 'too-few', remaining: fewest, policies: lacking.map(({ policy }) => policy) };
 }
 
 /**

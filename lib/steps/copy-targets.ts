@@ -1,10 +1,12 @@
 import type { BackendConfig } from '../config/fleet-file.ts';
+import { spreadOrder } from '../config/placement-rule.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import type { BackendStanding } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { ExceededLimit } from '../tick/budget.ts';
 import type { CopyTurn } from './copy-turn.ts';
 import { spendOf } from './make-copy.ts';
+import { countedOf, ruleOf, wantsCopyOn } from './missing-copies.ts';
 import { readableCopies } from './quarantine.ts';
 import { isWaiting, momentOf } from './refusals.ts';
 import type { Place } from './target-trust.ts';
@@ -29,13 +31,43 @@ export function chooseTargets(turn: CopyTurn, object: ObjectRecord): TargetChoic
   const sources = sourcesOf(turn, object);
   const limits = new Map(willing.map(({ name }) => [name, limitFor(turn, object, sources, name)]));
   const affordable = willing.flatMap(({ name, config }) => (limits.get(name) === null ? [config!] : []));
-  const targets = routed(turn, affordable).filter((config) => hasRoom(turn, config, object.sizeBytes));
+  const roomy = routed(turn, affordable).filter((config) => hasRoom(turn, config, object.sizeBytes));
+  const targets = inSpreadOrder(turn, object, roomy);
   if (targets.length > 0) return { outcome: 'targets', targets };
   const reason = [...limits.values()].find((limit) => limit !== null);
   if (reason !== undefined && reason !== null) return { outcome: 'over-limit', reason };
   if (willing.some(({ config }) => hasRoom({ ...turn, planned: new Map() }, config!, object.sizeBytes)))
     return { outcome: 'crowded-out' };
   return { outcome: willing.length < possible.length ? 'backing-off' : 'no-target' };
+}
+
+/** Those first that stand where no copy of the object does. */
+export function inSpreadOrder(
+  turn: CopyTurn,
+  object: ObjectRecord,
+  targets: readonly BackendConfig[],
+  made: readonly string[] = [],
+): BackendConfig[] {
+  const { tick } = turn;
+  const holders = countedOf(tick, [...Object.keys(object.copies), ...comingTo(turn, object), ...made]);
+  return spreadOrder(ruleOf(tick, object.key), holders, targets);
+}
+
+/**
+ * Backends that a big copy is under way to, and may be counted on to get it: one whose target failed, or holds it back, may
+ * not.
+ */
+export function comingTo({ tick, pending }: CopyTurn, object: ObjectRecord): string[] {
+  const coming = pending
+    .of(object.key)
+    .filter(
+      ({ generation, backend, transfer }) =>
+        generation === object.generation &&
+        object.copies[backend] === undefined &&
+        transfer?.failedLeg !== 'target' &&
+        tick.standing(backend).isCounted,
+    );
+  return coming.map(({ backend }) => backend);
 }
 
 /** By the room they have left beside what this batch puts there. */
@@ -68,6 +100,7 @@ function isTarget(turn: CopyTurn, standing: BackendStanding, object: ObjectRecor
   if (config === undefined || !standing.isCounted || !standing.isReachable || object.copies[name] !== undefined)
     return false;
   if (!isOpen(turn, name) || isLeftAlone(turn.tick, name)) return false;
+  if (!wantsCopyOn(turn.tick, object, name, comingTo(turn, object))) return false;
   const isComing = turn.pending
     .of(object.key)
     .some(({ backend, generation }) => backend === name && generation === object.generation);

@@ -1,12 +1,88 @@
 import { policyOf } from '../config/fleet-file.ts';
+import {
+  isOfUse,
+  type Lacking,
+  lacking,
+  mayMove,
+  type PlacementRule,
+  placementRule,
+} from '../config/placement-rule.ts';
+import type { PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Tick } from '../tick/tick.ts';
 
-/** How many counted copies an object lacks now, by the policy of its key; negative when it has more than it needs. */
+type FleetTick = Pick<Tick, 'config' | 'standing' | 'standings'>;
+
+/** The placement rule of a key, by its policy as it is now. */
+export function ruleOf(tick: Pick<Tick, 'config'>, key: string): PlacementRule {
+  return placementRule(tick.config, policyOf(tick.config, key).name);
+}
+
+/** Backends, of those that hold a copy, whose copies count. */
+export function countedOf(tick: Pick<Tick, 'standing'>, holders: readonly string[]): string[] {
+  return holders.filter((name) => tick.standing(name).isCounted);
+}
+
+/** What an object lacks now, by the policy of its key, besides copies that are coming. */
+export function lackOf(
+  tick: FleetTick,
+  { key, copies }: Pick<ObjectRecord, 'key' | 'copies'>,
+  coming: readonly string[] = [],
+): Lacking {
+  return lackBy(tick, ruleOf(tick, key), [...Object.keys(copies), ...coming]);
+}
+
+/** What the objects of a ledger placement lack. */
+export function lackOfPlacement(
+  tick: FleetTick,
+  { policy, copies }: Pick<PlacementTotal, 'policy' | 'copies'>,
+): Lacking {
+  const holders = copies.map(({ backend }) => backend);
+  return lackBy(tick, placementRule(tick.config, policy), holders);
+}
+
+function lackBy(tick: FleetTick, rule: PlacementRule, holders: readonly string[]): Lacking {
+  const takers = tick.standings().filter(({ isCounted }) => isCounted);
+  return lacking(
+    rule,
+    countedOf(tick, holders),
+    takers.map(({ name }) => name),
+  );
+}
+
+/**
+ * How many copies an object lacks now, by the policy of its key: those that it has too few, or those without which two of the
+ * copies that it needs stand where one failure takes both. 0 or less when it has enough.
+ */
 export function missingCopies(
+  tick: FleetTick,
+  object: Pick<ObjectRecord, 'key' | 'copies'>,
+  coming: readonly string[] = [],
+): number {
+  return missingOf(lackOf(tick, object, coming));
+}
+
+export function missingOf({ copies, groups }: Lacking): number {
+  const missing = Math.max(copies, groups);
+  return missing;
+}
+
+/** Whether a copy may go from one backend to another. */
+export function mayMoveTo(
   tick: Pick<Tick, 'config' | 'standing'>,
   { key, copies }: Pick<ObjectRecord, 'key' | 'copies'>,
-): number {
-  const counted = Object.keys(copies).filter((name) => tick.standing(name).isCounted).length;
-  return policyOf(tick.config, key).factor - counted;
+  from: string,
+  to: string,
+): boolean {
+  return mayMove(ruleOf(tick, key), countedOf(tick, Object.keys(copies)), from, to);
+}
+
+/** Whether a copy on one more backend is one of those that an object lacks, besides those that are coming. */
+export function wantsCopyOn(
+  tick: Pick<Tick, 'config' | 'standing'>,
+  { key, copies }: Pick<ObjectRecord, 'key' | 'copies'>,
+  backend: string,
+  coming: readonly string[] = [],
+): boolean {
+  return isOfUse(ruleOf(tick, key), countedOf(tick, [...Object.keys(copies), ...coming]), backend);
 }

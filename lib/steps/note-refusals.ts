@@ -8,7 +8,7 @@ import type { PlainChangeTick } from './plain-change.ts';
 import { settlePlainChange } from './plain-change.ts';
 import type { QuarantineTick } from './quarantine.ts';
 import { quarantineOnEvidence } from './quarantine.ts';
-import { momentOf, type Refusal, unstuck, withRefusals } from './refusals.ts';
+import { type Refusal, unstuck, withRefusals } from './refusals.ts';
 
 /** What this file asks of a tick. */
 export type NoteRefusalsTick = Pick<Tick, 'deps' | 'tally' | 'standings' | 'commit' | 'audit'> &
@@ -34,7 +34,7 @@ export async function noteRefusals(turn: CopyTurn, all: readonly MetObject[]): P
     for (const { blame } of met) await learnFrom(turn, object, blame, learnt);
     const before = learnt.isExamined ? await sameContentNow(tick, object) : object;
     if (before === undefined) continue;
-    const after = withRefusals(before, learnt, momentOf(tick), tick.standings());
+    const after = withRefusals(tick, before, learnt);
     if (!isDeepStrictEqual(before, after)) changes.push({ before, after });
   }
   await commitAll(turn, changes);

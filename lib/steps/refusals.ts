@@ -2,6 +2,7 @@ import { refusalBackoffMs } from '../plans/backoff.ts';
 import type { BackendStanding, FleetView } from '../store/fleet-view.ts';
 import type { ObjectRecord, StuckReason } from '../store/model.ts';
 import type { Tick } from '../tick/tick.ts';
+import { wantsCopyOn } from './missing-copies.ts';
 
 /** That one backend refuses one object: as a target it takes no copy of it, as a source it gives none. */
 export interface Refusal {
@@ -51,22 +52,26 @@ export function isWaiting(object: ObjectRecord, backend: string, leg: StuckReaso
   return reason !== undefined && reason.asOf === moment.asOf && reason.nextTryAt > moment.now;
 }
 
+type FleetTick = Pick<Tick, 'config' | 'standing' | 'standings'>;
+
 /** Backends of the fleet file that an object could go to, whatever state they are in: one that is down has refused nothing. */
-function possibleTargets(object: ObjectRecord, standings: readonly BackendStanding[]): BackendStanding[] {
-  return standings.filter(({ name, config, isDraining, isLeaving }) => {
+function possibleTargets(tick: FleetTick, object: ObjectRecord): BackendStanding[] {
+  return tick.standings().filter(({ name, config, isDraining, isLeaving }) => {
     if (config === undefined || isDraining || isLeaving || Object.hasOwn(object.copies, name)) return false;
+    if (!wantsCopyOn(tick, object, name)) return false;
     return config.maxObjectBytes === 0 || config.maxObjectBytes >= object.sizeBytes;
   });
 }
 
 /** Whether every backend that an object could go to, or every one that it could come from, refuses it. */
-export function isRefusedEverywhere(object: ObjectRecord, standings: readonly BackendStanding[]): boolean {
-  const sources = standings.filter(({ name, config }) => config !== undefined && Object.hasOwn(object.copies, name));
+export function isRefusedEverywhere(tick: FleetTick, object: ObjectRecord): boolean {
+  const isSource = ({ name, config }: BackendStanding) => config !== undefined && Object.hasOwn(object.copies, name);
+  const sources = tick.standings().filter(isSource);
   const refuses = (leg: StuckReason['leg']) => (standing: BackendStanding) => {
     const reason = reasonOf(object, standing.name, leg);
     return reason !== undefined && !evidence.has(reason.cause);
   };
-  const targets = possibleTargets(object, standings);
+  const targets = possibleTargets(tick, object);
   return isAll(targets, refuses('target')) || isAll(sources, refuses('source'));
 }
 
@@ -82,18 +87,18 @@ export interface Learnt {
 
 /** The record with what a turn learnt, each refusal one more in a row; and under the condition that follows from all. */
 export function withRefusals(
+  tick: FleetTick & Pick<Tick, 'view' | 'now'>,
   object: ObjectRecord,
   { refusals, settled = [] }: Learnt,
-  moment: Moment,
-  standings: readonly BackendStanding[],
 ): ObjectRecord {
+  const moment = momentOf(tick);
   const stuck = { ...reasonsThatHold(object) };
   for (const backend of settled) delete stuck[backend];
   for (const refusal of refusals) {
     const before = reasonOf(object, refusal.backend, refusal.leg);
     stuck[refusal.backend] = reasonFor(refusal, before?.attempts ?? 0, moment);
   }
-  return withReasons(object, stuck, standings);
+  return withReasons(object, stuck, (after) => isRefusedEverywhere(tick, after));
 }
 
 /** A copy whose bytes are being examined, over as many ticks as reading them takes, and what they seemed to be. */
@@ -112,7 +117,7 @@ export function underExamination(object: ObjectRecord): Examined[] {
 
 /** The record once a copy of it was made: what others refused is remembered only while more copies are wanted. */
 export function withoutRefusals(object: ObjectRecord, wantsMore: boolean): ObjectRecord {
-  return wantsMore ? withReasons(object, reasonsThatHold(object), []) : unstuck(object);
+  return wantsMore ? withReasons(object, reasonsThatHold(object), () => false) : unstuck(object);
 }
 
 /** The record of an object that wants nothing. */
@@ -133,10 +138,10 @@ function reasonFor({ leg, cause, message }: Refusal, before: number, { now, asOf
 function withReasons(
   object: ObjectRecord,
   stuck: Readonly<Record<string, StuckReason>>,
-  standings: readonly BackendStanding[],
+  isStuck: (after: ObjectRecord) => boolean,
 ): ObjectRecord {
   if (Object.keys(stuck).length === 0) return unstuck(object);
   const after: ObjectRecord = { ...object, stuck };
   if (object.condition === 'damaged') return after;
-  return { ...after, condition: isRefusedEverywhere(after, standings) ? 'stuck' : 'sound' };
+  return { ...after, condition: isStuck(after) ? 'stuck' : 'sound' };
 }

@@ -1,5 +1,6 @@
 import { policyOf } from '../config/fleet-file.ts';
 import type { Parameters } from '../config/parameters.ts';
+import { placementRule } from '../config/placement-rule.ts';
 import type { FleetView } from '../store/fleet-view.ts';
 import type { ObjectRecord, QueueItem } from '../store/model.ts';
 import type { Tick } from './tick.ts';
@@ -32,8 +33,9 @@ export function noteWaiting(tick: AgesTick, object: Waiting): void {
 /** Notes, once copies are recorded, how long an object waited for the last one it needed. */
 export function noteLag(tick: AgesTick, before: ObjectRecord, made: readonly string[]): void {
   const holders = new Set([...Object.keys(before.copies), ...made]);
-  const counted = [...holders].filter((name) => tick.standing(name).isCounted).length;
-  if (counted < policyOf(tick.config, before.key).factor) return;
+  const rule = placementRule(tick.config, policyOf(tick.config, before.key).name);
+  const counted = [...holders].filter((name) => tick.standing(name).isCounted && rule.allows(name)).length;
+  if (counted < rule.factor) return;
   note(tick, 'replicationLagSeconds', shortSince(tick.view, tick.params, before));
 }
 

@@ -1,3 +1,4 @@
+import { groupsHeld, lacking, type PlacementRule, placementRule } from '../config/placement-rule.ts';
 import type { BackendStanding, FleetConfig, FleetView, PlacementTotal } from '../store/fleet-view.ts';
 import { type Count, type QueueState, queueStates } from '../store/model.ts';
 
@@ -9,6 +10,8 @@ export interface FleetSummary {
   readonly underReplicated: number;
   /** Of those, the ones with a single counted copy left, or none. */
   readonly atRisk: number;
+  /** Enough copies, and fewer places than the policy's label asks for: one failure takes several of them. */
+  readonly misplaced: number;
   /** More copies than their policy asks for, one of which could be removed. */
   readonly overReplicated: number;
   readonly damaged: number;
@@ -22,19 +25,25 @@ export function summarize(
   view: FleetView & { readonly config: FleetConfig },
   standing: (backend: string) => BackendStanding,
 ): FleetSummary {
-  const policies = view.config.file.policies;
-  const factorOf = ({ policy }: PlacementTotal) => (policies[policy] ?? policies.default!).factor;
-  const counted = ({ copies }: PlacementTotal) => copies.filter(({ backend }) => standing(backend).isCounted).length;
+  const { file } = view.config;
+  const ruleOf = ({ policy }: PlacementTotal) => placementRule(file, policy);
+  const isCounted = (name: string) => standing(name).isCounted;
+  const takers = file.backends.map(({ name }) => name).filter(isCounted);
+  const holders = ({ copies }: PlacementTotal) => copies.map(({ backend }) => backend).filter(isCounted);
+  const lack = (p: PlacementTotal) => lacking(ruleOf(p), holders(p), takers);
   const objectsOf = (which: (placement: PlacementTotal) => boolean) =>
     view.placements.filter(which).reduce((sum, { count }) => sum + count.objects, 0);
-  const isShort = (p: PlacementTotal) => p.condition !== 'damaged' && counted(p) < factorOf(p);
+  const isShort = (p: PlacementTotal) => p.condition !== 'damaged' && lack(p).copies > 0;
+  const isMisplaced = (p: PlacementTotal) => p.condition !== 'damaged' && lack(p).copies <= 0 && lack(p).groups > 0;
+  const isAtRisk = (p: PlacementTotal) => isShort(p) && holders(p).length <= 1 && ruleOf(p).factor > 1;
   const backends = new Set([...view.namedBackends(), ...view.config.file.backends.map(({ name }) => name)]);
   return {
     objects: objectsOf(() => true),
     bytes: view.placements.reduce((sum, { count }) => sum + count.bytes, 0),
     underReplicated: objectsOf(isShort),
-    atRisk: objectsOf((p) => isShort(p) && counted(p) <= 1 && factorOf(p) > 1),
-    overReplicated: objectsOf((p) => p.condition !== 'damaged' && hasSurplus(p, factorOf(p), standing)),
+    atRisk: objectsOf(isAtRisk),
+    misplaced: objectsOf(isMisplaced),
+    overReplicated: objectsOf((p) => p.condition !== 'damaged' && hasSurplus(p, ruleOf(p), standing)),
     damaged: objectsOf(({ condition }) => condition === 'damaged'),
     stuck: objectsOf(({ condition }) => condition === 'stuck'),
     queue: Object.fromEntries(
@@ -43,15 +52,21 @@ export function summarize(
   };
 }
 
-/** A plain copy is surplus only on a draining backend. */
+/** A plain copy is surplus only on a draining backend; one without which the others stand in fewer places is none. */
 function hasSurplus(
   { copies }: PlacementTotal,
-  factor: number,
+  rule: PlacementRule,
   standing: (backend: string) => BackendStanding,
 ): boolean {
-  if (copies.length <= factor) return false;
-  const removable = copies.filter(({ backend, isPlain }) => !isPlain || standing(backend).isDraining);
-  return removable.length > 0;
+  if (copies.length <= rule.factor) return false;
+  const stays = ({ config, isDraining, isLeaving }: BackendStanding) =>
+    config !== undefined && !isDraining && !isLeaving;
+  const placed = copies.map(({ backend }) => backend).filter((name) => stays(standing(name)));
+  const groups = groupsHeld(rule, placed);
+  return copies.some(({ backend, isPlain }) => {
+    const rest = placed.filter((name) => name !== backend);
+    return (!isPlain || standing(backend).isDraining) && groupsHeld(rule, rest) >= groups;
+  });
 }
 
 function addUp(counts: readonly Count[]): Count {

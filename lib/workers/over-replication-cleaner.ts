@@ -1,9 +1,11 @@
 import { forEachConcurrently } from '../base/pool.ts';
 import { count, type Verdict } from '../base/tally.ts';
 import { policyOf } from '../config/fleet-file.ts';
+import { type PlacementRule, placementRule } from '../config/placement-rule.ts';
 import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
 import { copyReader } from '../steps/copy-reader.ts';
+import { ruleOf } from '../steps/missing-copies.ts';
 import type { RelabelTick } from '../steps/relabel.ts';
 import { relabel } from '../steps/relabel.ts';
 import type { PlacedCopy } from '../store/keys.ts';
@@ -69,24 +71,25 @@ function overReplicated(tick: OverReplicationCleanerTick): string[] {
     // What a run imports keeps its label until the run has ended.
     if (condition === 'damaged' || condition === 'recovering') return false;
     const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
-    return rule === undefined || surplus(tick, copies, rule.factor).length > 0;
+    return rule === undefined || surplus(tick, copies, placementRule(tick.config, policy)).length > 0;
   };
   return tick.view.placements.filter(isWork).map(({ label }) => label);
 }
 
-function surplus(tick: OverReplicationCleanerTick, copies: readonly PlacedCopy[], factor: number): string[] {
+function surplus(tick: OverReplicationCleanerTick, copies: readonly PlacedCopy[], rule: PlacementRule): string[] {
   const placed = copies.map(({ backend, isPlain }) => {
-    const { config, breaker, isDraining, isCounted, isReachable } = tick.standing(backend);
+    const { config, breaker, isDraining, isLeaving, isCounted, isReachable } = tick.standing(backend);
+    const isPlaced = config !== undefined && !isDraining && !isLeaving && rule.allows(backend);
     const score = scoreCopy({
-      configured: config !== undefined,
+      configured: config !== undefined && rule.allows(backend),
       draining: isDraining,
       breaker,
       usedBytes: tick.view.usedBytes(backend),
       limitBytes: config?.quotaBytes ?? 0,
     });
-    return { backend, score, mayGo: !isPlain || isDraining, isSafe: isCounted && isReachable };
+    return { backend, score, mayGo: !isPlain || isDraining, isPlaced, isSafe: isPlaced && isCounted && isReachable };
   });
-  return surplusOf(placed, factor);
+  return surplusOf(placed, rule);
 }
 
 /** What one tick remembers between its objects. */
@@ -155,12 +158,12 @@ function spare(
   tick: OverReplicationCleanerTick,
   object: ObjectRecord,
 ): { readonly leaving: readonly string[]; readonly staying: readonly string[] } {
-  const { factor } = policyOf(tick.config, object.key);
+  const rule = ruleOf(tick, object.key);
   const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
-  const leaving = surplus(tick, copies, factor);
+  const leaving = surplus(tick, copies, rule);
   const staying = Object.keys(object.copies).filter((backend) => {
     const { isCounted, isReachable } = tick.standing(backend);
-    return !leaving.includes(backend) && isCounted && isReachable;
+    return !leaving.includes(backend) && isCounted && isReachable && rule.allows(backend);
   });
   return { leaving, staying };
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { PlacementRule } from '../../lib/config/placement-rule.ts';
 import { type CopyStanding, scoreCopy } from '../../lib/plans/score-copy.ts';
 import { surplusOf, type WeighedCopy } from '../../lib/plans/surplus.ts';
 
@@ -64,44 +65,51 @@ const copy = (backend: string, score: number, change: Partial<WeighedCopy> = {})
   backend,
   score,
   mayGo: true,
+  isPlaced: true,
   isSafe: true,
   ...change,
 });
 
+/** As many copies as that, on any backends, each a place of its own. */
+const anywhere = (factor: number): PlacementRule => ({ factor, allows: () => true, groupOf: (name) => name });
+
 test('the lowest score goes first, and of equals the later name', () => {
-  expect(surplusOf([copy('a', 2.5), copy('b', 2.5), copy('c', 2.9)], 1)).toEqual(['b', 'a']);
+  expect(surplusOf([copy('a', 2.5), copy('b', 2.5), copy('c', 2.9)], anywhere(1))).toEqual(['b', 'a']);
 });
 
 test('a plain copy stays, and counts', () => {
-  expect(surplusOf([copy('a', 0, { mayGo: false }), copy('b', 2), copy('c', 3)], 2)).toEqual(['b']);
+  expect(surplusOf([copy('a', 0, { mayGo: false }), copy('b', 2), copy('c', 3)], anywhere(2))).toEqual(['b']);
 });
 
 test('a copy that is not safe goes only while the safe ones reach the factor', () => {
   const unreachable = { isSafe: false };
-  expect(surplusOf([copy('a', 1, unreachable), copy('b', 2), copy('c', 3)], 2)).toEqual(['a']);
-  expect(surplusOf([copy('a', 1, unreachable), copy('b', 0, unreachable), copy('c', 3)], 2)).toEqual([]);
+  expect(surplusOf([copy('a', 1, unreachable), copy('b', 2), copy('c', 3)], anywhere(2))).toEqual(['a']);
+  expect(surplusOf([copy('a', 1, unreachable), copy('b', 0, unreachable), copy('c', 3)], anywhere(2))).toEqual([]);
 });
 
 const weighed = fc.uniqueArray(
-  fc.record({
-    backend: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
-    score: fc.constantFrom(0, 1, 2, 2.5, 3),
-    mayGo: fc.boolean(),
-    isSafe: fc.boolean(),
-  }),
+  fc
+    .record({
+      backend: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
+      score: fc.constantFrom(0, 1, 2, 2.5, 3),
+      mayGo: fc.boolean(),
+      isPlaced: fc.boolean(),
+      isSafe: fc.boolean(),
+    })
+    .map((one) => ({ ...one, isSafe: one.isSafe && one.isPlaced })),
   { selector: ({ backend }) => backend },
 );
 
 test('what goes leaves at least the factor of copies and of safe copies, and nothing that could go is left over', () => {
   fc.assert(
     fc.property(weighed, fc.integer({ min: 1, max: 5 }), (copies, factor) => {
-      const leaving = surplusOf(copies, factor);
+      const leaving = surplusOf(copies, anywhere(factor));
       const left = copies.filter(({ backend }) => !leaving.includes(backend));
       expect(copies.filter((c) => leaving.includes(c.backend) && !c.mayGo)).toEqual([]);
       if (leaving.length === 0) return;
       expect(left.length).toBeGreaterThanOrEqual(factor);
       expect(left.filter(({ isSafe }) => isSafe).length).toBeGreaterThanOrEqual(factor);
-      expect(surplusOf(left, factor)).toEqual([]);
+      expect(surplusOf(left, anywhere(factor))).toEqual([]);
     }),
   );
 });
@@ -125,7 +133,7 @@ test('what goes is, each time, the copy with the lowest score of those that can 
         wanted.push(backend);
         left = left.filter((copy) => copy.backend !== backend);
       }
-      expect(surplusOf(copies, factor)).toEqual(wanted);
+      expect(surplusOf(copies, anywhere(factor))).toEqual(wanted);
     }),
   );
 });

@@ -5,7 +5,15 @@ import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
-import { changedFile, type Plan, rotatedFile, withoutOldestKey, workingPart } from './fleet.ts';
+import {
+  changedFile,
+  type Plan,
+  rotatedFile,
+  spreadOtherwise,
+  withoutBackend,
+  withoutOldestKey,
+  workingPart,
+} from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
@@ -106,6 +114,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   /** The keys that every fleet file lists from now on. */
   let encryption: Pick<FleetFile, 'encryption'> = {};
   /** The backend that is out of the file. */
+  let areSpreadOtherwise = false;
   let dropped: string | undefined;
 
   const calls = {
@@ -189,12 +198,17 @@ export function createChaos(deps: ChaosDeps): Chaos {
   function apply(): void {
     if (!faults.isOn('fleet file applied')) return;
     faults.count('fleet file applied');
-    actors.apply(asItIsNow(changedFile(plan.file, random)));
+    const changed = changedFile(plan.file, random);
+    if (!faults.isOn('copies spread') || !faults.isOn('spreading changed'))
+      return void actors.apply(asItIsNow(changed));
+    faults.count('spreading changed');
+    areSpreadOtherwise = !areSpreadOtherwise;
+    actors.apply(asItIsNow(areSpreadOtherwise ? spreadOtherwise(changed) : changed));
   }
 
   /** A fleet file with the keys and without the backend that operators have settled on. */
   function asItIsNow(file: FleetFile): FleetFile {
-    return { ...file, ...encryption, backends: file.backends.filter(({ name }) => name !== dropped) };
+    return withoutBackend({ ...file, ...encryption }, dropped ?? null);
   }
 
   function rotate(): void {

@@ -88,6 +88,8 @@ export const allFaults = [
   'key undeletable',
   'upload listing denied',
   'listing denied',
+  'copies spread',
+  'spreading changed',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

@@ -79,7 +79,7 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
   const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.2);
   return {
-    file: encrypting(file, stream('encryption'), faults),
+    file: spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults),
     keys,
     imported,
     isRestored,
@@ -124,6 +124,44 @@ function encrypting(file: FleetFile, random: Random, faults: Faults): FleetFile 
     ...file,
     encryption: { rawKeyEnv: 'KEY_1' },
     policies: { default: { ...usual, encrypt: random.chance(0.4) }, wide: { ...wide, encrypt: true } },
+  };
+}
+
+/** Some policies keep copies apart by a label, or off one backend, where that is on. */
+function spreading(file: FleetFile, random: Random, faults: Faults): FleetFile {
+  if (!faults.isOn('copies spread')) return file;
+  faults.count('copies spread');
+  const [first, ...others] = file.backends.map((backend, i) => {
+    return { ...backend, labels: { provider: i === 0 ? 'p' : random.pick(['p', 'q', 'q', 'r']) } };
+  });
+  const { default: usual, wide } = file.policies as Record<'default' | 'wide', FleetFile['policies'][string]>;
+  const apart = () => (random.chance(0.7) ? { spreadOver: 'provider' } : {});
+  const elsewhere = random.chance(0.3) ? { excludeBackends: [random.pick(others).name] } : {};
+  return {
+    ...file,
+    backends: [first!, ...others],
+    policies: { default: { ...usual, ...apart() }, wide: { ...wide, ...apart(), ...elsewhere } },
+  };
+}
+
+/** The same fleet, in which one policy keeps copies apart that did not, or no longer does. */
+export function spreadOtherwise(file: FleetFile): FleetFile {
+  const { spreadOver, ...wide } = file.policies.wide!;
+  const changed = spreadOver === undefined ? { ...wide, spreadOver: 'provider' } : wide;
+  return { ...file, policies: { ...file.policies, wide: changed } };
+}
+
+/** The same fleet without one backend. */
+export function withoutBackend(file: FleetFile, name: string | null): FleetFile {
+  const policies = Object.entries(file.policies).map(([policy, rule]) => {
+    const { excludeBackends, ...others } = rule;
+    const left = (excludeBackends ?? []).filter((one) => one !== name);
+    return [policy, left.length === 0 ? others : { ...others, excludeBackends: left }];
+  });
+  return {
+    ...file,
+    backends: file.backends.filter((backend) => backend.name !== name),
+    policies: Object.fromEntries(policies),
   };
 }
 

@@ -1,8 +1,9 @@
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
-import { factorOf, storageKeyOf } from './oracle/reading.ts';
+import { factorOf, isAllowed, placesOf, storageKeyOf } from './oracle/reading.ts';
 import type { Work } from './oracle/waiting.ts';
 import type { Refusals } from './refusals.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -30,6 +31,8 @@ export interface Needs {
   /** Whether every recorded copy is good. */
   isWhole(entry: ObjectRecord): boolean;
   isAtFactor(entry: ObjectRecord): boolean;
+  /** Whether its copies stand in as many places as there could be. */
+  isSpread(entry: ObjectRecord): boolean;
   /** Whether a read of the key must succeed. */
   isReadable(key: string): boolean;
 }
@@ -162,10 +165,12 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     const draining = new Set([...surroundings.drains().keys(), lost]);
     const leftAlone = surroundings.refusingBackends();
     const copies = Object.keys(entry.copies);
-    const counted = copies.filter((name) => !draining.has(name));
+    const allowed = (name: string) => isAllowed(file, entry.key, name);
+    const counted = copies.filter((name) => !draining.has(name) && allowed(name));
     const able = file.backends.filter(
       ({ name, quotaBytes, maxObjectBytes }) =>
         entry.copies[name] === undefined &&
+        allowed(name) &&
         !draining.has(name) &&
         !refusals.refusesCopy(name, entry.key) &&
         (leftAlone.get(name) ?? 0) <= world.now &&
@@ -174,9 +179,30 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     );
     const factor = factorOf(file, entry.key);
     if (counted.length < factor) return Math.min(factor - counted.length, able.length);
-    // A file that we did not write stays where it is, unless its backend drains.
-    const surplus = copies.filter((name) => entry.copies[name] !== '' || draining.has(name));
-    return -Math.min(copies.length - factor, surplus.length);
+    const held = placesOf(file, entry.key, counted);
+    const could = placesOf(file, entry.key, [...counted, ...able.map(({ name }) => name)]);
+    if (held < Math.min(factor, could)) return Math.min(factor, could) - held;
+    return -surplusOf(file, entry, counted);
+  }
+
+  /** How many copies could go, one after the other. */
+  function surplusOf(file: FleetFile, entry: ObjectRecord, counted: readonly string[]): number {
+    const factor = factorOf(file, entry.key);
+    const draining = surroundings.drains();
+    const places = (names: readonly string[]) => Math.min(factor, placesOf(file, entry.key, names));
+    let left = Object.keys(entry.copies);
+    let stays = counted;
+    for (;;) {
+      const next = left.find((name) => {
+        const rest = stays.filter((one) => one !== name);
+        // A file that we did not write stays where it is, unless its backend drains.
+        if (entry.copies[name] === '' && !draining.has(name)) return false;
+        return left.length > factor && rest.length >= factor && places(rest) >= places(stays);
+      });
+      if (next === undefined) return Object.keys(entry.copies).length - left.length;
+      left = left.filter((name) => name !== next);
+      stays = stays.filter((name) => name !== next);
+    }
   }
 
   function isWhole(entry: ObjectRecord): boolean {
@@ -185,8 +211,17 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
 
   function isAtFactor(entry: ObjectRecord): boolean {
     const draining = surroundings.drains();
-    const counted = Object.keys(entry.copies).filter((name) => !draining.has(name));
-    return entry.condition === 'damaged' || counted.length >= factorOf(surroundings.fileInForce(), entry.key);
+    const file = surroundings.fileInForce();
+    const counted = Object.keys(entry.copies).filter((name) => !draining.has(name) && isAllowed(file, entry.key, name));
+    return entry.condition === 'damaged' || counted.length >= factorOf(file, entry.key);
+  }
+
+  function isSpread({ key, copies }: ObjectRecord): boolean {
+    const file = surroundings.fileInForce();
+    const stays = (name: string) => !surroundings.drains().has(name) && isAllowed(file, key, name);
+    const places = (names: readonly string[]) =>
+      Math.min(factorOf(file, key), placesOf(file, key, names.filter(stays)));
+    return places(Object.keys(copies)) >= places(file.backends.map(({ name }) => name));
   }
 
   function isReadable(key: string): boolean {
@@ -194,5 +229,5 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     return entry?.kind !== 'object' || oracle.goodCopies(entry).some((name) => !isForPeople(entry, name));
   }
 
-  return { workOf, left, starved, lackingCopies, isHidden, isWhole, isAtFactor, isReadable };
+  return { workOf, left, starved, lackingCopies, isHidden, isWhole, isAtFactor, isSpread, isReadable };
 }

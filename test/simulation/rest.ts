@@ -46,7 +46,8 @@ export function createRest(deps: RestDeps): Rest {
     for (const worker of quick) await tick(worker);
     const isRested =
       [...oracle.objects.values()].every(
-        (e) => e.kind !== 'object' || (needs.isAtFactor(e) && needs.isWhole(e) && !needs.isHidden(e)),
+        (e) =>
+          e.kind !== 'object' || (needs.isAtFactor(e) && needs.isSpread(e) && needs.isWhole(e) && !needs.isHidden(e)),
       ) && oracle.queue.size === 0;
     if (!isRested) return;
     for (const worker of quick) {

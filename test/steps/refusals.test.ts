@@ -9,6 +9,7 @@ import {
 import type { BackendStanding } from '../../lib/store/fleet-view.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import { newRecord } from '../../lib/store/records.ts';
+import type { Tick } from '../../lib/tick/tick.ts';
 
 const minuteMs = 60_000;
 const at = (now: number, asOf = '1') => ({ now, asOf });
@@ -35,13 +36,25 @@ const refusal = (backend: string, leg: Refusal['leg'] = 'target', cause = 'rejec
   cause,
   message: 'no',
 });
-const refusedBy = (record: ObjectRecord, ...refusals: Refusal[]) => withRefusals(record, { refusals }, at(0), fleet);
+/** A tick at time 0 with these backends, and a policy that asks for more copies than there are backends. */
+function tickWith(standings: readonly BackendStanding[]) {
+  const config = { backends: standings.flatMap((one) => one.config ?? []), policies: { default: { factor: 16 } } };
+  return {
+    config: config as unknown as Tick['config'],
+    view: { config: { version: 1 }, drain: () => undefined } as unknown as Tick['view'],
+    now: () => 0,
+    standing: (name: string) => standings.find((one) => one.name === name) ?? standing(name),
+    standings: () => [...standings],
+  };
+}
+
+const refusedBy = (record: ObjectRecord, ...refusals: Refusal[]) => withRefusals(tickWith(fleet), record, { refusals });
 
 test('a refusal waits 5 minutes, then twice as long each time, at most 6 hours', () => {
   let record = object;
   const waits: number[] = [];
   for (let i = 0; i < 10; i += 1) {
-    record = withRefusals(record, { refusals: [refusal('b')] }, at(0), fleet);
+    record = withRefusals(tickWith(fleet), record, { refusals: [refusal('b')] });
     waits.push(record.stuck!.b!.nextTryAt / minuteMs);
   }
   expect(waits).toEqual([5, 10, 20, 40, 80, 160, 320, 360, 360, 360]);
@@ -65,12 +78,12 @@ test.each<[string, Partial<BackendStanding> & { maxObjectBytes?: number }, boole
   ['takes no object of this size', { maxObjectBytes: 4 }, true],
 ])('with another target that %s, one that refuses is enough: %s', (_, change, isEnough) => {
   const standings = [standing('a'), standing('b'), standing('c', change)];
-  const after = withRefusals(object, { refusals: [refusal('b')] }, at(0), standings);
+  const after = withRefusals(tickWith(standings), object, { refusals: [refusal('b')] });
   expect(after.condition === 'stuck').toBe(isEnough);
 });
 
 test('with nowhere to go at all nothing is stuck', () => {
-  expect(isRefusedEverywhere(object, [standing('a')])).toBe(false);
+  expect(isRefusedEverywhere(tickWith([standing('a')]), object)).toBe(false);
 });
 
 test('an object whose every copy refuses to be read is stuck; what speaks against its bytes makes none', () => {

@@ -46,6 +46,7 @@ async function status(session: Session): Promise<Result> {
       ...count,
     })),
     underReplicated: summary.underReplicated,
+    misplaced: summary.misplaced,
     overReplicated: summary.overReplicated,
     damaged: summary.damaged,
     stuck: summary.stuck,
@@ -139,7 +140,7 @@ function describe(document: Document, summary: FleetSummary): string {
     recovery === undefined || recovery.completedAt !== undefined
       ? ''
       : `RECOVERY PENDING since ${timestamp(recovery.since)}: nothing is deleted, cleaned or moved before \`holdfast recover\` is complete`,
-    `under-replicated ${summary.underReplicated} · over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck} · unrecorded ${document.unrecorded}`,
+    `under-replicated ${summary.underReplicated} · ${summary.misplaced === 0 ? '' : `badly spread ${summary.misplaced} · `}over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck} · unrecorded ${document.unrecorded}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
     keys.length === 0
       ? ''

@@ -13,8 +13,8 @@ import type { Tick } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
 import type { FoundContent } from '../../transfer/copy.ts';
 import type { CopyTurn } from '../copy-turn.ts';
-import { missingCopies } from '../missing-copies.ts';
-import { momentOf, type Refusal, withoutRefusals, withRefusals } from '../refusals.ts';
+import { mayMoveTo, missingCopies, wantsCopyOn } from '../missing-copies.ts';
+import { type Refusal, withoutRefusals, withRefusals } from '../refusals.ts';
 import type { HoldTick } from './hold.ts';
 import { giveBack, type Hold } from './hold.ts';
 
@@ -55,8 +55,9 @@ export function whyUnwanted(tick: TransfersSettleTick, item: QueueItem, entry: E
   if (entry.condition === 'damaged') return 'damaged';
   if (config.maxObjectBytes > 0 && config.maxObjectBytes < item.sizeBytes) return 'target-too-small';
   // An imported copy stays where it is, so one that became plain is not left either.
-  if (leaves !== undefined) return entry.copies[leaves] ? null : 'moved-already';
-  return missingCopies(tick, entry) <= 0 ? 'enough-copies' : null;
+  if (leaves === undefined) return wantsCopyOn(tick, entry, item.backend) ? null : 'enough-copies';
+  if (!entry.copies[leaves]) return 'moved-already';
+  return mayMoveTo(tick, entry, leaves, item.backend) ? null : 'place-not-wanted';
 }
 
 /** Records a copy that is verified, on whatever the record is now, in one swap that ends its item. */
@@ -226,7 +227,7 @@ async function endRefused(
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const before = (await tick.deps.store.objects([item.key])).get(item.key);
     if (before?.kind !== 'object' || before.generation !== item.generation) return undefined;
-    const after = withRefusals(before, { refusals: [refusal] }, momentOf(tick), tick.standings());
+    const after = withRefusals(tick, before, { refusals: [refusal] });
     const [outcome] = await tick.commit([{ key: item.key, change: { before, after }, moves: [{ from, to }] }]);
     if (outcome!.outcome === 'committed') return outcome!.entry as ObjectRecord;
     if (outcome!.outcome !== 'lost') return undefined;

@@ -1,5 +1,5 @@
 import { count } from '../../base/tally.ts';
-import { policyOf } from '../../config/fleet-file.ts';
+import { lackOf } from '../../steps/missing-copies.ts';
 import { keysThatMayName } from '../../store/keys.ts';
 import type { Entry, QueueItem } from '../../store/model.ts';
 import type { DueItemsTick } from '../../tick/due-items.ts';
@@ -121,10 +121,7 @@ function turnOf(item: QueueItem, turn: ItemTurn['turn'], entries: ReadonlyMap<st
 
 function fleetNow(tick: CleanupQueueTick): FleetNow {
   return {
-    isAtFactor: (object) => {
-      const counted = Object.keys(object.copies).filter((name) => tick.standing(name).isCounted);
-      return counted.length >= policyOf(tick.config, object.key).factor;
-    },
+    isAtFactor: (object) => lackOf(tick, object).copies <= 0,
     drainSince: (backend) => tick.view.drain(backend)?.since,
     canMatch: (backend) => tick.view.capabilities(backend).conditionalDelete === true,
   };

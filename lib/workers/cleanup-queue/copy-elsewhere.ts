@@ -1,3 +1,4 @@
+import { ruleOf } from '../../steps/missing-copies.ts';
 import { newTransfer, type TransferTick } from '../../steps/transfers/begin.ts';
 import type { ObjectRecord, QueueItem } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -11,12 +12,15 @@ const dayMs = 24 * 3_600_000;
  * big objects, on a backend of which the record names no copy; where they are, if that may be. Until that has ended they wait.
  */
 export async function copyElsewhere(
-  tick: TransferTick & Pick<Tick, 'standing' | 'standings'>,
+  tick: TransferTick & Pick<Tick, 'config' | 'standing' | 'standings'>,
   item: QueueItem,
   object: ObjectRecord,
 ): Promise<Turn> {
   const names = [item.backend, ...tick.standings().map(({ name }) => name)];
-  const to = names.find((name) => object.copies[name] === undefined && takes(tick, name, object));
+  // Good bytes in no record stand better where the policy would not have them than nowhere.
+  const { allows } = ruleOf(tick, object.key);
+  const wanted = [...names.filter(allows), ...names];
+  const to = wanted.find((name) => object.copies[name] === undefined && takes(tick, name, object));
   if (to === undefined) return { outcome: 'put-off', why: 'no-place-for-a-copy', waitMs: dayMs };
   const request = { object, from: item.backend, to, sourceKey: item.storageKey };
   return { outcome: 'copy-begun', transfer: newTransfer(tick, request) };

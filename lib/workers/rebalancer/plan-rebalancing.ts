@@ -1,4 +1,5 @@
 import { policyOf } from '../../config/fleet-file.ts';
+import { mayMove, type PlacementRule, placementRule } from '../../config/placement-rule.ts';
 import { exceedsThreshold } from '../../plans/exceeds-threshold.ts';
 import type { PlanBackend, PlanInput, PlanObject } from '../../plans/plan-draft.ts';
 import { planPackTight } from '../../plans/plan-pack-tight.ts';
@@ -43,14 +44,17 @@ export function isUneven(tick: PlanRebalancingTick): boolean {
 export function movablePlacements(tick: PlanRebalancingTick): string[] {
   const uses = usesOf(tick);
   const leadsAway = directionOf(tick, uses);
-  const isMovable = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
-    const rule = Object.hasOwn(tick.config.policies, policy) ? tick.config.policies[policy] : undefined;
-    if (condition !== 'sound' || rule === undefined || !isSettled(tick, copies, rule.factor)) return false;
+  const mayBegin = ({ policy, condition, copies }: (typeof tick.view.placements)[number]) => {
+    if (condition !== 'sound' || !Object.hasOwn(tick.config.policies, policy)) return false;
+    const rule = placementRule(tick.config, policy);
+    if (!isSettled(tick, rule, copies)) return false;
     const sources = uses.filter(({ name }) => copies.some((copy) => copy.backend === name && !copy.isPlain));
     const others = uses.filter(({ name }) => !copies.some((copy) => copy.backend === name));
-    return sources.some((from) => others.some((to) => leadsAway(from, to)));
+    const holders = copies.map(({ backend }) => backend);
+    const mayGo = (from: PlanBackend, to: PlanBackend) => mayMove(rule, holders, from.name, to.name);
+    return sources.some((from) => others.some((to) => leadsAway(from, to) && mayGo(from, to)));
   };
-  return tick.view.placements.filter(isMovable).map(({ label }) => label);
+  return tick.view.placements.filter(mayBegin).map(({ label }) => label);
 }
 
 /** Plans moves of these objects by the strategy in force, for this part's share; backends that are not usable are unreachable. */
@@ -64,11 +68,11 @@ export function planMoves(
     reachable: use.reachable && usable.has(use.name),
     draining: use.draining || !usable.takes(use.name),
   }));
-  const byKey = new Map(found.filter((object) => mayMove(tick, object)).map((object) => [object.key, object]));
+  const byKey = new Map(found.filter((object) => isMovable(tick, object)).map((object) => [object.key, object]));
   const objects: Record<string, PlanObject[]> = {};
   for (const { name } of backends) {
     const held = [...byKey.values()].filter((object) => mayLeave(tick, object, name));
-    objects[name] = held.map((object) => planObject(tick, object));
+    objects[name] = held.map((object) => planObject(tick, object, name));
   }
   const isPacking = tick.params.rebalancerStrategy === 'pack';
   const input: PlanInput = {
@@ -113,15 +117,18 @@ function targetOf(uses: readonly PlanBackend[]): number {
   return sum(({ usedBytes }) => usedBytes) / sum(({ limitBytes }) => limitBytes);
 }
 
-/** Neither more nor fewer copies than asked for, all counted: nothing for the cleaner or the replicator to do. */
-function isSettled(tick: PlanRebalancingTick, copies: readonly PlacedCopy[], factor: number): boolean {
-  return copies.length === factor && copies.every(({ backend }) => tick.standing(backend).isCounted);
+/** As many copies as asked for, all counted, where they should be: nothing for the cleaner or the replicator to do. */
+function isSettled(tick: PlanRebalancingTick, rule: PlacementRule, copies: readonly PlacedCopy[]): boolean {
+  const counts = ({ backend }: PlacedCopy) => rule.allows(backend) && tick.standing(backend).isCounted;
+  return copies.length === rule.factor && copies.every(counts);
 }
 
-function mayMove(tick: PlanRebalancingTick, object: ObjectRecord): boolean {
-  const { name, factor } = policyOf(tick.config, object.key);
+function isMovable(tick: PlanRebalancingTick, object: ObjectRecord): boolean {
+  const { name } = policyOf(tick.config, object.key);
   const copies = Object.entries(object.copies).map(([backend, id]) => ({ backend, isPlain: id === '' }));
-  return object.policy === name && object.condition === 'sound' && isSettled(tick, copies, factor);
+  return (
+    object.policy === name && object.condition === 'sound' && isSettled(tick, placementRule(tick.config, name), copies)
+  );
 }
 
 /** Whether an object has a copy on a backend that is ours to move, and may be read now. */
@@ -130,13 +137,20 @@ function mayLeave(tick: PlanRebalancingTick, object: ObjectRecord, name: string)
   return !isWaiting(object, name, 'source', momentOf(tick));
 }
 
-/** A backend that is too small for an object, or has refused it lately, is no more a place for it than one that has it. */
-function planObject(tick: PlanRebalancingTick, object: ObjectRecord): PlanObject {
+/**
+ * A backend that is too small for an object, has refused it lately, or where it would stand worse than it does, is no more a
+ * place for it than one that has it.
+ */
+function planObject(tick: PlanRebalancingTick, object: ObjectRecord, from: string): PlanObject {
   const { key, sizeBytes, copies } = object;
+  const rule = placementRule(tick.config, object.policy);
+  const holders = Object.keys(copies);
   const moment = momentOf(tick);
   const unfit = tick.config.backends.filter(
     ({ name, maxObjectBytes }) =>
-      (maxObjectBytes > 0 && maxObjectBytes < sizeBytes) || isWaiting(object, name, 'target', moment),
+      !mayMove(rule, holders, from, name) ||
+      (maxObjectBytes > 0 && maxObjectBytes < sizeBytes) ||
+      isWaiting(object, name, 'target', moment),
   );
   return { key, sizeBytes, backends: [...Object.keys(copies), ...unfit.map(({ name }) => name)] };
 }

@@ -1,4 +1,4 @@
-import { missingCopies } from '../../steps/missing-copies.ts';
+import { missingCopies, wantsCopyOn } from '../../steps/missing-copies.ts';
 import { isRefusedEverywhere, isWaiting, type Moment, momentOf } from '../../steps/refusals.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
@@ -104,11 +104,15 @@ function shareOf(limit: number, random: number): number {
 /** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */
 function isDue(tick: FindObjectsTick, object: ObjectRecord, moment: Moment): boolean {
   const standings = tick.standings().filter(({ isReachable }) => isReachable);
-  if (!isRefusedEverywhere(object, tick.standings())) return true;
+  if (!isRefusedEverywhere(tick, object)) return true;
   const isSource = ({ name }: { readonly name: string }) => object.copies[name] !== undefined;
   const sources = standings.filter((one) => isSource(one) && !isWaiting(object, one.name, 'source', moment));
   const targets = standings.filter(
-    (one) => !isSource(one) && one.isCounted && !isWaiting(object, one.name, 'target', moment),
+    (one) =>
+      !isSource(one) &&
+      one.isCounted &&
+      wantsCopyOn(tick, object, one.name) &&
+      !isWaiting(object, one.name, 'target', moment),
   );
   return sources.length > 0 && targets.length > 0;
 }

@@ -1,11 +1,20 @@
 import type { Verdict } from '../../base/tally.ts';
 import type { BackendConfig } from '../../config/fleet-file.ts';
-import { chooseTargets, hasRoom, type PlaceAt, plan, sourcesOf, takePlace } from '../../steps/copy-targets.ts';
+import {
+  chooseTargets,
+  comingTo,
+  hasRoom,
+  inSpreadOrder,
+  type PlaceAt,
+  plan,
+  sourcesOf,
+  takePlace,
+} from '../../steps/copy-targets.ts';
 import { type CopyTurn, noteBlame } from '../../steps/copy-turn.ts';
 import type { Orphan } from '../../steps/enqueue-orphans.ts';
 import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
 import { makeCopy } from '../../steps/make-copy.ts';
-import { missingCopies } from '../../steps/missing-copies.ts';
+import { lackOf, missingCopies, missingOf, wantsCopyOn } from '../../steps/missing-copies.ts';
 import { isWaiting, momentOf } from '../../steps/refusals.ts';
 import type { PlaceEnd } from '../../steps/target-trust.ts';
 import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
@@ -47,33 +56,18 @@ function passed(verdict: Verdict, reason: string): ObjectTurn {
 /** Makes the copies one object lacks. Records nothing. */
 export async function replicateObject(turn: CopyTurn, object: ObjectRecord): Promise<ObjectTurn> {
   const { tick } = turn;
-  const missing = missingCopies(tick, object);
-  if (missing <= 0) return passed('skipped', 'enough-copies');
-  noteWaiting(tick, object);
-  const needed = missing - comingCopies(turn, object);
-  if (needed <= 0) return passed('skipped', 'transfer-pending');
+  const lack = lackOf(tick, object);
+  if (missingOf(lack) <= 0) return passed('skipped', 'enough-copies');
+  if (lack.copies > 0) noteWaiting(tick, object);
+  if (missingCopies(tick, object, comingTo(turn, object)) <= 0) return passed('skipped', 'transfer-pending');
   const choice = chooseTargets(turn, object);
   if (choice.outcome === 'crowded-out') return { outcome: 'put-off' };
   if (choice.outcome === 'over-limit') return passed('deferred', choice.reason);
   if (choice.outcome !== 'targets') return passed('skipped', choice.outcome);
   if (sourcesOf(turn, object).length === 0)
     return hasWaitingSource(turn, object) ? passed('skipped', 'backing-off') : passed('failed', 'no-source');
-  if (isBig(tick, object)) return beginCopies(turn, object, choice.targets, needed);
-  return makeCopies(turn, object, choice.targets, needed);
-}
-
-/** Big copies under way that may be counted on: one whose target failed, or holds it back, may not. */
-function comingCopies({ tick, pending }: CopyTurn, object: ObjectRecord): number {
-  const coming = pending
-    .of(object.key)
-    .filter(
-      ({ generation, backend, transfer }) =>
-        generation === object.generation &&
-        object.copies[backend] === undefined &&
-        transfer?.failedLeg !== 'target' &&
-        tick.standing(backend).isCounted,
-    );
-  return coming.length;
+  if (isBig(tick, object)) return beginCopies(turn, object, choice.targets);
+  return makeCopies(turn, object, choice.targets);
 }
 
 function hasWaitingSource({ tick }: CopyTurn, object: ObjectRecord): boolean {
@@ -86,13 +80,16 @@ async function beginCopies(
   turn: CopyTurn,
   object: ObjectRecord,
   targets: readonly BackendConfig[],
-  needed: number,
 ): Promise<ObjectTurn> {
   const items: QueueItem[] = [];
   let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
-  for (const target of targets) {
-    if (items.length === needed) break;
-    if (!hasRoom(turn, target, object.sizeBytes)) continue;
+  let left = targets;
+  for (;;) {
+    const begunOn = items.map(({ backend }) => backend);
+    left = targetsOfUse(turn, object, left, begunOn);
+    const [target] = left;
+    if (target === undefined) break;
+    left = left.slice(1);
     const begun = await beginFromAny(turn, object, target.name);
     if (begun.outcome === 'begun') items.push(begun.item);
     else end = begun.end;
@@ -122,21 +119,31 @@ async function beginFromAny(
   return { outcome: 'not', end };
 }
 
-/** Copies a small object to as many targets as it lacks, in routing order. */
-async function makeCopies(
+/** Targets that have room, and whose copy is still one of those that the object lacks, beside those that it has just got. */
+function targetsOfUse(
   turn: CopyTurn,
   object: ObjectRecord,
   targets: readonly BackendConfig[],
-  needed: number,
-): Promise<TriedTurn> {
+  made: readonly string[],
+): BackendConfig[] {
+  const coming = [...comingTo(turn, object), ...made];
+  const useful = targets.filter(
+    (target) => hasRoom(turn, target, object.sizeBytes) && wantsCopyOn(turn.tick, object, target.name, coming),
+  );
+  return inSpreadOrder(turn, object, useful, made);
+}
+
+/** Copies a small object to as many targets as it lacks: first where no copy of it stands, then in routing order. */
+async function makeCopies(turn: CopyTurn, object: ObjectRecord, targets: readonly BackendConfig[]): Promise<TriedTurn> {
   const made: Record<string, string> = {};
   const met: Met[] = [];
   const orphans: TriedTurn['orphans'][number][] = [];
   let content: FoundContent | null = null;
   let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
   let left = targets;
-  while (Object.keys(made).length < needed) {
-    left = left.filter((target) => hasRoom(turn, target, object.sizeBytes));
+  for (;;) {
+    left = targetsOfUse(turn, object, left, Object.keys(made));
+    if (left.length === 0) break;
     const at = await takePlace(
       turn,
       left.map(({ name }) => name),

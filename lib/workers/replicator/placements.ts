@@ -1,20 +1,18 @@
+import { lackOfPlacement, missingOf } from '../../steps/missing-copies.ts';
 import type { PlacementTotal } from '../../store/fleet-view.ts';
 import type { Tick } from '../../tick/tick.ts';
 
 /** What this file asks of a tick. */
-export type PlacementsTick = Pick<Tick, 'config' | 'view' | 'standing'>;
+export type PlacementsTick = Pick<Tick, 'config' | 'view' | 'standing' | 'standings'>;
 
-/** Ledger placements with fewer counted copies than their policy asks for. Damaged objects are not ours to copy. */
+/** Ledger placements that lack copies, or stand where one failure takes several. Damaged objects are not ours to copy. */
 export function underReplicated(tick: PlacementsTick): PlacementTotal[] {
-  return tick.view.placements.filter((placement) => placement.condition === 'sound' && isShort(tick, placement));
+  return tick.view.placements.filter(
+    (placement) => placement.condition === 'sound' && missingOf(lackOfPlacement(tick, placement)) > 0,
+  );
 }
 
 /** Ledger placements of stuck objects: each is to be tried again, or wants nothing any more. */
 export function stuckPlacements(tick: PlacementsTick): PlacementTotal[] {
   return tick.view.placements.filter(({ condition }) => condition === 'stuck');
-}
-
-function isShort(tick: PlacementsTick, { policy, copies }: PlacementTotal): boolean {
-  const { factor } = tick.config.policies[policy] ?? tick.config.policies.default!;
-  return copies.filter(({ backend }) => tick.standing(backend).isCounted).length < factor;
 }

@@ -7,6 +7,7 @@ import { passesMutants } from './passes.ts';
 import { placesMutants } from './places.ts';
 import { clientMutants } from './puts.ts';
 import { refusalsMutants } from './refusals.ts';
+import { spreadMutants } from './spread.ts';
 import { turnsMutants } from './turns.ts';
 
 /** Defects that the simulation must find. */
@@ -19,5 +20,6 @@ export const mutants: readonly Mutant[] = [
   ...passesMutants,
   ...placesMutants,
   ...refusalsMutants,
+  ...spreadMutants,
   ...turnsMutants,
 ];

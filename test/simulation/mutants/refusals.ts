@@ -25,6 +25,6 @@ export const refusalsMutants: readonly Mutant[] = [
   { name: 'no other target takes what one held back', edits: [first('letOthersTake', 'return;')] },
   {
     name: 'a refused big copy ends without a word on the record',
-    edits: [instead('endRefused', ['withRefusals', 'momentOf'], 'before')],
+    edits: [instead('endRefused', ['withRefusals', 'refusals'], 'before')],
   },
 ];

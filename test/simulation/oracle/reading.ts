@@ -23,15 +23,33 @@ export function labelOf({ policy, condition, copies }: ObjectRecord): string {
 }
 
 export function factorOf(file: FleetFile, key: string): number {
+  return ruleFor(file, key).factor;
+}
+
+function ruleFor(file: FleetFile, key: string): FleetFile['policies'][string] {
   let longest = -1;
-  let factor = file.policies.default!.factor;
+  let rule = file.policies.default!;
   for (const policy of Object.values(file.policies)) {
     const prefix = policy.prefix ?? '';
     if (prefix.length <= longest || !key.startsWith(prefix)) continue;
     longest = prefix.length;
-    factor = policy.factor;
+    rule = policy;
   }
-  return factor;
+  return rule;
+}
+
+/** Whether the policy of a key has copies on a backend. */
+export function isAllowed(file: FleetFile, key: string, backend: string): boolean {
+  const { backends, excludeBackends } = ruleFor(file, key);
+  return (backends === undefined || backends.includes(backend)) && excludeBackends?.includes(backend) !== true;
+}
+
+/** What a policy keeps apart: as many places as copies on these backends stand in. */
+export function placesOf(file: FleetFile, key: string, backends: readonly string[]): number {
+  const { spreadOver } = ruleFor(file, key);
+  const place = (name: string) =>
+    spreadOver === undefined ? name : file.backends.find((one) => one.name === name)?.labels?.[spreadOver];
+  return new Set(backends.map(place)).size;
 }
 
 /** What travels with a content: all but our mark. */
