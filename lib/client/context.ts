@@ -6,13 +6,14 @@ import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet
 import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
 import { createMeter, type Meter } from '../fleet/meter.ts';
-import { internalPrefix, readOwnership } from '../fleet/owner.ts';
+import { internalPrefix, ownershipProblem } from '../fleet/owner.ts';
 import { requestCheck } from '../store/checks.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
 import type { Keyring } from '../transfer/keyring.ts';
+import { ownershipOf } from '../transfer/ownership.ts';
 import { HoldfastError } from './error.ts';
 import { createSuspects, type Suspects } from './suspects.ts';
 
@@ -165,13 +166,11 @@ async function askOwner(context: ClientContext, fleet: Fleet, name: string): Pro
   const { deps } = context;
   try {
     const backend = await context.backend(fleet, name);
-    const owner = { fleetId: fleet.fleetId, backend: name, tables: await deps.store.identity() };
-    const found = await readOwnership(backend, owner);
-    if (found.outcome === 'ours') return null;
-    deps.log.error('The bucket is not this fleet’s: nothing is written there', { backend: name, ...found });
-    return found.outcome === 'another'
-      ? `The bucket of backend "${name}" belongs to another fleet ("${found.owner}")`
-      : `The bucket of backend "${name}" has no owner object: it is missing, or not the bucket that was initialised`;
+    const found = await ownershipOf(deps.store, fleet.view, fleet.fleetId, backend);
+    const problem = ownershipProblem({ fleetId: fleet.fleetId, backend: name }, found);
+    if (problem !== null)
+      deps.log.error('The bucket is not this fleet’s: nothing is written there', { backend: name, ...found });
+    return problem;
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     deps.log.warn('Backend is not usable', { backend: name, kind: error.kind, message: error.message });

@@ -2,6 +2,7 @@ import type { FleetFile } from '../config/fleet-file.ts';
 import { ConfigError } from '../config/problems.ts';
 import type { Capabilities } from '../fleet/backend.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
+import { addStart } from '../store/starts.ts';
 import { claimBucket, fleetIdOf, inspectBucket } from './apply/buckets.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './apply/deps.ts';
 import { isRollback, type Parked, problemsOfLeaving, putInForce } from './apply/in-force.ts';
@@ -38,6 +39,8 @@ export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOpt
   for (const warning of warnings) deps.log.warn('The fleet file is applied with a warning', { warning });
   const fleetId = await fleetIdOf(deps, view, file, options);
   const states = found.map(({ outcome }) => outcome);
+  // Tables that another copy of them is still at work on are told from these by a start of their own.
+  if (states.includes('taken-over')) await addStart(deps, now);
   const capabilities = await claimAll(deps, view, file, fleetId, states);
   const { version, parked } = await putInForce(deps, view, { file, given, fleetId, capabilities }, options);
   return { version, fleetId, capabilities, warnings, parked };

@@ -1,9 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
-import { readOwnership } from '../fleet/owner.ts';
+import { ownershipProblem } from '../fleet/owner.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
+import { ownershipOf } from '../transfer/ownership.ts';
 import { withSettings } from './apply/buckets.ts';
 
 /** What `doctor` needs from the process it runs in. */
@@ -41,11 +42,9 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
   const say = (level: Finding['level'], sentence: string): Finding => ({ subject: name, level, sentence });
   try {
     const backend = await deps.openBackend(config, view.capabilities(name) as Capabilities, 'read-write');
-    const owner = { fleetId: view.config!.fleetId, backend: name, tables: await deps.store.identity() };
-    const found = await readOwnership(backend, owner);
-    if (found.outcome === 'another') return [say('problem', `The bucket belongs to another fleet: "${found.owner}"`)];
-    if (found.outcome === 'absent')
-      return [say('problem', 'The bucket has no owner object: it is missing, or another bucket')];
+    const { fleetId } = view.config!;
+    const problem = ownershipProblem({ fleetId, backend: name }, await ownershipOf(deps.store, view, fleetId, backend));
+    if (problem !== null) return [say('problem', problem)];
     const can = withSettings(await deps.findCapabilities(config), config);
     const lacks = lacking(can);
     const findings = [say('ok', 'The bucket answers, is ours and stores what it is sent')];

@@ -2,6 +2,8 @@ import type { QueueState } from './model.ts';
 
 /** Partition key of everything that describes the fleet. */
 export const fleetKey = 'fleet';
+/** Partition key of the starts that were noted: one row each, named by its id. */
+export const startsKey = 'starts';
 /** Partition key of what deployments leave for each other. */
 export const deploymentKey = 'deployment';
 
@@ -31,6 +33,8 @@ export const rowKeys = {
   /** The fleet file as the last deployment brought it. */
   deployedFleet: 'fleet',
   settings: 'settings',
+  /** The start that was noted last. */
+  start: 'start',
   drain: (backend: string) => `drain/${backend}`,
   breaker: (backend: string) => `breaker/${backend}`,
   capabilities: (backend: string) => `capabilities/${backend}`,

@@ -1,8 +1,9 @@
 import { shared } from '../base/shared.ts';
 import type { Backend, Capabilities } from '../fleet/backend.ts';
-import { type Ownership, readOwnership } from '../fleet/owner.ts';
+import type { Ownership } from '../fleet/owner.ts';
 import { type AskOwner, createAskOwner, refusing, settleErrors } from '../fleet/settle-errors.ts';
 import { throttled } from '../fleet/throttle.ts';
+import { ownershipOf } from '../transfer/ownership.ts';
 import type { Tick } from './tick.ts';
 
 type Use = 'read-write' | 'delete';
@@ -40,9 +41,8 @@ export function createTickBackends(tick: () => Of): TickBackends {
     const known = owners.get(name);
     if (known !== undefined) return known;
     const ask = shared(async () => {
-      const { deps, fleetId, signal } = tick();
-      const owner = { fleetId, backend: name, tables: await deps.store.identity() };
-      return readOwnership(await count(name, 'read-write'), owner, signal);
+      const { deps, view, fleetId, signal } = tick();
+      return ownershipOf(deps.store, view, fleetId, await count(name, 'read-write'), signal);
     });
     owners.set(name, ask);
     return ask;

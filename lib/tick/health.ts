@@ -3,6 +3,7 @@ import { allEnded } from '../base/pool.ts';
 import type { WorkerName } from '../config/parameters.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { claimProbe, mayProbe } from '../fleet/breaker.ts';
+import { ownershipProblem } from '../fleet/owner.ts';
 import type { FleetView } from '../store/fleet-view.ts';
 import { rowKeys } from '../store/row-keys.ts';
 import type { ReportTick } from './report.ts';
@@ -15,6 +16,7 @@ export type HealthTick = Pick<
   | 'deps'
   | 'worker'
   | 'config'
+  | 'fleetId'
   | 'meter'
   | 'view'
   | 'probes'
@@ -56,11 +58,7 @@ async function checkHealth(tick: HealthTick, name: string): Promise<boolean> {
       return true;
     }
     tick.meter.failHealthCheck(name);
-    tick.problem(
-      owner.outcome === 'another'
-        ? `The bucket of backend "${name}" belongs to another fleet: "${owner.owner}"`
-        : `The bucket of backend "${name}" has no owner object: it is missing, or not the bucket that was initialised`,
-    );
+    tick.problem(ownershipProblem({ fleetId: tick.fleetId, backend: name }, owner)!);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // Whatever else it answers: where the owner object cannot be looked up, nothing can.

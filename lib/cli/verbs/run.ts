@@ -5,6 +5,7 @@ import { nextRun } from '../../config/next-run.ts';
 import { type Parameters, parseParameters, workerNames } from '../../config/parameters.ts';
 import { ConfigError } from '../../config/problems.ts';
 import { apply } from '../../operations/apply.ts';
+import { noteStart } from '../../operations/note-start.ts';
 import { runSchedule, type Scheduled } from '../../operations/run-schedule.ts';
 import type { HoldfastProcess } from '../../process/process.ts';
 import { type FleetConfig, type FleetView, readFleet, standingOf } from '../../store/fleet-view.ts';
@@ -74,9 +75,40 @@ async function beginHome(session: Session, folder: string, options: RunOptions):
   const holdfastProcess = session.process();
   await holdfastProcess.createTables();
   const view = await readFleet(holdfastProcess.store, holdfastProcess.clock.now());
-  if (view.config !== null) return;
-  const file = checkedFile(session, defined({ allowPrivateEndpoint: options.allowPrivateEndpoint }));
-  say(session, describeApplied(await apply(holdfastProcess, file)));
+  if (view.config === null) {
+    const file = checkedFile(session, defined({ allowPrivateEndpoint: options.allowPrivateEndpoint }));
+    say(session, describeApplied(await apply(holdfastProcess, file)));
+  }
+  await noteThisStart(holdfastProcess);
+}
+
+/** Throws where the tables are older than what the buckets know of them. */
+async function noteThisStart(holdfastProcess: HoldfastProcess): Promise<void> {
+  const noted = await noteStart(holdfastProcess);
+  if (noted.outcome === 'noted') return;
+  throw new CommandError(
+    'not-ours',
+    `Cannot run on these tables: ${noted.problems.join('; ')}. If no other copy of them is in use, \`holdfast init --take-over\` claims the buckets, and \`holdfast recover\` brings back what the tables do not know`,
+  );
+}
+
+const dayMs = 86_400_000;
+const retryMs = 3_600_000;
+
+/** Once a day, so that a backup of yesterday is known from today's tables. */
+async function noteEachDay(session: Session, stop: AbortSignal): Promise<void> {
+  let waitMs = dayMs;
+  while (!stop.aborted) {
+    await systemClock.sleep(waitMs, stop).catch(() => {});
+    if (stop.aborted) return;
+    try {
+      await noteThisStart(session.process());
+      waitMs = dayMs;
+    } catch (error) {
+      say(session, `${timeOf(systemClock.now())} error: ${(error as Error).message}`);
+      waitMs = retryMs;
+    }
+  }
 }
 
 async function keepFleet(session: Session, options: RunOptions, stop: AbortSignal): Promise<Result> {
@@ -116,7 +148,8 @@ async function keepFleet(session: Session, options: RunOptions, stop: AbortSigna
     },
   );
   try {
-    await allEnded([schedule, summarizeEachMinute(session, seen, stop)]);
+    const daily = homeFolder(session.env) === undefined ? [] : [noteEachDay(session, stop)];
+    await allEnded([schedule, summarizeEachMinute(session, seen, stop), ...daily]);
     await flushUsage(holdfastProcess);
   } finally {
     await metrics?.close();

@@ -3,10 +3,12 @@ import type { BackendConfig, FleetFile } from '../../config/fleet-file.ts';
 import { fingerprintOf } from '../../config/place.ts';
 import { ConfigError } from '../../config/problems.ts';
 import { BackendError, type Capabilities } from '../../fleet/backend.ts';
-import { readOwner, readOwnership, writeOwner } from '../../fleet/owner.ts';
+import { type Ownership, ownershipProblem, readOwner, writeOwner } from '../../fleet/owner.ts';
 import type { FleetView } from '../../store/fleet-view.ts';
 import { beginRecovery } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
+import { readStarts } from '../../store/starts.ts';
+import { ownershipOf } from '../../transfer/ownership.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './deps.ts';
 
 /** `ours` · `free` to be claimed · `taken-over` from other tables · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
@@ -25,14 +27,11 @@ export async function inspectBucket(
   const problem = (text: string): Bucket => ({ outcome: 'problem', sentence: text });
   try {
     const fleetId = String(view.row(rowKeys.identity)?.data.fleetId ?? '');
-    const found = await ownershipOf(deps, config, fleetId);
-    if (found.outcome === 'ours') return { outcome: 'ours' };
-    if (options.takeOver) return { outcome: found.outcome === 'another' ? 'taken-over' : 'free' };
-    if (found.outcome === 'another') {
-      return problem(
-        `The bucket of backend "${name}" belongs to another fleet or backend ("${found.owner}"); \`init --take-over\` claims it`,
-      );
-    }
+    const found = await lookAt(deps, view, config, fleetId);
+    const sentence = ownershipProblem({ fleetId, backend: name }, found);
+    if (sentence === null) return { outcome: 'ours' };
+    if (options.takeOver) return { outcome: found.outcome === 'absent' ? 'free' : 'taken-over' };
+    if (found.outcome !== 'absent') return problem(`${sentence}; \`init --take-over\` claims it`);
     if (view.namedBackends().includes(name)) {
       return problem(
         `The bucket of backend "${name}" has no owner object, although objects are recorded there: it is not the bucket it was; \`init --take-over\` claims it`,
@@ -82,13 +81,14 @@ export async function claimBucket(
     // Noted before the first owner object is replaced: nothing is deleted before what these buckets hold is known.
     if (state === 'taken-over') await beginRecovery(deps.store, view, deps.clock.now());
     const backend = await deps.openBackend(config, {}, 'read-write');
-    await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity() });
+    const { latest: start } = await readStarts(deps.store);
+    await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity(), ...defined({ start }) });
   }
   const capabilities = withSettings(await deps.findCapabilities(config), config);
   // Two fleets may have claimed it in the same moment: the one whose owner object did not stay sees the other's.
-  const owner = await ownershipOf(deps, config, fleetId);
+  const owner = await lookAt(deps, view, config, fleetId);
   if (owner.outcome === 'ours') return capabilities;
-  const what = owner.outcome === 'another' ? `now belongs to "${owner.owner}"` : 'has lost its owner object';
+  const what = owner.outcome === 'absent' ? 'has lost its owner object' : `now belongs to ${whose(owner)}`;
   throw new BackendError(
     'rejected',
     name,
@@ -96,9 +96,12 @@ export async function claimBucket(
   );
 }
 
-async function ownershipOf(deps: ApplyDeps, config: BackendConfig, fleetId: string) {
-  const owner = { fleetId, backend: config.name, tables: await deps.store.identity() };
-  return readOwnership(await deps.openBackend(config, {}, 'read-write'), owner);
+function whose(found: Ownership): string {
+  return found.outcome === 'another' ? `"${found.owner}"` : 'other tables of this fleet';
+}
+
+async function lookAt(deps: ApplyDeps, view: FleetView, config: BackendConfig, fleetId: string) {
+  return ownershipOf(deps.store, view, fleetId, await deps.openBackend(config, {}, 'read-write'));
 }
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */
