@@ -6,7 +6,8 @@ import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet
 import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
 import { createMeter, type Meter } from '../fleet/meter.ts';
-import { internalPrefix, ownershipProblem } from '../fleet/owner.ts';
+import { internalPrefix } from '../fleet/owner.ts';
+import { ownershipProblem } from '../fleet/ownership-problem.ts';
 import { requestCheck } from '../store/checks.ts';
 import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';

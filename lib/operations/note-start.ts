@@ -3,7 +3,7 @@ import type { Ids } from '../base/ids.ts';
 import { allEnded } from '../base/pool.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
-import { ownershipProblem } from '../fleet/owner.ts';
+import { ownershipProblem } from '../fleet/ownership-problem.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import { addStart } from '../store/starts.ts';

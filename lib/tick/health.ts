@@ -3,7 +3,6 @@ import { allEnded } from '../base/pool.ts';
 import type { WorkerName } from '../config/parameters.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { claimProbe, mayProbe } from '../fleet/breaker.ts';
-import { ownershipProblem } from '../fleet/owner.ts';
 import type { FleetView } from '../store/fleet-view.ts';
 import { rowKeys } from '../store/row-keys.ts';
 import type { ReportTick } from './report.ts';
@@ -58,6 +57,7 @@ async function checkHealth(tick: HealthTick, name: string): Promise<boolean> {
       return true;
     }
     tick.meter.failHealthCheck(name);
+    const { ownershipProblem } = await import('../fleet/ownership-problem.ts');
     tick.problem(ownershipProblem({ fleetId: tick.fleetId, backend: name }, owner)!);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;

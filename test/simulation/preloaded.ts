@@ -2,6 +2,7 @@
  * What the code under test loads on first use, loaded before any history: a file comes from the disk, which is no part of one,
  * and a history must be the same however often it is played in one process. A test checks that none is missing.
  */
+await import('../../lib/fleet/ownership-problem.ts');
 await import('../../lib/steps/check-writes.ts');
 await import('../../lib/steps/note-refusals.ts');
 await import('../../lib/steps/plain-change.ts');
@@ -12,6 +13,7 @@ await import('../../lib/transfer/copy-within.ts');
 await import('../../lib/transfer/put-parts.ts');
 await import('../../lib/transfer/quarantine.ts');
 await import('../../lib/transfer/reading/copy-reader.ts');
+await import('../../lib/transfer/settle-start.ts');
 await import('../../lib/transfer/verified-copy.ts');
 await import('../../lib/workers/cleanup-queue/judge-all.ts');
 await import('../../lib/workers/rebalancer/moves.ts');

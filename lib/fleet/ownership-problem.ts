@@ -1,0 +1,24 @@
+import type { Owner, Ownership } from './owner.ts';
+
+/** Why a bucket that is not ours is not, as a sentence; null when it is. */
+export function ownershipProblem(
+  { fleetId, backend: name }: Pick<Owner, 'fleetId' | 'backend'>,
+  found: Ownership,
+): string | null {
+  const bucket = `The bucket of backend "${name}"`;
+  switch (found.outcome) {
+    case 'ours':
+      return null;
+    case 'absent':
+      return `${bucket} has no owner object: it is missing, or not the bucket that was initialised`;
+    case 'newer':
+      return `${bucket} knows a later start of this fleet than the tables: they were restored from a backup, or another copy of them is in use`;
+    case 'another': {
+      const [fleet, backend] = found.owner.split(' ');
+      if (fleet !== fleetId) return `${bucket} belongs to another fleet ("${found.owner}")`;
+      if (backend !== name)
+        return `${bucket} is that of backend "${backend}" of this fleet: a backend keeps its name, so give it back in the fleet file`;
+      return `${bucket} belongs to another fleet, or to other tables of this one ("${found.owner}")`;
+    }
+  }
+}
