@@ -196,7 +196,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     usability: new Map(),
     lease: null,
     now: () => deps.clock.now(),
-    outOfTime: () => event.stop?.aborted === true || deps.clock.now() >= parts.deadline.admitUntil,
+    outOfTime: (needsMs = 0) => event.stop?.aborted === true || deps.clock.now() + needsMs >= parts.deadline.admitUntil,
     standing: (name) => standingOf(tick.view, name, deps.clock.now(), params.unhealthyAfterMs),
     standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
     backend: (name, use = 'read-write') => backends.backend(name, use),

@@ -119,7 +119,8 @@ export interface Tick {
   /** Null until the lease is held. */
   lease: Lease | null;
   now(): number;
-  outOfTime(): boolean;
+  /** @param needsMs whether it will be, as long from now [0] */
+  outOfTime(needsMs?: number): boolean;
   standing(backend: string): BackendStanding;
   standings(): BackendStanding[];
   /** A counted handle on a configured backend; its errors say what they speak of. */

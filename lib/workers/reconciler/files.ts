@@ -249,7 +249,8 @@ function commitFile(deps: ImportDeps, before: Entry | null, after: Entry, askedA
   return committer.commit({ key: after.key, change: { before, after }, ignoresRoom: true }, deadline);
 }
 
-/** Somebody else changed the object, or it is too late for this listing: what is there now is asked for by name. */
+/** Somebody else changed the object: what is there now is asked for by name. Too late for this listing: it is listed anew. */
 function notCommitted({ outcome }: Outcome): KeyTurn {
+  if (outcome === 'not-now' || outcome === 'undecided') return { outcome: 'too-late' };
   return { outcome: 'refused', what: `import-${outcome}`, message: `the import of the file ended as ${outcome}` };
 }

@@ -1,4 +1,5 @@
 import { allEnded, forEachConcurrently } from '../../base/pool.ts';
+import type { Listed } from '../../fleet/backend.ts';
 import { parseStorageKey } from '../../store/keys.ts';
 import type { Entry } from '../../store/model.ts';
 import type { PassId } from '../../store/pass-rows.ts';
@@ -9,6 +10,7 @@ import { type ImportDeps, importFile } from './files.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, settled, settledByName, turnOf } from './key-turn.ts';
 import type { PassWork } from './pass.ts';
+import { sizeAndMd5 } from './read-file.ts';
 import { isAsRecorded, settleChanged } from './recorded.ts';
 
 /** A person's import: the files of one backend, or of several side by side, become objects. What is ours is left alone. */
@@ -22,15 +24,16 @@ export function importWork(deps: ImportDeps, id: PassId): PassWork {
     async compareKey(backend, storageKey) {
       const askedAt = tick.now();
       const listed: ListedOn[] = [];
+      const gone: KeyResult[] = [];
       for (const name of backend.split('+')) {
         const stored = await turnOf(tick, name, async () => (await tick.backend(name)).head(storageKey, tick.signal));
+        if (stored === null) gone.push({ backend: name, storageKey, turn: settled('skipped', 'gone') });
         if (stored === null) continue;
         if ('outcome' in stored) return [{ backend, storageKey, turn: stored }];
         const { sizeBytes, etag, lastModified = askedAt } = stored;
         listed.push({ backend: name, item: { storageKey, sizeBytes, etag, lastModified } });
       }
-      if (listed.length === 0) return [{ backend, storageKey, turn: settled('skipped', 'gone') }];
-      return compare({ after: undefined, upTo: undefined, listed, askedAt });
+      return [...gone, ...(await compare({ after: undefined, upTo: undefined, listed, askedAt }))];
     },
   };
 }
@@ -60,11 +63,31 @@ async function importStretch(deps: ImportDeps, { listed, askedAt }: Stretch): Pr
     if (open !== undefined && turns.every(({ turn }) => turn.outcome !== 'settled')) return void note(name, open.turn);
     for (const { backend, turn } of turns) note(backend, turn);
   };
-  const isAsking = ([key, files]: [string, readonly ListedOn[]]) => files.length > 1 || parseStorageKey(key) !== null;
+  const isAsking = ([key, files]: [string, readonly ListedOn[]]) => asksBackends(key, files, entries.get(key));
   const all = [...byKey];
   await allEnded(all.filter((one) => !isAsking(one)).map(take));
   await forEachConcurrently(all.filter(isAsking), tick.tuning.concurrency, take);
   return results;
+}
+
+/** Whether anything must be asked of a backend to tell what a key is; where not, all are recorded together. */
+function asksBackends(key: string, files: readonly ListedOn[], entry: Entry | undefined): boolean {
+  if (parseStorageKey(key) !== null) return true;
+  if (entry?.kind !== 'object') {
+    const [first, ...others] = files.map(({ item }) => item);
+    return others.some((item) => isTold(first!, item) === 'by-reading');
+  }
+  return files.some(({ backend, item }) => {
+    if (entry.copies[backend] === '') return !isAsRecorded(entry, item, backend);
+    const recorded = Object.values(entry.plainEtags ?? {}).map((etag) => ({ sizeBytes: entry.sizeBytes, etag }));
+    return recorded.every((one) => isTold(one, item) === 'by-reading');
+  });
+}
+
+/** How two files of one key are told apart, or to be equal. */
+function isTold(a: Pick<Listed, 'sizeBytes' | 'etag'>, b: Pick<Listed, 'sizeBytes' | 'etag'>) {
+  const isListed = a.sizeBytes !== b.sizeBytes || (sizeAndMd5(a) !== null && sizeAndMd5(a) === sizeAndMd5(b));
+  return isListed ? 'by-listing' : 'by-reading';
 }
 
 /** The objects that names like those of our own copies speak of. */

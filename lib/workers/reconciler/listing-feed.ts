@@ -23,8 +23,8 @@ export interface Listing {
   /** Keys come in byte order, so that a key says what came before it. */
   readonly isOrdered: boolean;
   readonly pageSize: number;
-  /** Whether a page is asked for before it is wanted. */
-  readonly readsAhead: boolean;
+  /** Whether a page is asked for before it is wanted, when the last one took as long to be compared. */
+  readsAhead(lastMs: number): boolean;
 }
 
 /** Why a listing does not go on now. It is taken up again at the same place, and is never taken for the end. */
@@ -63,6 +63,7 @@ export interface ListingFeed {
 export function createListingFeed(deps: ListingDeps, listing: Listing): ListingFeed {
   let { upTo, position } = listing;
   let ahead: Promise<ListingAnswer> | undefined;
+  let handedOutAt: number | undefined;
   const ask = async (): Promise<ListingAnswer> => {
     const refusal = deps.refusal();
     if (refusal !== null) return { outcome: 'put-off', backend: deps.backend, reason: refusal };
@@ -80,8 +81,10 @@ export function createListingFeed(deps: ListingDeps, listing: Listing): ListingF
   };
   return {
     async next() {
+      const lastMs = handedOutAt === undefined ? 0 : deps.now() - handedOutAt;
       const answer = await (ahead ?? ask());
-      ahead = listing.readsAhead && answer.outcome === 'page' ? ask() : undefined;
+      handedOutAt = deps.now();
+      ahead = answer.outcome === 'page' && listing.readsAhead(lastMs) ? ask() : undefined;
       // A failure is looked at when the page is asked for; until then it is nobody's.
       ahead?.catch(() => {});
       return answer;

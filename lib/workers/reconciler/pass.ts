@@ -50,8 +50,12 @@ export type PassTick = Pick<
   HealthTick &
   RefreshTick;
 
-/** Ranges of one backend, or join of backends, that are worked on at once. */
+/**
+ * Ranges of one backend, or join of backends, that are worked on at once. An import asks nothing of a backend but its listing:
+ * four keep a process busy, and as little is listed ahead of what is recorded.
+ */
 const lanesPerPass = 16;
+const lanesPerImport = 4;
 /** A pass that begins as one range is cut after as many pages, until all lanes have work; else only what turns out large is. */
 const pagesBeforeCut = 2;
 const pagesOfLargeRange = 16;
@@ -207,7 +211,7 @@ async function workRanges(
 ): Promise<RangeEnd[]> {
   const ends: RangeEnd[] = [];
   const stops = createStopNotes(tick);
-  const lanes = Math.max(1, Math.floor(lanesPerPass / tick.of));
+  const lanes = Math.max(1, Math.floor((work.id.kind === 'import' ? lanesPerImport : lanesPerPass) / tick.of));
   const pool = createGrowingPool<PassRange>(lanes, async (range) => {
     const end = await workOne(tick, work, rows, header, range, usable, { wants, give });
     if (end.outcome === 'stopped') stops.note(end.stop);
@@ -360,8 +364,8 @@ function openFeed(
 ): JoinedFeed {
   const { prefix } = id;
   const pageSize = pageSizeOf(tick, id);
-  // Where a turn compares but a few pages, the one behind them is for the next.
-  const readsAhead = tick.rounds === 0;
+  // Where a turn compares but a few pages, or its time is nearly over, the page behind is for the next.
+  const readsAhead = (lastMs: number) => tick.rounds === 0 && !tick.outOfTime(lastMs);
   const feeds = range.backends.map((name) => {
     const deps: ListingDeps = {
       backend: name,

@@ -104,6 +104,8 @@ function problemOf(stop: ListingStop): string {
 interface Step {
   readonly range: PassRange;
   readonly end?: RangeEnd;
+  /** What was listed is too old: it is listed anew from where the range stands. */
+  readonly isTooLate?: boolean;
 }
 
 async function nextPhase(deps: RangeDeps, range: PassRange): Promise<Step> {
@@ -130,10 +132,11 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
     for (let pages = 0; ; ) {
       if (tick.outOfTime() || (deps.mostPages > 0 && pages >= deps.mostPages))
         return { range, end: { outcome: 'paused' } };
+      const wantedAt = tick.now();
       const page = await feed.next();
       if (!isJoinedPage(page)) return stopped(deps, range, at, page);
-      // Side by side with others it may have waited for them: then it is asked for again.
-      if (range.backends.length > 1 && tick.now() - page.askedAt > staleMs) return { range };
+      // It may have waited for others, or for the page before it: then it is asked for again.
+      if (wantedAt - page.askedAt > staleMs) return { range };
       // What was compared before the listing began anew counts for nothing.
       if (page.listed.length > 0) pages += 1;
       const upTo = page.outcome === 'end' ? range.upTo : page.lastKey;
@@ -143,7 +146,7 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
       const results = await deps.compare(stretch, recordedKeys);
       deps.listed(page.listed.length);
       const noted = noteResults(tick, range, results);
-      if (noted.end !== undefined) return noted;
+      if (noted.end !== undefined || noted.isTooLate) return noted;
       const odd = page.unreadable.map(({ backend, text }) => ({ what: 'unreadable-key', backend, key: text }));
       range = withNamed({ ...noted.range, listed: range.listed + page.listed.length + odd.length }, odd);
       for (const { what } of odd) count(tick.tally, 'skipped', what);
@@ -203,6 +206,7 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
       return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: { outcome: 'paused' } };
     const results = await deps.compareKey(first.backend, first.storageKey);
     const noted = noteResults(tick, { ...range, pending: [] }, results, first);
+    if (noted.isTooLate) return { range: { ...range, pending: [...range.pending, ...unfinished] } };
     if (noted.end !== undefined)
       return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: noted.end };
     const again = noted.range.pending;
@@ -218,6 +222,7 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
   let range = from;
   for (const { backend, storageKey, turn } of results) {
     if (turn.outcome === 'stopped') return { range: from, end: { outcome: 'stopped', stop: turn.stop } };
+    if (turn.outcome === 'too-late') return { range: from, isTooLate: true };
     if (turn.outcome === 'settled') {
       if (turn.verdict !== undefined) count(tick.tally, turn.verdict, turn.what);
       if (turn.what !== '') range = { ...range, counts: plusOne(range.counts, turn.what) };

@@ -1,0 +1,187 @@
+import { expect, test } from 'vitest';
+import { rangesOfPass } from '../../lib/store/pass-rows.ts';
+import type { Change } from '../../lib/store/port.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { createVirtualTime } from '../support/virtual-time.ts';
+
+const hourMs = 3_600_000;
+
+function fill(fleet: TestFleet, name: string, files: number, content = (i: number) => `file ${i}`): void {
+  for (let i = 0; i < files; i += 1)
+    fleet.backends[name]!.putNow(`photos/${String(i).padStart(6, '0')}.jpg`, Buffer.from(content(i)));
+}
+
+const importOf = (...backends: string[]) => ({ reconcile: { kind: 'import', backends } }) as const;
+
+/** What all ranges of an import found, together. */
+async function foundBy(fleet: TestFleet, name: string): Promise<Record<string, number>> {
+  const found: Record<string, number> = {};
+  for (const { counts } of await rangesOfPass(fleet.store, name))
+    for (const [what, times] of Object.entries(counts)) found[what] = (found[what] ?? 0) + times;
+  return found;
+}
+
+function objectsIn(fleet: TestFleet): string[] {
+  return [...fleet.store.allObjects()].filter(({ kind }) => kind === 'object').map(({ key }) => key);
+}
+
+test('where S3 takes 30 ms and DynamoDB 5, an import waits for neither: one LIST for a thousand keys, no HEAD, thousands a second', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  const files = 5_000;
+  fill(fleet, 'a', files);
+  fleet.clock.advance(hourMs);
+  const time = createVirtualTime(fleet.clock);
+  const asked = { pages: 0, guesses: 0, heads: 0, transactions: 0 };
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'store' && method === 'transact') asked.transactions += 1;
+    if (port === 'a' && method === 'head' && args[0] !== '.holdfast/owner') asked.heads += 1;
+    if (port === 'a' && method === 'list') asked[(args[0] as { limit: number }).limit === 1 ? 'guesses' : 'pages'] += 1;
+    return time.wait(port === 'a' ? 30 : 5);
+  };
+  const startedAt = fleet.clock.now();
+  const report = await time.run(fleet.tick('reconciler', importOf('a')));
+  const seconds = (fleet.clock.now() - startedAt) / 1000;
+  expect(report).toMatchObject({ reasons: { imported: files }, figures: { passComplete: 1 } });
+  expect(files / seconds).toBeGreaterThan(5_000);
+  expect(asked.heads).toBe(0);
+  // Each range but the first may end in a page that is not full.
+  const ranges = (await rangesOfPass(fleet.store, 'import/a')).length;
+  expect(asked.pages).toBeLessThanOrEqual(files / 1000 + ranges);
+  expect(asked.transactions).toBeLessThan(files / 60);
+});
+
+test('a page that is too old when it comes to its commit is listed anew, and none of its keys is taken for refused', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '300' },
+  });
+  fill(fleet, 'a', 900);
+  fleet.clock.advance(hourMs);
+  let slept = false;
+  fleet.before = ({ port, method, args }) => {
+    const isCommit = port === 'store' && method === 'transact' && (args[0] as Change[])[0]?.kind === 'object';
+    if (slept || !isCommit) return;
+    slept = true;
+    fleet.clock.advance(200_000);
+  };
+  const report = await fleet.tick('reconciler', { ...importOf('a'), deadline: fleet.clock.now() + hourMs });
+  expect(report).toMatchObject({ failed: 0, figures: { passComplete: 1 } });
+  expect(report.reasons['tried-again']).toBeUndefined();
+  expect(objectsIn(fleet)).toHaveLength(900);
+  const { imported = 0, known = 0 } = await foundBy(fleet, 'import/a');
+  expect(imported + known).toBe(900);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a tick whose time is up in the middle of a page leaves the page where it is: the next one goes on there', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '400' },
+  });
+  fill(fleet, 'a', 400);
+  fleet.clock.advance(hourMs);
+  let commits = 0;
+  fleet.before = ({ port, method, args }) => {
+    const isCommit = port === 'store' && method === 'transact' && (args[0] as Change[])[0]?.kind === 'object';
+    if (isCommit) commits += 1;
+    if (isCommit && commits === 2) fleet.clock.advance(30_000);
+  };
+  const first = await fleet.tick('reconciler', { ...importOf('a'), deadline: fleet.clock.now() + 30_000 });
+  expect(first.failed).toBe(0);
+  expect(first.figures.passComplete).toBeUndefined();
+  expect(objectsIn(fleet).length).toBeLessThan(400);
+  fleet.clock.advance(hourMs);
+  const second = await fleet.tick('reconciler', importOf('a'));
+  expect(second).toMatchObject({ failed: 0, figures: { passComplete: 1 } });
+  expect(objectsIn(fleet)).toHaveLength(400);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('two backends with files in common are joined without a read where MD5 ETags tell; what differs is a conflict, and only what cannot be told is read', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
+  const files = 1_200;
+  fill(fleet, 'a', files);
+  fill(fleet, 'b', files, (i) => (i % 4 === 0 ? `conflict ${i}` : `file ${i}`));
+  const multipart = (name: string, i: number) =>
+    fleet.backends[name]!.putNow(`videos/${i}`, Buffer.from(`video ${i}`), { etag: `"${'0'.repeat(31)}${i}-2"` });
+  for (const i of [1, 2, 3]) for (const name of ['a', 'b']) multipart(name, i);
+  fleet.clock.advance(hourMs);
+  const read: string[] = [];
+  let transactions = 0;
+  fleet.before = ({ port, method, args }) => {
+    if (port !== 'store' && method === 'get') read.push(String(args[0]));
+    if (port === 'store' && method === 'transact') transactions += 1;
+  };
+  const report = await fleet.tick('reconciler', importOf('a', 'b'));
+  fleet.before = undefined;
+  expect(report.figures.passComplete).toBe(1);
+  expect(await foundBy(fleet, 'import/a+b')).toEqual({
+    imported: files + 3,
+    joined: files * 0.75 + 3,
+    conflict: files / 4,
+  });
+  expect(new Set(read)).toEqual(new Set(['videos/1', 'videos/2', 'videos/3']));
+  expect(transactions).toBeLessThan(80);
+  // Only what is in conflict has one copy too few, and the file in its way stays as it is.
+  const replicated = await fleet.tick('replicator');
+  expect(replicated.succeeded).toBe(files / 4);
+  expect(Buffer.from(fleet.backends.b!.peek('photos/000004.jpg')!.bytes).toString()).toBe('conflict 4');
+  expect(fleet.copiesOf('photos/000004.jpg')).toEqual({ a: 'file 4', b: 'file 4' });
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('when an import has ended, every object carries the label of its policy, and the next replicator tick copies', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    policies: { default: { factor: 2 }, once: { factor: 1, prefix: 'photos/00000' } },
+  });
+  fill(fleet, 'a', 30);
+  await fleet.tick('reconciler', importOf('a'));
+  const labels = [...fleet.store.allObjects()].map((entry) => (entry.kind === 'object' ? entry.policy : ''));
+  expect(labels.filter((policy) => policy === 'once')).toHaveLength(10);
+  expect(labels.filter((policy) => policy === 'default')).toHaveLength(20);
+  const report = await fleet.tick('replicator');
+  expect(report.succeeded).toBe(20);
+  expect((await fleet.tick('replicator')).outcome).toBe('empty');
+});
+
+test('files put, deleted and overwritten during an import are counted as what they are, and nothing is stuck', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    policies: { default: { factor: 2 } },
+    env: { RECONCILER_BATCH_SIZE: '10', RECONCILER_MIN_AGE_SECONDS: '0' },
+  });
+  fill(fleet, 'a', 60);
+  const a = fleet.backends.a!;
+  let pages = 0;
+  fleet.after = ({ port, method }) => {
+    if (port !== 'a' || method !== 'list') return;
+    pages += 1;
+    // What was just listed changes before it can be recorded.
+    if (pages === 1) {
+      a.deleteNow('photos/000001.jpg');
+      a.putNow('photos/000002.jpg', Buffer.from('overwritten'));
+      a.putNow('aaa', Buffer.from('put behind the listing'));
+      a.putNow('zzz', Buffer.from('put before the listing'));
+    }
+  };
+  const report = await fleet.tick('reconciler', importOf('a'));
+  fleet.after = undefined;
+  expect(report.figures.passComplete).toBe(1);
+  expect(objectsIn(fleet)).toContain('zzz');
+  // What was missed, or is recorded otherwise than it is, is met by the passes.
+  fleet.clock.advance(25 * hourMs);
+  await fleet.tick('replicator');
+  const pass = await fleet.tick('reconciler', importOf('a'));
+  expect(pass.reasons).toMatchObject({ imported: 1 });
+  const sweep = await fleet.tick('reconciler');
+  expect(sweep.reasons).toMatchObject({ gone: 1 });
+  await fleet.settle(['replicator', 'cleanup-queue'], 5);
+  expect(fleet.entry('photos/000001.jpg')).toMatchObject({ kind: 'tombstone' });
+  expect(await fleet.read('photos/000002.jpg')).toBe('overwritten');
+  expect(fleet.copiesOf('photos/000002.jpg')).toEqual({ a: 'overwritten', b: 'overwritten' });
+  expect(await fleet.read('aaa')).toBe('put behind the listing');
+  expect((await fleet.recount()).differences).toEqual([]);
+});
