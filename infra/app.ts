@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { App, Validations } from 'aws-cdk-lib';
 import { Code } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks } from 'cdk-nag';
+import { defined } from '../lib/base/defined.ts';
 import { ConfigError } from '../lib/config/problems.ts';
 import type { Actor } from './actors.ts';
 import { bundleFunction, projectRoot } from './bundle.ts';
@@ -21,7 +22,7 @@ function main(): void {
   planDeployment(fleet, tuning, given);
   const deployment = parseDeployment(given);
   const { OBJECTS_TABLE: objects, QUEUE_TABLE: queue, CONTROL_TABLE: control } = tuning;
-  const names = { ...(objects && { objects }), ...(queue && { queue }), ...(control && { control }) };
+  const names = defined({ objects, queue, control });
   const data = new HoldfastDataStack(app, `${deployment.stackName}-data`, {
     names,
     capacity: deployment.isProvisioned ? 'provisioned' : 'on-demand',

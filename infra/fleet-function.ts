@@ -4,6 +4,7 @@ import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 
 import { Architecture, type Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { defined } from '../lib/base/defined.ts';
 import { nodeOptions } from '../lib/config/node-options.ts';
 import { statementsFor } from './access.ts';
 import type { Actor } from './actors.ts';
@@ -73,7 +74,7 @@ export class FleetFunction extends Construct {
       logGroup: this.logGroup,
       retryAttempts: 0,
       maxEventAge: Duration.seconds(props.maxEventAgeSeconds ?? 60),
-      ...(props.concurrency === undefined ? {} : { reservedConcurrentExecutions: props.concurrency }),
+      ...defined({ reservedConcurrentExecutions: props.concurrency }),
       environment: environmentOf(plan, tables),
       ...networkOf(props.network),
     });
@@ -94,7 +95,7 @@ function environmentOf({ tuning, deployment }: Plan, tables: FleetTables): Recor
 }
 
 function networkOf({ securityGroups, ...network }: Network) {
-  return { ...network, ...(securityGroups && { securityGroups: [...securityGroups] }) };
+  return { ...network, ...defined({ securityGroups: securityGroups && [...securityGroups] }) };
 }
 
 /** What Lambda does on behalf of a function in a VPC; these actions know no resources. */

@@ -6,6 +6,7 @@ import { ScheduleGroup } from 'aws-cdk-lib/aws-scheduler';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
+import { defined } from '../lib/base/defined.ts';
 import { type WorkerName, workerNames } from '../lib/config/parameters.ts';
 import { statementsFor } from './access.ts';
 import { FleetAlarms } from './alarms.ts';
@@ -49,9 +50,7 @@ export class HoldfastFleet extends Construct {
     const tables = tablesOf(this, props.tables);
     this.tables = tables;
     const network = {
-      ...(props.vpc && { vpc: props.vpc }),
-      ...(props.vpcSubnets && { vpcSubnets: props.vpcSubnets }),
-      ...(props.securityGroups && { securityGroups: props.securityGroups }),
+      ...defined({ vpc: props.vpc, vpcSubnets: props.vpcSubnets, securityGroups: props.securityGroups }),
     };
     const shared = { plan, tables, network };
     const applied = new AppliedFleet(this, 'AppliedFleet', {
@@ -88,7 +87,7 @@ export class HoldfastFleet extends Construct {
       tables,
       workers,
       deadLetters,
-      ...(props.topic && { topic: props.topic }),
+      ...defined({ topic: props.topic }),
     });
     this.topic = alarms.topic;
     this.alarms = alarms.alarms;

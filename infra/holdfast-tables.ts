@@ -10,6 +10,7 @@ import {
 } from 'aws-cdk-lib/aws-dynamodb';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct, Dependable, type IDependable } from 'constructs';
+import { defined } from '../lib/base/defined.ts';
 import {
   defaultTableNames,
   type IndexDefinition,
@@ -82,7 +83,7 @@ export class HoldfastTables extends Construct implements FleetTables {
       Table.fromTableAttributes(home, table, {
         tableName: definitions[table].name,
         globalIndexes: definitions[table].indexes.map(({ name }) => name),
-        ...(encryptionKey && { encryptionKey }),
+        ...defined({ encryptionKey }),
       });
     const tables = { objects: named('objects'), queue: named('queue'), control: named('control'), encryptionKey };
     Dependable.implement(tables, Dependable.of(home));
@@ -95,8 +96,7 @@ export class HoldfastTables extends Construct implements FleetTables {
     const table = new Table(this, id, {
       tableName: name,
       partitionKey: attribute(partitionKey),
-      ...(sortKey && { sortKey: attribute(sortKey) }),
-      ...(ttlAttribute !== undefined && { timeToLiveAttribute: ttlAttribute }),
+      ...defined({ sortKey: sortKey && attribute(sortKey), timeToLiveAttribute: ttlAttribute }),
       ...(isProvisioned
         ? { billingMode: BillingMode.PROVISIONED, ...freeUnits[id] }
         : { billingMode: BillingMode.PAY_PER_REQUEST }),

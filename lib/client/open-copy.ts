@@ -101,8 +101,10 @@ async function openOn(
   const backend = await context.backend(fleet, name);
   const open = () =>
     backend.get(storageKey(object.key, object.copies[name]!), {
-      ...defined({ ifMatch: expectedEtag(object, name) }),
-      ...(offset === 0 ? {} : { range: [offset, object.sizeBytes - 1] as const }),
+      ...defined({
+        ifMatch: expectedEtag(object, name),
+        range: offset === 0 ? undefined : ([offset, object.sizeBytes - 1] as const),
+      }),
     });
   const found = await open();
   const what = `The copy of "${object.key}" on "${name}"`;

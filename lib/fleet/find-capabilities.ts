@@ -243,7 +243,7 @@ async function checkPartCopy(check: Check): Promise<boolean> {
     const { CopyPartResult: part } = await s3.call('copy a part of', from, signal, (sending) =>
       s3.retrying.send(new UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource: source }), sending),
     );
-    const parts = { Parts: [{ PartNumber: 1, ...(part?.ETag === undefined ? {} : { ETag: part.ETag }) }] };
+    const parts = { Parts: [{ PartNumber: 1, ...defined({ ETag: part?.ETag }) }] };
     await s3.call('complete the upload of', to, signal, (sending) =>
       s3.once.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: parts }), sending),
     );

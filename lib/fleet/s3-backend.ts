@@ -94,7 +94,7 @@ async function headObject(s3: S3Connection, storageKey: string, signal?: AbortSi
   const input = {
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
-    ...(s3.capabilities.checksumSha256 === true ? { ChecksumMode: 'ENABLED' as const } : {}),
+    ...defined({ ChecksumMode: s3.capabilities.checksumSha256 === true ? ('ENABLED' as const) : undefined }),
   };
   try {
     const answer = await s3.call('look up', storageKey, signal, (sending) =>
@@ -116,7 +116,7 @@ async function getObject(
   const input = {
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
-    ...(range === undefined ? {} : { Range: `bytes=${range[0]}-${range[1]}` }),
+    ...defined({ Range: range && `bytes=${range[0]}-${range[1]}` }),
     ...defined({ IfMatch: ifMatch }),
   };
   const answer = await s3.call('read', storageKey, signal, (sending) =>

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import { createIds, type Ids } from '../base/ids.ts';
 import type { FleetFile } from '../config/fleet-file.ts';
 import { parseFleetFile, parseFleetText } from '../config/parse-fleet-file.ts';
@@ -160,7 +161,7 @@ async function startBackend(
     port,
     credentials: [keys],
     clock,
-    ...(withFaults ? { controlPort: 0 } : {}),
+    ...defined({ controlPort: withFaults ? 0 : undefined }),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import { readFleet } from '../store/fleet-view.ts';
 import { type NamedKey, type PassId, type PassRange, passHeader, passName, rangesOfPass } from '../store/pass-rows.ts';
 import type { Store } from '../store/port.ts';
@@ -62,7 +63,7 @@ export async function runPass(
     const report = await deps.tick({
       deadline: clock.now() + stretchMs,
       reconcile: { since, ...request },
-      ...(options.stop && { stop: options.stop }),
+      ...defined({ stop: options.stop }),
     });
     if (report.outcome === 'error' && report.figures.passComplete === undefined && report.planned === 0)
       return { outcome: 'error', message: report.message ?? 'the pass could not begin' };

@@ -89,8 +89,11 @@ function dynamoOptions(env: Env): DynamoClientOptions {
   const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
   const { AWS_REGION: region, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
   return {
-    ...defined({ endpoint, region }),
-    ...(accessKeyId && secretAccessKey ? { credentials: { accessKeyId, secretAccessKey } } : {}),
+    ...defined({
+      endpoint,
+      region,
+      credentials: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : undefined,
+    }),
   };
 }
 
@@ -98,7 +101,7 @@ function dynamoOptions(env: Env): DynamoClientOptions {
 async function readSecret(arn: string): Promise<string> {
   const { GetSecretValueCommand, SecretsManagerClient } = await import('@aws-sdk/client-secrets-manager');
   const region = /^arn:[^:]+:secretsmanager:([^:]+):/.exec(arn)?.[1];
-  const client = new SecretsManagerClient(region === undefined ? {} : { region });
+  const client = new SecretsManagerClient(defined({ region }));
   try {
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: arn }));
     if (SecretString === undefined) throw new Error('it holds no text');

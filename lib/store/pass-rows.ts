@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import type { KeyRange } from '../base/key-range.ts';
 import type { FleetView } from './fleet-view.ts';
@@ -137,14 +138,13 @@ export function newRange(id: string, pass: number, backends: readonly string[], 
     version: 0,
     pass,
     backends,
-    position: { phase: 'listing', ...(from !== undefined && { from: { afterKey: from } }) },
+    position: { phase: 'listing', ...defined({ from: from === undefined ? undefined : { afterKey: from } }) },
     restarts: 0,
     listed: 0,
     counts: {},
     pending: [],
     named: [],
-    ...(from !== undefined && { from }),
-    ...(upTo !== undefined && { upTo }),
+    ...defined({ from, upTo }),
   };
 }
 

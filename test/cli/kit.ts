@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
+import { defined } from '../../lib/base/defined.ts';
 import { runCommandLine } from '../../lib/cli/main.ts';
 import type { Holdfast } from '../../lib/client/client.ts';
 import { createHoldfast } from '../../lib/client/holdfast.ts';
@@ -108,7 +109,7 @@ function createSink(): Writable & { readonly chunks: Buffer[] } {
 
 /** The real command line as a child process. */
 export async function spawnCli(args: readonly string[], { env, stdin, cwd }: RunOptions = {}): Promise<Ran> {
-  const child = spawn(process.execPath, [entry, ...args], { env: bareEnv(env), ...(cwd === undefined ? {} : { cwd }) });
+  const child = spawn(process.execPath, [entry, ...args], { env: bareEnv(env), ...defined({ cwd }) });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { defined } from '../../lib/base/defined.ts';
 import { inspectFleetFile, parseFleetFile, parseFleetText } from '../../lib/config/parse-fleet-file.ts';
 import { ConfigError } from '../../lib/config/problems.ts';
 import { attributesOf, itemOf } from '../../lib/store/dynamodb/attributes.ts';
@@ -76,7 +77,7 @@ const files = fc
       ),
     },
     routing,
-    ...(encryption && { encryption }),
+    ...defined({ encryption }),
   }));
 
 test('a file within the rules is taken as it is, defaults aside, and reads the same once more', () => {

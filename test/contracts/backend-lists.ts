@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
+import { defined } from '../../lib/base/defined.ts';
 import type { ListFrom, ListPage } from '../../lib/fleet/backend.ts';
 import { type Access, oddKeys } from './backend-access.ts';
 
@@ -11,7 +12,7 @@ export function listsContract(on: Access): void {
       const found: ListPage[] = [];
       let from: ListFrom | undefined;
       do {
-        const page = await on.backend.list({ ...options, ...(from === undefined ? {} : { from }) });
+        const page = await on.backend.list({ ...options, ...defined({ from }) });
         found.push(page);
         from = page.next;
       } while (from !== undefined);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bodyOf, compareUtf8 } from '../../lib/base/bytes.ts';
 import type { Clock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import type { ListFrom } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { kindOf } from '../contracts/backend-bytes.ts';
@@ -27,7 +28,7 @@ describe('memory backend', () => {
         const seen: string[] = [];
         let from: ListFrom | undefined;
         do {
-          const page = backend.listNow({ limit, ...(from === undefined ? {} : { from }) });
+          const page = backend.listNow({ limit, ...defined({ from }) });
           seen.push(...page.items.map((item) => item.storageKey));
           from = page.next;
         } while (from !== undefined);

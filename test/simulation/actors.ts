@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { collect } from '../../lib/base/bytes.ts';
+import { defined } from '../../lib/base/defined.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast, type ObjectSummary } from '../../lib/client/client.ts';
@@ -300,7 +301,7 @@ export function createActors(deps: ActorsDeps): Actors {
       call(
         process,
         { kind: 'put', key, sha256, sizeBytes: bytes.length, description: asStored(description) },
-        () => process.holdfast.put(key, body, { ...description, ...(timeoutMs !== undefined && { timeoutMs }) }),
+        () => process.holdfast.put(key, body, { ...description, ...defined({ timeoutMs }) }),
         (mine, result) => oracle.calls.putAcked(mine, result.generation),
         Math.min(leastPatienceMs, timeoutMs ?? leastPatienceMs),
       );

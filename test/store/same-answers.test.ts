@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareUtf8 } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import { type LocalDynamo, startDynamo } from '../../lib/local/dynamodb.ts';
 import { laneOf, placementLabel, shards } from '../../lib/store/keys.ts';
 import { conditions, queueStates } from '../../lib/store/model.ts';
@@ -33,7 +34,7 @@ const entry = fc.oneof(
         sha256: fc.constantFrom('f', undefined),
       })
       .map(({ key, version, copies, condition, sha256 }) =>
-        record(key, { ...version, copies, condition, ...(sha256 !== undefined && { sha256 }) }),
+        record(key, { ...version, copies, condition, ...defined({ sha256 }) }),
       ),
   },
   fc.record({ key, version }).map(({ key, version }) => tombstone(key, version)),
@@ -41,9 +42,7 @@ const entry = fc.oneof(
 
 const queueItem = fc
   .record({ key, state: fc.constantFrom(...queueStates), dueAt: small, claimedBy: fc.constantFrom('me', undefined) })
-  .map(({ key, state, dueAt, claimedBy }) =>
-    item(key, { state, dueAt, ...(claimedBy !== undefined && { claimedBy }) }),
-  );
+  .map(({ key, state, dueAt, claimedBy }) => item(key, { state, dueAt, ...defined({ claimedBy }) }));
 
 const queueExpectation = fc.record(
   { state: fc.constantFrom(...queueStates), dueAt: small, claimedBy: fc.constant('me') },
@@ -83,7 +82,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
       kind: 'add' as const,
       ...control,
       add,
-      ...(atMostBytes !== undefined && { atMostBytes }),
+      ...defined({ atMostBytes }),
     })),
   fc
     .record({ control, expect: count })

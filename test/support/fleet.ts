@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { collect } from '../../lib/base/bytes.ts';
 import type { Clock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import { type Ids, idsFrom } from '../../lib/base/ids.ts';
 import { type LogFields, silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast } from '../../lib/client/client.ts';
@@ -189,7 +190,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
       })),
       policies: change.policies ?? { default: { factor: 2 } },
       routing: change.routing ?? 'pack',
-      ...(change.encryption && { encryption: change.encryption }),
+      ...defined({ encryption: change.encryption }),
     });
     await apply(
       {

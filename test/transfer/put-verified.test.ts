@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import { defined } from '../../lib/base/defined.ts';
 import type { Backend, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { putVerified } from '../../lib/transfer/put-verified.ts';
@@ -32,7 +33,7 @@ function target(stored: Uint8Array, answer: PutResult, can: Capabilities = {}) {
 }
 
 async function store(to: Backend, known: string | undefined): Promise<string> {
-  const expected = { sizeBytes: bytes.length, ...(known === undefined ? {} : { sha256: known }) };
+  const expected = { sizeBytes: bytes.length, ...defined({ sha256: known }) };
   const mark = { fleetId: 'f', generation: 'g' };
   return (await putVerified(to, { storageKey: 'k', body: bodyOf(bytes), expected, what: 'It', mark })).outcome;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { defined } from '../../lib/base/defined.ts';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
 import { rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { type Change, StoreError } from '../../lib/store/port.ts';
@@ -90,9 +91,12 @@ test('a token that is no longer taken begins the listing anew, and nothing is co
     const [wanted, after] = from !== undefined && 'token' in from ? from.token.split(' ') : [];
     if (wanted !== undefined && Number(wanted) !== day)
       throw new BackendError('rejected', 'a', 'InvalidArgument: token');
-    const page = await list({ ...options, ...(after !== undefined && { from: { afterKey: after } }) });
+    const page = await list({
+      ...options,
+      ...defined({ from: after === undefined ? undefined : { afterKey: after } }),
+    });
     const last = page.items.at(-1)?.storageKey;
-    return { items: page.items, ...(page.next !== undefined && { next: { token: `${day} ${last}` } }) };
+    return { items: page.items, ...defined({ next: page.next && { token: `${day} ${last}` } }) };
   };
   for (let ticks = 0; fleet.queue().length === 0 && ticks < 20; ticks += 1) {
     await fleet.tick('reconciler');

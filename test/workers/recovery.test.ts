@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
+import { defined } from '../../lib/base/defined.ts';
 import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
@@ -32,7 +33,7 @@ interface Recovering {
 
 async function takenOver(fleet: TestFleet, from?: MemorySnapshot): Promise<Recovering> {
   const names = Object.keys(fleet.backends);
-  const store = createMemoryStore({ clock: fleet.clock, identity: 'new tables', ...(from && { from }) });
+  const store = createMemoryStore({ clock: fleet.clock, identity: 'new tables', ...defined({ from }) });
   const deps = { ...fleet.deps, store };
   const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
   fleet.clock.advance(60_000);

@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
+import { defined } from '../../base/defined.ts';
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
 import { isRecoveryPending } from '../../store/recovery.ts';
 import { runTick } from '../../tick/run-tick.ts';
@@ -57,7 +58,7 @@ async function importFiles(
   { prefix, dryRun }: { readonly prefix?: string; readonly dryRun?: boolean },
 ): Promise<Result> {
   const backends = await knownBackends(session, (args as unknown as readonly string[][])[0]!);
-  const request: ReconcileRequest = { kind: 'import', backends, ...(prefix !== undefined && { prefix }) };
+  const request: ReconcileRequest = { kind: 'import', backends, ...defined({ prefix }) };
   const command = `import ${backends.join(' ')}${prefix === undefined ? '' : ` --prefix ${escaped(prefix)}`}`;
   return dryRun === true ? dryRunVerb(session, request) : runVerb(session, request, command);
 }

@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import type { PutOptions } from '../../client/put.ts';
 import { markName } from '../../transfer/mark.ts';
 import { UsageError } from '../failure.ts';
@@ -18,8 +19,8 @@ export function putOptions({ contentType, meta = [] }: PutFlags): PutOptions {
     if (name === markName) throw new UsageError(`--meta "${pair}": the name "${markName}" is reserved`);
     metadata[name] = pair.slice(at + 1);
   }
-  return {
-    ...(contentType === undefined ? {} : { headers: { contentType } }),
-    ...(meta.length === 0 ? {} : { metadata }),
-  };
+  return defined({
+    headers: contentType === undefined ? undefined : { contentType },
+    metadata: meta.length === 0 ? undefined : metadata,
+  });
 }

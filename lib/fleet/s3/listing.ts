@@ -1,4 +1,5 @@
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { defined } from '../../base/defined.ts';
 import type { Listed, ListFrom, ListPage } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
@@ -33,7 +34,7 @@ export async function listPage(
     if (listed === null) unreadable.push(entry.Key ?? '');
     else items.push(listed);
   }
-  const page = { items, ...(unreadable.length > 0 && { unreadable }) };
+  const page = { items, ...defined({ unreadable: unreadable.length > 0 ? unreadable : undefined }) };
   if (!answer.IsTruncated) return page;
   const next = nextPosition(s3, answer, items);
   if (next === undefined || isSamePlace(next, from)) throw fail('its listing says that there is more, but not where');

@@ -23,8 +23,7 @@ export async function putObject(s3: S3Connection, request: PutRequest, signal?: 
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
     ...headerInput(s3, headers, metadata, tags),
-    ...(heedsConditions && ifAbsent ? { IfNoneMatch: '*' } : {}),
-    ...(heedsConditions && ifMatch !== undefined ? { IfMatch: ifMatch } : {}),
+    ...(heedsConditions && defined({ IfNoneMatch: ifAbsent ? '*' : undefined, IfMatch: ifMatch })),
   };
   // A condition that held for a first sending may no longer hold for the second, because of the first.
   const client = heedsConditions && (ifAbsent || ifMatch !== undefined) ? s3.once : s3.retrying;
@@ -53,8 +52,8 @@ export function headerInput(
   tags: Readonly<Record<string, string>> = {},
 ) {
   return {
-    ...(Object.keys(tags).length === 0 || capabilities.tags === false ? {} : { Tagging: tagQuery(tags) }),
     ...defined({
+      Tagging: Object.keys(tags).length === 0 || capabilities.tags === false ? undefined : tagQuery(tags),
       ContentType: headers.contentType,
       CacheControl: headers.cacheControl,
       ContentDisposition: headers.contentDisposition,
@@ -94,7 +93,7 @@ export async function sendBody<T>(
   const { storageKey, sizeBytes, sha256 } = request;
   const input = {
     ContentLength: sizeBytes,
-    ...(sha256 === undefined ? {} : { ChecksumSHA256: Buffer.from(sha256, 'hex').toString('base64') }),
+    ...defined({ ChecksumSHA256: sha256 && Buffer.from(sha256, 'hex').toString('base64') }),
   };
   if (sizeBytes <= bufferedBytes) {
     const bytes = await readSmall(request, s3.attempted(action, storageKey));

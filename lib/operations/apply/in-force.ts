@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import type { FleetFile } from '../../config/fleet-file.ts';
 import { fingerprintOf } from '../../config/place.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
@@ -113,7 +114,7 @@ function digestsOf(view: FleetView, file: FleetFile): FleetConfig['digests'] {
   const digest = digestOfFile(file);
   const before = view.config?.digests ?? {};
   const former = before.file === digest ? before.former : before.file;
-  return { file: digest, ...(former === undefined ? {} : { former }) };
+  return { file: digest, ...defined({ former }) };
 }
 
 async function writeVersion(

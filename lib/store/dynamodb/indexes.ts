@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { byKeyIndex, byPlacementIndex, dueIndex, type TableNames } from '../../config/tables.ts';
 import type { ObjectRecord, QueueItem } from '../model.ts';
 import { type Page, StoreError } from '../port.ts';
@@ -43,7 +44,7 @@ async function queryKeys(deps: ReadDeps, table: string, index: string, attribute
     ExpressionAttributeNames: { '#partition': attribute, ...(!isFirst && { '#key': 'key' }) },
     ExpressionAttributeValues: {
       ':partition': { S: range.partition },
-      ...(range.afterKey !== undefined && { ':after': { S: range.afterKey } }),
+      ...defined({ ':after': range.afterKey === undefined ? undefined : { S: range.afterKey } }),
     },
   });
 }
@@ -61,7 +62,9 @@ export async function readDue(
     KeyConditionExpression: '#lane = :lane AND #dueAt <= :dueBefore',
     ExpressionAttributeNames: { '#lane': 'lane', '#dueAt': 'dueAt' },
     ExpressionAttributeValues: { ':lane': { S: request.lane }, ':dueBefore': { N: String(request.dueBefore) } },
-    ...(request.after !== undefined && { ExclusiveStartKey: positionInLane(request.lane, request.after) }),
+    ...defined({
+      ExclusiveStartKey: request.after === undefined ? undefined : positionInLane(request.lane, request.after),
+    }),
   });
   const items = page.items.map((item) => queueItemOf(item, tables.queue));
   const last = items.at(-1);

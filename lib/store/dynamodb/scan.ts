@@ -1,4 +1,5 @@
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
+import { defined } from '../../base/defined.ts';
 import type { Entry, QueueItem } from '../model.ts';
 import type { Page } from '../port.ts';
 import { type Item, itemOf } from './attributes.ts';
@@ -35,7 +36,7 @@ async function scan(
   start: Item | undefined,
   limit: number,
 ): Promise<{ items: Item[]; last: Item | undefined }> {
-  const input = { TableName: table, ConsistentRead: true, Limit: limit, ...(start && { ExclusiveStartKey: start }) };
+  const input = { TableName: table, ConsistentRead: true, Limit: limit, ...defined({ ExclusiveStartKey: start }) };
   const action = { doing: `read all of "${table}"`, tables: [table] };
   const answer = await connection.attempt(action, () => connection.client.send(new ScanCommand(input)));
   return { items: answer.Items ?? [], last: answer.LastEvaluatedKey };

@@ -105,7 +105,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       metadata: capabilities.keepsMetadata ? metadata : {},
       tags,
       lastModified: clock.now(),
-      ...(firstPartBytes === undefined ? {} : { firstPartBytes }),
+      ...defined({ firstPartBytes }),
     };
     markers.delete(storageKey);
     if (!objects.has(storageKey)) keys.add(storageKey);
@@ -211,7 +211,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         ...defined({ headers, metadata, tags }),
       });
       const isChecked = capabilities.checksumSha256 && request.sha256 !== undefined;
-      return { etag, ...(isChecked && { sha256: request.sha256 }) };
+      return { etag, ...defined({ sha256: isChecked ? request.sha256 : undefined }) };
     },
 
     async get(storageKey, { range, ifMatch } = {}, signal) {

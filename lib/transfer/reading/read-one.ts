@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError } from '../../fleet/backend.ts';
 import { nativeHashes, resumableHashes } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
@@ -80,7 +81,7 @@ async function readNow(
   if (row === null || fitsInOneGo(deps, bytes, before)) {
     const windowBytes = Math.max(1, bytes.sizeBytes);
     const end = await readToEnd(deps, { backend, bytes, hashes: nativeHashes, windowBytes, alongside, before: null });
-    const state = { ...before, ...end.state, ...(end.outcome === 'cut' ? { isSlow: true } : {}) };
+    const state = { ...before, ...end.state, ...(end.outcome === 'cut' && { isSlow: true }) };
     // Worth a row where there was none: the next turn begins otherwise.
     const isNews = end.outcome === 'cut' || end.outcome === 'wrong';
     const kept = row ?? (isNews ? await openReadRow(deps, bytes) : null);
@@ -126,9 +127,9 @@ async function settle(
     }
     case 'wrong': {
       const { detail, sha256 } = end;
-      const suspicion = { at: now, detail, ...(bytes.sha256 === undefined ? {} : { against: bytes.sha256 }) };
+      const suspicion = { at: now, detail, ...defined({ against: bytes.sha256 }) };
       await row?.write({ ...identity(state), suspicion });
-      return { outcome: 'wrong', detail, ...(sha256 === undefined ? {} : { sha256 }) };
+      return { outcome: 'wrong', detail, ...defined({ sha256 }) };
     }
     case 'missing':
       await row?.end();
@@ -152,7 +153,7 @@ async function settle(
 
 /** What tells whose bytes a state is about, and nothing that was found out. */
 function identity({ generation, sizeBytes, etag }: ReadState): ReadState {
-  return { generation, sizeBytes, ...(etag === undefined ? {} : { etag }) };
+  return { generation, sizeBytes, ...defined({ etag }) };
 }
 
 function backingOff(state: ReadState, error: BackendError, now: number): ReadState {

@@ -1,4 +1,5 @@
 import type { Body } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
 import type { RunningHash } from '../running-hash.ts';
 import { type OtherBytes, whyOther } from './expectation.ts';
@@ -116,8 +117,10 @@ async function fetchWindow(
     bytes.storageKey,
     {
       reusesBuffers: alongside === undefined,
-      ...(isWhole ? {} : { range: [position, position + lengthBytes - 1] as const }),
-      ...(etag === undefined ? {} : { ifMatch: etag }),
+      ...defined({
+        range: isWhole ? undefined : ([position, position + lengthBytes - 1] as const),
+        ifMatch: etag,
+      }),
     },
     deps.signal,
   );

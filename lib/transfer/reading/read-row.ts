@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import type { Log } from '../../base/log.ts';
 import type { ControlRow } from '../../store/model.ts';
 import { type RowChange, type RowEnd, type Store, StoreError } from '../../store/port.ts';
@@ -147,7 +148,7 @@ export type ReadState = Readonly<v.InferOutput<typeof schema>>;
 
 /** The state of bytes of which nothing is known. */
 export function aboutBytes({ generation, sizeBytes, etag }: StoredBytes): ReadState {
-  return { generation, sizeBytes, ...(etag === undefined ? {} : { etag }) };
+  return { generation, sizeBytes, ...defined({ etag }) };
 }
 
 /** Whether a failure before is to be let rest. */

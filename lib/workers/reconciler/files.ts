@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { maxKeyBytes, policyOf } from '../../config/fleet-file.ts';
 import type { Listed } from '../../fleet/backend.ts';
 import type { Outcome } from '../../store/commit.ts';
@@ -158,7 +159,7 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
       ...entry?.plainEtags,
       ...Object.fromEntries(found.files.map(({ backend, item }) => [backend, item.etag])),
     },
-    ...(sha256 !== undefined && { sha256 }),
+    ...defined({ sha256 }),
   });
   const outcome = await commitFile(deps, entry, after, found.askedAt);
   if (outcome.outcome !== 'committed')

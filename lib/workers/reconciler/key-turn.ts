@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import type { LogFields } from '../../base/log.ts';
 import type { Verdict } from '../../base/tally.ts';
 import { BackendError } from '../../fleet/backend.ts';
@@ -34,7 +35,7 @@ export interface SettledKey {
 export const nothingToDo: SettledKey = { outcome: 'settled', what: '' };
 
 export function settled(verdict: Verdict, what: string, fields?: LogFields): SettledKey {
-  return { outcome: 'settled', verdict, what, ...(fields && { fields }) };
+  return { outcome: 'settled', verdict, what, ...defined({ fields }) };
 }
 
 /** The same, and its key is listed by name. */

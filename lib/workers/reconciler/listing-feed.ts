@@ -1,4 +1,5 @@
 import { compareUtf8 } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
 import type { ListingPosition, TokenTrail } from '../../store/pass-rows.ts';
@@ -135,10 +136,12 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
     askedAt,
     behind: {
       phase: 'listing',
-      ...(page.next !== undefined && { from: page.next }),
-      ...(isOrdered && lastKey !== undefined && { lastKey }),
-      ...(position.skipTo !== undefined && { skipTo: position.skipTo }),
-      ...(trail !== undefined && { trail }),
+      ...defined({
+        from: page.next,
+        lastKey: isOrdered ? lastKey : undefined,
+        skipTo: position.skipTo,
+        trail,
+      }),
     },
   };
 }

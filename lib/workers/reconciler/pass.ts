@@ -1,4 +1,5 @@
 import { compareUtf8 } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { coversAll, type KeyRange } from '../../base/key-range.ts';
 import { createGrowingPool } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
@@ -294,8 +295,7 @@ function rangeDeps(
       return work.compare(stretch, recordedKeys);
     },
     compareKey: work.compareKey,
-    ...(work.compareRecords && { compareRecords: work.compareRecords }),
-    ...(work.openKeys && { openKeys: work.openKeys }),
+    ...defined({ compareRecords: work.compareRecords, openKeys: work.openKeys }),
     openFeed: (range, position) => openFeed(tick, budget, work.id, range, position, isInOrder),
     async share(range, feed) {
       pages += 1;
@@ -329,7 +329,7 @@ async function shareRange(
   const now = feed.reached();
   if (cut === null || (now !== undefined && compareUtf8(cut, now) <= 0)) return range;
   feed.endAt(cut);
-  const rest = { from: cut, ...(range.upTo !== undefined && { upTo: range.upTo }) };
+  const rest = { from: cut, ...defined({ upTo: range.upTo }) };
   const id = `${range.id}.${range.version}`;
   const { holder, heldUntil } = range;
   const child = { ...newRange(id, range.pass, range.backends, rest), holder: holder!, heldUntil: heldUntil! };
@@ -371,10 +371,7 @@ function openFeed(
       backend: name,
       async list(from, limit) {
         const backend = await tick.backend(name);
-        return backend.list(
-          { limit, ...(prefix !== undefined && { prefix }), ...(from !== undefined && { from }) },
-          tick.signal,
-        );
+        return backend.list({ limit, ...defined({ prefix, from }) }, tick.signal);
       },
       refusal: () => budget.refuses(name, { requests: 1 }),
       isUnreachable: () => !tick.standing(name).isReachable,

@@ -1,4 +1,5 @@
 import { createServer, request as send } from 'node:http';
+import { defined } from '../../../lib/base/defined.ts';
 import { operationOf } from '../../../lib/local/s3/operations.ts';
 import type { Need } from './iam.ts';
 
@@ -99,7 +100,7 @@ export function s3Needs({ method, url, headers, body, status }: Seen): Need[] {
     return {
       action: `s3:${action}`,
       resource: `arn:aws:s3:::${bucket}`,
-      ...(prefix === undefined ? {} : { context: { 's3:prefix': prefix } }),
+      ...defined({ context: prefix === undefined ? undefined : { 's3:prefix': prefix } }),
     };
   };
   switch (operation) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { S3Client, type S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { systemClock } from '../../../lib/base/clock.ts';
+import { defined } from '../../../lib/base/defined.ts';
 import { createS3Server, type S3Server, type S3ServerOptions } from '../../../lib/local/s3/server.ts';
 
 export const KEYS = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+odd=chars' };
@@ -161,7 +162,7 @@ export async function signed(
     body !== undefined || method === 'PUT' || method === 'POST'
       ? { 'content-length': String(Buffer.byteLength(body ?? '')) }
       : {};
-  return { method, path, headers: { ...contentLength, ...request.headers }, ...(body !== undefined && { body }) };
+  return { method, path, headers: { ...contentLength, ...request.headers }, ...defined({ body }) };
 }
 
 export async function sendSigned(endpoint: string, input: Parameters<typeof signed>[1]): Promise<RawAnswer> {

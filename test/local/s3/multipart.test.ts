@@ -18,6 +18,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { defined } from '../../../lib/base/defined.ts';
 import { BUCKET, failureOf, type Kit, sendSigned, someBytes, startKit } from './kit.ts';
 
 const MIN = 1000;
@@ -38,7 +39,7 @@ const part = async (upload: Open, PartNumber: number, Body: Buffer | string, mor
   const { ETag, ChecksumSHA256 } = await kit.client.send(
     new UploadPartCommand({ Bucket, ...upload, PartNumber, Body, ...more }),
   );
-  return { PartNumber, ETag, ...(ChecksumSHA256 && { ChecksumSHA256 }) };
+  return { PartNumber, ETag, ...defined({ ChecksumSHA256 }) };
 };
 const complete = (upload: Open, Parts: CompletedPart[], more = {}) =>
   kit.client.send(new CompleteMultipartUploadCommand({ Bucket, ...upload, MultipartUpload: { Parts }, ...more }));

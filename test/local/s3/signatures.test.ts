@@ -10,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defined } from '../../../lib/base/defined.ts';
 import { signedChunks, split, unsignedChunks } from './chunked.ts';
 import { BUCKET, failureOf, KEYS, type Kit, Sha256, send, sendSigned, signed, someBytes, startKit } from './kit.ts';
 
@@ -141,7 +142,7 @@ describe('a presigned request', () => {
       },
       {
         expiresIn: input.expiresIn ?? 60,
-        ...(input.at && { signingDate: input.at }),
+        ...defined({ signingDate: input.at }),
         unhoistableHeaders: new Set<string>(),
       },
     );

@@ -1,3 +1,4 @@
+import { defined } from '../../../lib/base/defined.ts';
 import type { BreakerState } from '../../../lib/base/health.ts';
 import type { Actor } from '../operation.ts';
 import { Violation } from './violation.ts';
@@ -90,7 +91,7 @@ export function createBreakersCheck(
       else {
         const since = openedAt === before?.openedAt ? before.since : sentAt;
         const probe = isClaim ? { by, until: sentAt + probeMs } : undefined;
-        after.set(backend, { openedAt, probeExpiresAt, since, ...(probe && { probe }) });
+        after.set(backend, { openedAt, probeExpiresAt, since, ...defined({ probe }) });
       }
       spells = after;
     },
