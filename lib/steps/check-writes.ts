@@ -6,16 +6,13 @@ import type { ControlRow } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import type { Refusing } from '../store/refusing.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
-import type { Tick } from '../tick/tick.ts';
+import type { FleetAsRead, Tick, TickAccount, TickTime } from '../tick/tick.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import type { WriteCheck } from './target-trust.ts';
 import { problemOf } from './write-check.ts';
 
 /** What this file asks of a tick. */
-export type CheckWritesTick = Pick<
-  Tick,
-  'deps' | 'runId' | 'fleetId' | 'signal' | 'view' | 'now' | 'backend' | 'problem' | 'audit'
->;
+export type CheckWritesTick = Pick<Tick, 'deps' | 'runId' | 'backend'> & FleetAsRead & TickAccount & TickTime;
 
 /** Always the same key: what is written there is replaced by the next check, and no object. */
 export const writeCheckKey = `${internalPrefix}write-check`;

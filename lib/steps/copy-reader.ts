@@ -1,14 +1,12 @@
 import { createAdmission } from '../base/admission.ts';
-import type { Tick } from '../tick/tick.ts';
+import type { Tick, TickTime } from '../tick/tick.ts';
 import type { CopyReader } from '../transfer/reading/reading.ts';
 
 const readers = new WeakMap<object, CopyReader>();
 
 /** What a reader is made of: one tick's. */
-export type CopyReaderTick = Pick<
-  Tick,
-  'deps' | 'runId' | 'startedAt' | 'deadline' | 'signal' | 'params' | 'of' | 'config' | 'backend' | 'budget'
->;
+export type CopyReaderTick = Pick<Tick, 'deps' | 'runId' | 'params' | 'of' | 'config' | 'backend' | 'budget'> &
+  TickTime;
 
 /** The reader of whole copies of this tick: one, so that what it has in flight is bounded. Loaded when something is read. */
 export function copyReader(tick: CopyReaderTick): CopyReader {

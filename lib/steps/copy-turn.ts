@@ -1,9 +1,11 @@
 import { type Admission, createAdmission } from '../base/admission.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Budget } from '../tick/budget.ts';
-import type { Tick } from '../tick/tick.ts';
+import type { RefreshTick } from '../tick/refresh.ts';
+import type { FleetAsRead, Tick, TickAccount, TickTime } from '../tick/tick.ts';
 import { createPartBuffers, type PartBuffers } from '../transfer/big/part-buffers.ts';
 import type { Blame } from './judge-copy.ts';
+import type { PlainChangeTick } from './plain-change.ts';
 import type { TargetTrust } from './target-trust.ts';
 import type { PendingTick } from './transfers/pending.ts';
 import { type PendingTransfers, readPendingTransfers } from './transfers/pending.ts';
@@ -11,44 +13,13 @@ import type { WriteCheckTick } from './write-check.ts';
 import { trustOf } from './write-check.ts';
 
 /** What this file asks of a tick. */
-export type CopyTurnTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'worker'
-  | 'startedAt'
-  | 'config'
-  | 'fleetId'
-  | 'params'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'shards'
-  | 'dryRun'
-  | 'tally'
-  | 'figures'
-  | 'meter'
-  | 'cursor'
-  | 'view'
-  | 'refreshedAt'
-  | 'onRefresh'
-  | 'probes'
-  | 'usability'
-  | 'lease'
-  | 'now'
-  | 'outOfTime'
-  | 'standing'
-  | 'standings'
-  | 'backend'
-  | 'ownership'
-  | 'budget'
-  | 'commit'
-  | 'commitDeps'
-  | 'problem'
-  | 'audit'
-> &
+export type CopyTurnTick = Pick<Tick, 'budget' | 'commit' | 'dryRun' | 'params' | 'tuning'> &
+  FleetAsRead &
+  TickAccount &
+  TickTime &
   PendingTick &
+  PlainChangeTick &
+  RefreshTick &
   WriteCheckTick;
 
 /** What all copies of one tick share, whoever makes them. */

@@ -8,6 +8,7 @@ import type { Tick } from '../tick/tick.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
 import { carriesMark } from '../transfer/mark.ts';
 import type { PutOffReason } from '../transfer/reading/reading.ts';
+import type { CopyReaderTick } from './copy-reader.ts';
 import { copyReader } from './copy-reader.ts';
 import type { QuarantineTick } from './quarantine.ts';
 import { verifiedCopy } from './quarantine.ts';
@@ -15,20 +16,9 @@ import { verifiedCopy } from './quarantine.ts';
 /** What this file asks of a tick. */
 export type PlainChangeTick = Pick<
   Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'config'
-  | 'params'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'now'
-  | 'backend'
-  | 'budget'
-  | 'commit'
-  | 'audit'
+  'deps' | 'config' | 'params' | 'signal' | 'now' | 'backend' | 'commit' | 'audit'
 > &
+  CopyReaderTick &
   QuarantineTick &
   RemovalLimitTick;
 

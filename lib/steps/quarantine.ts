@@ -5,26 +5,12 @@ import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import type { Quarantine } from '../transfer/quarantine.ts';
 import type { VerifiedCopy, VerifiedCopyOptions } from '../transfer/verified-copy.ts';
+import type { CopyReaderTick } from './copy-reader.ts';
 import { copyReader } from './copy-reader.ts';
 
 /** What this file asks of a tick. */
-export type QuarantineTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'config'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'figures'
-  | 'standing'
-  | 'backend'
-  | 'ownership'
-  | 'budget'
-  | 'commit'
-  | 'audit'
-> &
+export type QuarantineTick = Pick<Tick, 'deps' | 'figures' | 'standing' | 'ownership' | 'commit' | 'audit'> &
+  CopyReaderTick &
   RemovalLimitTick;
 
 /** The copies of an object that may be read now, in the order in which they are tried: reachable, then cheapest to read. */

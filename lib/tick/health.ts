@@ -7,24 +7,14 @@ import type { FleetView } from '../store/fleet-view.ts';
 import { rowKeys } from '../store/row-keys.ts';
 import type { ReportTick } from './report.ts';
 import { writeBreaker } from './report.ts';
-import type { Tick } from './tick.ts';
+import type { FleetAsRead, Tick } from './tick.ts';
 
 /** What this file asks of a tick. */
 export type HealthTick = Pick<
   Tick,
-  | 'deps'
-  | 'worker'
-  | 'config'
-  | 'fleetId'
-  | 'meter'
-  | 'view'
-  | 'probes'
-  | 'usability'
-  | 'now'
-  | 'standing'
-  | 'ownership'
-  | 'problem'
+  'deps' | 'worker' | 'meter' | 'probes' | 'usability' | 'now' | 'ownership' | 'problem'
 > &
+  FleetAsRead &
   ReportTick;
 
 /** A backend whose health check failed is not asked again before this: what waits for it would wait once more each time. */

@@ -78,20 +78,30 @@ export interface TickReport extends Tally {
   readonly figures: Readonly<Record<string, number>>;
 }
 
-/** Everything a worker may use during one tick. */
-export interface Tick {
-  readonly deps: TickDeps;
-  readonly runId: string;
-  readonly worker: WorkerName;
+/** How long a tick may go on. */
+export interface TickTime {
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
-  readonly config: FleetFile;
-  readonly fleetId: string;
-  readonly params: Parameters;
-  readonly tuning: WorkerParameters;
   readonly deadline: Deadline;
   /** Aborted when running transfers must be given up. */
   readonly signal: AbortSignal;
+  now(): number;
+  /** @param needsMs whether it will be, as long from now [0] */
+  outOfTime(needsMs?: number): boolean;
+}
+
+/** The fleet, as it was read last. */
+export interface FleetAsRead {
+  readonly config: FleetFile;
+  readonly fleetId: string;
+  /** The fleet's state; read again before each round, and where a round takes long. */
+  view: FleetView;
+  standing(backend: string): BackendStanding;
+  standings(): BackendStanding[];
+}
+
+/** What was asked of a tick: which part of the work, and how. */
+export interface TickRequest {
   readonly part: number;
   readonly of: number;
   readonly shards: readonly string[];
@@ -101,14 +111,30 @@ export interface Tick {
   readonly isScheduled: boolean;
   /** Rounds at most; 0 = no limit. */
   readonly rounds: number;
+}
+
+/** What a tick says of its work. */
+export interface TickAccount {
   readonly tally: Tally;
   readonly figures: Record<string, number>;
+  /** Says why this tick, whatever else it achieves, ends as `error`. */
+  problem(sentence: string): void;
+  /** One audit line per state change. */
+  audit(sentence: Sentence, fields: LogFields): void;
+}
+
+/** Everything a worker may use during one tick. Each file says in a type of its own what it asks of it. */
+export interface Tick extends TickTime, FleetAsRead, TickRequest, TickAccount {
+  readonly deps: TickDeps;
+  readonly runId: string;
+  readonly worker: WorkerName;
+  readonly params: Parameters;
+  readonly tuning: WorkerParameters;
   readonly meter: Meter;
+  readonly problems: readonly string[];
   /** Where the last tick stopped; assign to it to move on. Saved with the lease. */
   cursor: string | undefined;
-  /** The fleet's state; read again before each round, and where a round takes long. */
-  view: FleetView;
-  /** When it was asked for last. */
+  /** When the fleet's state was asked for last. */
   refreshedAt: number;
   /** Told whenever it was read again. */
   readonly onRefresh: Set<() => void>;
@@ -118,11 +144,6 @@ export interface Tick {
   readonly usability: Map<string, { readonly at: number; readonly isUsable: Promise<boolean> }>;
   /** Null until the lease is held. */
   lease: Lease | null;
-  now(): number;
-  /** @param needsMs whether it will be, as long from now [0] */
-  outOfTime(needsMs?: number): boolean;
-  standing(backend: string): BackendStanding;
-  standings(): BackendStanding[];
   /** A counted handle on a configured backend; its errors say what they speak of. */
   backend(name: string, use?: 'read-write' | 'delete'): Promise<Backend>;
   /** Whose a bucket is, as it answers now. */
@@ -131,11 +152,6 @@ export interface Tick {
   budget(): Promise<Budget>;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   commitDeps(): CommitDeps;
-  /** Says why this tick, whatever else it achieves, ends as `error`. */
-  problem(sentence: string): void;
-  readonly problems: readonly string[];
-  /** One audit line per state change. */
-  audit(sentence: Sentence, fields: LogFields): void;
 }
 
 /** A worker: what it looks for before it takes the lease, and one round of its work. */

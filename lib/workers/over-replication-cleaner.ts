@@ -4,6 +4,7 @@ import { policyOf } from '../config/fleet-file.ts';
 import { type PlacementRule, placementRule } from '../config/placement-rule.ts';
 import { scoreCopy } from '../plans/score-copy.ts';
 import { surplusOf } from '../plans/surplus.ts';
+import type { CopyReaderTick } from '../steps/copy-reader.ts';
 import { copyReader } from '../steps/copy-reader.ts';
 import { ruleOf } from '../steps/missing-copies.ts';
 import type { RelabelTick } from '../steps/relabel.ts';
@@ -17,35 +18,17 @@ import type { HealthTick } from '../tick/health.ts';
 import { isUsable } from '../tick/health.ts';
 import type { RefreshTick } from '../tick/refresh.ts';
 import { refresh } from '../tick/refresh.ts';
-import type { Round, Tick, Worker } from '../tick/tick.ts';
+import type { FleetAsRead, Round, Tick, TickAccount, TickRequest, TickTime, Worker } from '../tick/tick.ts';
 import type { NotGood } from '../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../transfer/reading/stored-bytes.ts';
 
 /** What this file asks of a tick. */
-export type OverReplicationCleanerTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'config'
-  | 'params'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'shards'
-  | 'dryRun'
-  | 'tally'
-  | 'cursor'
-  | 'view'
-  | 'now'
-  | 'outOfTime'
-  | 'standing'
-  | 'backend'
-  | 'budget'
-  | 'commit'
-  | 'audit'
-> &
+export type OverReplicationCleanerTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'cursor' | 'commit'> &
+  FleetAsRead &
+  TickAccount &
+  TickRequest &
+  TickTime &
+  CopyReaderTick &
   HealthTick &
   RefreshTick &
   RelabelTick;

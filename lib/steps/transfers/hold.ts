@@ -5,21 +5,7 @@ import type { Tick } from '../../tick/tick.ts';
 import type { SaveOutcome } from '../../transfer/saver.ts';
 
 /** What this file asks of a tick. */
-export type HoldTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'config'
-  | 'params'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'tally'
-  | 'now'
-  | 'backend'
-  | 'budget'
->;
+export type HoldTick = Pick<Tick, 'deps' | 'runId' | 'deadline' | 'tally' | 'now'>;
 
 /** A transfer that this tick has claimed; nobody else works on it until the claim runs out. */
 export interface Hold {

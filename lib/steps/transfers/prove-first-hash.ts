@@ -1,12 +1,12 @@
 import type { ObjectRecord } from '../../store/model.ts';
 import type { BigCopyOutcome } from '../../transfer/big/job.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
-import { copyReader } from '../copy-reader.ts';
+import { type CopyReaderTick, copyReader } from '../copy-reader.ts';
 import type { HoldTick } from './hold.ts';
 import { type Hold, save } from './hold.ts';
 
 /** What this file asks of a tick. */
-export type ProveFirstHashTick = HoldTick;
+export type ProveFirstHashTick = CopyReaderTick & HoldTick;
 
 /** Why the hash of what was sent is not proven, or not yet. `backing-off`: the source could not be read lately. */
 export type Unproven =

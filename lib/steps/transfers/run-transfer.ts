@@ -2,7 +2,7 @@ import { BackendError } from '../../fleet/backend.ts';
 import type { ObjectRecord, TransferFields } from '../../store/model.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
 import type { CopyTurn } from '../copy-turn.ts';
 import type { HoldTick } from './hold.ts';
@@ -11,21 +11,9 @@ import { claimsOf } from './pending.ts';
 import { fromTheStart } from './settle.ts';
 
 /** What this file asks of a tick. */
-export type RunTransferTick = Pick<
-  Tick,
-  | 'deps'
-  | 'config'
-  | 'fleetId'
-  | 'params'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'onRefresh'
-  | 'now'
-  | 'standing'
-  | 'backend'
-> &
+export type RunTransferTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'of' | 'onRefresh' | 'backend'> &
+  FleetAsRead &
+  TickTime &
   HoldTick &
   RefreshTick;
 

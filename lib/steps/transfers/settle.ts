@@ -9,7 +9,7 @@ import { enqueuedForDeletion } from '../../store/queue-items.ts';
 import type { Swap } from '../../store/swap.ts';
 import type { AgesTick } from '../../tick/ages.ts';
 import { noteLag } from '../../tick/ages.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickAccount, TickTime } from '../../tick/tick.ts';
 import { abortUploads } from '../../transfer/big/uploads.ts';
 import type { FoundContent } from '../../transfer/copy.ts';
 import type { CopyTurn } from '../copy-turn.ts';
@@ -19,21 +19,10 @@ import type { HoldTick } from './hold.ts';
 import { giveBack, type Hold } from './hold.ts';
 
 /** What this file asks of a tick. */
-export type TransfersSettleTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'config'
-  | 'params'
-  | 'signal'
-  | 'tally'
-  | 'now'
-  | 'standing'
-  | 'standings'
-  | 'backend'
-  | 'commit'
-  | 'audit'
-> &
+export type TransfersSettleTick = Pick<Tick, 'deps' | 'runId' | 'params' | 'backend' | 'commit'> &
+  FleetAsRead &
+  TickAccount &
+  TickTime &
   AgesTick &
   HoldTick;
 

@@ -1,5 +1,6 @@
 import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
+import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { verifiedCopy } from '../../steps/quarantine.ts';
@@ -15,11 +16,9 @@ import { settle } from './settle.ts';
 import type { Deletable, ItemTurn, Turn } from './turn.ts';
 
 /** What this file asks of a tick. */
-export type JudgeAllTick = Pick<
-  Tick,
-  'deps' | 'startedAt' | 'tuning' | 'deadline' | 'signal' | 'of' | 'outOfTime' | 'standings' | 'backend' | 'budget'
-> &
+export type JudgeAllTick = Pick<Tick, 'deps' | 'tuning' | 'outOfTime'> &
   CleanupQueueSettleTick &
+  CopyReaderTick &
   HealthTick &
   QuarantineTick;
 

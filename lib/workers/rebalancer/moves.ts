@@ -20,28 +20,16 @@ import type { Swap } from '../../store/swap.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
-import type { Round, Tick } from '../../tick/tick.ts';
+import type { Round, Tick, TickAccount, TickRequest, TickTime } from '../../tick/tick.ts';
 import { type FoundContent, foundContent } from '../../transfer/copy.ts';
 import type { PlanRebalancingTick } from './plan-rebalancing.ts';
 import { isUneven, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
 
 /** What this file asks of a tick. */
-export type MovesTick = Pick<
-  Tick,
-  | 'deps'
-  | 'config'
-  | 'params'
-  | 'tuning'
-  | 'shards'
-  | 'dryRun'
-  | 'tally'
-  | 'figures'
-  | 'cursor'
-  | 'now'
-  | 'outOfTime'
-  | 'commit'
-  | 'audit'
-> &
+export type MovesTick = Pick<Tick, 'deps' | 'config' | 'params' | 'tuning' | 'cursor' | 'commit'> &
+  TickAccount &
+  TickRequest &
+  TickTime &
   BeginTick &
   CopyTurnTick &
   EnqueueOrphansTick &
@@ -52,6 +40,7 @@ export type MovesTick = Pick<
 
 /** What one tick remembers between its moves. */
 interface Turn extends CopyTurn {
+  readonly tick: MovesTick;
   readonly seen: Set<string>;
 }
 
@@ -61,7 +50,7 @@ export async function beginMoves(tick: MovesTick): Promise<Round> {
   for (const { name, quotaBytes } of tick.config.backends) {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
   }
-  const turn: Turn = { ...(await createCopyTurn(tick, usable)), seen: new Set() };
+  const turn: Turn = { ...(await createCopyTurn(tick, usable)), tick, seen: new Set() };
   return () => moveBatch(turn).finally(turn.trust.idle);
 }
 

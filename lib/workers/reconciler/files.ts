@@ -6,14 +6,18 @@ import type { Committer } from '../../store/committer.ts';
 import { queueId } from '../../store/keys.ts';
 import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts';
 import { newRecord } from '../../store/records.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { heldBack, type KeyTurn, settled, settledByName } from './key-turn.ts';
 import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
+import type { RecordedTick } from './recorded.ts';
+
+/** What importing asks of a tick. */
+export type ImportTick = Pick<Tick, 'tuning'> & FleetAsRead & TickTime & RecordedTick;
 
 /** What importing needs beside the tick. */
 export interface ImportDeps {
-  readonly tick: Tick;
+  readonly tick: ImportTick;
   /** Puts swaps of many files into one transaction. */
   readonly committer: Committer;
   /** A person asked for it: what was deleted before, or left behind, is asked for again. */
@@ -104,7 +108,7 @@ async function whyNotImported(
 }
 
 /** Whether a queue item names the very bytes; asked only where the ledger knows of any there. */
-async function isQueued(tick: Tick, backend: string, key: string, etag: string): Promise<boolean> {
+async function isQueued(tick: ImportTick, backend: string, key: string, etag: string): Promise<boolean> {
   if (queueStates.every((state) => tick.view.queue(state, backend).objects === 0)) return false;
   const ids = [queueId(backend, key), queueId(backend, key, etag)];
   return (await tick.deps.store.queueItems(ids)).size > 0;
@@ -209,7 +213,7 @@ type Comparison =
   | { readonly outcome: 'compared'; readonly isSame: boolean; readonly sha256?: string }
   | { readonly outcome: 'unknown'; readonly turn: KeyTurn };
 
-async function compareFile(tick: Tick, object: ObjectRecord, backend: string, item: Listed): Promise<Comparison> {
+async function compareFile(tick: ImportTick, object: ObjectRecord, backend: string, item: Listed): Promise<Comparison> {
   if (item.sizeBytes !== object.sizeBytes) return { outcome: 'compared', isSame: false };
   const plain = Object.keys(object.copies).filter((name) => object.copies[name] === '');
   const isSameByEtag = plain.some((name) => {

@@ -15,26 +15,7 @@ import type { PassWork } from './pass.ts';
 import type { RecoverWorkTick } from './recover-work.ts';
 
 /** What this file asks of a tick. */
-export type PassWorkTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'params'
-  | 'tuning'
-  | 'part'
-  | 'of'
-  | 'shards'
-  | 'isScheduled'
-  | 'rounds'
-  | 'tally'
-  | 'cursor'
-  | 'view'
-  | 'outOfTime'
-  | 'standings'
-  | 'commitDeps'
-  | 'problems'
-> &
+export type PassWorkTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'view' | 'commitDeps'> &
   ComparePageTick &
   RecoverWorkTick;
 

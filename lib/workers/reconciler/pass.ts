@@ -22,32 +22,17 @@ import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickRequest, TickTime } from '../../tick/tick.ts';
 import { findCut, type Uncut } from './find-cut.ts';
 import { createJoinedFeed, type JoinedFeed } from './joined-feed.ts';
 import { createListingFeed, type ListingDeps, type ListingStop } from './listing-feed.ts';
 import { type RangeDeps, type RangeEnd, workRange } from './range-turn.ts';
 
 /** What this file asks of a tick. */
-export type PassTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'part'
-  | 'of'
-  | 'dryRun'
-  | 'rounds'
-  | 'tally'
-  | 'view'
-  | 'now'
-  | 'outOfTime'
-  | 'standing'
-  | 'backend'
-  | 'budget'
-> &
+export type PassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'backend' | 'budget'> &
+  FleetAsRead &
+  TickRequest &
+  TickTime &
   HealthTick &
   RefreshTick;
 

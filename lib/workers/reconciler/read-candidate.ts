@@ -4,6 +4,7 @@ import { defined } from '../../base/defined.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import { ownerKey } from '../../fleet/owner.ts';
 import type { CandidateReading } from '../../plans/judge-candidates.ts';
+import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { undecidedSha256 } from '../../store/recovery.ts';
@@ -11,48 +12,7 @@ import type { Tick } from '../../tick/tick.ts';
 import type { MarkedBytes } from './candidates.ts';
 
 /** What this file asks of a tick. */
-export type ReadCandidateTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'worker'
-  | 'startedAt'
-  | 'config'
-  | 'fleetId'
-  | 'params'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'part'
-  | 'of'
-  | 'shards'
-  | 'dryRun'
-  | 'reconcile'
-  | 'isScheduled'
-  | 'rounds'
-  | 'tally'
-  | 'figures'
-  | 'meter'
-  | 'cursor'
-  | 'view'
-  | 'refreshedAt'
-  | 'onRefresh'
-  | 'probes'
-  | 'usability'
-  | 'lease'
-  | 'now'
-  | 'outOfTime'
-  | 'standing'
-  | 'standings'
-  | 'backend'
-  | 'ownership'
-  | 'budget'
-  | 'commit'
-  | 'commitDeps'
-  | 'problem'
-  | 'problems'
-  | 'audit'
->;
+export type ReadCandidateTick = Pick<Tick, 'signal' | 'backend'> & CopyReaderTick;
 
 /**
  * Reads a candidate to its end and says how good it is: against the SHA-256 in its mark, or the one that its record knows; else
@@ -102,7 +62,7 @@ async function strengthOf(
   return isMd5 && (await etagsAreMd5(tick, backend)) ? 'doubtful' : 'unproven';
 }
 
-const known = new WeakMap<Tick, Map<string, Promise<boolean>>>();
+const known = new WeakMap<object, Map<string, Promise<boolean>>>();
 
 /** Whether ETags on a backend are the MD5 of the bytes: not so where it encrypts them with keys of a service. */
 function etagsAreMd5(tick: ReadCandidateTick, name: string): Promise<boolean> {

@@ -1,6 +1,5 @@
 import type { Listed } from '../../fleet/backend.ts';
-import { copyReader } from '../../steps/copy-reader.ts';
-import type { Tick } from '../../tick/tick.ts';
+import { type CopyReaderTick, copyReader } from '../../steps/copy-reader.ts';
 
 /** What a file that Holdfast did not write holds, by the rule for first hashes; or why that is not known now. */
 export type FileReading =
@@ -12,7 +11,7 @@ export type FileReading =
   | { readonly outcome: 'unreadable'; readonly message: string };
 
 export async function readFile(
-  tick: Tick,
+  tick: CopyReaderTick,
   backend: string,
   { storageKey, sizeBytes, etag }: Pick<Listed, 'storageKey' | 'sizeBytes' | 'etag'>,
 ): Promise<FileReading> {

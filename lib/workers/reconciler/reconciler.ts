@@ -4,16 +4,15 @@ import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import { rowKeys } from '../../store/row-keys.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
-import type { ReconcileRequest, Round, Tick, TickEvent, Worker } from '../../tick/tick.ts';
+import type { FleetAsRead, ReconcileRequest, Round, Tick, TickEvent, TickRequest, Worker } from '../../tick/tick.ts';
 import type { CompleteRecoveryTick } from './complete-recovery.ts';
 import type { PassEnd, PassTick } from './pass.ts';
 import type { PassWorkTick } from './pass-work.ts';
 
 /** What this file asks of a tick. */
-export type ReconcilerTick = Pick<
-  Tick,
-  'deps' | 'config' | 'params' | 'dryRun' | 'reconcile' | 'isScheduled' | 'figures' | 'view' | 'now' | 'standing'
-> &
+export type ReconcilerTick = Pick<Tick, 'deps' | 'params' | 'figures' | 'now'> &
+  FleetAsRead &
+  TickRequest &
   CompleteRecoveryTick &
   PassTick &
   PassWorkTick &

@@ -7,15 +7,13 @@ import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newTombstone, withoutPlainFile } from '../../store/records.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { Tick, TickTime } from '../../tick/tick.ts';
 import type { PutOffReason } from '../../transfer/reading/reading.ts';
 import { heldBack, type KeyTurn, nothingToDo, settled } from './key-turn.ts';
 
 /** What this file asks of a tick. */
-export type RecordedTick = Pick<
-  Tick,
-  'deps' | 'params' | 'signal' | 'dryRun' | 'now' | 'backend' | 'ownership' | 'commit' | 'audit'
-> &
+export type RecordedTick = Pick<Tick, 'deps' | 'params' | 'dryRun' | 'backend' | 'ownership' | 'commit' | 'audit'> &
+  TickTime &
   PlainChangeTick &
   QuarantineTick;
 

@@ -4,11 +4,12 @@ import { ulidTime } from '../../base/ids.ts';
 import { allEnded } from '../../base/pool.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import { judgeGeneration, type ReadCandidate } from '../../plans/judge-candidates.ts';
+import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import type { Encryption, Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import { newRecord } from '../../store/records.ts';
 import { isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
 import { headersDigest } from '../../transfer/headers-digest.ts';
 import type { CandidatesTick } from './candidates.ts';
@@ -18,24 +19,11 @@ import type { ReadCandidateTick } from './read-candidate.ts';
 import { readCandidate } from './read-candidate.ts';
 
 /** What this file asks of a tick. */
-export type RecoverObjectTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'config'
-  | 'deadline'
-  | 'signal'
-  | 'of'
-  | 'dryRun'
-  | 'view'
-  | 'now'
-  | 'backend'
-  | 'budget'
-  | 'commit'
-  | 'audit'
-> &
+export type RecoverObjectTick = Pick<Tick, 'deps' | 'dryRun' | 'backend' | 'commit' | 'audit'> &
+  FleetAsRead &
+  TickTime &
   CandidatesTick &
+  CopyReaderTick &
   ReadCandidateTick;
 
 /** What a person said of a recovery. */

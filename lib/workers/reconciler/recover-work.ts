@@ -13,31 +13,7 @@ import type { RecoverObjectTick } from './recover-object.ts';
 import { type RecoverRules, recoverObject } from './recover-object.ts';
 
 /** What this file asks of a tick. */
-export type RecoverWorkTick = Pick<
-  Tick,
-  | 'deps'
-  | 'runId'
-  | 'startedAt'
-  | 'fleetId'
-  | 'tuning'
-  | 'deadline'
-  | 'signal'
-  | 'part'
-  | 'shards'
-  | 'reconcile'
-  | 'isScheduled'
-  | 'rounds'
-  | 'tally'
-  | 'figures'
-  | 'cursor'
-  | 'refreshedAt'
-  | 'onRefresh'
-  | 'outOfTime'
-  | 'standings'
-  | 'backend'
-  | 'commitDeps'
-  | 'problems'
-> &
+export type RecoverWorkTick = Pick<Tick, 'deps' | 'fleetId' | 'tuning' | 'signal' | 'reconcile' | 'backend'> &
   KeyTurnTick &
   RecoverObjectTick;
 
@@ -71,7 +47,7 @@ async function entriesOf(tick: RecoverWorkTick, keys: readonly string[]): Promis
 }
 
 /** Objects that were decided in this tick, by all the passes of it. */
-const decided = new WeakMap<Tick, Map<string, Promise<KeyTurn>>>();
+const decided = new WeakMap<object, Map<string, Promise<KeyTurn>>>();
 
 async function recoverListed(
   tick: RecoverWorkTick,

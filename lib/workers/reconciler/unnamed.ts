@@ -11,26 +11,14 @@ import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RemovalLimitTick } from '../../tick/removal-limit.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
-import type { Tick } from '../../tick/tick.ts';
+import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
 import { type KeyTurn, nothingToDo, settled, settledByName } from './key-turn.ts';
 
 /** What this file asks of a tick. */
-export type UnnamedTick = Pick<
-  Tick,
-  | 'deps'
-  | 'fleetId'
-  | 'params'
-  | 'deadline'
-  | 'signal'
-  | 'dryRun'
-  | 'view'
-  | 'now'
-  | 'standing'
-  | 'backend'
-  | 'commitDeps'
-  | 'audit'
-> &
+export type UnnamedTick = Pick<Tick, 'deps' | 'params' | 'dryRun' | 'backend' | 'commitDeps' | 'audit'> &
+  FleetAsRead &
+  TickTime &
   HealthTick &
   QuarantineTick &
   RemovalLimitTick;

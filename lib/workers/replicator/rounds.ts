@@ -21,16 +21,15 @@ import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
-import type { Round, Tick } from '../../tick/tick.ts';
+import type { Round, Tick, TickAccount, TickTime } from '../../tick/tick.ts';
 import type { FindObjectsTick } from './find-objects.ts';
 import { createObjectFinder, type ObjectFinder } from './find-objects.ts';
 import { type ObjectTurn, replicateObject, type TriedTurn } from './object-turn.ts';
 
 /** What this file asks of a tick. */
-export type RoundsTick = Pick<
-  Tick,
-  'config' | 'tuning' | 'deadline' | 'dryRun' | 'tally' | 'figures' | 'now' | 'outOfTime' | 'commitDeps' | 'audit'
-> &
+export type RoundsTick = Pick<Tick, 'config' | 'tuning' | 'dryRun' | 'commitDeps'> &
+  TickAccount &
+  TickTime &
   AgesTick &
   CopyTurnTick &
   DueItemsTick &
@@ -48,6 +47,7 @@ const longestTurnMs = 30_000;
 
 /** What one tick remembers between its objects. */
 interface Turn extends CopyTurn {
+  readonly tick: RoundsTick;
   readonly finder: ObjectFinder;
   readonly committer: Committer;
 }
@@ -60,6 +60,7 @@ export async function beginRounds(tick: RoundsTick): Promise<Round> {
   reportRefusing(tick);
   const turn: Turn = {
     ...(await createCopyTurn(tick, usable)),
+    tick,
     finder: createObjectFinder(tick),
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };

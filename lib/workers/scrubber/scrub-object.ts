@@ -1,4 +1,5 @@
 import { defined } from '../../base/defined.ts';
+import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import type { PlainChangeTick } from '../../steps/plain-change.ts';
 import type { QuarantineTick } from '../../steps/quarantine.ts';
@@ -17,10 +18,8 @@ import { keyringOf } from './tick-keyring.ts';
 import type { CopyVerdict, ScrubVerdict } from './verdicts.ts';
 
 /** What this file asks of a tick. */
-export type ScrubObjectTick = Pick<
-  Tick,
-  'deps' | 'runId' | 'startedAt' | 'params' | 'deadline' | 'of' | 'standing' | 'budget' | 'commit' | 'audit'
-> &
+export type ScrubObjectTick = Pick<Tick, 'deps' | 'params' | 'standing' | 'commit' | 'audit'> &
+  CopyReaderTick &
   HealthTick &
   PlainChangeTick &
   QuarantineTick &

@@ -4,7 +4,7 @@ import { scheduleMs } from '../../config/parameters.ts';
 import type { RelabelTick } from '../../steps/relabel.ts';
 import { relabel } from '../../steps/relabel.ts';
 import type { ObjectRecord } from '../../store/model.ts';
-import type { Round, Tick, Worker } from '../../tick/tick.ts';
+import type { FleetAsRead, Round, Tick, TickAccount, TickRequest, TickTime, Worker } from '../../tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../tick/walk.ts';
 import type { RunChecksTick } from './run-checks.ts';
 import { runChecks } from './run-checks.ts';
@@ -34,24 +34,11 @@ import { keyringOf } from './tick-keyring.ts';
 import { type CopyVerdict, type Coverage, lacksPlaintext, meaningOf } from './verdicts.ts';
 
 /** What this file asks of a tick. */
-export type ScrubberTick = Pick<
-  Tick,
-  | 'deps'
-  | 'startedAt'
-  | 'config'
-  | 'params'
-  | 'tuning'
-  | 'deadline'
-  | 'of'
-  | 'shards'
-  | 'dryRun'
-  | 'tally'
-  | 'figures'
-  | 'cursor'
-  | 'view'
-  | 'now'
-  | 'outOfTime'
-> &
+export type ScrubberTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'cursor'> &
+  FleetAsRead &
+  TickAccount &
+  TickRequest &
+  TickTime &
   RelabelTick &
   RunChecksTick &
   ScrubObjectTick &
