@@ -1,4 +1,5 @@
 import { systemClock } from '../lib/base/clock.ts';
+import { printable } from '../lib/base/printable.ts';
 import { type PackedFleet, unpackFleet } from '../lib/config/packed-fleet.ts';
 import { parseFleetText } from '../lib/config/parse-fleet-file.ts';
 import { type Applied, apply } from '../lib/operations/apply.ts';
@@ -36,7 +37,7 @@ const pauseMs = 10_000;
 /** Kept for the answer, which is tried again too. */
 const reserveMs = 15_000;
 const answerAttempts = 5;
-/** CloudFormation takes answers of at most 4096 bytes. */
+/** CloudFormation takes answers of at most 4096 bytes: this much is left for the reason, as JSON. */
 const reasonBytes = 3_000;
 
 /**
@@ -56,6 +57,9 @@ export async function handler(event: ApplyEvent, context: LambdaContext): Promis
 
 async function applyDeployed({ ResourceProperties }: CustomResourceEvent, deadline: number): Promise<Answer> {
   const { applies, fleet, values = [] } = ResourceProperties;
+  // A file with mistakes has them at every attempt.
+  const mistakes = mistakesIn({ fleet, values });
+  if (mistakes !== null) return failed(mistakes);
   for (let attempt = 1; ; attempt += 1) {
     try {
       const holdfastProcess = createProcess({ env: process.env, log });
@@ -68,6 +72,15 @@ async function applyDeployed({ ResourceProperties }: CustomResourceEvent, deadli
       log.warn('The fleet file was not applied; it is tried again', { attempt, message: (error as Error).message });
       await systemClock.sleep(pauseMs);
     }
+  }
+}
+
+function mistakesIn(packed: PackedFleet): string | null {
+  try {
+    parseFleetText(unpackFleet(packed));
+    return null;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 
@@ -113,10 +126,22 @@ function done(data: Readonly<Record<string, string>>): Answer {
   return { Status: 'SUCCESS', Data: data };
 }
 
+/** What a backend answered may be in it. */
 function failed(reason: string): Answer {
-  const bytes = Buffer.from(reason);
-  const text = bytes.length <= reasonBytes ? reason : `${bytes.subarray(0, reasonBytes).toString('utf8')} …`;
-  return { Status: 'FAILED', Reason: text };
+  return { Status: 'FAILED', Reason: shortened(printable(reason)) };
+}
+
+/** A quote or a line break takes two bytes of JSON. */
+function shortened(text: string): string {
+  const bytesOf = (part: string) => Buffer.byteLength(JSON.stringify(part));
+  if (bytesOf(text) <= reasonBytes) return text;
+  const characters = [...text].slice(0, reasonBytes);
+  let bytes = bytesOf(' …');
+  const kept = characters.findIndex((character) => {
+    bytes += bytesOf(character) - 2;
+    return bytes > reasonBytes;
+  });
+  return `${characters.slice(0, kept).join('')} …`;
 }
 
 async function respond({ ResponseURL, StackId, RequestId, LogicalResourceId }: CustomResourceEvent, answer: Answer) {

@@ -1,5 +1,6 @@
 import { systemClock } from '../lib/base/clock.ts';
 import { defined } from '../lib/base/defined.ts';
+import { printable } from '../lib/base/printable.ts';
 import type { Parameters } from '../lib/config/parameters.ts';
 import { createProcess } from '../lib/process/process.ts';
 import type { FleetView } from '../lib/store/fleet-view.ts';
@@ -57,7 +58,7 @@ export function createHandler(worker: Worker): Handler {
     if (report.outcome !== 'failed' && report.outcome !== 'error') return report;
     const why = report.message ?? 'every attempted item failed';
     throw new TickFailed(
-      `The tick of ${worker.name} ${report.outcome === 'failed' ? 'failed' : 'ended in an error'}: ${why}`,
+      printable(`The tick of ${worker.name} ${report.outcome === 'failed' ? 'failed' : 'ended in an error'}: ${why}`),
     );
   };
 }

@@ -20,7 +20,7 @@ interface Access {
   /** Indexes it queries. */
   readonly indexes: readonly ('by-placement' | 'by-key' | 'due')[];
   /** What it does with the bytes on AWS backends, besides reading them. */
-  readonly bytes: 'read' | 'write-parts' | 'delete' | 'own-keys';
+  readonly bytes: 'read' | 'write' | 'write-parts' | 'delete' | 'own-keys';
 }
 
 /** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
@@ -61,10 +61,11 @@ export const access: Readonly<Record<Grantee, Access>> = {
     indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
+  // It makes objects and reads them; what was begun and left behind is others' to find.
   application: {
-    tables: { objects: records, queue: [...records, 'DeleteItem'], control: leasedTick },
-    indexes: ['by-key', 'by-placement', 'due'],
-    bytes: 'write-parts',
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: ['Query', 'PutItem', 'UpdateItem'] },
+    indexes: ['by-key'],
+    bytes: 'write',
   },
   apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: ['by-key'], bytes: 'own-keys' },
 };
@@ -177,6 +178,7 @@ function bucketStatements(
   const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
+    write: [...reads, write, ...aborts],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
     // Whether a backend keeps tags is found out whatever is preserved.

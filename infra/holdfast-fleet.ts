@@ -101,8 +101,8 @@ export class HoldfastFleet extends Construct {
   }
 
   /**
-   * Lets a role or user read and write objects with the library or the command line: the tables, the secrets and keys of the
-   * backends, and the buckets that are reached by role.
+   * Lets a role or user read and write objects with the library: the tables, the secrets and keys of the backends, and the
+   * buckets that are reached by role.
    */
   grantReadWrite(grantee: IGrantable): void {
     for (const statement of statementsFor('application', this.plan, this.tables))

@@ -220,7 +220,13 @@ test('ten lines with the installed package synthesise two stacks, in TypeScript 
   writeFileSync(join(app, 'stack.ts'), cdkApp.replace('{ App, Duration }', '{ App }'));
   const out = join(app, 'cdk.out');
   env = { ...env, CDK_OUTDIR: out, HTTPS_PROXY: 'http://127.0.0.1:9', HTTP_PROXY: 'http://127.0.0.1:9' };
-  await run(process.execPath, ['stack.js']);
+  // What `npm init -y` makes is CommonJS.
+  const required = cdkApp.replaceAll(/import (\{.+\}) from ('.+');/g, 'const $1 = require($2);');
+  writeFileSync(join(app, 'stack.cjs'), required);
+  for (const file of ['stack.cjs', 'stack.js']) {
+    rmSync(out, { recursive: true, force: true });
+    await run(process.execPath, [file]);
+  }
   const templateOf = (stack: string) => JSON.parse(readFileSync(join(out, `${stack}.template.json`), 'utf8'));
   const types = (stack: string) =>
     Object.values(templateOf(stack).Resources as Record<string, { Type: string }>).map(({ Type }) => Type);

@@ -1,10 +1,9 @@
 /**
  * Characters that change what a person sees without being seen themselves: control characters, line and paragraph separators,
- * bidirectional controls, and what has no width. A backend, a file name or a key may hold any of them.
+ * bidirectional and other format controls, fillers, tags and selectors, halves of characters. A backend, a file name or a key
+ * may hold any of them.
  */
-const unseen =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are the ones that must not reach a terminal
-  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
 
 /** Text for a terminal: what would be unseen is written out (`\u001b`). Line breaks stay, unless it must be one line. */
 export function printable(text: string, lines: 'lines' | 'one-line' = 'lines'): string {
@@ -17,5 +16,5 @@ export function printableJson(value: unknown, indent?: number): string {
 }
 
 function codeOf(c: string): string {
-  return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return c.replace(/[\s\S]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

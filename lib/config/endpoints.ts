@@ -17,7 +17,10 @@ for (const [net, prefix] of [
   privateRanges.addSubnet(net, prefix, 'ipv4');
 for (const [net, prefix] of [
   ['::', 127],
+  // Local translation to IPv4, whatever lies behind it (RFC 8215); and Teredo, which hides an IPv4 address.
+  ['64:ff9b:1::', 48],
   ['100::', 64],
+  ['2001::', 32],
   ['fc00::', 7],
   ['fe80::', 10],
   ['fec0::', 10],
@@ -27,14 +30,13 @@ for (const [net, prefix] of [
 
 /**
  * IPv6 prefixes that carry an IPv4 address, and at which 16-bit group it begins: compatible, mapped, translated (RFC 6052),
- * local translation (RFC 8215), 6to4.
+ * 6to4.
  */
 const carriers: readonly { readonly groups: readonly number[]; readonly at: number }[] = [
   { groups: [0, 0, 0, 0, 0, 0], at: 6 },
   { groups: [0, 0, 0, 0, 0, 0xffff], at: 6 },
   { groups: [0, 0, 0, 0, 0xffff, 0], at: 6 },
   { groups: [0x64, 0xff9b, 0, 0, 0, 0], at: 6 },
-  { groups: [0x64, 0xff9b, 1, 0, 0, 0], at: 6 },
   { groups: [0x2002], at: 1 },
 ];
 
@@ -52,7 +54,9 @@ export function isPrivateHost(hostname: string): boolean {
     return privateRanges.check(host, 'ipv6') || (carried !== null && privateRanges.check(carried, 'ipv4'));
   }
   if (isIP(host) === 4) return privateRanges.check(host, 'ipv4');
-  return !host.includes('.') || /\.(local|localhost|internal|intranet|lan|home|corp|home\.arpa)$/.test(host);
+  return (
+    !host.includes('.') || /\.(local|localhost|localdomain|internal|intranet|lan|home|corp|home\.arpa)$/.test(host)
+  );
 }
 
 function carriedIPv4(host: string): string | null {

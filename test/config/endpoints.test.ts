@@ -31,6 +31,11 @@ const hidden = [
   '[::ffff:0:a9fe:a9fe]',
   '[64:ff9b::a9fe:a9fe]',
   '[64:ff9b:1::a00:1]',
+  '[64:ff9b:1:a9fe:a9:fe00::]',
+  '[2001:0:5ef5:79fb:0:5afe:5601:5601]',
+  'server.localdomain',
+  '\uff11\uff12\uff17.0.0.1',
+  '127.0.0.1.',
   '[2002:a9fe:a9fe::1]',
 ];
 

@@ -14,7 +14,7 @@ import { createClient, type Holdfast } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 import type { Entry } from '../../lib/store/model.ts';
 import { type NewQueueItem, newQueueItem } from '../../lib/store/queue-items.ts';
-import { createLambdaKit, type LambdaKit } from './support/lambda-kit.ts';
+import { createLambdaKit, indexOf, type LambdaKit } from './support/lambda-kit.ts';
 import { reasons } from './support/unused.ts';
 
 /** Copied, moved and read in parts. */
@@ -123,6 +123,18 @@ test('apply: the next deployment is a new version, deleting the stack is none', 
   const policies = { default: { factor: 2 }, archive: { prefix: 'archive/', factor: 3 } };
   expect(await kit.deploy('Update', { policies })).toMatchObject({ Status: 'SUCCESS', Data: { version: '2' } });
   expect(await kit.deploy('Delete')).toMatchObject({ Status: 'SUCCESS' });
+});
+
+test('apply: a file with more mistakes than fit is refused at once, with as many of them as CloudFormation takes', async () => {
+  const mistake = { prefix: '"\u2028\u{1f5d1}\n"'.repeat(20), factor: 9 };
+  const policies = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`policy-${n}`, mistake]));
+  const before = Date.now();
+  const { Status, Reason } = await kit.deploy('Update', { policies: { default: { factor: 2 }, ...policies } });
+  expect(Status).toBe('FAILED');
+  expect(Reason).toMatch(/^The fleet file has problems[\s\S]+factor 9 is above the number of backends[\s\S]+ …$/);
+  expect(Reason).not.toContain('\u2028');
+  // No pause for what will not change.
+  expect(Date.now() - before).toBeLessThan(30_000);
 });
 
 test.each(workerNames)('%s: a tick over an empty fleet is empty, and publishes metrics', async (worker) => {
@@ -295,17 +307,51 @@ test('cleanup queue: big quarantined bytes that are good go back to their record
   expect(await copiesOf('heavy-0')).toEqual([backend]);
 });
 
-test('every call that a function made is allowed by its role', () => {
+test('application: puts, reads, lists and deletes, small and big, on one backend and on two', async () => {
+  const { result } = await kit.application('life');
+  expect(result).toEqual({
+    bigBytes: big.length,
+    keys: ['app/big', 'app/small'],
+    headBytes: 3,
+    content: 'two',
+    isDeleted: [true, false],
+  });
+});
+
+test('application: reads another copy of what is wrong or gone on one backend', async () => {
+  for (const key of ['app/wrong', 'app/gone']) await client.put(key, 'right', { copies: 2 });
+  writeFileSync((await storedAt('app/wrong', 'aws-a')).path, 'WRONG');
+  await removeBytes('app/gone', 'aws-a');
+  expect((await kit.application('anotherCopy')).result).toEqual({ content: 'right', missing: 'right' });
+});
+
+test('application: a big put whose source breaks leaves no upload behind', async () => {
+  expect(await kit.application('failingSource')).toMatchObject({ result: 'Error: the source broke' });
+  for (const Bucket of ['bucket-a', 'bucket-b']) {
+    const { Uploads } = await s3.send(new ListMultipartUploadsCommand({ Bucket, Prefix: '' }));
+    expect((Uploads ?? []).filter(({ Key }) => Key?.includes('app/broken'))).toEqual([]);
+  }
+});
+
+test('application: puts elsewhere, and notes what it met, while a backend fails', async () => {
+  await whileUnreachable(async () => {
+    expect((await kit.application('life')).result).toMatchObject({ content: 'two', isDeleted: [true, false] });
+  });
+});
+
+test('every call that a function is allowed by its role', () => {
   expect(kit.refused).toEqual([]);
 });
 
 test('every action of a role is used by a case above, or stays for a reason', () => {
-  const actors = [...workerNames, 'apply'] as const;
+  const actors = [...workerNames, 'apply', 'application'] as const;
   const unused = actors.flatMap((actor) =>
     kit
       .statements(actor)
-      .flatMap(({ sid, actions }) =>
-        actions.map((action) => `${actor} ${sid} ${action}`).filter((use) => !kit.used.has(use)),
+      .flatMap(({ sid, actions, resources }) =>
+        actions
+          .flatMap((action) => [...new Set(resources.map(indexOf))].map((index) => `${actor} ${sid} ${action}${index}`))
+          .filter((use) => !kit.used.has(use)),
       ),
   );
   const reasonOf = (use: string) => reasons.find(([pattern]) => pattern.test(use));

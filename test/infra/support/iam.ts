@@ -25,7 +25,8 @@ export interface Need {
 }
 
 /** The statements of the role of a function, by the function's name. */
-export function statementsOf({ resolve, ofType, resources }: Synthesised, functionName: string): Statement[] {
+export function statementsOf(synthesised: Synthesised, functionName: string): Statement[] {
+  const { ofType, resources } = synthesised;
   const [, fn] = ofType('AWS::Lambda::Function').find(
     ([, { Properties }]) => Properties.FunctionName === functionName,
   )!;
@@ -33,6 +34,20 @@ export function statementsOf({ resolve, ofType, resources }: Synthesised, functi
   const documents = (resources[roleId]!.Properties.Policies as { PolicyDocument: { Statement: unknown[] } }[]).flatMap(
     ({ PolicyDocument }) => PolicyDocument.Statement,
   );
+  return statementsIn(synthesised, documents);
+}
+
+/** The statements of what was granted to a role, by its name in the stack. */
+export function statementsGranted(synthesised: Synthesised, role: string): Statement[] {
+  const policies = synthesised.ofType('AWS::IAM::Policy').map(([, { Properties }]) => Properties);
+  const own = policies.filter(({ Roles }) => JSON.stringify(Roles).includes(`{"Ref":"${role}`));
+  return statementsIn(
+    synthesised,
+    own.flatMap(({ PolicyDocument }) => PolicyDocument.Statement as unknown[]),
+  );
+}
+
+function statementsIn({ resolve }: Synthesised, documents: readonly unknown[]): Statement[] {
   return documents.map((raw) => {
     const { Sid = '', Effect, Action, Resource, Condition = {} } = resolve(raw) as RawStatement;
     if (Effect !== 'Allow') throw new Error(`Statement ${Sid} does not allow`);

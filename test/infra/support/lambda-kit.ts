@@ -4,14 +4,14 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Actor } from '../../../infra/actors.ts';
+import type { Actor, Grantee } from '../../../infra/actors.ts';
 import { bundle } from '../../../infra/bundle.ts';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { packFleet } from '../../../lib/config/packed-fleet.ts';
 import { startDynamo } from '../../../lib/local/dynamodb.ts';
 import { createS3Server, type S3Server } from '../../../lib/local/s3/server.ts';
 import { createProcess, type HoldfastProcess } from '../../../lib/process/process.ts';
-import { allowing, type Need, type Statement, statementsOf } from './iam.ts';
+import { allowing, type Need, type Statement, statementsGranted, statementsOf } from './iam.ts';
 import { dynamoNeeds, record, s3Needs, serveSecrets } from './recorder.ts';
 import { type Synthesised, synthesise, testFleet } from './template.ts';
 
@@ -49,6 +49,8 @@ export interface LambdaKit {
   readonly ext: S3Server;
   /** Runs a function once; what its role does not allow is added to `refused`. */
   invoke(actor: Actor, event: unknown): Promise<Invocation>;
+  /** Runs a part of `run-application.ts` with what `grantReadWrite` gives. */
+  application(part: string): Promise<Invocation>;
   /** One tick of a worker. */
   tick(actor: Actor): Promise<Record<string, unknown>>;
   /** Applies the fleet, changed, as a deployment does; `ext` changes that backend. Returns what CloudFormation was told. */
@@ -57,9 +59,9 @@ export interface LambdaKit {
     change?: { readonly policies?: object; readonly ext?: object },
   ): Promise<Record<string, unknown>>;
   readonly refused: string[];
-  /** Actions of statements that were needed so far, as `<actor> <sid> <action>`. */
+  /** Actions of statements that were needed so far, as `<actor> <sid> <action>`; of indexes also which one. */
   readonly used: ReadonlySet<string>;
-  statements(actor: Actor): readonly Statement[];
+  statements(actor: Grantee): readonly Statement[];
   close(): Promise<void>;
 }
 
@@ -78,8 +80,9 @@ export async function createLambdaKit(): Promise<LambdaKit> {
       body += chunk.toString();
     });
     from.on('end', () => {
-      answers.push({ ...JSON.parse(body), contentType: from.headers['content-type'] });
-      answer.end();
+      const isTaken = Buffer.byteLength(body) <= 4096;
+      if (isTaken) answers.push({ ...JSON.parse(body), contentType: from.headers['content-type'] });
+      answer.writeHead(isTaken ? 200 : 400).end();
     });
   });
   await new Promise<void>((resolve) => cloudFormation.listen(0, '127.0.0.1', resolve));
@@ -90,7 +93,7 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     backends: [a, b, { ...x, endpoint: ext.endpoint, pathStyle: true, ...extChange }],
     ...change,
   });
-  const synthesised = synthesise(fleet(), tuning, { HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: 'true' });
+  const synthesised = synthesise(fleet(), tuning, { HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: 'true' }, 'Application');
   const outside = {
     AWS_REGION: 'us-east-1',
     AWS_ACCESS_KEY_ID: keys.accessKeyId,
@@ -108,16 +111,37 @@ export async function createLambdaKit(): Promise<LambdaKit> {
   const refused: string[] = [];
   const used = new Set<string>();
   const functionName = (actor: Actor) => `holdfast-${actor}`;
-  const statements = (actor: Actor) => statementsOf(synthesised, functionName(actor));
+  const statements = (actor: Grantee) =>
+    actor === 'application'
+      ? statementsGranted(synthesised, 'Application')
+      : statementsOf(synthesised, functionName(actor));
 
-  function check(actor: Actor, needs: readonly Need[]): void {
+  function check(actor: Grantee, needs: readonly Need[]): void {
     const allowed = statements(actor);
     for (const need of needs) {
       const statement = allowing(allowed, need);
       const text = `${actor} ${need.action} on ${need.resource} ${JSON.stringify(need.context ?? {})}`;
-      if (statement) used.add(`${actor} ${statement.sid} ${need.action}`);
+      if (statement) used.add(`${actor} ${statement.sid} ${need.action}${indexOf(need.resource)}`);
       else if (!refused.includes(text)) refused.push(text);
     }
+  }
+
+  const recorders = [dynamoLog, s3Log, secrets];
+  /** In a process of its own, whose requests are noted, and checked against what the actor may do. */
+  async function observe(
+    actor: Grantee,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Promise<Invocation> {
+    for (const recorder of recorders) recorder.take();
+    const endpoints = { AWS_ENDPOINT_URL_DYNAMODB: dynamoLog.endpoint, AWS_ENDPOINT_URL_S3: s3Log.endpoint };
+    const lines = await run(args, { ...env, ...outside, ...endpoints });
+    check(
+      actor,
+      recorders.flatMap((recorder) => recorder.take()),
+    );
+    const outcome = lines.pop() as Omit<Invocation, 'lines'>;
+    return { ...outcome, lines };
   }
 
   const kit: LambdaKit = {
@@ -130,26 +154,14 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     statements,
     async invoke(actor, event) {
       if (!bundles.has(actor)) bundles.set(actor, bundle(`functions/${actor}.ts`, join(dir, 'bundles', actor)).dir);
-      for (const recorder of [dynamoLog, s3Log, secrets]) recorder.take();
       const [, fn] = synthesised
         .ofType('AWS::Lambda::Function')
         .find(([, { Properties }]) => Properties.FunctionName === functionName(actor))!;
       const variables = synthesised.resolve(fn.Properties.Environment.Variables) as Record<string, string>;
-      const env = {
-        ...variables,
-        ...outside,
-        AWS_ENDPOINT_URL_DYNAMODB: dynamoLog.endpoint,
-        AWS_ENDPOINT_URL_S3: s3Log.endpoint,
-        AWS_LAMBDA_FUNCTION_NAME: functionName(actor),
-      };
-      const lines = await run([join(bundles.get(actor)!, 'index.mjs'), JSON.stringify(event)], env);
-      check(
-        actor,
-        [dynamoLog, s3Log, secrets].flatMap((recorder) => recorder.take()),
-      );
-      const outcome = lines.pop() as Omit<Invocation, 'lines'>;
-      return { ...outcome, lines };
+      const args = [handlerRunner, join(bundles.get(actor)!, 'index.mjs'), JSON.stringify(event)];
+      return observe(actor, args, { ...variables, AWS_LAMBDA_FUNCTION_NAME: functionName(actor) });
     },
+    application: (part) => observe('application', [applicationRunner, part], tuning),
     async tick(actor) {
       const scheduledTime = new Date(systemClock.now()).toISOString();
       const { result, error, lines } = await kit.invoke(actor, { scheduledTime, part: 0, of: 1 });
@@ -171,7 +183,7 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     },
     async close() {
       await client.close();
-      await Promise.all([dynamoLog, s3Log, secrets].map((recorder) => recorder.close()));
+      await Promise.all(recorders.map((recorder) => recorder.close()));
       await Promise.all([aws.close(), ext.close(), dynamo.close()]);
       cloudFormation.close();
       rmSync(dir, { recursive: true, force: true });
@@ -180,10 +192,16 @@ export async function createLambdaKit(): Promise<LambdaKit> {
   return kit;
 }
 
-const runner = fileURLToPath(new URL('run-handler.ts', import.meta.url));
+/** Each index is granted by itself. */
+export function indexOf(resource: string): string {
+  return /\/index\/.*$/.exec(resource)?.[0].replace('/index/', ' ') ?? '';
+}
+
+const handlerRunner = fileURLToPath(new URL('run-handler.ts', import.meta.url));
+const applicationRunner = fileURLToPath(new URL('run-application.ts', import.meta.url));
 
 function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Record<string, unknown>[]> {
-  const child = spawn(process.execPath, [runner, ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...args], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => {
     text += chunk.toString();

@@ -1,5 +1,6 @@
 import { App, type Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Code } from 'aws-cdk-lib/aws-lambda';
 import { parseDeployment, propsOf } from '../../../infra/deployment.ts';
 import { HoldfastDataStack, HoldfastWorkersStack } from '../../../infra/stacks.ts';
@@ -56,11 +57,12 @@ export const testFleet = {
   policies: { default: { factor: 2 } },
 };
 
-/** Synthesises both stacks in memory; the code of the functions is a stub. */
+/** Synthesises both stacks in memory; the code of the functions is a stub. `grantsTo` names a role of an application. */
 export function synthesise(
   fleet: unknown = testFleet,
   tuning: Readonly<Record<string, string>> = {},
   options: Readonly<Record<string, string>> = {},
+  grantsTo?: string,
 ): Synthesised {
   const app = new App({ analyticsReporting: false });
   const deployment = parseDeployment(options);
@@ -79,6 +81,8 @@ export function synthesise(
     deployedAt: '2026-01-01T00:00:00Z',
   });
   stack.addStackDependency(data);
+  const ecs = new ServicePrincipal('ecs-tasks.amazonaws.com');
+  if (grantsTo !== undefined) stack.fleet.grantReadWrite(new Role(stack, grantsTo, { assumedBy: ecs }));
   const of = (one: Stack) => Template.fromStack(one).toJSON().Resources as Record<string, Resource>;
   const resources = { ...of(data), ...of(stack) };
   return {

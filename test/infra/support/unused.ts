@@ -25,5 +25,16 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
     'A transfer that is given up, or begun twice, ends its own upload.',
   ],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
-  [/^apply Indexes dynamodb:Query$/, 'Keys are walked where a longer prefix leaves less room for them than there was.'],
+  [
+    /^(replicator|rebalancer) Indexes dynamodb:Query due$/,
+    'Transfers that an earlier tick left are looked for only while the ledger counts any; in these cases one tick ends each.',
+  ],
+  [
+    /^reconciler Indexes dynamodb:Query by-placement$/,
+    'Asked once all backends were gone through after the tables were lost: the records are put under their labels.',
+  ],
+  [
+    /^apply Indexes dynamodb:Query by-key$/,
+    'Keys are walked where a longer prefix leaves less room for them than there was.',
+  ],
 ];
