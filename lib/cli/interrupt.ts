@@ -1,10 +1,13 @@
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** The first signal asks for an end after what is in flight; the second ends the process at once. */
-export function stopSignal(): { readonly signal: AbortSignal; end(): void } {
+export function stopSignal(abandon: () => void = () => {}): { readonly signal: AbortSignal; end(): void } {
   const controller = new AbortController();
   const onSignal = () => {
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) {
+      abandon();
+      process.exit(130);
+    }
     controller.abort();
   };
   const before = signals.map((signal) => [signal, process.listeners(signal)] as const);

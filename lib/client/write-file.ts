@@ -1,19 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { chmod, lstat, open, readlink, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Body } from '../base/bytes.ts';
 
 /**
- * Writes content to a file that appears only when all of it has come: a temporary one beside it, then a rename. The
- * temporary one is named to `begins` first, for whoever must remove it when the process is ended.
+ * Writes content to a file that appears only when all of it has come: a temporary one beside it, then a rename. A symbolic link is
+ * followed, and what it leads to is written; a file that is replaced leaves its mode behind. A folder, a device or a pipe is refused.
+ * The temporary file is named to `begins` first, for whoever must remove it when the process is ended.
  */
 export async function writeFile(
   path: string,
   body: Body,
   begins: (temporary: string) => void = () => {},
 ): Promise<void> {
-  if ((await stat(path).catch(() => null))?.isDirectory()) throw new Error('it is a folder');
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
+  const target = await behindLinks(path);
+  const before = await stat(target).catch(() => null);
+  if (before?.isDirectory()) throw new Error('it is a folder');
+  if (before !== null && !before.isFile()) throw new Error('it is a device or a pipe, and no regular file');
+  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.part`);
   begins(temporary);
   try {
     const file = await open(temporary, 'wx');
@@ -23,9 +27,23 @@ export async function writeFile(
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    if (before !== null) await chmod(temporary, before.mode & 0o7777);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+const mostLinks = 40;
+
+/** What a path leads to, whether it is there or not. */
+async function behindLinks(path: string): Promise<string> {
+  let target = path;
+  for (let links = 0; links < mostLinks; links += 1) {
+    const found = await lstat(target).catch(() => null);
+    if (found === null || !found.isSymbolicLink()) return target;
+    target = resolve(dirname(target), await readlink(target));
+  }
+  throw new Error('its symbolic links lead round in a circle');
 }

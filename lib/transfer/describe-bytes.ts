@@ -8,7 +8,8 @@ export interface Description {
   readonly headers?: ObjectHeaders | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly tags?: Readonly<Record<string, string>> | undefined;
-  readonly mark: Mark;
+  /** Absent: the bytes are nobody's of the fleet, and say nothing of it. */
+  readonly mark?: Mark;
 }
 
 /** The part of a request that says what travels beside the bytes, with the mark that says so too. */
@@ -17,6 +18,7 @@ export function describeBytes(
   backend: string,
   storageKey: string,
 ): Pick<PutRequest, 'headers' | 'metadata' | 'tags'> {
+  if (mark === undefined) return { ...defined({ headers, metadata, tags }) };
   const complete = { ...mark, headersSha256: headersDigest(headers, metadata) };
   return {
     metadata: markedMetadata(metadata, complete, backend, storageKey),

@@ -14,7 +14,11 @@ export interface StoreRequest {
   readonly headers?: ObjectHeaders;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly tags?: Readonly<Record<string, string>>;
-  readonly mark: Mark;
+  /** Absent: the bytes become nobody's of the fleet. */
+  readonly mark?: Mark;
+  /** Of a write in one request: not over anything, or over these very bytes alone. */
+  readonly ifAbsent?: boolean;
+  readonly ifMatch?: string;
   /** For messages: what is being read. */
   readonly what: string;
   /** Without them everything is written at once. */

@@ -54,7 +54,7 @@ async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal
       sizeBytes: expected.sizeBytes,
       body: verifying(request.body, expected, request.what, keep, md5),
       ...describeBytes(request, to.name, storageKey),
-      ...defined({ sha256: expected.sha256 }),
+      ...defined({ sha256: expected.sha256, ifAbsent: request.ifAbsent, ifMatch: request.ifMatch }),
     },
     signal,
   );

@@ -1,0 +1,160 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type CliLab, startCli } from './kit.ts';
+
+let lab: CliLab;
+
+beforeAll(async () => {
+  lab = await startCli({ backends: 2 });
+  await lab.json(['init']);
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(lab.dir, 'photos', name, '..'), { recursive: true });
+    writeFileSync(join(lab.dir, 'photos', name), text);
+  }
+});
+afterAll(() => lab.close());
+
+const files: Record<string, string> = {
+  'cat.jpg': 'a cat',
+  'deep/er/notes.txt': 'notes',
+  'deep/page.html': '<p>',
+  'ümlaut name': 'odd',
+  empty: '',
+};
+const names = Object.keys(files).sort();
+
+interface Done {
+  readonly done: number;
+  readonly same: number;
+  readonly isComplete: boolean;
+  readonly problems: readonly { readonly name: string; readonly why: string }[];
+}
+
+test('a folder is put under a prefix, with content types by name; again, nothing is sent', async () => {
+  expect(await lab.json<Done>(['put', '-r', 'photos', 'album'])).toMatchObject({ done: 5, same: 0, isComplete: true });
+  expect(await lab.json<Done>(['put', '-r', 'photos', 'album/'])).toMatchObject({ done: 0, same: 5, isComplete: true });
+  const object = await lab.holdfast.get('album/deep/page.html');
+  expect(object!.headers.contentType).toBe('text/html');
+  writeFileSync(join(lab.dir, 'photos', 'cat.jpg'), 'b cat');
+  expect(await lab.json<Done>(['put', '-r', 'photos', 'album'])).toMatchObject({ done: 1, same: 4 });
+  writeFileSync(join(lab.dir, 'photos', 'cat.jpg'), 'a cat');
+  expect(await lab.json<Done>(['put', '-r', 'photos', 'album'])).toMatchObject({ done: 1, same: 4 });
+});
+
+test('a prefix is got into a folder, byte for byte; again, nothing is written; what was changed is mended', async () => {
+  await lab.holdfast.put('album2/not-mine', 'x');
+  expect(await lab.json<Done>(['get', '-r', 'album', 'out'])).toMatchObject({ done: 5, same: 0 });
+  const found = readdirSync(join(lab.dir, 'out'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(lab.dir, 'out').length + 1));
+  expect(found.sort()).toEqual(names);
+  for (const name of names) expect(readFileSync(join(lab.dir, 'out', name), 'utf8')).toBe(files[name]);
+  writeFileSync(join(lab.dir, 'out', 'cat.jpg'), 'spoil');
+  expect(await lab.json<Done>(['get', '-r', 'album/', 'out'])).toMatchObject({ done: 1, same: 4 });
+  expect(readFileSync(join(lab.dir, 'out', 'cat.jpg'), 'utf8')).toBe('a cat');
+});
+
+test.each([
+  ['../escaped', '"." and ".." are no names of files'],
+  ['/etc/absolute', 'it begins with a slash'],
+  ['a//b', 'there is nothing between two slashes'],
+  ['marker/', 'it ends with a slash'],
+  ['nul\u0000byte', 'a file name cannot hold a NUL'],
+  ['x/../../y', '"." and ".." are no names of files'],
+  ['n'.repeat(300), 'a file name cannot have 300 bytes'],
+  ['link/inside', 'it may lead out of the folder'],
+  ['file/below', 'is a file, and would have to be a folder'],
+  ['dir', 'a folder, which is not written over'],
+  ['pipe', 'no regular file, which is not written over'],
+])('the key %j writes nothing outside the folder, and is named', async (key, why) => {
+  const folder = join(lab.dir, 'trap', 'in');
+  mkdirSync(join(folder, 'dir'), { recursive: true });
+  mkdirSync(join(lab.dir, 'trap', 'elsewhere'), { recursive: true });
+  writeFileSync(join(folder, 'file'), 'mine');
+  if (!existsSync(join(folder, 'link'))) symlinkSync(join(lab.dir, 'trap', 'elsewhere'), join(folder, 'link'));
+  if (!existsSync(join(folder, 'pipe'))) {
+    const { execFileSync } = await import('node:child_process');
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+  }
+  await lab.holdfast.put(`hostile/${key}`, 'boo');
+  const ran = await lab.run(['get', '-r', 'hostile', folder, '--json']);
+  await lab.holdfast.delete(`hostile/${key}`);
+  expect(ran.code).toBe(1);
+  expect(ran.json<Done>().problems).toEqual([{ name: `hostile/${key}`, why: expect.stringContaining(why) }]);
+  expect(readdirSync(join(lab.dir, 'trap'), { recursive: true }).sort()).toEqual(
+    ['elsewhere', 'in', 'in/dir', 'in/file', 'in/link', 'in/pipe'].sort(),
+  );
+  expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('mine');
+});
+
+test('patterns name objects for ls, get and rm; many are deleted only by somebody who is sure', async () => {
+  for (const key of ['docs/a.txt', 'docs/b.txt', 'docs/sub/c.txt', 'docs/d.md', 'docs[x]'])
+    await lab.holdfast.put(key, key);
+  const keys = async (pattern: string) => (await lab.json<{ key: string }[]>(['ls', pattern])).map(({ key }) => key);
+  expect(await keys('docs/*.txt')).toEqual(['docs/a.txt', 'docs/b.txt']);
+  expect(await keys('docs/**.txt')).toEqual(['docs/a.txt', 'docs/b.txt', 'docs/sub/c.txt']);
+  expect(await keys('docs/[!a].*')).toEqual(['docs/b.txt', 'docs/d.md']);
+  expect(await lab.json<Done>(['get', 'docs/*.txt', 'texts'])).toMatchObject({ done: 2 });
+  expect(readdirSync(join(lab.dir, 'texts'))).toEqual(['a.txt', 'b.txt']);
+
+  const unsure = await lab.run(['rm', 'docs/*.txt']);
+  expect(unsure.code).toBe(2);
+  expect(unsure.stderr).toContain('--yes');
+  expect(await keys('docs/')).toHaveLength(4);
+  const none = await lab.run(['rm', 'nothing/*', '--yes']);
+  expect(none.code).toBe(1);
+  expect(none.stderr).toContain('No object is named by "nothing/*"');
+  expect(await lab.json<Done>(['rm', 'docs/*.txt', '--yes'])).toMatchObject({ done: 2 });
+  expect(await keys('docs/')).toEqual(['docs/d.md', 'docs/sub/c.txt']);
+  // A key that looks like a pattern is a key first.
+  expect(await lab.json(['rm', 'docs[x]'])).toEqual({ key: 'docs[x]', deleted: true });
+  expect(await lab.json<Done>(['rm', '-r', 'docs', '--yes'])).toMatchObject({ done: 2 });
+});
+
+test('ls --long says hash and backends', async () => {
+  const { sha256 } = await lab.holdfast.put('long/one', 'x');
+  expect(await lab.json(['ls', '-l', 'long/'])).toEqual([
+    expect.objectContaining({ key: 'long/one', sha256, backends: ['local-1'] }),
+  ]);
+  expect((await lab.run(['ls', '--long', 'long/'])).stdout).toContain('local-1');
+});
+
+test('get writes what a link leads to, keeps the mode of a file, and refuses a device', async () => {
+  await lab.holdfast.put('linked', 'new');
+  writeFileSync(join(lab.dir, 'real'), 'old');
+  chmodSync(join(lab.dir, 'real'), 0o640);
+  symlinkSync('real', join(lab.dir, 'alias'));
+  symlinkSync('/dev/full', join(lab.dir, 'device'));
+  expect((await lab.run(['get', 'linked', 'alias'])).code).toBe(0);
+  expect(readFileSync(join(lab.dir, 'real'), 'utf8')).toBe('new');
+  expect(statSync(join(lab.dir, 'real')).mode & 0o777).toBe(0o640);
+  for (const file of ['/dev/full', 'device']) {
+    const ran = await lab.run(['get', 'linked', file]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('it is a device or a pipe, and no regular file');
+  }
+  expect(statSync('/dev/full').isCharacterDevice()).toBe(true);
+});
+
+test('nothing on a stdin that is neither a file nor a pipe replaces nothing', async () => {
+  await lab.holdfast.put('kept', 'content');
+  const { spawnSync } = await import('node:child_process');
+  const { entry, bareEnv } = await import('./kit.ts');
+  const ran = spawnSync(process.execPath, [entry, 'put', 'kept'], {
+    env: bareEnv(lab.stack.env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  expect(ran.status).toBe(2);
+  expect(String(ran.stderr)).toContain('neither a file nor a pipe');
+  expect((await lab.run(['get', 'kept'])).stdout).toBe('content');
+});
