@@ -28,6 +28,8 @@ export interface ClientDeps {
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that a fleet file asks for; loaded only when there is something to encrypt or decrypt. Absent: there is none. */
   openKeyring?(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
+  /** Up to this size an object is verified before its first byte is handed out [8 MiB]. */
+  readonly wholeBytes?: number;
 }
 
 /** What the calls of one client share. */

@@ -7,7 +7,7 @@ import { markName } from '../transfer/mark.ts';
 import { verifying, WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey, type Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { type OpenCopy, openCopy, placeOf, suspect, unreadable } from './open-copy.ts';
+import { type OpenCopy, openCopy, placeOf, proving, suspect, unreadable } from './open-copy.ts';
 import { readEntry } from './read-entry.ts';
 
 /** An object being read. */
@@ -141,8 +141,10 @@ async function* opening(key: string, stored: Body, decrypt: (ciphertext: Body) =
 async function* verified(context: ClientContext, fleet: Fleet, first: OpenCopy): Body {
   const { object } = first;
   const given: Given = new Map();
+  const body = resuming(context, fleet, first, given);
   try {
-    yield* verifying(resuming(context, fleet, first, given), object, 'the content');
+    if (object.sha256 === undefined) yield* proving(context, fleet, object, body, () => [...given.values()]);
+    else yield* verifying(body, object, 'the content');
   } catch (error) {
     if (!(error instanceof WrongBytes)) throw error;
     const names = [...new Set([...given.values()].map(({ backend }) => `"${backend}"`))].join(' and ');
@@ -155,7 +157,7 @@ async function* verified(context: ClientContext, fleet: Fleet, first: OpenCopy):
 }
 
 /** The copies that gave bytes, by place. */
-type Given = Map<string, Pick<OpenCopy, 'object' | 'backend'>>;
+type Given = Map<string, OpenCopy>;
 
 async function* resuming(context: ClientContext, fleet: Fleet, first: OpenCopy, given: Given): Body {
   const failed = new Set<string>();

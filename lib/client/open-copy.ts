@@ -14,7 +14,7 @@ import { HoldfastError } from './error.ts';
 import { readEntry } from './read-entry.ts';
 
 /** Up to this size an object is verified before its first byte is handed out, so that a wrong copy is passed over. */
-const wholeBytes = 8 * 1024 * 1024;
+const usualWholeBytes = 8 * 1024 * 1024;
 
 /** A copy opened for reading, and its bytes when they are verified already. */
 export interface OpenCopy {
@@ -98,14 +98,7 @@ async function openOn(
   name: string,
   offset: number,
 ): Promise<OpenCopy> {
-  const backend = await context.backend(fleet, name);
-  const open = () =>
-    backend.get(storageKey(object.key, object.copies[name]!), {
-      ...defined({
-        ifMatch: expectedEtag(object, name),
-        range: offset === 0 ? undefined : ([offset, object.sizeBytes - 1] as const),
-      }),
-    });
+  const open = () => request(context, fleet, object, name, offset);
   const found = await open();
   const what = `The copy of "${object.key}" on "${name}"`;
   const problem = problemOf(object, name, found);
@@ -114,7 +107,7 @@ async function openOn(
     throw new WrongBytes(`${what} ${problem}`);
   }
   const opened = { object, backend: name, found };
-  if (offset > 0 || object.sizeBytes > wholeBytes) return opened;
+  if (offset > 0 || object.sizeBytes > (context.deps.wholeBytes ?? usualWholeBytes)) return opened;
   const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
   let digest: Digest | undefined;
   const keep = (seen: Digest) => {
@@ -126,6 +119,51 @@ async function openOn(
     throw new WrongBytes(`${what} was read twice, and differs`);
   context.suspects.clear(placeOf(object, name));
   return { ...opened, whole };
+}
+
+/** Asks a backend for the bytes of a copy, from one on. */
+async function request(
+  context: ClientContext,
+  fleet: Fleet,
+  object: ObjectRecord,
+  name: string,
+  offset: number,
+): Promise<GetResult> {
+  const backend = await context.backend(fleet, name);
+  return backend.get(storageKey(object.key, object.copies[name]!), {
+    ...defined({
+      ifMatch: expectedEtag(object, name),
+      range: offset === 0 ? undefined : ([offset, object.sizeBytes - 1] as const),
+    }),
+  });
+}
+
+/**
+ * Passes on the bytes of a file that nobody hashed yet, and holds its last ones back until they are proved to be what is stored: by
+ * its ETag, or by a second reading. Nothing else could show that this one was wrong.
+ */
+export async function* proving(
+  context: ClientContext,
+  fleet: Fleet,
+  object: ObjectRecord,
+  body: Body,
+  given: () => readonly Pick<OpenCopy, 'backend' | 'found'>[],
+): Body {
+  const md5 = createHash('md5');
+  let digest: Digest | undefined;
+  const keep = (seen: Digest) => {
+    digest = seen;
+  };
+  for await (const chunk of verifying(body, object, 'the content', keep, md5)) {
+    // Its digest is known: these are the last bytes.
+    if (digest !== undefined) {
+      const [one, another] = given();
+      const etag = another === undefined ? one!.found.etag : '';
+      const open = () => request(context, fleet, object, one!.backend, 0);
+      if (!(await isProven(open, etag, md5, digest))) throw new WrongBytes('the content was read twice, and differs');
+    }
+    yield chunk;
+  }
 }
 
 /** What an answer says of a copy before its first byte; null when that is as recorded. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { type Body, collect } from '../../lib/base/bytes.ts';
+import { createClient } from '../../lib/client/client.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -127,3 +128,46 @@ test.each([big, Buffer.from('small')])(
     rmSync(join(dir, 'checked'));
   },
 );
+
+test.each(['its MD5', 'an ETag that tells nothing'])(
+  'of a big file that nobody hashed yet no reader is given what was misread, with %s as its ETag',
+  async (kind) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+    fleet.backends.a!.putNow('k', big, kind === 'its MD5' ? {} : { etag: '"of-parts-2"' });
+    fleet.clock.advance(2 * 3_600_000);
+    await fleet.tick('reconciler');
+    expect(fleet.object('k').sha256).toBeUndefined();
+    let misreads = 1;
+    const client = createClient({
+      ...fleet.deps,
+      openBackend: async ({ name }) => {
+        const backend = fleet.backends[name]!;
+        return {
+          ...backend,
+          get: async (key, options, signal) => {
+            const found = await backend.get(key, options, signal);
+            if (key !== 'k' || misreads === 0) return found;
+            misreads -= 1;
+            return { ...found, body: flippedOnce(found.body) };
+          },
+        };
+      },
+    });
+    const given = await client.get('k');
+    await expect(collect(given!.body)).rejects.toMatchObject({ kind: 'unreadable' });
+    misreads = 1;
+    const read = await client.read('k', ({ body }) => collect(body)).catch((error: Error) => error.message);
+    // There is one copy alone: it is not asked twice in one call.
+    expect(read).toContain('no copy verifies');
+    expect((await client.read('k', ({ body }) => collect(body)))!.equals(big)).toBe(true);
+  },
+);
+
+async function* flippedOnce(body: Body): Body {
+  let isFirst = true;
+  for await (const chunk of body) {
+    if (!isFirst) yield chunk;
+    else yield Buffer.concat([Buffer.from([chunk[0]! ^ 1]), chunk.subarray(1)]);
+    isFirst = false;
+  }
+}

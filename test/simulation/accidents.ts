@@ -92,8 +92,10 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       oracle.bytesHarmed(copy.backend, copy.storageKey);
       if (fault === 'bytes vanished') void bucket.delete([{ storageKey: copy.storageKey }]);
       else if (fault === 'delete marker left') bucket.deleteNow(copy.storageKey);
-      else if (fault === 'key rewritten') bucket.putNow(copy.storageKey, Buffer.from(`theirs ${world.step}`));
-      else if (fault === 'headers rewritten')
+      else if (fault === 'key rewritten') {
+        bucket.putNow(copy.storageKey, Buffer.from(`theirs ${world.step}`));
+        oracle.rewritten(copy.backend, copy.storageKey);
+      } else if (fault === 'headers rewritten')
         bucket.putNow(copy.storageKey, existing.bytes, {
           ...existing,
           headers: { contentType: `text/x-${world.step}` },

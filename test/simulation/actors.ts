@@ -4,6 +4,7 @@ import { defined } from '../../lib/base/defined.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient, type Holdfast, type ObjectSummary } from '../../lib/client/client.ts';
+import type { GetObject } from '../../lib/client/get.ts';
 import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
@@ -11,6 +12,7 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
+import { recount } from '../../lib/operations/recount.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
@@ -21,8 +23,9 @@ import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
 import type { Actor } from './operation.ts';
-import type { ClientCall, Description } from './oracle/calls.ts';
+import type { ClientCall, Description, ReadResult } from './oracle/calls.ts';
 import type { Oracle } from './oracle/oracle.ts';
+import { storageKeyOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
 import type { Refusals } from './refusals.ts';
@@ -43,6 +46,8 @@ export interface ActorsDeps {
   readonly ids: Random;
   /** Of the surroundings: contents, faults of bytes. */
   readonly random: Random;
+  /** How clients read. */
+  readonly streams: Random;
 }
 
 export const presentWorkers = Object.keys(workers) as WorkerName[];
@@ -82,6 +87,8 @@ export interface Actors {
   /** Puts a file in force that must be refused. */
   applyRefused(file: FleetFile): void;
   forget(backend: string): void;
+  /** Counts the tables, and corrects the ledger where two counts agree that it is wrong. */
+  recount(): void;
   areOperatorsBusy(): boolean;
   /** `deletesImported`: files that were imported go with the rest. */
   drain(backend: string, deletesImported: boolean): void;
@@ -98,12 +105,14 @@ export interface Actors {
 const leastPatienceMs = 60_000;
 
 export function createActors(deps: ActorsDeps): Actors {
-  const { world, faults, plan, oracle, refusals, store, backends, random } = deps;
+  const { world, faults, plan, oracle, refusals, store, backends, random, streams } = deps;
   const ticks = new Set<RunningTick>();
   const clients = new Set<ClientProcess>();
   /** Processes of workers that wait for their next tick: each has the usage that it has not written down. */
   const warm = new Map<WorkerName, UsageBook[]>();
   const failures: string[] = [];
+  /** Processes that were deployed without the keys of a backend. */
+  const lacking = new WeakSet<Actor>();
   let born = 0;
   let contents = 0;
 
@@ -115,7 +124,10 @@ export function createActors(deps: ActorsDeps): Actors {
     const clock = world.clockOf(actor);
     // One of a few processes was deployed without the keys of one backend.
     const lacks = new Set(faults.strikes('credentials missing', 3) ? [random.pick([...backends.keys()])] : []);
-    if (lacks.size > 0) actor.hadFault = true;
+    if (lacks.size > 0) {
+      actor.hadFault = true;
+      lacking.add(actor);
+    }
     const shared = {
       store: createSimStore(world, faults, oracle, store, actor),
       clock,
@@ -182,7 +194,9 @@ export function createActors(deps: ActorsDeps): Actors {
 
   function startClient(): ClientProcess {
     const { actor, shared } = processOf('client');
-    const process = { actor, holdfast: createClient(shared), busy: new Set<string>() };
+    // Some hand out bytes before they have seen the last ones, as of big objects.
+    const wholeBytes = streams.chance(0.5) ? 50 : Number.POSITIVE_INFINITY;
+    const process = { actor, holdfast: createClient({ ...shared, wholeBytes }), busy: new Set<string>() };
     clients.add(process);
     return process;
   }
@@ -225,6 +239,35 @@ export function createActors(deps: ActorsDeps): Actors {
         if (!['HoldfastError', 'StoreError', 'ContentError'].includes(error.name)) unexpected(actor, mine.kind, error);
       },
     );
+  }
+
+  /** Copies that whoever asks for them now must be given: good ones, of which nobody says anything false. */
+  function plainlyGood(key: string): string[] {
+    const entry = oracle.objects.get(key);
+    if (entry?.kind !== 'object') return [];
+    const storage = (name: string) => storageKeyOf(key, entry.copies[name]!);
+    return oracle
+      .goodCopies(entry)
+      .filter((name) => faults.windowOn(name) === undefined && !refusals.hidesCopy(name, key))
+      .filter((name) => faults.lieAbout(name, storage(name)) === undefined)
+      .map((name) => `${name}/${storage(name)}`);
+  }
+
+  /** A read fails for want of a good copy only if there was none, or if something went wrong while it went on. */
+  function watchRead(key: string) {
+    const troubles = () => [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
+    const [before, good] = [troubles(), plainlyGood(key)];
+    return {
+      failed(actor: Actor, { name, message }: Error) {
+        if (name !== 'HoldfastError' || !message.startsWith('Cannot read') || lacking.has(actor)) return;
+        // A client may go by a file of some seconds ago.
+        if (faults.isOn('backend dropped')) return;
+        const still = plainlyGood(key).filter((place) => good.includes(place));
+        if (still.length === 0 || troubles() !== before) return;
+        const text = `${actor.name} cannot read "${key}", which is good on ${still.join(', ')}: ${message}`;
+        oracle.report(new Violation('5 what callers were told', text, key));
+      },
+    };
   }
 
   /** An operator's command, in a process of its own. */
@@ -313,20 +356,31 @@ export function createActors(deps: ActorsDeps): Actors {
         () => process.holdfast.delete(key),
         (mine) => oracle.calls.deleteAcked(mine),
       ),
-    get: (process, key) =>
+    get(process, key) {
+      const take = async ({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> => {
+        const bytes = await collect(body);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
+      };
+      // What comes may prove wrong at its end: one who can begin again is given another copy.
+      const beginsAgain = streams.chance(0.6);
+      const watch = beginsAgain ? watchRead(key) : undefined;
       call(
         process,
         { kind: 'get', key },
         async () => {
-          const found = await process.holdfast.get(key);
-          if (found === null) return null;
-          const bytes = await collect(found.body);
-          const sha256 = createHash('sha256').update(bytes).digest('hex');
-          const { generation, headers, metadata } = found;
-          return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
+          try {
+            if (beginsAgain) return await process.holdfast.read(key, take);
+            const found = await process.holdfast.get(key);
+            return found === null ? null : await take(found);
+          } catch (error) {
+            watch?.failed(process.actor, error as Error);
+            throw error;
+          }
         },
         (mine, result) => oracle.calls.readAcked(mine, result),
-      ),
+      );
+    },
     head: (process, key) =>
       call(
         process,
@@ -362,6 +416,7 @@ export function createActors(deps: ActorsDeps): Actors {
       oracle.forgotten(backend);
       operate(`forget ${backend}`, (shared) => forget(shared, backend));
     },
+    recount: () => operate('recount', (shared) => recount(shared, true)),
     areOperatorsBusy: () => world.actors.some(({ role }) => role === 'operator'),
     drain(backend, deletesImported) {
       oracle.drainAsked(backend, deletesImported);

@@ -5,18 +5,11 @@ import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
-import {
-  changedFile,
-  type Plan,
-  rotatedFile,
-  spreadOtherwise,
-  withoutBackend,
-  withoutOldestKey,
-  workingPart,
-} from './fleet.ts';
+import { changedFile, type Plan, spreadOtherwise, withoutBackend, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
+import { createRotations } from './rotations.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { World } from './world.ts';
 
@@ -51,7 +44,8 @@ const eventWeights = {
   pass: 12,
   week: 1,
   apply: 1,
-  rotate: 1,
+  rotate: 4,
+  recount: 1,
   drop: 3,
   move: 1,
   pause: 1,
@@ -111,11 +105,10 @@ export function createChaos(deps: ChaosDeps): Chaos {
   let silenced: { readonly actor: Actor; readonly takenAt?: number } | undefined;
   const keys = plan.imported.length > 0 ? [...plan.keys, ...plan.externalKeys.slice(0, 4)] : plan.keys;
   const hotKeys = random.shuffled(keys).slice(0, 3);
-  /** The keys that every fleet file lists from now on. */
-  let encryption: Pick<FleetFile, 'encryption'> = {};
   /** The backend that is out of the file. */
   let areSpreadOtherwise = false;
   let dropped: string | undefined;
+  const rotations = createRotations({ ...deps, asItIsNow });
 
   const calls = {
     put: (process: ClientProcess, key: string) =>
@@ -140,7 +133,8 @@ export function createChaos(deps: ChaosDeps): Chaos {
       surroundings.store.expire();
     },
     apply: () => apply(),
-    rotate: () => rotate(),
+    rotate: rotations.rotate,
+    recount: () => recount(),
     drop: () => drop(),
     move: () => move(),
     pause: () => pause(),
@@ -208,22 +202,13 @@ export function createChaos(deps: ChaosDeps): Chaos {
 
   /** A fleet file with the keys and without the backend that operators have settled on. */
   function asItIsNow(file: FleetFile): FleetFile {
-    return withoutBackend({ ...file, ...encryption }, dropped ?? null);
+    return withoutBackend({ ...file, ...rotations.encryption() }, dropped ?? null);
   }
 
-  function rotate(): void {
-    if (plan.file.encryption === undefined) return;
-    const { decryptOnly = [] } = encryption.encryption ?? {};
-    if (faults.isOn('encryption key removed') && decryptOnly.length > 0 && random.chance(0.6)) {
-      faults.count('encryption key removed');
-      actors.apply(withoutOldestKey(asItIsNow(plan.file)));
-      return;
-    }
-    if (!faults.isOn('encryption key rotated')) return;
-    faults.count('encryption key rotated');
-    const file = rotatedFile({ ...plan.file, ...encryption });
-    encryption = { encryption: file.encryption! };
-    actors.apply(asItIsNow(file));
+  function recount(): void {
+    if (!faults.isOn('ledger recounted')) return;
+    faults.count('ledger recounted');
+    actors.recount();
   }
 
   /** A backend leaves the file with all that it holds, may be given up for good, and comes back. */
@@ -300,6 +285,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   return {
     watch() {
       watchSilence();
+      rotations.watch();
       if (!isTrapSet || !accidents.killCommitting()) return;
       isTrapSet = false;
       begin('reconciler');

@@ -229,16 +229,16 @@ function fleetFile(
 }
 
 /** The same fleet with a new key that encrypts; what was encrypted before can still be read. */
-export function rotatedFile(file: FleetFile): FleetFile {
+export function rotatedFile(file: FleetFile, key: string): FleetFile {
   const { rawKeyEnv, decryptOnly = [] } = file.encryption!;
-  const before = [{ rawKeyEnv: rawKeyEnv! }, ...decryptOnly];
-  return { ...file, encryption: { rawKeyEnv: `KEY_${before.length + 1}`, decryptOnly: before } };
+  return { ...file, encryption: { rawKeyEnv: key, decryptOnly: [{ rawKeyEnv: rawKeyEnv! }, ...decryptOnly] } };
 }
 
-/** The same fleet without the key that encrypted first: to be refused while anything names it. */
-export function withoutOldestKey(file: FleetFile): FleetFile {
+/** The same fleet without a key that decrypts: to be refused while anything names it. */
+export function withoutKey(file: FleetFile, key: string): FleetFile {
   const { decryptOnly = [], ...encryption } = file.encryption!;
-  return { ...file, encryption: { ...encryption, decryptOnly: decryptOnly.slice(0, -1) } };
+  const left = decryptOnly.filter((one) => !('rawKeyEnv' in one) || one.rawKeyEnv !== key);
+  return { ...file, encryption: { ...encryption, decryptOnly: left } };
 }
 
 /** The same fleet with other factors and other quotas, as an operator might apply it. */

@@ -91,7 +91,18 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     backends: [...backends.keys()],
     keys: plan.keys,
   });
-  const actors = createActors({ world, faults, plan, oracle, refusals, store, backends, ids: stream('ids'), random });
+  const actors = createActors({
+    world,
+    faults,
+    plan,
+    oracle,
+    refusals,
+    store,
+    backends,
+    ids: stream('ids'),
+    random,
+    streams: stream('streams'),
+  });
   const surroundings = createSurroundings(store, backends);
 
   let steps = 0;
@@ -158,6 +169,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
       faults.count('metadata restored');
       const file = surroundings.fileInForce();
       const rot = stream('rot');
+      const deaths = stream('deaths');
       await restore({
         startAt: world.now,
         snapshot: then,
@@ -167,6 +179,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
         env: plan.env,
         random: stream('restored'),
         areTablesLost: faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
+        dies: () => faults.strikesAtRest('recovery killed', deaths, 0.4),
         rots: () => faults.strikesAtRest('copies rotted meanwhile', rot, 0.2),
       });
     }

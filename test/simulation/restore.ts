@@ -38,6 +38,8 @@ export interface RestoreDeps {
   readonly areTablesLost: boolean;
   /** Whether a copy of an object that has others rotted meanwhile; asked once for each. */
   rots(): boolean;
+  /** Whether the process is killed that takes the buckets over, or recovers what they hold; asked at each beginning. */
+  dies(): boolean;
 }
 
 const hourMs = 3_600_000;
@@ -73,6 +75,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     openKeyring: async (encryption: EncryptionConfig) => createToyKeyring(encryption),
     openBackend: async ({ name }: { readonly name: string }) => watched(backends.get(name)!),
   };
+  /** Calls of ports that a process has left before it is killed. */
+  const callsLeft = () => random.spread(1, 600);
 
   /** What no process may do to a bucket that is not its own yet, or whose objects it does not know yet. */
   function watched(memory: MemoryBackend): Backend {
@@ -112,12 +116,35 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     return isSame || oracle.goodCopies(then).length === 0 || oracle.goodCopies(entry).length > 1;
   }
 
-  async function tick(worker: WorkerName, event: Partial<TickEvent> = {}) {
+  async function tick(worker: WorkerName, event: Partial<TickEvent> = {}, process = shared) {
     clock.advance(60_000);
-    return runTick({ ...shared, unreported: createUsageBook() }, workers[worker]!, {
+    return runTick({ ...process, unreported: createUsageBook() }, workers[worker]!, {
       deadline: clock.now() + 900_000,
       ...event,
     });
+  }
+
+  /** The same process, which ends at some call, before or after its effect. */
+  function mortal(): typeof shared {
+    const life = { callsLeft: callsLeft(), isBefore: random.chance(0.5) };
+    return {
+      ...shared,
+      store: dying(shared.store, life),
+      openBackend: async (config) => dying(await shared.openBackend(config), life),
+    };
+  }
+
+  /** Once or more often killed midway, then whole. What a killed process held is given back by time. */
+  async function persistently<T>(run: (process: typeof shared) => Promise<T>): Promise<T> {
+    while (deps.dies()) {
+      try {
+        return await run(mortal());
+      } catch (error) {
+        if (!(error instanceof Died)) throw error;
+      }
+      clock.advance(hourMs / 2);
+    }
+    return run(shared);
   }
 
   for (const entry of wanted) {
@@ -133,7 +160,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   if (!isLost) for (const worker of everyone) await tick(worker);
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-  await apply({ ...shared, findCapabilities }, deps.file, { takeOver: true });
+  await persistently((process) => apply({ ...process, findCapabilities }, deps.file, { takeOver: true }));
   clock.advance(25 * hourMs);
   for (const worker of random.shuffled(everyone)) await tick(worker);
   await recover(random.shuffled(deps.file.backends.map(({ name }) => name)));
@@ -157,11 +184,41 @@ export async function restore(deps: RestoreDeps): Promise<void> {
 
   async function recover(backends: readonly string[]): Promise<void> {
     for (let pass = 0; pass < 6; pass += 1) {
-      const { figures } = await tick('reconciler', { reconcile: { kind: 'recover', backends } });
+      const event = { reconcile: { kind: 'recover' as const, backends } };
+      const { figures } = await persistently((process) => tick('reconciler', event, process));
       if (figures.passComplete === 1) return;
     }
     throw new Violation('restored metadata', 'The recovery does not come to its end');
   }
+}
+
+/** A process is gone: nothing after this happens. */
+class Died extends Error {
+  override readonly name = 'Died';
+}
+
+interface Life {
+  callsLeft: number;
+  /** Whether the last call has no effect. */
+  readonly isBefore: boolean;
+}
+
+/** A port of a process that ends. */
+function dying<T extends object>(port: T, life: Life): T {
+  return new Proxy(port, {
+    get(target, name, receiver) {
+      const value = Reflect.get(target, name, receiver);
+      if (typeof value !== 'function') return value;
+      return async (...args: unknown[]) => {
+        life.callsLeft -= 1;
+        const isLast = life.callsLeft === 0;
+        if (life.callsLeft < 0 || (isLast && life.isBefore)) throw new Died('killed');
+        const result = await value.apply(target, args);
+        if (life.callsLeft <= 0) throw new Died('killed');
+        return result;
+      };
+    },
+  });
 }
 
 /** A clock that only `advance` moves, short waits aside. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import { defined } from '../../lib/base/defined.ts';
+import { idsFrom } from '../../lib/base/ids.ts';
 import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
@@ -16,7 +17,7 @@ import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { workers } from '../../lib/workers/workers.ts';
-import { createTestFleet, sha256, type TestFleet } from '../support/fleet.ts';
+import { createTestFleet, seeded, sha256, type TestFleet } from '../support/fleet.ts';
 
 const hourMs = 3_600_000;
 
@@ -243,9 +244,32 @@ test('restored tables: what was put since is there, what verifies gives way to n
   expect(await after.read('k3')).toBe('content 3');
   expect(await after.named('newer-than-record')).toContain('k3');
   await after.recover(undefined, { acceptNewer: ['k3'] });
+  expect(await after.read('k3')).toBe('forged');
   expect(await after.read('k4')).toBe('content 4');
+  expect(after.store.snapshot().queue.size).toBe(0);
   expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
 });
+
+test.each(['lost', 'restored'])(
+  'what was put under a clock that was far ahead is kept and named, and a person may accept it, after tables were %s',
+  async (how) => {
+    const fleet = await filled({}, 3);
+    const yesterday = fleet.store.snapshot();
+    const ahead = { ...fleet.clock, now: () => fleet.clock.now() + 5 * hourMs };
+    const client = createClient({ ...fleet.deps, ids: idsFrom(ahead, seeded(9)) });
+    for (const key of ['only', 'k0']) await client.put(key, 'by a clock ahead');
+    await fleet.tick('replicator');
+    const after = await takenOver(fleet, how === 'lost' ? undefined : yesterday);
+    await after.recover();
+    expect(await after.named(how === 'lost' ? 'recovered-older' : 'newer-than-record')).toContain('k0');
+    expect(await after.named('undecided-from-the-future')).toEqual(['only']);
+    await expect(after.read('only')).rejects.toMatchObject({ kind: 'unreadable' });
+    expect(await after.read('k0')).toBe('content 0');
+    await after.recover(undefined, { acceptNewer: ['only'] });
+    expect(await after.read('only')).toBe('by a clock ahead');
+    expect((await recount({ ...fleet.deps, store: after.store }, false)).differences).toEqual([]);
+  },
+);
 
 test('a tombstone of restored tables hides nothing that was put since', async () => {
   const fleet = await filled({}, 2);

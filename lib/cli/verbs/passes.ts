@@ -35,7 +35,7 @@ export const passVerbs: VerbGroup = (program, verb) => {
       .description('rebuild records from the marks on our own bytes, after the tables were lost or restored')
       .option(
         '--accept-newer <key...>',
-        'take newer bytes that one backend alone holds as the content of these objects',
+        'take newer bytes that one backend alone holds, or whose clock was ahead, as the content of these objects',
       )
       .option('--delete-superseded', 'queue what a complete recovery passed over, older than its record, for deletion'),
     recover,

@@ -40,7 +40,9 @@ export async function recoverObject(tick: RecoverObjectTick, key: string, rules:
   const entry = (await tick.deps.store.objects([key])).get(key) ?? null;
   const gathered = await gatherCandidates(tick, key);
   const marked = gathered.marked.filter((one) => mayBeRecorded(tick, one));
-  if (entry !== null && isLive(tick, entry)) return joinLive(tick, entry, marked);
+  // A live record gives way to a mark only by a person's word.
+  const isDecided = entry !== null && isLive(tick, entry) && !rules.acceptNewer.has(key);
+  if (isDecided) return joinLive(tick, entry, marked);
   if (entry?.kind === 'tombstone') {
     const newer = marked.filter(({ generation }) => generation > entry.generation);
     return newer.length === 0
@@ -117,9 +119,11 @@ async function readAll(
 async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): Promise<KeyTurn> {
   const { entry } = it;
   const before = entry?.kind === 'object' ? entry : null;
-  const candidates = it.marked.filter(({ isFromTheFuture }) => !isFromTheFuture);
+  // What was made, or forged, under a clock that is far ahead is not believed before a person says so.
+  const isAccepted = rules.acceptNewer.has(it.key);
+  const candidates = it.marked.filter(({ isFromTheFuture }) => !isFromTheFuture || isAccepted);
   const generations = [...new Set(candidates.map(({ generation }) => generation))].sort().reverse();
-  let isNewerLeft = false;
+  let isNewerLeft = candidates.length < it.marked.length;
   for (const generation of generations) {
     const readings = await readAll(
       tick,
@@ -141,8 +145,22 @@ async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): P
     isNewerLeft = true;
   }
   const newest = generations[0];
-  if (newest === undefined) return settledByName('skipped', it.marked.length > 0 ? 'from-the-future' : 'queued');
-  return keepUndecided(tick, it, candidates, newest, 'none-good');
+  return newest === undefined ? noneBelieved(tick, it) : keepUndecided(tick, it, candidates, newest, 'none-good');
+}
+
+/** Why bytes are kept undecided whose mark says a generation that nobody can have made by then. */
+const notBelieved = 'from-the-future';
+
+/** Nothing but bytes whose generation was minted long after they were stored, or bytes that a write under way keeps to itself. */
+async function noneBelieved(tick: RecoverObjectTick, it: Case): Promise<KeyTurn> {
+  const [newest] = it.marked
+    .map(({ generation }) => generation)
+    .sort()
+    .reverse();
+  if (newest === undefined) return settledByName('skipped', 'queued');
+  // A delete that is known stays one.
+  if (it.entry?.kind === 'tombstone') return settledByName('skipped', notBelieved);
+  return keepUndecided(tick, it, it.marked, newest, notBelieved);
 }
 
 /**
@@ -276,6 +294,8 @@ async function keepUndecided(
   if (entry?.kind === 'object' && entry.condition === 'damaged') return what;
   const marks = new Set(same.map(({ mark }) => mark.sha256));
   const [only] = [...marks];
+  // What is not believed is given to nobody, though it is what its mark says.
+  const isAgreed = marks.size === 1 && only !== undefined && why !== notBelieved;
   const after: ObjectRecord =
     entry?.kind === 'object' && !isUndecided(entry) && entry.condition !== 'recovering'
       ? { ...entry, condition: 'damaged' }
@@ -284,7 +304,7 @@ async function keepUndecided(
           generation,
           sizeBytes: same[0]!.sizeBytes,
           createdAt: oldest(same, tick.now()),
-          sha256: marks.size === 1 && only !== undefined ? only : undecidedSha256,
+          sha256: isAgreed ? only : undecidedSha256,
           copies: copiesOf(same),
           policy: policyOf(tick.config, key).name,
           condition: 'damaged',

@@ -10,6 +10,7 @@ import { createBytesCheck, type Orphan } from './bytes.ts';
 import { type CallsCheck, createCallsCheck } from './calls.ts';
 import { createDeletesCheck } from './deletes.ts';
 import { createDrainsCheck } from './drains.ts';
+import { createKeysCheck } from './keys.ts';
 import { createLeasesCheck } from './leases.ts';
 import { createLedgerCheck, type LedgerRow } from './ledger.ts';
 import { createListingsCheck, type ListingsCheck } from './listings.ts';
@@ -51,6 +52,8 @@ export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick
   fleetApplied(file: FleetFile): void;
   /** Somebody else wrote, or removed, a file in one of the buckets. */
   externalClientActed(backend: string, key: string): void;
+  /** Somebody else wrote over bytes of ours. */
+  rewritten(backend: string, storageKey: string): void;
   /** Somebody wrote bytes with a mark of ours at a key that looks like ours. */
   forged(backend: string, storageKey: string): void;
   /** Whether anybody wrote such bytes in the name of an object. */
@@ -121,6 +124,7 @@ export function createOracle({
   );
   const uploads = createUploadsCheck(sight);
   const listings = createListingsCheck(report);
+  const keys = createKeysCheck(objects, report);
   const usage = createUsageCheck(world, files, report);
 
   function objectChanged(key: string, after: Entry | null): void {
@@ -142,6 +146,7 @@ export function createOracle({
     plain.recordChanged(before, after, isDelete);
     deletes.recordChanged(before);
     bytes.recordChanged(before, after);
+    keys.recordChanged(after);
     if (after?.kind !== 'object') return;
     const had = before?.kind === 'object' ? before.copies : {};
     for (const [name, copyId] of Object.entries(after.copies))
@@ -238,6 +243,7 @@ export function createOracle({
       plain.externalClientActed(backend, key);
       bytes.externalClientActed(backend, key);
     },
+    rewritten: plain.rewritten,
     forged: bytes.forged,
     hasForged: bytes.hasForged,
     unsettledFiles: plain.unsettled,
@@ -259,6 +265,10 @@ export function createOracle({
     ...listings,
     ...usage,
     ...places,
+    fileWritten(file) {
+      places.fileWritten(file);
+      keys.fileWritten(file);
+    },
     requestSent(by, backend, operation) {
       breakers.requestSent(by, backend, operation);
       usage.requestSent(by, backend);

@@ -17,6 +17,8 @@ export interface Content {
 export interface PlainCheck {
   /** An external client wrote the file that is there now, or removed it. */
   externalClientActed(backend: string, key: string): void;
+  /** An external client wrote over bytes of ours: what is there now may become a file like others, and may be deleted like ours. */
+  rewritten(backend: string, storageKey: string): void;
   /** Whether an external client ever kept a file at a place. */
   isExternal(place: string): boolean;
   /** The file at the key of an entry, if what made its generation was an import or an external client's overwrite. */
@@ -49,6 +51,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   const { world, backends, objects, queue } = sight;
   /** Everything that external clients ever left at a place, by ETag. */
   const versions = new Map<string, Map<string, MemoryObject>>();
+  /** What they left where bytes of ours were. */
+  const overOurs = new Map<string, Map<string, MemoryObject>>();
   /** What must be there now. */
   const left = new Map<string, MemoryObject | undefined>();
   /** ETags that tombstones remember: of files that a delete left there, and whose owners have not acted since. */
@@ -60,7 +64,9 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   const report = (invariant: string, message: string, key: string) =>
     sight.report(new Violation(invariant, message, key));
   const versionAt = (backend: string, key: string, etag: string | undefined) =>
-    etag === undefined ? undefined : versions.get(placeOf(backend, key))?.get(etag);
+    etag === undefined
+      ? undefined
+      : (versions.get(placeOf(backend, key))?.get(etag) ?? overOurs.get(placeOf(backend, key))?.get(etag));
   const plainOf = (entry: Entry | null) =>
     entry?.kind === 'object' ? Object.keys(entry.copies).filter((name) => entry.copies[name] === '') : [];
 
@@ -114,6 +120,11 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       const known = versions.get(place) ?? new Map<string, MemoryObject>();
       versions.set(place, known);
       if (existing !== undefined) known.set(existing.etag, existing);
+    },
+    rewritten(backend, storageKey) {
+      const place = placeOf(backend, storageKey);
+      const existing = backends.get(backend)!.peek(storageKey)!;
+      overOurs.set(place, new Map([...(overOurs.get(place) ?? []), [existing.etag, existing]]));
     },
     isExternal: (place) => versions.has(place),
     contentOf(entry) {
