@@ -135,7 +135,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   }
 
   /** Once or more often killed midway, then whole. What a killed process held is given back by time. */
-  async function persistently<T>(run: (process: typeof shared) => Promise<T>): Promise<T> {
+  async function untilWhole<T>(run: (process: typeof shared) => Promise<T>): Promise<T> {
     while (deps.dies()) {
       try {
         return await run(mortal());
@@ -160,7 +160,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   if (!isLost) for (const worker of everyone) await tick(worker);
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-  await persistently((process) => apply({ ...process, findCapabilities }, deps.file, { takeOver: true }));
+  await untilWhole((process) => apply({ ...process, findCapabilities }, deps.file, { takeOver: true }));
   clock.advance(25 * hourMs);
   for (const worker of random.shuffled(everyone)) await tick(worker);
   await recover(random.shuffled(deps.file.backends.map(({ name }) => name)));
@@ -185,7 +185,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   async function recover(backends: readonly string[]): Promise<void> {
     for (let pass = 0; pass < 6; pass += 1) {
       const event = { reconcile: { kind: 'recover' as const, backends } };
-      const { figures } = await persistently((process) => tick('reconciler', event, process));
+      const { figures } = await untilWhole((process) => tick('reconciler', event, process));
       if (figures.passComplete === 1) return;
     }
     throw new Violation('restored metadata', 'The recovery does not come to its end');
