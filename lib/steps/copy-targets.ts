@@ -10,6 +10,7 @@ import { countedOf, ruleOf, wantsCopyOn } from './missing-copies.ts';
 import { readableCopies } from './quarantine.ts';
 import { isWaiting, momentOf } from './refusals.ts';
 import type { Place } from './target-trust.ts';
+import { isHeldByTarget } from './transfers/pending.ts';
 import { isLeftAlone } from './write-check.ts';
 
 /**
@@ -61,11 +62,11 @@ export function comingTo({ tick, pending }: CopyTurn, object: ObjectRecord): str
   const coming = pending
     .of(object.key)
     .filter(
-      ({ generation, backend, transfer }) =>
-        generation === object.generation &&
-        object.copies[backend] === undefined &&
-        transfer?.failedLeg !== 'target' &&
-        tick.standing(backend).isCounted,
+      (item) =>
+        item.generation === object.generation &&
+        object.copies[item.backend] === undefined &&
+        !isHeldByTarget(tick, item) &&
+        tick.standing(item.backend).isCounted,
     );
   return coming.map(({ backend }) => backend);
 }

@@ -10,6 +10,7 @@ import { crashEverywhere } from '../support/crash.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 
 const mib = 2 ** 20;
+const hourMs = 3_600_000;
 const big = 12 * mib;
 /** A backend from which a tick of 20 s does not get 27 MiB. */
 const slow = { name: 'a', maxBytesPerSecond: mib };
@@ -423,6 +424,53 @@ test('a copy in parts to a target that drains is abandoned, and nothing is writt
   expect(fleet.keysOn('b')).toEqual([]);
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
   expect((await fleet.recount()).differences).toEqual([]);
+});
+
+/** A copy in parts to `b` that was begun before `b` took nothing any more; it is left alone for an hour since. */
+async function transferToRefusing(names: readonly string[]): Promise<{ fleet: TestFleet; sent: string[] }> {
+  const fleet = await createFleet({ backends: [slow, ...names] });
+  await fleet.client.put('k', patterned(27 * mib));
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
+  expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
+  const now = fleet.clock.now();
+  const data = { since: now, attempts: 3, retryAt: now + hourMs, message: 'denied' };
+  await fleet.store.write({
+    kind: 'row',
+    put: { pk: 'fleet', sk: 'refusing/b', version: 1, data },
+    expect: 'absent',
+  });
+  const sent: string[] = [];
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && ['put', 'uploadPart', 'createUpload'].includes(method)) sent.push(method);
+  };
+  return { fleet, sent };
+}
+
+test('a copy in parts to a target that is left alone is not asked for either, and another target takes the copy', async () => {
+  const { fleet, sent } = await transferToRefusing(['b', 'c']);
+  for (let minute = 0; minute < 50; minute += 5) {
+    await fleet.tick('replicator');
+    fleet.clock.advance(5 * 60_000);
+  }
+  expect(sent).toEqual([]);
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
+  fleet.clock.advance(hourMs);
+  await fleet.settle();
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('the only target of a copy in parts is left alone until its time, and goes on where it was', async () => {
+  const { fleet, sent } = await transferToRefusing(['b']);
+  const { partsDone } = fleet.queue()[0]!.transfer!;
+  const report = await fleet.tick('replicator');
+  expect(report.reasons).toMatchObject({ 'target-left-alone': 1 });
+  expect(sent).toEqual([]);
+  fleet.clock.advance(hourMs);
+  await fleet.settle();
+  // A few bytes of ours first, and then what was missing.
+  expect(sent).toEqual(['put', ...Array.from({ length: 6 - partsDone }, () => 'uploadPart')]);
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
 });
 
 test('uploads of keys that are not ours stay open', async () => {

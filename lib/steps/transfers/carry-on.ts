@@ -12,6 +12,7 @@ import { noteRefusals } from '../note-refusals.ts';
 import { readableCopies } from '../quarantine.ts';
 import { isWaiting, momentOf } from '../refusals.ts';
 import type { Place, PlaceEnd } from '../target-trust.ts';
+import { isLeftAlone } from '../write-check.ts';
 import { claim, type Hold } from './hold.ts';
 import { runTransfer } from './run-transfer.ts';
 import { abandon, type Failure, failTransfer, pause, recordTransfer, refuseTransfer, whyUnwanted } from './settle.ts';
@@ -47,6 +48,8 @@ export async function carryOn(turn: CopyTurn, items: readonly QueueItem[], until
       return count(tick.tally, 'skipped', 'target-unusable');
     // It can only be abandoned: whether its target takes writes is not tried out where it drains.
     if (!tick.standing(item.backend).isCounted) return carryOnAt(turn, item, null, until);
+    // Sent again, it would only be asked once more whether it takes anything.
+    if (isLeftAlone(tick, item.backend)) return count(tick.tally, 'skipped', 'target-left-alone');
     if (!isOpen(turn, item.backend)) return count(tick.tally, 'skipped', 'target-failed-before');
     const at = await takePlace(turn, [item.backend]);
     if (at === null) return count(tick.tally, 'skipped', 'target-in-doubt');

@@ -4,9 +4,10 @@ import type { Budget, Claim } from '../../tick/budget.ts';
 import type { DueItemsTick } from '../../tick/due-items.ts';
 import { findDue } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { isLeftAlone } from '../write-check.ts';
 
 /** What this file asks of a tick. */
-export type PendingTick = Pick<Tick, 'deps' | 'shards' | 'view'> & DueItemsTick;
+export type PendingTick = Pick<Tick, 'deps' | 'shards' | 'view' | 'now'> & DueItemsTick;
 
 /**
  * The big copies under way, by object: so that none is begun twice. What they have still to move is set aside of the month's
@@ -22,9 +23,14 @@ export interface PendingTransfers {
   forget(item: QueueItem): void;
 }
 
+/** Whether its target keeps a transfer from going on: then it is not counted on, and another backend may take the copy. */
+export function isHeldByTarget(tick: Pick<Tick, 'view' | 'now'>, { backend, transfer }: QueueItem): boolean {
+  return transfer!.failedLeg === 'target' || isLeftAlone(tick, backend);
+}
+
 /** Reads the transfers of this part, of all backends. */
 export async function readPendingTransfers(tick: PendingTick, budget: Budget): Promise<PendingTransfers> {
-  const pending = createPendingTransfers(budget);
+  const pending = createPendingTransfers(tick, budget);
   for (const backend of tick.view.namedBackends()) {
     if (tick.view.queue('transfer', backend).objects <= 0) continue;
     for (const shard of tick.shards) {
@@ -39,7 +45,7 @@ export async function readPendingTransfers(tick: PendingTick, budget: Budget): P
   return pending;
 }
 
-function createPendingTransfers(budget: Budget): PendingTransfers {
+function createPendingTransfers(tick: PendingTick, budget: Budget): PendingTransfers {
   const byKey = new Map<string, readonly QueueItem[]>();
   const setAside = new Map<string, (() => void)[]>();
   const of = (key: string) => byKey.get(key) ?? [];
@@ -61,8 +67,8 @@ function createPendingTransfers(budget: Budget): PendingTransfers {
     note(item) {
       forget(item);
       byKey.set(item.key, [...of(item.key), item]);
-      // What its target holds back waits until there is room: others do not wait for it.
-      if (item.transfer!.failedLeg === 'target') return;
+      // What its target holds back waits there: others do not wait for it.
+      if (isHeldByTarget(tick, item)) return;
       const claims = claimsOf(item);
       setAside.set(
         item.id,
