@@ -162,6 +162,7 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
   const periodOf = (worker: string) => scheduleMs(workers.find((w) => w.worker === worker)!.tuning.schedule)! / 1000;
   // Two periods of the replicator: in each window at least one tick has told.
   const replication = Math.min(Math.max(2 * fiveMinutes, 2 * periodOf('replicator')), day);
+  const replicatorTurn = Math.min(Math.max(fiveMinutes, periodOf('replicator')), day / 2);
   const cycle = Math.min(Math.max(hour, 2 * periodOf('scrubber')), day);
   const lag = new MathExpression({
     expression: 'MAX([FILL(lag, 0), FILL(oldest, 0)])',
@@ -187,9 +188,11 @@ function fleetRules({ plan, deadLetters, workers }: FleetAlarmsProps): AlarmRule
     { name: 'damaged', says: 'Objects of which no copy verifies', metric: fleet('Damaged'), above: 0, missing: state },
     {
       name: 'stuck',
-      says: 'Objects that every backend refuses',
-      metric: fleet('Stuck'),
+      says: 'Objects that every backend refuses, and has refused again',
+      // A moment of trouble looks the same at first: five minutes later each is tried again, by the tick behind that.
+      metric: fleet('Stuck', replicatorTurn, Stats.MINIMUM),
       above: 0,
+      periods: 2,
       missing: state,
     },
     {

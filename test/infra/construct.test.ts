@@ -164,13 +164,19 @@ test('grantReadWrite gives an application the tables, secrets and buckets, and n
   expect(JSON.stringify(statements)).not.toContain('ext-delete');
 });
 
-test('failing means failing in two of three periods', () => {
-  const failing = synthesise()
+test('failing means in two of three periods, and stuck through two whole turns of the replicator: each was tried again then', () => {
+  const alarms = synthesise(testFleet, { REPLICATOR_SCHEDULE: 'rate(1 hour)' })
     .ofType('AWS::CloudWatch::Alarm')
-    .filter(([, { Properties }]) => /worker-failing/.test(Properties.AlarmName));
+    .map(([, { Properties }]) => Properties);
+  const failing = alarms.filter(({ AlarmName }) => /worker-failing/.test(AlarmName));
   expect(failing).toHaveLength(7);
-  for (const [, { Properties }] of failing)
-    expect(Properties).toMatchObject({ EvaluationPeriods: 3, DatapointsToAlarm: 2 });
+  for (const alarm of failing) expect(alarm).toMatchObject({ EvaluationPeriods: 3, DatapointsToAlarm: 2 });
+  expect(alarms.find(({ MetricName }) => MetricName === 'Stuck')).toMatchObject({
+    Period: 3600,
+    EvaluationPeriods: 2,
+    Statistic: 'Minimum',
+    Threshold: 0,
+  });
 });
 
 test('what stays when the workers are destroyed or fail at first: nothing; of the data stack: the tables', () => {
