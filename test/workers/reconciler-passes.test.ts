@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
-import { rangesOfPass } from '../../lib/store/pass-rows.ts';
+import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { type Change, StoreError } from '../../lib/store/port.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -319,4 +319,44 @@ test('files that a drain left behind rejoin their objects in the first pass that
   expect(await fleet.tick('reconciler')).toMatchObject({ reasons: { joined: 1 } });
   expect(fleet.object('file')).toMatchObject({ sha256, copies, plainEtags });
   expect(fleet.store.rowAt('fleet', 'rejoin/a')).toBeUndefined();
+});
+
+test('the spent egress of one backend keeps no other from being reconciled: what its copies would prove is said, and met again', async () => {
+  const policies = { default: { factor: 3 } };
+  const fleet = await filled({ backends: ['a', 'b', 'c'], policies }, 12);
+  const missing = `k5!${fleet.object('k5').copies.b}`;
+  fleet.backends.b!.deleteNow(missing);
+  const left = [orphan(fleet, 'b', 'k7'), orphan(fleet, 'c', 'k3')];
+  // Of each of these objects the copies on a alone can be read.
+  const unreadable = new Set(['b k3', 'b k7', 'c k3', 'c k5', 'c k7']);
+  fleet.before = ({ port, method, args }) => {
+    if (method === 'get' && unreadable.has(`${port} ${String(args[0]).split('!')[0]}`))
+      throw new BackendError('denied', port, 'AccessDenied');
+  };
+  await fleet.apply({ backends: [{ name: 'a', limits: { egressBytes: 1 } }, 'b', 'c'], policies });
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('reconciler');
+  expect(report).toMatchObject({ outcome: 'success', deferred: 3, figures: { passesComplete: 3 } });
+  expect(report.reasons).toEqual({ 'missing-over-egress': 1, 'proof-over-egress': 2 });
+  expect([fleet.queue(), alarmsOf(fleet)]).toEqual([[], []]);
+  await fleet.apply({ backends: ['a', 'b', 'c'], policies });
+  fleet.clock.advance(25 * hourMs);
+  expect((await fleet.tick('reconciler')).reasons).toEqual({ 'missing-quarantined': 1, orphan: 2 });
+  expect(fleet.queue().map(({ storageKey }) => storageKey)).toEqual([missing, ...left]);
+});
+
+test('a file that the month allows no reading of is listed by name, and those behind it are imported', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_BATCH_SIZE: '2' } });
+  for (const key of ['x1', 'x2', 'x3', 'x4']) fleet.backends.b!.putNow(key, Buffer.from(key));
+  // The same length, and no ETag that says more: only reading both tells whether they are one object.
+  fleet.backends.b!.putNow('x1', Buffer.from('x1'), { etag: '"1-2"' });
+  fleet.backends.a!.putNow('x1', Buffer.from('xy'), { etag: '"2-2"' });
+  await fleet.apply({ backends: [{ name: 'a', limits: { egressBytes: 1 } }, 'b'] });
+  fleet.clock.advance(2 * hourMs);
+  const request = { kind: 'import', backends: ['a', 'b'] } as const;
+  const report = await fleet.tick('reconciler', { reconcile: request });
+  expect(report.reasons).toMatchObject({ imported: 3, 'not-imported-over-egress': 2 });
+  expect(report.figures.passComplete).toBe(1);
+  const [range] = await rangesOfPass(fleet.store, passName(request));
+  expect(range!.named).toEqual(['a', 'b'].map((backend) => ({ what: 'not-imported-over-egress', backend, key: 'x1' })));
 });

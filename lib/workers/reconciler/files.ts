@@ -8,7 +8,7 @@ import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts
 import { newRecord } from '../../store/records.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import type { ListedOn } from './joined-feed.ts';
-import { heldBack, type KeyTurn, settled, settledByName } from './key-turn.ts';
+import { type KeyTurn, notReadNow, settled, settledByName } from './key-turn.ts';
 import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
 import type { RecordedTick } from './recorded.ts';
 
@@ -141,14 +141,14 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
   if (doubtful.some(({ item }) => item.sizeBytes === first.item.sizeBytes)) {
     const reading = await readFile(tick, first.backend, first.item);
     if (reading.outcome !== 'read')
-      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(backend, reading) }));
+      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(reading) }));
     sha256 = reading.sha256;
   }
   for (const file of doubtful) {
     const reading =
       file.item.sizeBytes === first.item.sizeBytes ? await readFile(tick, file.backend, file.item) : different;
     if (reading.outcome !== 'read')
-      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(backend, reading) }));
+      return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(reading) }));
     if (reading.sha256 === sha256) copies.push(file);
     else results.push({ backend: file.backend, turn: settledByName('skipped', 'conflict') });
   }
@@ -233,15 +233,21 @@ async function compareFile(tick: ImportTick, object: ObjectRecord, backend: stri
   if (sha256 === undefined)
     return { outcome: 'unknown', turn: { outcome: 'refused', what: 'unreadable', message: object.key } };
   const reading = await readFile(tick, backend, item);
-  if (reading.outcome !== 'read') return { outcome: 'unknown', turn: turnOfReading(backend, reading) };
+  if (reading.outcome !== 'read') return { outcome: 'unknown', turn: turnOfReading(reading) };
   return { outcome: 'compared', isSame: reading.sha256 === sha256, sha256 };
 }
 
-function turnOfReading(backend: string, reading: Exclude<FileReading, { outcome: 'read' }>): KeyTurn {
+function turnOfReading(reading: Exclude<FileReading, { outcome: 'read' }>): KeyTurn {
   if (reading.outcome === 'reading') return { outcome: 'unfinished' };
-  if (reading.outcome === 'over-limit') return heldBack(backend, reading.reason);
+  // Nobody else reads a file that is not recorded: three failures in a row end its rests.
+  if (reading.outcome === 'put-off' && reading.reason === 'backing-off') return { outcome: 'unfinished' };
+  if (reading.outcome === 'put-off') return byName(notReadNow('not-imported', reading.reason));
   if (reading.outcome === 'gone') return settled('skipped', 'gone');
   return { outcome: 'refused', what: 'unreadable', message: reading.message };
+}
+
+function byName(turn: KeyTurn): KeyTurn {
+  return turn.outcome === 'settled' ? { ...turn, isNamed: true } : turn;
 }
 
 /** Also where deleted bytes are not kept at all a page must come to its commit. */

@@ -3,6 +3,7 @@ import type { LogFields } from '../../base/log.ts';
 import type { Verdict } from '../../base/tally.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import type { Tick } from '../../tick/tick.ts';
+import type { PutOffReason } from '../../transfer/reading/reading.ts';
 import type { ListingStop } from './listing-feed.ts';
 
 /** What this file asks of a tick. */
@@ -43,9 +44,14 @@ export function settledByName(verdict: Verdict, what: string, fields?: LogFields
   return { ...settled(verdict, what, fields), isNamed: true };
 }
 
-/** What a usage limit holds back is not about the key: the range waits there. */
-export function heldBack(backend: string, reason: string): KeyTurn {
-  return { outcome: 'stopped', stop: { outcome: 'put-off', backend, reason } };
+/**
+ * What cannot be read now. Time: this key alone goes on in a later tick. A month's limit, on whichever backend, holds nothing but
+ * this key, and is not waited for: it is said, and the next pass meets the key again. So is a copy that refused lately: others read
+ * it as well, and as often as they are refused its rest begins anew.
+ */
+export function notReadNow(what: string, reason: PutOffReason): KeyTurn {
+  if (reason === 'out-of-time') return { outcome: 'unfinished' };
+  return settled(reason === 'backing-off' ? 'skipped' : 'deferred', `${what}-${reason}`);
 }
 
 /** Runs a key's turn: what a backend answers about this key alone never keeps the pass from those behind it. */

@@ -1,12 +1,14 @@
 import type { Listed } from '../../fleet/backend.ts';
 import { type CopyReaderTick, copyReader } from '../../steps/copy-reader.ts';
+import type { PutOffReason } from '../../transfer/reading/reading.ts';
 
 /** What a file that Holdfast did not write holds, by the rule for first hashes; or why that is not known now. */
 export type FileReading =
   | { readonly outcome: 'read'; readonly sha256: string }
   /** Progress was made: a later tick goes on. */
   | { readonly outcome: 'reading' }
-  | { readonly outcome: 'over-limit'; readonly reason: string }
+  /** A usage limit, or no time, or a failure before that backs off. */
+  | { readonly outcome: 'put-off'; readonly reason: PutOffReason }
   | { readonly outcome: 'gone' }
   | { readonly outcome: 'unreadable'; readonly message: string };
 
@@ -26,9 +28,7 @@ export async function readFile(
     case 'missing':
       return { outcome: 'gone' };
     case 'put-off':
-      return reading.reason === 'backing-off' || reading.reason === 'out-of-time'
-        ? { outcome: 'reading' }
-        : { outcome: 'over-limit', reason: reading.reason };
+      return reading;
     case 'unreadable':
       return { outcome: 'unreadable', message: reading.error.message };
     default:

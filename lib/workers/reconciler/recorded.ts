@@ -8,8 +8,7 @@ import { storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newTombstone, withoutPlainFile } from '../../store/records.ts';
 import type { Tick, TickTime } from '../../tick/tick.ts';
-import type { PutOffReason } from '../../transfer/reading/reading.ts';
-import { heldBack, type KeyTurn, nothingToDo, settled } from './key-turn.ts';
+import { type KeyTurn, nothingToDo, notReadNow, settled } from './key-turn.ts';
 
 /** What this file asks of a tick. */
 export type RecordedTick = Pick<Tick, 'deps' | 'params' | 'dryRun' | 'backend' | 'ownership' | 'commit' | 'audit'> &
@@ -77,18 +76,9 @@ async function quarantineIfProved(
   if (why === 'missing' && isUnreadFile(object, backend)) return settleGone(tick, object, backend);
   const ended = await quarantineOnEvidence(tick, object.key, backend);
   if (ended.outcome === 'reading') return { outcome: 'unfinished' };
-  if (ended.outcome === 'put-off') return turnOfPutOff(backend, why, ended.reason);
+  if (ended.outcome === 'put-off') return notReadNow(why, ended.reason);
   const isDone = ended.outcome === 'quarantined' || ended.outcome === 'damaged';
   return settled(isDone ? 'succeeded' : 'skipped', `${why}-${ended.outcome}`);
-}
-
-/**
- * What a reading that was not begun leads to: a limit holds the whole range, time this key alone. A copy that refused lately is
- * as one that refuses now: others read it as well, and as often as they are refused its rest begins anew.
- */
-function turnOfPutOff(backend: string, why: 'missing' | 'wrong-size', reason: PutOffReason): KeyTurn {
-  if (reason === 'out-of-time') return { outcome: 'unfinished' };
-  return reason === 'backing-off' ? settled('skipped', `${why}-${reason}`) : heldBack(backend, reason);
 }
 
 /** An imported file that was never read, and that its owner took away: nothing was lost that was ever promised. */

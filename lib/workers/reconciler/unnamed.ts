@@ -13,7 +13,7 @@ import type { RemovalLimitTick } from '../../tick/removal-limit.ts';
 import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import { type KeyTurn, nothingToDo, settled, settledByName } from './key-turn.ts';
+import { type KeyTurn, nothingToDo, notReadNow, settled, settledByName } from './key-turn.ts';
 
 /** What this file asks of a tick. */
 export type UnnamedTick = Pick<Tick, 'deps' | 'params' | 'dryRun' | 'backend' | 'commitDeps' | 'audit'> &
@@ -71,26 +71,25 @@ export async function judgeUnnamed(
   if (mark.outcome === 'none') return { outcome: 'not-ours' };
   if (mark.outcome === 'foreign') return settled('skipped', 'foreign-mark');
   const orphan: Orphan = { key, copyId, backend, generation: mark.generation, stored, entry };
-  const reason = await whyKept(tick, orphan, rules);
-  if (reason === 'reading') return { outcome: 'unfinished' };
-  // The records may be what was lost: a person should know which objects these were.
-  if (reason === 'no-record') return settledByName('skipped', reason);
-  if (reason !== null) return settled('skipped', reason);
+  const kept = await whyKept(tick, orphan, rules);
+  if (kept !== null) return kept;
   return tick.dryRun ? settled('skipped', 'dry-run') : { outcome: 'orphan', orphan };
 }
 
-/** Null when the bytes may go; else why they are only reported. */
-async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): Promise<string | null> {
+/** Null when the bytes may go; else the turn of what is only reported, or judged later. */
+async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): Promise<KeyTurn | null> {
   const { entry, generation } = orphan;
   const recovery = recoveryOf(tick.view);
-  if (isRecoveryPending(tick.view)) return 'taken-over';
-  if (entry === null) return rules.deletesUnrecorded ? null : 'no-record';
+  if (isRecoveryPending(tick.view)) return settled('skipped', 'taken-over');
+  // The records may be what was lost: a person should know which objects these were.
+  if (entry === null) return rules.deletesUnrecorded ? null : settledByName('skipped', 'no-record');
   const isPassedOver = recovery !== undefined && isOlderThan(orphan, recovery.completedAt! + clockSkewMs);
-  if (isPassedOver && !rules.deletesSuperseded) return 'before-recovery';
-  if (generation > entry.generation) return 'newer-than-record';
+  if (isPassedOver && !rules.deletesSuperseded) return settled('skipped', 'before-recovery');
+  if (generation > entry.generation) return settled('skipped', 'newer-than-record');
   if (entry.kind === 'tombstone') return null;
-  if (entry.condition === 'damaged' || entry.condition === 'recovering') return `record-is-${entry.condition}`;
-  if (!(await answersNow(tick, entry))) return 'record-does-not-answer';
+  if (entry.condition === 'damaged' || entry.condition === 'recovering')
+    return settled('skipped', `record-is-${entry.condition}`);
+  if (!(await answersNow(tick, entry))) return settled('skipped', 'record-does-not-answer');
   // What a recovery passed over was older only as far as clocks can be believed: the record must be proved to be good.
   return generation === entry.generation || isPassedOver ? whyProofIsMissing(tick, entry) : null;
 }
@@ -111,12 +110,12 @@ export async function answersNow(tick: UnnamedTick, entry: ObjectRecord): Promis
 }
 
 /** Bytes of the very content of a record may be its only good ones: a copy that it names must have been read first. */
-async function whyProofIsMissing(tick: UnnamedTick, entry: ObjectRecord): Promise<string | null> {
+async function whyProofIsMissing(tick: UnnamedTick, entry: ObjectRecord): Promise<KeyTurn | null> {
   const proof = await verifiedCopy(tick, entry);
   if (proof.outcome === 'good') return null;
-  // What refused lately is not waited for: others read it as well, and as often as they are refused its rest begins anew.
-  const isAwaited = proof.outcome === 'reading' || (proof.outcome === 'put-off' && proof.reason !== 'backing-off');
-  return isAwaited ? 'reading' : 'record-does-not-verify';
+  if (proof.outcome === 'reading') return { outcome: 'unfinished' };
+  if (proof.outcome === 'put-off') return notReadNow('proof', proof.reason);
+  return settled('skipped', 'record-does-not-verify');
 }
 
 /**
