@@ -130,6 +130,8 @@ export const mostPendingKeys = 100;
 export const mostNamedKeys = 100;
 /** A pass begins with all its ranges in one transaction, and those it no longer needs end there. */
 export const mostRanges = 48;
+/** Of one transaction. */
+const mostChanges = 100;
 
 /** A range at its beginning. */
 export function newRange(id: string, pass: number, backends: readonly string[], { from, upTo }: KeyRange): PassRange {
@@ -163,8 +165,8 @@ export interface PassRows {
   begin(header: PassHeader, ranges: readonly PassRange[], former: readonly PassRange[]): Promise<PassRange[] | null>;
   /** Null when another tick has taken the range over. */
   save(range: PassRange): Promise<PassRange | null>;
-  /** One range becomes two, both or none. Null when another tick has taken it over. */
-  split(parent: PassRange, child: PassRange): Promise<readonly [PassRange, PassRange] | null>;
+  /** One range becomes several, all or none. Null when another tick has taken it over. */
+  split(parent: PassRange, children: readonly PassRange[]): Promise<readonly [PassRange, ...PassRange[]] | null>;
   /** False when another tick was first. */
   writeHeader(header: PassHeader): Promise<boolean>;
 }
@@ -186,7 +188,8 @@ export function createPassRows(store: RowsStore, ids: Pick<Ids, 'ulid'>, name: s
     ranges: () => rangesOfPass(store, name),
     async begin(header, ranges, former) {
       const kept = new Set(ranges.map(({ id }) => id));
-      const ended = former.filter(({ id }) => !kept.has(id));
+      // Those for which there is no room are of a pass that is over: the next one ends them.
+      const ended = former.filter(({ id }) => !kept.has(id)).slice(0, mostChanges - 1 - ranges.length);
       const isDone = await send([
         headerRow(header),
         ...ranges.map(rowOf),
@@ -197,9 +200,9 @@ export function createPassRows(store: RowsStore, ids: Pick<Ids, 'ulid'>, name: s
     async save(range) {
       return (await send([rowOf(range)])) ? written(range) : null;
     },
-    async split(parent, child) {
-      const isDone = await send([rowOf(parent), rowOf(child)]);
-      return isDone ? [written(parent), written(child)] : null;
+    async split(parent, children) {
+      const isDone = await send([parent, ...children].map(rowOf));
+      return isDone ? [written(parent), ...children.map(written)] : null;
     },
     writeHeader: (header) => send([headerRow(header)]),
   };

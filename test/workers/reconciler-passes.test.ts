@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
-import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
+import { createPassRows, newRange, passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { type Change, StoreError } from '../../lib/store/port.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -359,4 +359,83 @@ test('a file that the month allows no reading of is listed by name, and those be
   expect(report.figures.passComplete).toBe(1);
   const [range] = await rangesOfPass(fleet.store, passName(request));
   expect(range!.named).toEqual(['a', 'b'].map((backend) => ({ what: 'not-imported-over-egress', backend, key: 'x1' })));
+});
+
+const three = { kind: 'import', backends: ['a', 'b', 'c'] } as const;
+
+/** Twelve files, the same on three backends, of which each tick lists a few at a time. */
+async function threeTimesTheSame(): Promise<TestFleet> {
+  const fleet = await createTestFleet({ env: { RECONCILER_BATCH_SIZE: '2' } });
+  for (let i = 10; i < 22; i += 1)
+    for (const name of three.backends) fleet.backends[name]!.putNow(`f${i}`, Buffer.from(`file ${i}`));
+  fleet.clock.advance(2 * hourMs);
+  return fleet;
+}
+
+const placesOf = (fleet: TestFleet) => [
+  ...new Set(
+    Array.from({ length: 12 }, (_, i) =>
+      Object.keys(fleet.object(`f${i + 10}`).copies)
+        .sort()
+        .join('+'),
+    ),
+  ),
+];
+
+test.each([
+  ['cannot be listed', ({ method }: { method: string }) => method === 'list', 'denied'],
+  ['does not answer', () => true, 'unreachable'],
+] as const)(
+  'files that several backends hold are imported from the others while one of them %s, which joins later',
+  async (_, isMeant, kind) => {
+    const fleet = await threeTimesTheSame();
+    fleet.before = (call) => {
+      if (call.port === 'c' && isMeant(call)) throw new BackendError(kind, 'c', `c answers ${kind}`);
+    };
+    const report = await fleet.tick('reconciler', { reconcile: three });
+    expect(report.reasons).toMatchObject({ imported: 12, joined: 12 });
+    expect([placesOf(fleet), report.figures.passComplete]).toEqual([['a+b'], undefined]);
+    fleet.before = undefined;
+    fleet.clock.advance(hourMs);
+    const next = await fleet.tick('reconciler', { reconcile: three });
+    expect([placesOf(fleet), next.reasons, next.figures.passComplete]).toEqual([['a+b+c'], { joined: 12 }, 1]);
+  },
+);
+
+test('a backend that fails at any request of a joined import is gone through later, and no file of any is left out', async () => {
+  for (let at = 1; ; at += 1) {
+    const fleet = await threeTimesTheSame();
+    let asked = 0;
+    fleet.before = ({ port }) => {
+      if (port !== 'b') return;
+      asked += 1;
+      if (asked === at) throw new BackendError('denied', 'b', 'b answers denied');
+    };
+    const first = await fleet.tick('reconciler', { reconcile: three });
+    for (let i = 10; i < 22; i += 1)
+      expect(Object.keys(fleet.object(`f${i}`).copies), `f${i}, ${at}`).toEqual(expect.arrayContaining(['a', 'c']));
+    if (asked < at) {
+      expect(first.figures.passComplete).toBe(1);
+      expect(at).toBeGreaterThan(5);
+      break;
+    }
+    fleet.clock.advance(hourMs);
+    const next = await fleet.tick('reconciler', { reconcile: three });
+    expect([placesOf(fleet), next.figures.passComplete], `at request ${at}`).toEqual([['a+b+c'], 1]);
+  }
+});
+
+test('a pass that was parted into many ranges ends, and the next begins in one transaction', async () => {
+  const { store, ids } = await createTestFleet();
+  const rows = createPassRows(store, ids, 'import/a+b');
+  const ranges = (pass: number) => Array.from({ length: 48 }, (_, i) => newRange(`${i}`, pass, ['a', 'b'], {}));
+  const header = { version: 0, number: 1, startedAt: 1, isRunning: true };
+  for (const range of (await rows.begin(header, ranges(1), []))!)
+    await rows.split(range, [newRange(`${range.id}.1`, 1, ['a'], {}), newRange(`${range.id}.1.left`, 1, ['b'], {})]);
+  const former = await rows.ranges();
+  expect(former).toHaveLength(144);
+  const versions = new Map(former.map(({ id, version }) => [id, version]));
+  const next = ranges(2).map((range) => ({ ...range, version: versions.get(range.id)! }));
+  expect(await rows.begin({ ...header, version: 1, number: 2 }, next, former)).toHaveLength(48);
+  expect((await rows.ranges()).filter(({ pass }) => pass === 2)).toHaveLength(48);
 });

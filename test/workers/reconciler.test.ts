@@ -185,7 +185,7 @@ test('a copy that refuses to be read, and whose rest others begin anew each time
   gets = 0;
   expect(await sweep()).toMatchObject({
     figures: { passComplete: 1 },
-    reasons: { 'missing-backing-off': 1, 'record-does-not-verify': 1 },
+    reasons: { 'missing-backing-off': 1, 'proof-backing-off': 1 },
   });
   expect(gets).toBe(0);
   expect(fleet.queue()).toEqual([]);

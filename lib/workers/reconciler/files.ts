@@ -6,6 +6,7 @@ import type { Committer } from '../../store/committer.ts';
 import { queueId } from '../../store/keys.ts';
 import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts';
 import { newRecord } from '../../store/records.ts';
+import type { HealthTick } from '../../tick/health.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, notReadNow, settled, settledByName } from './key-turn.ts';
@@ -13,7 +14,7 @@ import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
 import type { RecordedTick } from './recorded.ts';
 
 /** What importing asks of a tick. */
-export type ImportTick = Pick<Tick, 'tuning'> & FleetAsRead & TickTime & RecordedTick;
+export type ImportTick = Pick<Tick, 'tuning'> & FleetAsRead & TickTime & HealthTick & RecordedTick;
 
 /** What importing needs beside the tick. */
 export interface ImportDeps {

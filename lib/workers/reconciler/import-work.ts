@@ -1,8 +1,9 @@
 import { allEnded, forEachConcurrently } from '../../base/pool.ts';
-import type { Listed } from '../../fleet/backend.ts';
+import type { Listed, StoredObject } from '../../fleet/backend.ts';
 import { parseStorageKey } from '../../store/keys.ts';
 import type { Entry } from '../../store/model.ts';
 import type { PassId } from '../../store/pass-rows.ts';
+import { isUsable } from '../../tick/health.ts';
 import { readMark } from '../../transfer/mark.ts';
 import type { KeyResult, Stretch } from './compare-page.ts';
 import { isPossibleKey } from './compare-page.ts';
@@ -24,18 +25,34 @@ export function importWork(deps: ImportDeps, id: PassId): PassWork {
     async compareKey(backend, storageKey) {
       const askedAt = tick.now();
       const listed: ListedOn[] = [];
-      const gone: KeyResult[] = [];
+      const unlisted: KeyResult[] = [];
       for (const name of backend.split('+')) {
-        const stored = await turnOf(tick, name, async () => (await tick.backend(name)).head(storageKey, tick.signal));
-        if (stored === null) gone.push({ backend: name, storageKey, turn: settled('skipped', 'gone') });
+        const stored = await askFor(tick, name, storageKey);
+        if (stored === null) unlisted.push({ backend: name, storageKey, turn: settled('skipped', 'gone') });
         if (stored === null) continue;
-        if ('outcome' in stored) return [{ backend, storageKey, turn: stored }];
-        const { sizeBytes, etag, lastModified = askedAt } = stored;
-        listed.push({ backend: name, item: { storageKey, sizeBytes, etag, lastModified } });
+        if ('sizeBytes' in stored) {
+          const { sizeBytes, etag, lastModified = askedAt } = stored;
+          listed.push({ backend: name, item: { storageKey, sizeBytes, etag, lastModified } });
+        } else {
+          // Of several, the others do not wait for one that cannot be asked now.
+          const isWaitedFor = stored.outcome === 'stopped' && id.backends.length > 1;
+          unlisted.push({ backend: name, storageKey, turn: isWaitedFor ? { outcome: 'unfinished' } : stored });
+        }
       }
-      return [...gone, ...(await compare({ after: undefined, upTo: undefined, listed, askedAt }))];
+      return [...unlisted, ...(await compare({ after: undefined, upTo: undefined, listed, askedAt }))];
     },
   };
+}
+
+/** A file as its backend shows it now; null where it is gone. */
+async function askFor(
+  tick: ImportDeps['tick'],
+  name: string,
+  storageKey: string,
+): Promise<StoredObject | KeyTurn | null> {
+  if (!tick.standing(name).isReachable || !(await isUsable(tick, name)))
+    return { outcome: 'stopped', stop: { outcome: 'unreachable', backend: name, reason: 'key-unreachable' } };
+  return turnOf(tick, name, async () => (await tick.backend(name)).head(storageKey, tick.signal));
 }
 
 async function importStretch(deps: ImportDeps, { listed, askedAt }: Stretch): Promise<KeyResult[]> {

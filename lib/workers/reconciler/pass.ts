@@ -65,7 +65,7 @@ export async function workPass(tick: PassTick, work: PassWork): Promise<PassEnd>
   const rows = createPassRows(tick.deps.store, tick.deps.ids, name);
   const usable = await usableBackends(tick, work.id);
   if (usable.length === 0) return 'parked';
-  const pass = await currentPass(tick, work, rows, passHeader(tick.view, name));
+  const pass = await currentPass(tick, work, rows, passHeader(tick.view, name), usable);
   if (pass === null) return 'running';
   const { header, ranges } = pass;
   work.progress.listed = ranges.reduce((sum, range) => sum + range.listed, 0);
@@ -97,6 +97,7 @@ async function currentPass(
   work: PassWork,
   rows: PassRows,
   before: PassHeader,
+  usable: readonly string[],
 ): Promise<CurrentPass | null> {
   const former = await rows.ranges();
   if (before.isRunning && !tick.dryRun) {
@@ -107,20 +108,24 @@ async function currentPass(
   const now = tick.now();
   const { number, firstStartedAt = now } = before;
   const header: PassHeader = { ...before, number: number + 1, startedAt: now, firstStartedAt, isRunning: true };
-  const planned = plannedRanges(tick, work, header, former);
+  const planned = plannedRanges(tick, work, header, former, usable);
   if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
   const begun = await rows.begin(header, planned, former);
   return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
 }
 
-/** The ranges of the pass before, begun anew, where they still fit; else one, which is cut where it turns out large. */
+/**
+ * The ranges of the pass before, begun anew, where they still fit; else one, which is cut where it turns out large. Backends are
+ * listed side by side where their order is proven and they can be asked now.
+ */
 function plannedRanges(
   tick: PassTick,
   { id }: PassWork,
   header: PassHeader,
   former: readonly PassRange[],
+  usable: readonly string[],
 ): PassRange[] {
-  const joined = id.backends.filter((name) => isOrdered(tick, header, name));
+  const joined = id.backends.filter((name) => isOrdered(tick, header, name) && usable.includes(name));
   const alone = id.backends.filter((name) => !joined.includes(name));
   const known = new Map(former.map((range) => [range.id, range]));
   const planned: PassRange[] = [];
@@ -199,7 +204,7 @@ async function workRanges(
   const stops = createStopNotes(tick);
   const lanes = Math.max(1, Math.floor((work.id.kind === 'import' ? lanesPerImport : lanesPerPass) / tick.of));
   const pool = createGrowingPool<PassRange>(lanes, async (range) => {
-    const end = await workOne(tick, work, rows, header, range, usable, { wants, give });
+    const end = await workOne(tick, work, rows, header, range, usable, { wants, give, noteStop: stops.note });
     if (end.outcome === 'stopped') stops.note(end.stop);
     ends.push(end);
   });
@@ -227,6 +232,8 @@ interface Sharing {
   /** Whether a range of which as many pages were compared since it was cut last should be cut. */
   wants(pages: number): boolean;
   give(range: PassRange): void;
+  /** Told of what keeps a backend that its range goes on without. */
+  noteStop(stop: ListingStop): void;
 }
 
 async function workOne(
@@ -238,13 +245,62 @@ async function workOne(
   usable: readonly string[],
   sharing: Sharing,
 ): Promise<RangeEnd> {
-  if (!range.backends.every((name) => usable.includes(name))) return release(tick, rows, range);
-  const held = await take(tick, rows, range);
+  if (!range.backends.some((name) => usable.includes(name))) return release(tick, rows, range);
+  const taken = await take(tick, rows, range);
+  const held = taken === null ? null : await withoutUnusable(tick, rows, taken, usable, sharing);
   if (held === null) return { outcome: 'lost' };
   return workRange(rangeDeps(tick, work, rows, header, await tick.budget(), held, sharing), held);
 }
 
-/** A backend of the range cannot be asked: what this tick held from the beginning is given back. */
+/** The range, left by those that cannot be asked now. Behind the listing each key finds out by itself which those are. */
+async function withoutUnusable(
+  tick: PassTick,
+  rows: PassRows,
+  held: PassRange,
+  usable: readonly string[],
+  sharing: Sharing,
+): Promise<PassRange | null> {
+  const { position } = held;
+  if (position.phase !== 'listing') return held;
+  let range: PassRange | null = held;
+  for (const name of held.backends.filter((one) => !usable.includes(one)))
+    range &&= await leaveRange(tick, rows, range, position.lastKey ?? position.skipTo, name, undefined, sharing);
+  return range;
+}
+
+/**
+ * Parts a range: what was compared of it stays one of all its backends, which goes on with what is pending there; what is left of it
+ * becomes one of the backend that cannot go on, and one of the others. All in one transaction: for each backend no key is left out.
+ */
+async function leaveRange(
+  tick: PassTick,
+  rows: PassRows,
+  range: PassRange,
+  reached: string | undefined,
+  name: string,
+  problem: string | undefined,
+  sharing: Pick<Sharing, 'give'>,
+): Promise<PassRange | null> {
+  const others = range.backends.filter((one) => one !== name);
+  if (tick.dryRun) return { ...range, backends: others };
+  const { holder, heldUntil, upTo } = range;
+  const lease = { holder: holder!, heldUntil: heldUntil! };
+  const from = reached ?? range.from;
+  const left: KeyRange = { ...(from !== undefined && { from }), ...(upTo !== undefined && { upTo }) };
+  const id = `${range.id}.${range.version}`;
+  const own: PassRange = { ...newRange(`${id}.left`, range.pass, [name], left), ...defined({ problem }) };
+  if (reached === undefined) {
+    const both = await rows.split({ ...range, backends: others }, [own]);
+    return both === null ? null : both[0];
+  }
+  const rest = { ...newRange(id, range.pass, others, left), ...lease };
+  const all = await rows.split({ ...range, upTo: reached, position: { phase: 'pending' } }, [rest, own]);
+  if (all === null) return null;
+  sharing.give(all[1]!);
+  return all[0];
+}
+
+/** No backend of the range can be asked: what this tick held from the beginning is given back. */
 async function release(tick: PassTick, rows: PassRows, range: PassRange): Promise<RangeEnd> {
   const { holder: _holder, heldUntil: _until, ...rest } = range;
   if (range.holder === tick.runId && !tick.dryRun) await rows.save(rest);
@@ -289,6 +345,10 @@ function rangeDeps(
       pages = 0;
       return shareRange(tick, work.id, rows, range, feed, firstKey, sharing);
     },
+    leave(range, reached, stop) {
+      sharing.noteStop(stop);
+      return leaveRange(tick, rows, range, reached, stop.backend, stop.reason, sharing);
+    },
     listed(keys) {
       work.progress.listed += keys;
     },
@@ -318,9 +378,9 @@ async function shareRange(
   const id = `${range.id}.${range.version}`;
   const { holder, heldUntil } = range;
   const child = { ...newRange(id, range.pass, range.backends, rest), holder: holder!, heldUntil: heldUntil! };
-  const both = await rows.split({ ...range, upTo: cut }, child);
+  const both = await rows.split({ ...range, upTo: cut }, [child]);
   if (both === null) return null;
-  sharing.give(both[1]);
+  sharing.give(both[1]!);
   return both[0];
 }
 

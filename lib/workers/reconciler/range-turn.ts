@@ -37,6 +37,11 @@ export interface RangeDeps {
   compareRecords?(backend: string, place: Place): Promise<RecordsCompared>;
   /** Gives away the rest of a range where others have nothing to do. Null when another tick has taken the range over. */
   share(range: PassRange, feed: JoinedFeed): Promise<PassRange | null>;
+  /**
+   * One backend of a range that several list side by side cannot go on: what is left of it becomes a range of its own, for a later
+   * tick, and the others go on without it. Null when another tick has taken the range over.
+   */
+  leave(range: PassRange, reached: string | undefined, stop: StopOfOne): Promise<PassRange | null>;
   /** Told of what was listed. */
   listed(keys: number): void;
 }
@@ -54,6 +59,9 @@ export interface RecordsCompared {
 export type RangeEnd =
   | { readonly outcome: 'done' | 'paused' | 'lost' }
   | { readonly outcome: 'stopped'; readonly stop: ListingStop };
+
+/** What keeps one backend, and says nothing of its order. */
+export type StopOfOne = Exclude<ListingStop, { readonly outcome: 'disordered' }>;
 
 /** How often a page may be old before it is asked for again, and a range be saved between pages. */
 const staleMs = 60_000;
@@ -134,7 +142,7 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
         return { range, end: { outcome: 'paused' } };
       const wantedAt = tick.now();
       const page = await feed.next();
-      if (!isJoinedPage(page)) return stopped(deps, range, at, page);
+      if (!isJoinedPage(page)) return await stopped(deps, range, at, page);
       // It may have waited for others, or for the page before it: then it is asked for again.
       if (wantedAt - page.askedAt > staleMs) return { range };
       // What was compared before the listing began anew counts for nothing.
@@ -146,6 +154,7 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
       const results = await deps.compare(stretch, recordedKeys);
       deps.listed(page.listed.length);
       const noted = noteResults(tick, range, results);
+      if (noted.end?.outcome === 'stopped') return await stopped(deps, range, at, noted.end.stop);
       if (noted.end !== undefined || noted.isTooLate) return noted;
       const odd = page.unreadable.map(({ backend, text }) => ({ what: 'unreadable-key', backend, key: text }));
       range = withNamed({ ...noted.range, listed: range.listed + page.listed.length + odd.length }, odd);
@@ -171,12 +180,20 @@ function behindListing({ isOrdered, compareRecords }: RangeDeps): PassRange['pos
 const firstShard = '00';
 
 /** A place that is lost is begun anew: behind the last key where order is proven, else from the beginning. */
-function stopped(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Step {
-  if (stop.outcome !== 'place-lost') return { range, end: { outcome: 'stopped', stop } };
+async function stopped(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Promise<Step> {
+  if (stop.outcome !== 'place-lost') return stopOrLeave(deps, range, at, stop);
   note(deps.tick.tally, stop.reason);
   const begun: PassRange = { ...range, position: anew(deps, range, at), restarts: range.restarts + 1 };
   if (range.restarts < mostRestarts) return { range: begun };
-  return { range: { ...begun, restarts: 0 }, end: { outcome: 'stopped', stop } };
+  return stopOrLeave(deps, { ...begun, restarts: 0 }, at, stop);
+}
+
+/** Where several are listed side by side, what keeps one of them does not keep the others. */
+async function stopOrLeave(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Promise<Step> {
+  const isOneOfSeveral = range.backends.length > 1 && range.backends.includes(stop.backend);
+  if (!isOneOfSeveral || stop.outcome === 'disordered') return { range, end: { outcome: 'stopped', stop } };
+  const rest = await deps.leave(range, at.lastKey ?? at.skipTo, stop);
+  return rest === null ? { range, end: { outcome: 'lost' } } : { range: rest };
 }
 
 function anew({ isOrdered }: RangeDeps, range: PassRange, { lastKey, skipTo }: ListingPosition): ListingPosition {
@@ -207,6 +224,12 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
     const results = await deps.compareKey(first.backend, first.storageKey);
     const noted = noteResults(tick, { ...range, pending: [] }, results, first);
     if (noted.isTooLate) return { range: { ...range, pending: [...range.pending, ...unfinished] } };
+    if (noted.end?.outcome === 'stopped' && from.backends.length > 1) {
+      // What keeps one of several backends keeps its own keys.
+      unfinished.push(first);
+      range = { ...range, pending: rest };
+      continue;
+    }
     if (noted.end !== undefined)
       return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: noted.end };
     const again = noted.range.pending;
