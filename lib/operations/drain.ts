@@ -6,6 +6,7 @@ import { type Count, type QueueState, queueStates } from '../store/model.ts';
 import type { RowChange, Store } from '../store/port.ts';
 import { isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
+import { type DrainWarning, warningsOfDrain } from './drain-warnings.ts';
 import { addUp, namesNothing, readTwice } from './naming.ts';
 
 /** What the verbs of a drain need from the process they run in. */
@@ -35,6 +36,8 @@ export interface Remains {
   /** Of the copies, those of damaged objects: workers leave them where they are. */
   readonly damaged: Count;
   readonly queue: Readonly<Record<QueueState, Count>>;
+  /** What may keep the drain from its end: no room, no backend, too few that answer. */
+  readonly warnings: readonly DrainWarning[];
 }
 
 /**
@@ -108,7 +111,9 @@ export async function drainStatus(deps: DrainDeps, name: string): Promise<DrainS
   if (record === undefined) return { outcome: 'not-draining' };
   const { since } = record;
   if (!namesNothing(readings, name) || again.drain(name)?.since !== since) {
-    return { outcome: 'draining', since, ...remainsOf(again, name) };
+    const { unhealthyAfterMs } = parseParameters(deps.env, again.settings.overrides);
+    const warnings = warningsOfDrain(again, name, deps.clock.now(), unhealthyAfterMs);
+    return { outcome: 'draining', since, ...remainsOf(again, name), warnings };
   }
   const closedSince = record.closedSince ?? (await close(deps, name, again));
   const settledAt = Math.max(
@@ -148,7 +153,7 @@ async function isWritten(
   return (await deps.store.write(change)).outcome === 'done';
 }
 
-function remainsOf(view: FleetView, name: string): Remains {
+function remainsOf(view: FleetView, name: string): Omit<Remains, 'warnings'> {
   const held = view.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   return {
     copies: addUp(held.map(({ count }) => count)),

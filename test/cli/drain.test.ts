@@ -63,3 +63,15 @@ test('a drain after which too few backends would remain is refused', async () =>
   expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('1 backend would remain, fewer than')]);
   await lab.json(['undrain', 'local-2']);
 });
+
+test('a drain that will not find room says so, in words and in its document', async () => {
+  const file = parseFleetText(fleetText(lab.stack.env.HOLDFAST_FLEET!));
+  const backends = file.backends.map((one) => (one.name === 'local-1' ? one : { ...one, quotaBytes: 1 }));
+  await lab.holdfast.put('no room', 'for this anywhere else');
+  await lab.json(['apply'], { env: { HOLDFAST_FLEET: JSON.stringify({ ...file, backends }) } });
+  const { warnings } = await lab.json<{ warnings: unknown[] }>(['drain', 'local-1']);
+  expect(warnings).toContainEqual(expect.objectContaining({ warning: 'no-room' }));
+  expect((await lab.run(['drain', 'local-1'])).stdout).toMatch(/Warning: .* have room for .* must go there/);
+  await lab.json(['undrain', 'local-1']);
+  await lab.json(['apply']);
+});

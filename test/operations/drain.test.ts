@@ -395,3 +395,44 @@ test('forget that is cut short at any call goes on where it stopped', async () =
     if (whole) break;
   }
 });
+
+/** What an operator is warned of when the drain of a begins. */
+async function warnedOf(fleet: TestFleet) {
+  await drain(fleet.deps, 'a');
+  const status = await drainStatus(fleet.deps, 'a');
+  return status.outcome === 'draining' ? status.warnings : [];
+}
+
+test('a drain for which the others have room, and answer, is begun without a warning', async () => {
+  expect(await warnedOf(await filled())).toEqual([]);
+});
+
+test('a drain whose objects find no room elsewhere says so, with the backends, what must go there and what is free', async () => {
+  const fleet = await filled({ policies: single, backends: ['a', { name: 'b', quotaBytes: 15 }] });
+  await fleet.tick('replicator');
+  expect(await warnedOf(fleet)).toEqual([
+    { warning: 'no-room', backends: ['b'], copies: { objects: 10, bytes: 20 }, freeBytes: 15 },
+  ]);
+});
+
+test('room that a policy does not allow, or where the object stands already, is none', async () => {
+  const policies = { default: { factor: 2 } };
+  const backends = ['a', 'b', { name: 'c', quotaBytes: 6 }];
+  const fleet = await filled({ policies, backends });
+  // All stand on a and b: what leaves a can only go to c.
+  expect(await warnedOf(fleet)).toEqual([
+    { warning: 'no-room', backends: ['c'], copies: { objects: 10, bytes: 20 }, freeBytes: 6 },
+  ]);
+});
+
+test('a drain is warned of while those that remain do not answer', async () => {
+  const fleet = await filled({ policies: single, backends: ['a', 'b'] });
+  loseBackend(fleet, 'b');
+  for (let tick = 0; tick < 6; tick += 1) await fleet.tick('replicator');
+  expect(await warnedOf(fleet)).toContainEqual({
+    warning: 'unreachable',
+    policy: 'default',
+    factor: 1,
+    answering: [],
+  });
+});

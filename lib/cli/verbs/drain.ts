@@ -1,4 +1,5 @@
 import { type DrainStatus, drain, drainStatus } from '../../operations/drain.ts';
+import type { DrainWarning } from '../../operations/drain-warnings.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
 import { type DrainedBytes, type Undrained, undrain } from '../../operations/undrain.ts';
 import { CommandError, UsageError } from '../failure.ts';
@@ -59,11 +60,30 @@ function describeDrain(name: string, status: DrainStatus): string {
     case 'settling':
       return `${name} is empty; what was decided before may still be under way until ${timestamp(status.settledAt)}`;
     case 'draining': {
-      const { since, copies, damaged, queue } = status;
+      const { since, copies, damaged, queue, warnings } = status;
       const queued = Object.values(queue).reduce((sum, { objects }) => sum + objects, 0);
       const left = `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}), ${plural(queued, 'queue item')}`;
       const stuck = damaged.objects === 0 ? '' : `; ${damaged.objects} of them damaged: \`holdfast scrub <key>\``;
-      return `${name} drains since ${timestamp(since)}; left: ${left}${stuck}`;
+      const state = `${name} drains since ${timestamp(since)}; left: ${left}${stuck}`;
+      return [state, ...warnings.map((warning) => `Warning: ${sentenceOf(name, warning)}`)].join('\n');
+    }
+  }
+}
+
+function sentenceOf(name: string, found: DrainWarning): string {
+  switch (found.warning) {
+    case 'no-target': {
+      const { policy, copies } = found;
+      return `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}) of policy "${policy}" can go to no other backend: they stay on ${name} until there is one`;
+    }
+    case 'no-room': {
+      const { backends, copies, freeBytes } = found;
+      return `${backends.join(' and ')} have room for ${bytes(freeBytes)}, and ${bytes(copies.bytes)} (${plural(copies.objects, 'copy').replace(/copys$/, 'copies')}) must go there: the drain stops when they are full; raise their quota, or add a backend`;
+    }
+    case 'unreachable': {
+      const { policy, factor, answering } = found;
+      const who = answering.length === 0 ? 'none' : `only ${answering.join(' and ')}`;
+      return `policy "${policy}" asks for ${plural(factor, 'backend')}, and of those that remain ${who} can be reached now`;
     }
   }
 }
