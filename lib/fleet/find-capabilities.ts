@@ -98,15 +98,15 @@ async function checkVersions(check: Check): Promise<boolean> {
   let versionId: string | undefined;
   for (const text of ['one', 'two']) {
     const input = { ...at, Body: Buffer.from(text), ContentLength: text.length };
-    const answer = await s3.call('write', storageKey, signal, (sending) =>
-      s3.retrying.send(new PutObjectCommand(input), sending),
+    const answer = await s3.call('write', storageKey, signal, (sdk, sending) =>
+      sdk.retrying.send(new PutObjectCommand(input), sending),
     );
     versionId = answer.VersionId;
   }
   let count: number | undefined;
   const refused = await refusal(check, async () => {
-    const page = await s3.call('list the versions of', storageKey, signal, (sending) =>
-      s3.deleting.send(new ListObjectVersionsCommand({ Bucket: s3.bucket, Prefix: at.Key }), sending),
+    const page = await s3.call('list the versions of', storageKey, signal, (sdk, sending) =>
+      sdk.deleting.send(new ListObjectVersionsCommand({ Bucket: s3.bucket, Prefix: at.Key }), sending),
     );
     count = page.Versions?.length ?? 0;
   });
@@ -151,8 +151,8 @@ async function checkChecksum(check: Check): Promise<boolean> {
   const put = (digestOf: string) => () => {
     const checksum = createHash('sha256').update(digestOf).digest('base64');
     const input = { Bucket: s3.bucket, Key: s3.fullKey(storageKey), Body: bytes, ContentLength: bytes.length };
-    return s3.call('write', storageKey, signal, (sending) =>
-      s3.once.send(new PutObjectCommand({ ...input, ChecksumSHA256: checksum }), sending),
+    return s3.call('write', storageKey, signal, (sdk, sending) =>
+      sdk.once.send(new PutObjectCommand({ ...input, ChecksumSHA256: checksum }), sending),
     );
   };
   return (await refusal(check, put('one'))) === undefined && (await refusal(check, put('two'))) !== undefined;
@@ -163,8 +163,8 @@ async function checkBulkDelete(check: Check): Promise<boolean> {
   const storageKeys = [keyOf(check, 'bulk one & only'), keyOf(check, 'bulk-two')];
   for (const storageKey of storageKeys) await backend.put(small(storageKey, 'x'), signal);
   const refused = await refusal(check, () =>
-    s3.call('delete', storageKeys[0]!, signal, (sending) =>
-      s3.deleting.send(
+    s3.call('delete', storageKeys[0]!, signal, (sdk, sending) =>
+      sdk.deleting.send(
         new DeleteObjectsCommand({
           Bucket: s3.bucket,
           Delete: { Objects: storageKeys.map((storageKey) => ({ Key: s3.fullKey(storageKey) })) },
@@ -240,12 +240,12 @@ async function checkPartCopy(check: Check): Promise<boolean> {
     ({ uploadId } = await backend.createUpload({ storageKey: to }, signal));
     const upload = { ...at, UploadId: uploadId };
     const source = pathOf(s3.bucket, s3.fullKey(from));
-    const { CopyPartResult: part } = await s3.call('copy a part of', from, signal, (sending) =>
-      s3.retrying.send(new UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource: source }), sending),
+    const { CopyPartResult: part } = await s3.call('copy a part of', from, signal, (sdk, sending) =>
+      sdk.retrying.send(new UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource: source }), sending),
     );
     const parts = { Parts: [{ PartNumber: 1, ...defined({ ETag: part?.ETag }) }] };
-    await s3.call('complete the upload of', to, signal, (sending) =>
-      s3.once.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: parts }), sending),
+    await s3.call('complete the upload of', to, signal, (sdk, sending) =>
+      sdk.once.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: parts }), sending),
     );
   });
   if (refused !== undefined && uploadId !== undefined)

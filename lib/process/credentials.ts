@@ -1,4 +1,4 @@
-import { S3Client } from '@aws-sdk/client-s3';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, CredentialsConfig } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
@@ -109,8 +109,8 @@ function keysOfSecret(text: string): S3Keys {
   return { accessKeyId, secretAccessKey };
 }
 
-/** The SDK's own chain: environment, profile, container, Lambda or instance role. */
+/** The SDK's own chain: environment, profile, container, Lambda or instance role. Every process has loaded this client of it. */
 function roleKeys(region: string): () => Promise<S3Keys> {
-  const { credentials } = new S3Client({ region }).config;
+  const { credentials } = new DynamoDBClient({ region }).config;
   return () => credentials();
 }

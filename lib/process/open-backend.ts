@@ -23,13 +23,16 @@ export interface OpenerDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly credentials: CredentialResolver;
+  /** Where S3 itself is, if not where it is for everybody: `AWS_ENDPOINT_URL_S3`, as in every AWS tool. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-export function createBackendOpener({ clock, ids, credentials }: OpenerDeps): BackendOpener {
+export function createBackendOpener({ clock, ids, credentials, env }: OpenerDeps): BackendOpener {
   const open = new Map<string, { readonly fingerprint: string; readonly backend: Promise<S3Backend> }>();
+  const ownEndpoint = env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined;
   const addressOf = (config: BackendConfig) => ({
     name: config.name,
-    ...defined({ endpoint: config.endpoint }),
+    ...defined({ endpoint: config.endpoint ?? ownEndpoint }),
     region: config.region,
     bucket: config.bucket,
     prefix: config.prefix,

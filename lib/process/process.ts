@@ -59,7 +59,7 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
   const ids = createIds(clock);
   const client = createDynamoClient({ ...dynamoOptions(env), ...options.dynamodb });
   const credentials = createCredentialResolver({ env, clock, readSecret });
-  const opener = createBackendOpener({ clock, ids, credentials });
+  const opener = createBackendOpener({ clock, ids, credentials, env });
   return {
     store: createDynamoStore({ client, tables, clock, ids }),
     clock,

@@ -61,7 +61,7 @@ describe('capabilities', () => {
     try {
       const s3 = connectS3({ ...versioned.options, capabilities: {} });
       const VersioningConfiguration = { Status: 'Enabled' as const };
-      await s3.once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
+      await (await s3.sdk()).once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
       s3.close();
       expect(await findCapabilities(versioned.options, { ids: createIds(systemClock) })).toEqual({
         ...everything,

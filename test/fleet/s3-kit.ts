@@ -78,7 +78,7 @@ export async function startS3(clock: Clock = systemClock): Promise<S3Kit> {
     connect,
     async versions() {
       const s3 = connectS3(options);
-      const page = await s3.once.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+      const page = await (await s3.sdk()).once.send(new ListObjectVersionsCommand({ Bucket: bucket }));
       s3.close();
       return [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])].map((entry) => entry.Key ?? '');
     },

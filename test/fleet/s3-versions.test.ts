@@ -13,7 +13,7 @@ describe('S3 backend on a bucket that keeps versions', () => {
     kit = await startS3();
     const s3 = connectS3({ ...kit.options, capabilities: {} });
     const VersioningConfiguration = { Status: 'Enabled' as const };
-    await s3.once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
+    await (await s3.sdk()).once.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
     s3.close();
     backend = kit.connect({ prefix: 'p/', capabilities: { ...everything, keepsVersions: true } });
   });

@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { S3Client } from '@aws-sdk/client-s3';
 import type { Clock } from '../../base/clock.ts';
-import { defined } from '../../base/defined.ts';
 import type { Capabilities } from '../backend.ts';
 import { BackendError } from '../errors.ts';
+import { addressOf, ownEndpoint } from './address.ts';
+import { type Answer, type Asked, createAsk } from './ask.ts';
 import { type Attempted, backendError, MissingCredentialsError, toBackendError } from './errors.ts';
-import { sentHeader, sentMetadata } from './header-text.ts';
-import { createTransport, type OnRequest, type S3Timeouts } from './transport.ts';
+import type { SdkClients } from './sdk-clients.ts';
+import { createWire, type OnRequest, type S3Timeouts } from './wire.ts';
 
 export interface S3Keys {
   readonly accessKeyId: string;
@@ -43,7 +42,7 @@ export interface S3ConnectionOptions {
   readonly timeouts?: Partial<S3Timeouts>;
   /** Requests that may wait for an answer at a time, and idle sockets kept [64]. */
   readonly maxSockets?: number;
-  /** Attempts of the SDK at a request that it can send again [3]. */
+  /** Attempts at a request that can be sent again [3]. */
   readonly attempts?: number;
   readonly onRequest?: OnRequest;
 }
@@ -54,7 +53,7 @@ export interface CallOptions {
   readonly requestTimeout?: number;
 }
 
-/** What the parts of the S3 adapter share: the clients, and the edge at which errors are typed. */
+/** What the parts of the S3 adapter share: how requests are sent, and the edge at which errors are typed. */
 export interface S3Connection {
   readonly name: string;
   readonly bucket: string;
@@ -62,73 +61,89 @@ export interface S3Connection {
   readonly capabilities: Capabilities;
   readonly clock: Clock;
   readonly timeouts: S3Timeouts;
-  /** Sends again what failed in passing. A streamed body is never sent twice. */
-  readonly retrying: S3Client;
-  /** For requests whose second sending could be answered differently because the first one had its effect. */
-  readonly once: S3Client;
-  readonly deleting: S3Client;
-  /** Asks on connections that nothing else was asked on. */
-  fresh(): S3Client;
+  /** The SDK's clients, which most processes never load. */
+  sdk(): Promise<SdkClients>;
   /**
    * Runs one call of the SDK. Throws `BackendError` alone. One whose keys are refused is sent once more where they have been
-   * replaced meanwhile, unless its body can be sent only once.
+   * replaced meanwhile.
    */
   call<T>(
     action: string,
     storageKey: string,
     signal: AbortSignal | undefined,
-    send: (options: CallOptions) => Promise<T>,
-    body?: 'sent-once',
+    send: (sdk: SdkClients, options: CallOptions) => Promise<T>,
   ): Promise<T>;
+  /** The same for a request that is built here, on a kept connection or on a new one; a streamed body is sent only once. */
+  ask(action: string, storageKey: string, asked: Omit<Asked, 'key'>, options: AskOptions): Promise<Answer>;
   attempted(action: string, storageKey: string): Attempted;
   /** The key in the bucket. */
   fullKey(storageKey: string): string;
   close(): void;
 }
 
-const quiet = () => {};
-/** Not the SDK's own no-op logger: seeing that one, parts of it fall back to the console. */
-const silentLogger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
+export interface AskOptions {
+  /** Ends the request. */
+  readonly signal: AbortSignal | undefined;
+  /** By which a failure is told from one that somebody asked for [signal]. */
+  readonly callersSignal?: AbortSignal | undefined;
+  readonly isFresh?: boolean;
+}
 
 const defaultTimeouts: S3Timeouts = { connectMs: 2_000, answerMs: 30_000, stallMs: 30_000 };
 
-/** Opens the clients of one backend. No request is sent and no credential fetched before the first call. */
-export function connectS3(options: S3ConnectionOptions): S3Connection {
+/** Opens one backend. No request is sent and no credential fetched before the first call. */
+export function connectS3(given: S3ConnectionOptions): S3Connection {
+  // Both ways of sending go to one place, whatever else the SDK may read of its environment.
+  const endpoint = given.endpoint ?? ownEndpoint(given);
+  const options = { ...given, ...(endpoint !== undefined && { endpoint }) };
   const { name, bucket, prefix, capabilities, clock, maxSockets = 64, attempts = 3, onRequest } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
-  const sockets = { clock, timeouts, maxSockets, onRequest };
-  const transport = createTransport({ ...sockets, keepsSockets: true });
-  const open = (credentials: S3Credentials, maxAttempts: number, requestHandler = transport) => {
-    const client = new S3Client({
-      ...defined({ endpoint: options.endpoint }),
-      region: options.region,
-      forcePathStyle: options.pathStyle,
-      credentials: typeof credentials === 'function' ? askedEachTime(name, credentials) : credentials,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      expectContinueHeader: false,
-      followRegionRedirects: false,
-      disableS3ExpressSessionAuth: true,
-      useArnRegion: false,
-      useDualstackEndpoint: false,
-      useFipsEndpoint: false,
-      retryMode: 'standard',
-      maxAttempts,
-      cacheMiddleware: true,
-      logger: silentLogger,
-      requestHandler,
-    });
-    // It copies every input and output for a logger that says nothing.
-    client.middlewareStack.remove('loggerMiddleware');
-    addHeaders(client, capabilities);
-    return client;
-  };
-  const retrying = open(options.credentials, attempts);
-  let fresh: S3Client | undefined;
+  const openWire = (keepsSockets: boolean) => createWire({ clock, timeouts, maxSockets, onRequest, keepsSockets });
+  const wire = openWire(true);
+  const keys = keySource(name, options.credentials);
+  const sdk = once(async () => {
+    const { openSdkClients } = await import('./sdk-clients.ts');
+    const keysOf = (credentials: S3Credentials) =>
+      // The SDK would keep the keys that it got once: a source that keeps them itself says so by this mark.
+      typeof credentials === 'function'
+        ? Object.assign(keySource(name, credentials), { memoized: true })
+        : { ...credentials };
+    return openSdkClients(options, { wire, attempts, keysOf });
+  });
+  const address = once(async () => addressOf(options) ?? (await sdk()).address());
+  const kept = once(async () => createAsk({ wire, keys, attempts, address: await address() }));
+  const fresh = once(async () => createAsk({ wire: openWire(false), keys, attempts, address: await address() }));
   const renewable = [options.credentials, options.deleteCredentials].flatMap((source) =>
     typeof source === 'function' && source.renew !== undefined ? [source] : [],
   );
   const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey });
+
+  /** Types errors, and lets a request whose keys are refused go again with those that have replaced them. */
+  const guarded = async <T>(
+    what: Attempted,
+    signal: AbortSignal | undefined,
+    send: () => Promise<T>,
+    isSentOnce: boolean,
+  ): Promise<T> => {
+    const sendNow = async () => {
+      try {
+        signal?.throwIfAborted();
+        return await send();
+      } catch (error) {
+        throw toBackendError(error, what, signal);
+      }
+    };
+    if (renewable.length === 0) return sendNow();
+    const inUse = await Promise.all(renewable.map((source) => source().catch(() => null)));
+    try {
+      return await sendNow();
+    } catch (error) {
+      if (!(error instanceof BackendError) || !error.refusesKeys || !(await renewAny(renewable, inUse))) throw error;
+      if (!isSentOnce) return sendNow();
+      throw backendError('stale-credentials', what, 'its keys had been replaced, and are read anew', error);
+    }
+  };
+
   return {
     name,
     bucket,
@@ -136,48 +151,37 @@ export function connectS3(options: S3ConnectionOptions): S3Connection {
     capabilities,
     clock,
     timeouts,
-    retrying,
-    once: open(options.credentials, 1),
-    deleting: options.deleteCredentials === undefined ? retrying : open(options.deleteCredentials, attempts),
-    fresh() {
-      fresh ??= open(options.credentials, attempts, createTransport({ ...sockets, keepsSockets: false }));
-      return fresh;
-    },
+    sdk,
+    call: (action, storageKey, signal, send) =>
+      guarded(
+        attempted(action, storageKey),
+        signal,
+        async () => send(await sdk(), signal ? { abortSignal: signal } : {}),
+        false,
+      ),
+    ask: (action, storageKey, asked, { signal, callersSignal = signal, isFresh = false }) =>
+      guarded(
+        attempted(action, storageKey),
+        callersSignal,
+        async () => (await (isFresh ? fresh() : kept()))({ ...asked, key: prefix + storageKey }, signal),
+        asked.body instanceof Readable,
+      ),
     attempted,
-    async call(action, storageKey, signal, send, body) {
-      const sendNow = async () => {
-        try {
-          signal?.throwIfAborted();
-          return await send(signal ? { abortSignal: signal } : {});
-        } catch (error) {
-          throw toBackendError(error, attempted(action, storageKey), signal);
-        }
-      };
-      const keys = await Promise.all(renewable.map((source) => source().catch(() => null)));
-      try {
-        return await sendNow();
-      } catch (error) {
-        if (!(error instanceof BackendError) || !error.refusesKeys || !(await renewAny(renewable, keys))) throw error;
-        if (body === undefined) return sendNow();
-        const whatIsSo = 'its keys had been replaced, and are read anew';
-        throw backendError('stale-credentials', attempted(action, storageKey), whatIsSo, error);
-      }
-    },
     fullKey: (storageKey) => prefix + storageKey,
-    close: () => transport.destroy(),
+    close: () => wire.destroy(),
   };
 }
 
-/** The SDK would keep the keys that it got once: a source that keeps them itself says so by this mark. */
-function askedEachTime(name: string, source: S3KeySource): () => Promise<S3Keys> {
-  const fetchKeys = async () => {
+/** What fetches keys; its failure is this process's. */
+function keySource(name: string, credentials: S3Credentials): () => Promise<S3Keys> {
+  if (typeof credentials !== 'function') return async () => credentials;
+  return async () => {
     try {
-      return await source();
+      return await credentials();
     } catch (cause) {
       throw new MissingCredentialsError(`this process has no credentials for "${name}"`, { cause });
     }
   };
-  return Object.assign(fetchKeys, { memoized: true });
 }
 
 async function renewAny(sources: readonly S3KeySource[], refused: readonly (S3Keys | null)[]): Promise<boolean> {
@@ -187,35 +191,16 @@ async function renewAny(sources: readonly S3KeySource[], refused: readonly (S3Ke
   return renewed.includes(true);
 }
 
-/** Content headers whose text may be anybody's. */
-const contentHeaders = ['content-type', 'cache-control', 'content-disposition', 'content-encoding', 'content-language'];
-
-/**
- * Text goes out so that it comes back as itself. A known SHA-256 of a streamed body is signed, so that a backend which checks signatures checks the bytes with them;
- * it is sent as a checksum only to those that know it. DeleteObjects goes with Content-MD5, which every backend takes.
- */
-function addHeaders(client: S3Client, capabilities: Capabilities): void {
-  client.middlewareStack.add(
-    (next, context) => (args) => {
-      const request = args.request as { headers: Record<string, string>; body?: unknown };
-      const { headers, body } = request;
-      for (const [header, text] of Object.entries(headers)) {
-        if (header.startsWith('x-amz-meta-')) headers[header] = sentMetadata(text);
-        else if (contentHeaders.includes(header)) headers[header] = sentHeader(text);
-      }
-      const sha256 = headers['x-amz-checksum-sha256'];
-      if (sha256 !== undefined) {
-        if (body instanceof Readable) headers['x-amz-content-sha256'] = Buffer.from(sha256, 'base64').toString('hex');
-        if (capabilities.checksumSha256 !== true) delete headers['x-amz-checksum-sha256'];
-      }
-      if (context.commandName === 'DeleteObjectsCommand' && typeof body === 'string') {
-        for (const header of Object.keys(headers)) {
-          if (/^x-amz-(checksum-|sdk-checksum-)/.test(header)) delete headers[header];
-        }
-        headers['content-md5'] = createHash('md5').update(body).digest('base64');
-      }
-      return next(args);
-    },
-    { step: 'build', priority: 'low', name: 'holdfastHeaders', override: true },
-  );
+/** The same promise for everybody; asked again after a failure. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    if (made === undefined) {
+      made = make();
+      made.catch(() => {
+        made = undefined;
+      });
+    }
+    return made;
+  };
 }

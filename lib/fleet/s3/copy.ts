@@ -5,7 +5,7 @@ import { attestedSha256 } from './attested.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
 import { assertFits } from './fits.ts';
-import { headerInput } from './put.ts';
+import { headerInput } from './header-input.ts';
 
 /** CopyObject from a bucket of the same endpoint. Asks for a SHA-256 of what is stored. */
 export async function copyFrom(
@@ -25,10 +25,10 @@ export async function copyFrom(
     ChecksumAlgorithm: 'SHA256' as const,
   });
   try {
-    const { CopyObjectResult: copied } = await s3.call('copy to', storageKey, signal, (sending) =>
-      s3.retrying.send(new CopyObjectCommand(inputNow()), sending),
+    const { CopyObjectResult: copied } = await s3.call('copy to', storageKey, signal, (sdk, sending) =>
+      sdk.retrying.send(new CopyObjectCommand(inputNow()), sending),
     );
-    const sha256 = copied && attestedSha256(copied);
+    const sha256 = attestedSha256(copied?.ChecksumSHA256, copied?.ChecksumType);
     return sha256 === undefined ? {} : { sha256 };
   } catch (error) {
     const { kind, cause } = error as BackendError;

@@ -141,8 +141,8 @@ function sendBatch(s3: S3Connection, targets: readonly Target[], signal: AbortSi
     Key: s3.fullKey(storageKey),
     ...defined({ VersionId: versionId }),
   }));
-  return s3.call(`delete ${targets.length} keys from`, targets[0]!.storageKey, signal, (sending) =>
-    s3.deleting.send(new DeleteObjectsCommand({ Bucket: s3.bucket, Delete: { Objects } }), sending),
+  return s3.call(`delete ${targets.length} keys from`, targets[0]!.storageKey, signal, (sdk, sending) =>
+    sdk.deleting.send(new DeleteObjectsCommand({ Bucket: s3.bucket, Delete: { Objects } }), sending),
   );
 }
 
@@ -153,8 +153,8 @@ async function deleteOne(
   signal: AbortSignal | undefined,
 ): Promise<Failure | undefined> {
   try {
-    await s3.call('delete', storageKey, signal, (sending) =>
-      s3.deleting.send(
+    await s3.call('delete', storageKey, signal, (sdk, sending) =>
+      sdk.deleting.send(
         new DeleteObjectCommand({
           Bucket: s3.bucket,
           Key: s3.fullKey(storageKey),
@@ -182,7 +182,9 @@ async function deleteIfMatch(
   }
   try {
     const input = { Bucket: s3.bucket, Key: s3.fullKey(storageKey), IfMatch: ifMatch };
-    await s3.call('delete', storageKey, signal, (sending) => s3.deleting.send(new DeleteObjectCommand(input), sending));
+    await s3.call('delete', storageKey, signal, (sdk, sending) =>
+      sdk.deleting.send(new DeleteObjectCommand(input), sending),
+    );
     return { outcome: 'deleted' };
   } catch (error) {
     if (error instanceof BackendError && error.kind === 'precondition') return { outcome: 'changed' };
@@ -196,8 +198,8 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
   const found: Target[] = [];
   let after: { readonly KeyMarker: string; readonly VersionIdMarker?: string } | undefined;
   for (;;) {
-    const page = await s3.call('list the versions of', storageKey, signal, (sending) =>
-      s3.deleting.send(
+    const page = await s3.call('list the versions of', storageKey, signal, (sdk, sending) =>
+      sdk.deleting.send(
         new ListObjectVersionsCommand({ Bucket: s3.bucket, Prefix: key, EncodingType: 'url', ...after }),
         sending,
       ),

@@ -12,8 +12,8 @@ export async function listPage(
   signal?: AbortSignal,
 ): Promise<ListPage> {
   const { prefix = '', from, limit = 1000 } = options;
-  const answer = await s3.call('list', prefix, signal, (sending) =>
-    s3.retrying.send(
+  const answer = await s3.call('list', prefix, signal, (sdk, sending) =>
+    sdk.retrying.send(
       new ListObjectsV2Command({
         Bucket: s3.bucket,
         Prefix: s3.fullKey(prefix),

@@ -4,15 +4,16 @@ import {
   CreateMultipartUploadCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError, type CompletedPart } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
 import { assertFits } from './fits.ts';
+import { headerInput } from './header-input.ts';
 import { decodeKey } from './listing.ts';
-import { etagOf, headerInput, sendBody } from './put.ts';
+import { etagOf, sendBody } from './put.ts';
+import { percentEncoded } from './sign.ts';
 
 type Multipart = Pick<
   Backend,
@@ -27,8 +28,8 @@ export function multipart(s3: S3Connection): Multipart {
   return {
     async createUpload({ storageKey, headers, metadata, tags }, signal) {
       assertFits(s3, 'begin an upload of', { storageKey, ...defined({ metadata }) });
-      const { UploadId: uploadId } = await s3.call('begin an upload of', storageKey, signal, (sending) =>
-        s3.retrying.send(
+      const { UploadId: uploadId } = await s3.call('begin an upload of', storageKey, signal, (sdk, sending) =>
+        sdk.retrying.send(
           new CreateMultipartUploadCommand({ ...at(storageKey), ...headerInput(s3, headers, metadata, tags) }),
           sending,
         ),
@@ -41,20 +42,23 @@ export function multipart(s3: S3Connection): Multipart {
 
     async uploadPart(request, signal) {
       const { storageKey, uploadId, partNumber } = request;
-      const input = { ...at(storageKey), UploadId: uploadId, PartNumber: partNumber };
-      const answer = await sendBody(s3, `write part ${partNumber} of`, request, signal, (body, sending) =>
+      const asked = {
+        operation: 'UploadPart',
+        query: `partNumber=${partNumber}&uploadId=${percentEncoded(uploadId)}`,
+        headers: {},
         // Most are streamed, so that those who send parts try again, all alike.
-        s3.once.send(new UploadPartCommand({ ...input, ...body }), sending),
-      );
-      return { etag: etagOf(s3, `write part ${partNumber} of`, storageKey, answer) };
+        isSentOnce: true,
+      } as const;
+      const { headers } = await sendBody(s3, `write part ${partNumber} of`, request, asked, signal);
+      return { etag: etagOf(s3, `write part ${partNumber} of`, storageKey, headers.etag) };
     },
 
     async listParts(storageKey, uploadId, signal) {
       const parts: CompletedPart[] = [];
       for (let marker: string | undefined; ; ) {
         const input = { ...at(storageKey), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) };
-        const page = await s3.call('list the parts of', storageKey, signal, (sending) =>
-          s3.retrying.send(new ListPartsCommand(input), sending),
+        const page = await s3.call('list the parts of', storageKey, signal, (sdk, sending) =>
+          sdk.retrying.send(new ListPartsCommand(input), sending),
         );
         if (page.IsTruncated === undefined && page.UploadId === undefined) {
           throw noListing(s3, 'list the parts of', storageKey);
@@ -77,16 +81,16 @@ export function multipart(s3: S3Connection): Multipart {
       };
       const requestTimeout = s3.timeouts.answerMs * completionFactor;
       // Sent once: to a second sending, many backends answer that there is no such upload, although it is complete.
-      const answer = await s3.call('complete the upload of', storageKey, signal, (sending) =>
-        s3.once.send(new CompleteMultipartUploadCommand(input), { ...sending, requestTimeout }),
+      const answer = await s3.call('complete the upload of', storageKey, signal, (sdk, sending) =>
+        sdk.once.send(new CompleteMultipartUploadCommand(input), { ...sending, requestTimeout }),
       );
-      return { etag: etagOf(s3, 'complete the upload of', storageKey, answer) };
+      return { etag: etagOf(s3, 'complete the upload of', storageKey, answer.ETag) };
     },
 
     async abortUpload(storageKey, uploadId, signal) {
       try {
-        await s3.call('abort an upload of', storageKey, signal, (sending) =>
-          s3.retrying.send(new AbortMultipartUploadCommand({ ...at(storageKey), UploadId: uploadId }), sending),
+        await s3.call('abort an upload of', storageKey, signal, (sdk, sending) =>
+          sdk.retrying.send(new AbortMultipartUploadCommand({ ...at(storageKey), UploadId: uploadId }), sending),
         );
       } catch (error) {
         if (!(error instanceof BackendError && (error.kind === 'no-upload' || error.kind === 'not-found'))) throw error;
@@ -98,8 +102,8 @@ export function multipart(s3: S3Connection): Multipart {
       const open: string[] = [];
       let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
       for (;;) {
-        const page = await s3.call('list the uploads of', storageKey, signal, (sending) =>
-          s3.retrying.send(
+        const page = await s3.call('list the uploads of', storageKey, signal, (sdk, sending) =>
+          sdk.retrying.send(
             new ListMultipartUploadsCommand({ Bucket: s3.bucket, Prefix: key, EncodingType: 'url', ...after }),
             sending,
           ),

@@ -1,13 +1,16 @@
-import type { Readable } from 'node:stream';
-import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { hash } from 'node:crypto';
 import { signalAt } from '../../base/deadline.ts';
 import { defined } from '../../base/defined.ts';
 import type { BackendError, ObjectHeaders, PutRequest, PutResult } from '../backend.ts';
 import { SourceSilence } from '../errors.ts';
-import { attestedSha256 } from './attested.ts';
-import type { CallOptions, S3Connection } from './connection.ts';
+import type { Answer, Asked } from './ask.ts';
+import { sha256OfHeaders } from './attested.ts';
+import type { S3Connection } from './connection.ts';
 import { type Attempted, backendError, toBackendError } from './errors.ts';
 import { assertFits } from './fits.ts';
+import { tagQuery } from './header-input.ts';
+import { sentHeader, sentMetadata } from './header-text.ts';
+import { unsignedBody } from './sign.ts';
 import { etagForm } from './tolerate-answer.ts';
 import { openSource, readSmall, sourceFailed, type UploadSource } from './upload-source.ts';
 
@@ -16,103 +19,95 @@ const bufferedBytes = 256 * 1024;
 
 /** Writes one object; conditions are sent where the backend is known to heed them. */
 export async function putObject(s3: S3Connection, request: PutRequest, signal?: AbortSignal): Promise<PutResult> {
-  const { storageKey, headers, metadata, tags, ifAbsent, ifMatch } = request;
+  const { storageKey, ifAbsent, ifMatch } = request;
   assertFits(s3, 'write', request);
   const heedsConditions = s3.capabilities.conditionalPut === true;
-  const input = {
-    Bucket: s3.bucket,
-    Key: s3.fullKey(storageKey),
-    ...headerInput(s3, headers, metadata, tags),
-    ...(heedsConditions && defined({ IfNoneMatch: ifAbsent ? '*' : undefined, IfMatch: ifMatch })),
-  };
-  // A condition that held for a first sending may no longer hold for the second, because of the first.
-  const client = heedsConditions && (ifAbsent || ifMatch !== undefined) ? s3.once : s3.retrying;
-  const answer = await sendBody(s3, 'write', request, signal, (body, sending) =>
-    client.send(new PutObjectCommand({ ...input, ...body }), sending),
-  );
-  const sha256 = s3.capabilities.checksumSha256 === true ? attestedSha256(answer) : undefined;
-  return { etag: etagOf(s3, 'write', storageKey, answer), ...defined({ sha256 }) };
+  const conditions = heedsConditions
+    ? defined({ 'if-none-match': ifAbsent ? '*' : undefined, 'if-match': ifMatch })
+    : {};
+  const asked = {
+    operation: 'PutObject',
+    headers: { ...describingHeaders(s3, request), ...conditions },
+    // A condition that held for a first sending may no longer hold for the second, because of the first.
+    isSentOnce: Object.keys(conditions).length > 0,
+  } as const;
+  const { headers } = await sendBody(s3, 'write', request, asked, signal);
+  const sha256 = s3.capabilities.checksumSha256 === true ? sha256OfHeaders(headers) : undefined;
+  return { etag: etagOf(s3, 'write', storageKey, headers.etag), ...defined({ sha256 }) };
 }
 
 /** What answers without an ETag is not S3, but something in between: nothing is known of the bytes. */
-export function etagOf(
-  s3: S3Connection,
-  action: string,
-  storageKey: string,
-  answer: { readonly ETag?: string | undefined },
-): string {
-  if (answer.ETag) return etagForm(answer.ETag);
+export function etagOf(s3: S3Connection, action: string, storageKey: string, etag: string | undefined): string {
+  if (etag) return etagForm(etag);
   throw backendError('unavailable', s3.attempted(action, storageKey), 'it named no ETag');
 }
 
-export function headerInput(
-  { capabilities }: S3Connection,
-  headers: ObjectHeaders = {},
-  metadata: Readonly<Record<string, string>> = {},
-  tags: Readonly<Record<string, string>> = {},
-) {
-  return {
-    ...defined({
-      Tagging: Object.keys(tags).length === 0 || capabilities.tags === false ? undefined : tagQuery(tags),
-      ContentType: headers.contentType,
-      CacheControl: headers.cacheControl,
-      ContentDisposition: headers.contentDisposition,
-      ContentEncoding: headers.contentEncoding,
-      ContentLanguage: headers.contentLanguage,
-    }),
-    Metadata: metadata,
-  };
+/** What is said of an object when it is written. What nothing says the type of is bytes, as the SDK has it too. */
+function describingHeaders(
+  s3: S3Connection,
+  { storageKey, headers = {}, metadata = {}, tags = {} }: Omit<PutRequest, 'body' | 'sizeBytes'>,
+): Asked['headers'] {
+  const said: Record<string, string> = {};
+  try {
+    for (const [name, header] of contentHeaders) {
+      const text = headers[name];
+      if (text !== undefined) said[header] = sentHeader(text);
+    }
+    for (const [name, text] of Object.entries(metadata)) said[`x-amz-meta-${name.toLowerCase()}`] = sentMetadata(text);
+  } catch (error) {
+    throw toBackendError(error, s3.attempted('write', storageKey));
+  }
+  if (Object.keys(tags).length > 0 && s3.capabilities.tags !== false) said['x-amz-tagging'] = tagQuery(tags);
+  return { 'content-type': 'application/octet-stream', ...said };
 }
 
-/** Blanks as `%20`: some backends take a `+` for itself. */
-function tagQuery(tags: Readonly<Record<string, string>>): string {
-  return Object.entries(tags)
-    .map((pair) => pair.map(encodeURIComponent).join('='))
-    .join('&');
-}
+const contentHeaders = [
+  ['contentType', 'content-type'],
+  ['cacheControl', 'cache-control'],
+  ['contentDisposition', 'content-disposition'],
+  ['contentEncoding', 'content-encoding'],
+  ['contentLanguage', 'content-language'],
+] as const satisfies readonly (readonly [keyof ObjectHeaders, string])[];
 
 type BodyRequest = Pick<PutRequest, 'storageKey' | 'sizeBytes' | 'body' | 'sha256'>;
-
-interface BodyInput {
-  readonly Body: Uint8Array | Readable;
-  readonly ContentLength: number;
-  readonly ChecksumSHA256?: string;
-}
 
 /**
  * Sends a request that carries bytes. When their source fails, the request is broken off so that nothing is stored, and
  * the error is the source's.
  */
-export async function sendBody<T>(
+export async function sendBody(
   s3: S3Connection,
   action: string,
   request: BodyRequest,
+  asked: Pick<Asked, 'operation' | 'query' | 'headers' | 'isSentOnce'>,
   signal: AbortSignal | undefined,
-  send: (body: BodyInput, sending: CallOptions) => Promise<T>,
-): Promise<T> {
+): Promise<Answer> {
   const { storageKey, sizeBytes, sha256 } = request;
-  const input = {
-    ContentLength: sizeBytes,
-    ...defined({ ChecksumSHA256: sha256 && Buffer.from(sha256, 'hex').toString('base64') }),
+  const checksum =
+    sha256 !== undefined && s3.capabilities.checksumSha256 === true
+      ? { 'x-amz-checksum-sha256': Buffer.from(sha256, 'hex').toString('base64') }
+      : {};
+  const sending = {
+    ...asked,
+    method: 'PUT' as const,
+    headers: { ...asked.headers, ...checksum, 'content-length': String(sizeBytes) },
+    sentBytes: sizeBytes,
   };
   if (sizeBytes <= bufferedBytes) {
     const bytes = await readSmall(request, s3.attempted(action, storageKey));
-    return s3.call(action, storageKey, signal, (sending) => send({ ...input, Body: bytes }, sending));
+    const bodySha256 = sha256 ?? hash('sha256', bytes);
+    return s3.ask(action, storageKey, { ...sending, body: bytes, bodySha256 }, { signal });
   }
 
   const cut = new AbortController();
   const { clock, timeouts } = s3;
   const source = openSource(request, { clock, timeouts, cut: () => cut.abort() });
-  const abortSignal = signal ? AbortSignal.any([signal, cut.signal]) : cut.signal;
+  const brokenOff = signal ? AbortSignal.any([signal, cut.signal]) : cut.signal;
   try {
-    // The source has its own watch: a time limit on the whole would be one on the size of objects.
-    const answer = await s3.call(
-      action,
-      storageKey,
-      signal,
-      () => send({ ...input, Body: source.stream }, { abortSignal, requestTimeout: 0 }),
-      'sent-once',
-    );
+    // Known, it is signed, so that a backend which checks signatures checks the bytes with them. The source has its own watch:
+    // a time limit on the whole would be one on the size of objects.
+    const streamed = { ...sending, body: source.stream, bodySha256: sha256 ?? unsignedBody, isSentOnce: true };
+    const answer = await s3.ask(action, storageKey, streamed, { signal: brokenOff, callersSignal: signal });
     if (source.isSpent()) return answer;
   } catch (error) {
     throw await blame(s3, action, storageKey, source, error, signal);

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Attempted, backendError, SilenceError } from './errors.ts';
-import type { S3Timeouts } from './transport.ts';
+import type { S3Timeouts } from './wire.ts';
 
 /** Why a source of bytes failed: its own error, or that it gave more or fewer bytes than announced. */
 export interface SourceFailure {
