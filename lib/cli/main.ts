@@ -4,6 +4,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
 import { drainVerbs } from './verbs/drain.ts';
+import { exportVerbs } from './verbs/export.ts';
 import { inspectVerbs } from './verbs/inspect.ts';
 import { localVerbs } from './verbs/local.ts';
 import { objectVerbs } from './verbs/object.ts';
@@ -21,6 +22,7 @@ import { tickVerbs } from './verbs/tick.ts';
 const groups = [
   setupVerbs,
   objectVerbs,
+  exportVerbs,
   statusVerbs,
   tickVerbs,
   runVerbs,

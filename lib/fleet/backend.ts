@@ -80,7 +80,7 @@ export interface CopySource {
 }
 
 /** What is said of the copy replaces what is said of its source. */
-export interface CopyFromRequest extends Pick<PutRequest, 'storageKey' | 'headers' | 'metadata' | 'tags'> {
+export interface CopyFromRequest extends Pick<PutRequest, 'storageKey' | 'headers' | 'metadata' | 'tags' | 'ifAbsent'> {
   readonly source: CopySource;
 }
 

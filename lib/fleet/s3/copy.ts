@@ -10,7 +10,7 @@ import { headerInput } from './header-input.ts';
 /** CopyObject from a bucket of the same endpoint. Asks for a SHA-256 of what is stored. */
 export async function copyFrom(
   s3: S3Connection,
-  { source, storageKey, headers, metadata, tags }: CopyFromRequest,
+  { source, storageKey, headers, metadata, tags, ifAbsent }: CopyFromRequest,
   signal?: AbortSignal,
 ): Promise<{ readonly sha256?: string }> {
   assertFits(s3, 'copy to', { storageKey, ...defined({ metadata }) });
@@ -19,6 +19,7 @@ export async function copyFrom(
     Key: s3.fullKey(storageKey),
     CopySource: pathOf(source.bucket, source.prefix + source.storageKey),
     ...defined({ CopySourceIfMatch: source.ifMatch }),
+    ...(s3.capabilities.conditionalPut === true && ifAbsent ? { IfNoneMatch: '*' } : {}),
     ...headerInput(s3, headers, metadata, tags),
     MetadataDirective: 'REPLACE' as const,
     TaggingDirective: 'REPLACE' as const,

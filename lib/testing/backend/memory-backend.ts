@@ -246,7 +246,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       return object.tags;
     },
 
-    async copyFrom({ source, storageKey, headers, metadata, tags }, signal) {
+    async copyFrom({ source, storageKey, headers, metadata, tags, ifAbsent }, signal) {
       refuseCancelled('copy to', storageKey, signal);
       const existing = source.backend === name ? objects : neighbours[source.backend]?.contents();
       if (!existing) throw fail('denied', 'copy to', storageKey, `"${source.backend}" is not at its endpoint`);
@@ -257,6 +257,7 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         const message = `Cannot copy ${JSON.stringify(source.storageKey)} on "${source.backend}": ${whatIsSo}`;
         throw new BackendError(isOther ? 'precondition' : 'not-found', source.backend, message);
       }
+      if (ifAbsent && objects.has(storageKey)) throw fail('precondition', 'copy to', storageKey, 'it is there already');
       putNow(storageKey, object.bytes, {
         ...defined({ headers, metadata, tags }),
       });

@@ -1,0 +1,327 @@
+import { bodyOf, collect } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
+import { allEnded } from '../base/pool.ts';
+import type { Holdfast, ObjectSummary } from '../client/client.ts';
+import type { GetObject } from '../client/get.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
+import { parseFleetFile } from '../config/parse-fleet-file.ts';
+import { type Fingerprint, fingerprintOf, fingerprintsOverlap } from '../config/place.ts';
+import {
+  type Backend,
+  BackendError,
+  type Capabilities,
+  type ObjectHeaders,
+  type StoredObject,
+} from '../fleet/backend.ts';
+import { ownerKey } from '../fleet/owner.ts';
+import { storageKey } from '../store/keys.ts';
+import type { ObjectRecord } from '../store/model.ts';
+import { expectedEtag } from '../store/records.ts';
+import { markName } from '../transfer/mark.ts';
+import { putVerified } from '../transfer/put-verified.ts';
+import { digestOf } from '../transfer/verify.ts';
+import { type Exported, exportFolder, lineOf, parseManifest } from './export-manifest.ts';
+import type { ExportStep, ExportTarget } from './export-work.ts';
+import { UsageError } from './failure.ts';
+import { nameHash } from './folders.ts';
+import { fleetNow, type Session } from './session.ts';
+
+export interface BucketOptions {
+  /** Reach the bucket as this backend is reached, and have its storage copy what it holds. */
+  readonly backend?: string;
+  readonly endpoint?: string;
+  readonly region?: string;
+}
+
+/** In one request up to here; more goes in parts. */
+const mostAtOnceBytes = 5 * 1024 ** 3;
+const partBytes = 64 * 1024 ** 2;
+/** One request of the storage's own copies so much. */
+const mostCopiedBytes = 5 * 1024 ** 3;
+const mostKeyBytes = 1024;
+const linesPerFile = 500;
+const targetName = 'export';
+
+interface Bucket {
+  readonly session: Session;
+  readonly client: Holdfast;
+  readonly backend: Backend;
+  readonly config: BackendConfig;
+  /** The backend whose storage may copy by itself. */
+  readonly neighbour?: { readonly name: string; readonly place: Fingerprint };
+}
+
+/** A bucket to export to. Throws where it cannot be one, or is a backend's. */
+export async function bucketTarget(session: Session, url: string, options: BucketOptions): Promise<ExportTarget> {
+  const { config, neighbour } = await configOf(session, url, options);
+  const { config: fleet } = await fleetNow(session);
+  const holdfastProcess = session.process();
+  const open = (can: Capabilities, prefix = config.prefix) =>
+    holdfastProcess.openBackend({ ...config, prefix }, can, 'read-write');
+  await assertNobodys(url, config, fleet.fingerprints, (prefix) => open({}, prefix));
+  // The storage that ignores a condition, or refuses it, is asked by a HEAD before each write: that is done always.
+  const backend = await open({ conditionalPut: true });
+  const manifest = new Map<string, Exported>();
+  for (const text of await manifestFiles(backend)) for (const [key, one] of parseManifest(text)) manifest.set(key, one);
+  const bucket: Bucket = { session, client: session.client(), backend, config, ...defined({ neighbour }) };
+  let lines: string[] = [];
+  const flush = async () => {
+    const text = lines.join('');
+    lines = [];
+    if (text !== '') await putText(backend, `${exportFolder}/manifest-${holdfastProcess.ids.ulid()}.jsonl`, text);
+  };
+  return {
+    name: url,
+    manifest,
+    bring: (object, before) => bring(bucket, object, before),
+    async note(exported) {
+      manifest.set(exported.key, exported);
+      lines.push(lineOf(exported));
+      if (lines.length >= linesPerFile) await flush();
+    },
+    close: flush,
+  };
+}
+
+async function configOf(session: Session, url: string, { backend: name, endpoint, region }: BucketOptions) {
+  const found = /^s3:\/\/([^/]+)\/?(.*)$/s.exec(url);
+  if (found === null) throw new UsageError(`"${url}" is not s3://bucket/prefix`);
+  const [, bucket, path = ''] = found;
+  const prefix = path === '' || path.endsWith('/') ? path : `${path}/`;
+  if (name === undefined) {
+    const own = { name: targetName, bucket, prefix, credentials: 'role', region: region ?? session.env.AWS_REGION };
+    const file = { backends: [defined({ ...own, endpoint })], policies: { default: { factor: 1 } } };
+    return { config: parseFleetFile(file).backends[0]!, neighbour: undefined };
+  }
+  if (endpoint !== undefined) throw new UsageError('--backend and --endpoint are two ways to say where the bucket is');
+  const { config } = await fleetNow(session);
+  const like = config.file.backends.find((one) => one.name === name);
+  if (like === undefined)
+    throw new UsageError(
+      `There is no backend "${name}" in the fleet file; there are ${config.file.backends.map((one) => one.name).join(', ')}`,
+    );
+  const place = { ...fingerprintOf(like) };
+  return { config: { ...like, name: targetName, bucket: bucket!, prefix }, neighbour: { name, place } };
+}
+
+/**
+ * Throws where the place overlaps one that is, or ever was, a backend's. Storage has more names than one: a place whose owner
+ * object is found through this very connection is a backend's, whatever its endpoint is called.
+ */
+async function assertNobodys(
+  url: string,
+  config: BackendConfig,
+  fingerprints: Readonly<Record<string, Fingerprint>>,
+  open: (prefix: string) => Promise<Backend>,
+): Promise<void> {
+  const own = fingerprintOf(config);
+  const isAws = ({ endpoint }: Fingerprint) => new URL(endpoint).hostname.endsWith('.amazonaws.com');
+  for (const [name, place] of Object.entries(fingerprints)) {
+    const isSameHost = isAws(place) && isAws(own);
+    if (fingerprintsOverlap(isSameHost ? { ...own, endpoint: place.endpoint } : own, place))
+      throw new UsageError(`Cannot export to "${url}": it overlaps backend "${name}", whose bytes are Holdfast's own`);
+  }
+  const names = own.prefix.split('/').slice(0, -1);
+  const above = names.map((_, i) =>
+    names
+      .slice(0, i + 1)
+      .map((one) => `${one}/`)
+      .join(''),
+  );
+  const below = Object.values(fingerprints)
+    .filter((place) => place.bucket === own.bucket && place.prefix.startsWith(own.prefix))
+    .map(({ prefix }) => prefix);
+  await allEnded(
+    [...new Set(['', ...above, ...below])].map(async (prefix) => {
+      if ((await (await open(prefix)).head(ownerKey)) !== null)
+        throw new UsageError(`Cannot export to "${url}": "${prefix}" in that bucket belongs to a fleet of Holdfast`);
+    }),
+  );
+}
+
+/** In the order in which they were written. */
+async function manifestFiles(backend: Backend): Promise<string[]> {
+  const keys: string[] = [];
+  let from: Parameters<Backend['list']>[0]['from'];
+  do {
+    const page = await backend.list({ prefix: `${exportFolder}/manifest-`, ...defined({ from }) });
+    keys.push(...page.items.map((item) => item.storageKey));
+    from = page.next;
+  } while (from !== undefined);
+  const texts: string[] = [];
+  for (const key of keys.sort()) texts.push((await collect((await backend.get(key)).body)).toString());
+  return texts;
+}
+
+async function putText(backend: Backend, key: string, text: string): Promise<void> {
+  const bytes = Buffer.from(text);
+  await backend.put({
+    storageKey: key,
+    sizeBytes: bytes.length,
+    body: bodyOf(bytes),
+    headers: { contentType: 'application/jsonl' },
+    ifAbsent: true,
+  });
+}
+
+async function bring(bucket: Bucket, object: ObjectSummary, before: Exported | undefined): Promise<ExportStep> {
+  const { backend, config } = bucket;
+  const { key, generation, sizeBytes } = object;
+  const odd = oddName(config.prefix, key);
+  const name = odd === null ? key : `${exportFolder}/odd/${nameHash(key)}`;
+  const there = await backend.head(name);
+  const isOurs = there !== null && before?.name === name && before.etag === there.etag;
+  if (isOurs && before.generation === generation) return { outcome: 'same', sizeBytes };
+  const step =
+    there === null || isOurs
+      ? await store(bucket, object, name, isOurs ? there.etag : undefined)
+      : await recognise(bucket, object, name, there);
+  if (odd === null || step.outcome === 'problem') return step;
+  return { ...step, outcome: 'problem', why: `${odd}; it is in "${name}"` };
+}
+
+function oddName(prefix: string, key: string): string | null {
+  if (key === exportFolder || key.startsWith(`${exportFolder}/`)) return 'the export keeps its own files there';
+  const length = Buffer.byteLength(prefix + key);
+  return length > mostKeyBytes ? `with the prefix its key has ${length} bytes; ${mostKeyBytes} are allowed` : null;
+}
+
+/** An object that is there, and is not in the manifest: from a run that was cut short, or somebody else's. */
+async function recognise(
+  bucket: Bucket,
+  object: ObjectSummary,
+  name: string,
+  there: StoredObject,
+): Promise<ExportStep> {
+  const { client, backend } = bucket;
+  const another = `"${name}" is another object, which this export did not write`;
+  if (there.sizeBytes !== object.sizeBytes) return { outcome: 'problem', why: another };
+  const { body } = await backend.get(name, { ifMatch: there.etag });
+  const found = await digestOf(body);
+  const content = await client.read(object.key, async (one) => ({ ...one, sha256: (await digestOf(one.body)).sha256 }));
+  if (content === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
+  const isSame = found.sha256 === content.sha256 && describes(there) === describes(content);
+  if (!isSame) return { outcome: 'problem', why: another };
+  return {
+    outcome: 'same',
+    sizeBytes: content.sizeBytes,
+    exported: exportedAs(content, name, content.sha256, there.etag),
+  };
+}
+
+function describes({
+  headers,
+  metadata,
+}: {
+  readonly headers: ObjectHeaders;
+  readonly metadata: Readonly<Record<string, string>>;
+}) {
+  return JSON.stringify([Object.entries(headers).sort(), Object.entries(metadata).sort()]);
+}
+
+function exportedAs(content: Omit<GetObject, 'body'>, name: string, sha256: string, etag: string): Exported {
+  const { key, generation, sizeBytes, headers, metadata } = content;
+  return { key, name, generation, sizeBytes, sha256, headers, metadata, etag };
+}
+
+/** Copied by the storage where it can; else its bytes pass here. Over nothing, or over what this export wrote before. */
+async function store(
+  bucket: Bucket,
+  object: ObjectSummary,
+  name: string,
+  over: string | undefined,
+): Promise<ExportStep> {
+  const within = over === undefined ? await copyWithin(bucket, object, name) : ({ outcome: 'not-here' } as const);
+  if (within.outcome === 'copied') return { outcome: 'done', sizeBytes: object.sizeBytes, exported: within.exported };
+  // A copy whose answer was lost, or somebody else's: its bytes say so.
+  if (within.outcome === 'there') return recognise(bucket, object, name, within.there);
+  const { client, backend, session } = bucket;
+  const stored = await client.read(object.key, async (content) => {
+    const { headers, metadata, sizeBytes, sha256 } = content;
+    const answer = await putVerified(backend, {
+      storageKey: name,
+      body: content.body,
+      expected: { sizeBytes, ...defined({ sha256 }) },
+      what: `"${object.key}"`,
+      headers,
+      metadata,
+      parts: { aboveBytes: mostAtOnceBytes, partBytes, clock: session.process().clock },
+      ...(over === undefined ? { ifAbsent: true } : { ifMatch: over }),
+    });
+    return { content, answer };
+  });
+  if (stored === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
+  const { content, answer } = stored;
+  if (answer.outcome === 'wrong') return { outcome: 'problem', why: answer.detail };
+  const there = await backend.head(name);
+  if (there === null) return { outcome: 'problem', why: `"${name}" is gone again` };
+  const exported = exportedAs(content, name, answer.digest.sha256, there.etag);
+  return { outcome: 'done', sizeBytes: content.sizeBytes, exported };
+}
+
+type Within =
+  | { readonly outcome: 'copied'; readonly exported: Exported }
+  | { readonly outcome: 'not-here' }
+  | { readonly outcome: 'there'; readonly there: StoredObject };
+
+/** Has the storage copy what it holds, with other metadata in place of our mark. */
+async function copyWithin(bucket: Bucket, { key, generation }: ObjectSummary, name: string): Promise<Within> {
+  const { session, backend, neighbour } = bucket;
+  const entry = (await session.process().store.objects([key])).get(key);
+  const record = entry?.kind === 'object' && entry.generation === generation ? entry : undefined;
+  const copyId = neighbour && record?.copies[neighbour.name];
+  const isPlain = record?.encryption === undefined && record?.sha256 !== undefined;
+  if (
+    neighbour === undefined ||
+    record === undefined ||
+    copyId === undefined ||
+    !isPlain ||
+    record.sizeBytes > mostCopiedBytes
+  )
+    return { outcome: 'not-here' };
+  try {
+    return await copyRecorded(bucket, record, neighbour, name, storageKey(key, copyId));
+  } catch (error) {
+    // What the storage does not do by itself is done by hand.
+    if (error instanceof BackendError) return lookBehind(backend, name);
+    throw error;
+  }
+}
+
+async function copyRecorded(
+  { session, backend }: Bucket,
+  record: ObjectRecord,
+  neighbour: NonNullable<Bucket['neighbour']>,
+  name: string,
+  sourceKey: string,
+): Promise<Within> {
+  const view = await fleetNow(session);
+  const config = view.config.file.backends.find((one) => one.name === neighbour.name)!;
+  const source = await session
+    .process()
+    .openBackend(config, view.capabilities(neighbour.name) as Capabilities, 'read-write');
+  const found = await source.head(sourceKey);
+  if (found === null || found.sizeBytes !== record.sizeBytes) return { outcome: 'not-here' };
+  const { [markName]: _mark, ...metadata } = found.metadata;
+  const { bucket, prefix } = neighbour.place;
+  const ifMatch = expectedEtag(record, neighbour.name) ?? found.etag;
+  const answer = await backend.copyFrom({
+    source: { backend: neighbour.name, bucket, prefix, storageKey: sourceKey, ifMatch },
+    storageKey: name,
+    headers: found.headers,
+    metadata,
+    ifAbsent: true,
+  });
+  const there = await backend.head(name);
+  if (there === null) return { outcome: 'not-here' };
+  const sha256 = answer.sha256 ?? (await digestOf((await backend.get(name)).body)).sha256;
+  if (sha256 !== record.sha256) return { outcome: 'there', there };
+  const content = { ...record, sha256, headers: found.headers, metadata };
+  return { outcome: 'copied', exported: exportedAs(content, name, sha256, there.etag) };
+}
+
+/** After a copy that failed: whether it left something all the same. */
+async function lookBehind(backend: Backend, name: string): Promise<Within> {
+  const there = await backend.head(name);
+  return there === null ? { outcome: 'not-here' } : { outcome: 'there', there };
+}
