@@ -11,6 +11,8 @@ const slow = [
   'test/package.test.ts',
   // Copies in parts are tested in memory, and one process is killed at work.
   'test/process/transfers.test.ts',
+  // A machine is watched for minutes; what it consists of is tested by itself.
+  'test/cli/run.whole.test.ts',
 ];
 
 /** `npm test`. */

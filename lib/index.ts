@@ -2,7 +2,7 @@ export type { Body } from './base/bytes.ts';
 export type { Log, LogFields } from './base/log.ts';
 export type { Holdfast, ObjectSummary } from './client/client.ts';
 export { HoldfastError, type HoldfastErrorKind } from './client/error.ts';
-export type { GetObject } from './client/get.ts';
+export type { GetObject, GetOptions } from './client/get.ts';
 export { createHoldfast, type HoldfastConfig } from './client/holdfast.ts';
 export type { PutBody, PutOptions, PutResult } from './client/put.ts';
 export type { FleetFile } from './config/fleet-file.ts';

@@ -219,7 +219,12 @@ function describes({
   return JSON.stringify([Object.entries(headers).sort(), Object.entries(metadata).sort()]);
 }
 
-function exportedAs(content: Omit<GetObject, 'body'>, name: string, sha256: string, etag: string): Exported {
+function exportedAs(
+  content: Omit<GetObject, 'body' | 'isVerified'>,
+  name: string,
+  sha256: string,
+  etag: string,
+): Exported {
   const { key, generation, sizeBytes, headers, metadata } = content;
   return { key, name, generation, sizeBytes, sha256, headers, metadata, etag };
 }

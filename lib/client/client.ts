@@ -1,7 +1,8 @@
 import type { ObjectRecord } from '../store/model.ts';
 import { createUsageBook } from '../store/usage-book.ts';
 import { type ClientDeps, checkKey, createContext } from './context.ts';
-import { contentOf, type GetObject, get, read } from './get.ts';
+import { HoldfastError } from './error.ts';
+import { contentOf, type GetObject, type GetOptions, get, read } from './get.ts';
 import { list } from './list.ts';
 import { type PutBody, type PutOptions, type PutResult, put } from './put.ts';
 import { readEntry } from './read-entry.ts';
@@ -21,8 +22,8 @@ export interface ObjectSummary {
 export interface Holdfast {
   /** Stores content; resolves once it is on one backend, verified and recorded. */
   put(key: string, body: PutBody | string, options?: PutOptions): Promise<PutResult>;
-  /** Reads content, verified; null when there is no such object. */
-  get(key: string): Promise<GetObject | null>;
+  /** Reads content, verified, or a part of it; null when there is no such object. */
+  get(key: string, options?: GetOptions): Promise<GetObject | null>;
   /**
    * Reads content for a consumer that can begin again: when what it was given proves wrong at its end, it is called again
    * with another copy. Resolves to what it returned, null when there is no such object.
@@ -54,8 +55,12 @@ export function createClient(deps: ClientDeps): Holdfast {
     book.enter(context.meter.take());
     await book.flush(deps);
   };
+  const assertOpen = () => {
+    if (stop.signal.aborted) throw new HoldfastError('closed', 'The client was closed: make another one');
+  };
   /** Before the call, not after it: a caller is answered by what is so now, not by what was so before a wait. */
   const counted = async <T>(call: () => Promise<T>): Promise<T> => {
+    assertOpen();
     if (deps.clock.now() - flushedAt >= flushMs && !stop.signal.aborted) {
       await flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
     }
@@ -64,7 +69,7 @@ export function createClient(deps: ClientDeps): Holdfast {
   return {
     put: (key, body, options) =>
       counted(() => put(context, key, typeof body === 'string' ? Buffer.from(body) : body, options)),
-    get: (key) => counted(() => get(context, key)),
+    get: (key, options) => counted(() => get(context, key, options)),
     read: (key, consume) => counted(() => read(context, key, consume)),
     getFile: (key, path) =>
       counted(() =>
@@ -74,6 +79,7 @@ export function createClient(deps: ClientDeps): Holdfast {
         }),
       ),
     async head(key) {
+      assertOpen();
       const fleet = await context.fleet();
       checkKey(fleet.file, key);
       const entry = await readEntry(context, key);
@@ -81,10 +87,12 @@ export function createClient(deps: ClientDeps): Holdfast {
     },
     delete: (key) => counted(() => remove(context, key)),
     async *list(prefix) {
+      assertOpen();
       await context.fleet();
       for await (const object of list(context, prefix)) yield summary(object);
     },
     async close() {
+      if (stop.signal.aborted) return;
       stop.abort();
       await flush();
     },

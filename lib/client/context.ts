@@ -197,6 +197,7 @@ function fleetOf(deps: ClientDeps, view: FleetView): Fleet {
 /** Throws `bad-key` unless every backend of the fleet can hold this key with a copy id behind it. */
 export function checkKey(file: FleetFile, key: string): void {
   const max = maxKeyBytes(file);
+  if (typeof key !== 'string') throw new HoldfastError('bad-key', `A key must be a string; this one is ${typeof key}`);
   const bytes = Buffer.byteLength(key);
   const abbreviated = key.length > 80 ? `${key.slice(0, 80)}…` : key;
   if (key === '') throw new HoldfastError('bad-key', `A key must have 1 to ${max} bytes; this one is empty`);

@@ -19,6 +19,10 @@ export interface GetObject {
   readonly sha256?: string;
   readonly headers: ObjectHeaders;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Of a part: the first and the last byte. */
+  readonly range?: readonly [number, number];
+  /** Whether `body` ends only after the hash of the whole was found right: always, but for a part of a large object. */
+  readonly isVerified: boolean;
   /**
    * The content, of this one generation. It ends only after its hash was found right: the last chunk is held back until
    * then. Throws `HoldfastError` `unreadable` or `changed` otherwise. A big object that proves wrong at its end was read
@@ -27,12 +31,24 @@ export interface GetObject {
   readonly body: Body;
 }
 
+export interface GetOptions {
+  /**
+   * Bytes counted from 0, the second one included; without it, to the end; negative: so many last bytes. Up to 8 MiB, and of what
+   * is encrypted, the whole object is read and verified, and the part is given. Of a larger object only the part is read: its copy has
+   * the recorded size, headers, ETag and (where the backend attests it) hash; a hash of its bytes alone there is none to compare
+   * with: `isVerified` says which.
+   */
+  readonly range?: readonly [number, number?];
+}
+
 /**
  * Reads an object from any reachable copy; null when there is none. A copy that fails, or is wrong, is passed over, after
  * the record was read again; content of two generations is never joined.
  */
-export async function get(context: ClientContext, key: string): Promise<GetObject | null> {
-  return (await openObject(context, key))?.object ?? null;
+export async function get(context: ClientContext, key: string, { range }: GetOptions = {}): Promise<GetObject | null> {
+  if (range === undefined) return (await openObject(context, key))?.object ?? null;
+  const { getRange } = await import('./get-range.ts');
+  return getRange(context, key, range);
 }
 
 /**
@@ -77,12 +93,12 @@ class WrongCopyError extends HoldfastError {
 }
 
 /** An object, opened, and how many copies it has. */
-interface Opened {
+export interface Opened {
   readonly object: GetObject;
   readonly copies: number;
 }
 
-async function openObject(context: ClientContext, key: string): Promise<Opened | null> {
+export async function openObject(context: ClientContext, key: string): Promise<Opened | null> {
   const fleet = await context.fleet();
   checkKey(fleet.file, key);
   const entry = await readEntry(context, key);
@@ -99,6 +115,7 @@ async function openObject(context: ClientContext, key: string): Promise<Opened |
       ...contentOf(object),
       headers: found.headers,
       metadata,
+      isVerified: true,
       body: await plaintext(context, fleet, object, stored),
     },
     copies: Object.keys(object.copies).length,
@@ -159,10 +176,18 @@ async function* verified(context: ClientContext, fleet: Fleet, first: OpenCopy):
 /** The copies that gave bytes, by place. */
 type Given = Map<string, OpenCopy>;
 
-async function* resuming(context: ClientContext, fleet: Fleet, first: OpenCopy, given: Given): Body {
+/** Bytes from `start` up to `end`, that one not included; from another copy where one fails. */
+export async function* resuming(
+  context: ClientContext,
+  fleet: Fleet,
+  first: OpenCopy,
+  given: Given,
+  start = 0,
+  end = first.object.sizeBytes,
+): Body {
   const failed = new Set<string>();
   let opened = first;
-  let offset = 0;
+  let offset = start;
   for (;;) {
     try {
       for await (const chunk of opened.found.body) {
@@ -180,10 +205,10 @@ async function* resuming(context: ClientContext, fleet: Fleet, first: OpenCopy, 
         kind: error.kind,
       });
       // Every byte came: their hash says whether they are right.
-      if (offset >= first.object.sizeBytes) return;
+      if (offset >= end) return;
       const now = await readEntry(context, first.object.key);
       const isSame = now?.kind === 'object' && now.generation === first.object.generation;
-      const next = isSame ? await openCopy(context, fleet, now, offset, failed) : null;
+      const next = isSame ? await openCopy(context, fleet, now, offset, failed, end) : null;
       if (next === null)
         throw new HoldfastError('changed', `"${first.object.key}" was replaced or deleted while it was being read`);
       opened = next;

@@ -16,6 +16,10 @@ import { readEntry } from './read-entry.ts';
 /** Up to this size an object is verified before its first byte is handed out, so that a wrong copy is passed over. */
 const usualWholeBytes = 8 * 1024 * 1024;
 
+export function wholeBytesOf({ deps }: ClientContext): number {
+  return deps.wholeBytes ?? usualWholeBytes;
+}
+
 /** A copy opened for reading, and its bytes when they are verified already. */
 export interface OpenCopy {
   readonly object: ObjectRecord;
@@ -27,7 +31,7 @@ export interface OpenCopy {
 /**
  * Opens the best copy that answers, from a byte on. After a failure the record is read again: a moved copy is followed;
  * from byte 0 a newer generation is followed too, and a deleted object is null. A copy that this process found wrong lately
- * comes last.
+ * comes last. `end` is where the wanted bytes end, that one not included.
  */
 export async function openCopy(
   context: ClientContext,
@@ -35,6 +39,7 @@ export async function openCopy(
   object: ObjectRecord,
   offset: number,
   failed: Set<string>,
+  end = object.sizeBytes,
 ): Promise<OpenCopy | null> {
   let current = object;
   const reasons: string[] = [];
@@ -42,7 +47,7 @@ export async function openCopy(
     const name = sources(context, fleet, current).find((backend) => !failed.has(placeOf(current, backend)));
     if (name === undefined) throw unreadable(object.key, 'none of its copies can be read and verified now', reasons);
     try {
-      return await openOn(context, fleet, current, name, offset);
+      return await openOn(context, fleet, current, name, { offset, end });
     } catch (error) {
       if (!(error instanceof BackendError) && !(error instanceof WrongBytes)) throw error;
       failed.add(placeOf(current, name));
@@ -96,9 +101,10 @@ async function openOn(
   fleet: Fleet,
   object: ObjectRecord,
   name: string,
-  offset: number,
+  { offset, end }: { readonly offset: number; readonly end: number },
 ): Promise<OpenCopy> {
-  const open = () => request(context, fleet, object, name, offset);
+  const isPart = offset > 0 || end < object.sizeBytes;
+  const open = () => request(context, fleet, object, name, isPart ? [offset, end - 1] : undefined);
   const found = await open();
   const what = `The copy of "${object.key}" on "${name}"`;
   const problem = problemOf(object, name, found);
@@ -107,7 +113,7 @@ async function openOn(
     throw new WrongBytes(`${what} ${problem}`);
   }
   const opened = { object, backend: name, found };
-  if (offset > 0 || object.sizeBytes > (context.deps.wholeBytes ?? usualWholeBytes)) return opened;
+  if (isPart || object.sizeBytes > wholeBytesOf(context)) return opened;
   const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
   let digest: Digest | undefined;
   const keep = (seen: Digest) => {
@@ -121,20 +127,17 @@ async function openOn(
   return { ...opened, whole };
 }
 
-/** Asks a backend for the bytes of a copy, from one on. */
+/** Asks a backend for the bytes of a copy, or a part of them. */
 async function request(
   context: ClientContext,
   fleet: Fleet,
   object: ObjectRecord,
   name: string,
-  offset: number,
+  range?: readonly [number, number],
 ): Promise<GetResult> {
   const backend = await context.backend(fleet, name);
   return backend.get(storageKey(object.key, object.copies[name]!), {
-    ...defined({
-      ifMatch: expectedEtag(object, name),
-      range: offset === 0 ? undefined : ([offset, object.sizeBytes - 1] as const),
-    }),
+    ...defined({ ifMatch: expectedEtag(object, name), range }),
   });
 }
 
@@ -159,7 +162,7 @@ export async function* proving(
     if (digest !== undefined) {
       const [one, another] = given();
       const etag = another === undefined ? one!.found.etag : '';
-      const open = () => request(context, fleet, object, one!.backend, 0);
+      const open = () => request(context, fleet, object, one!.backend);
       if (!(await isProven(open, etag, md5, digest))) throw new WrongBytes('the content was read twice, and differs');
     }
     yield chunk;

@@ -27,7 +27,12 @@ export interface Put {
   readonly deadline: number;
   /** How long the reaper lets an intent be silent. */
   readonly silenceMs: number;
+  /** What must be there for it to happen; absent: whatever is. */
+  readonly condition?: Condition;
 }
+
+/** What an object must be for a put to replace it: absent, or of this very generation. */
+export type Condition = { readonly kind: 'absent' } | { readonly kind: 'generation'; readonly generation: string };
 
 /** What a copy is made for. */
 export interface Aim {

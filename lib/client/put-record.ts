@@ -7,7 +7,7 @@ import { bytesOf } from '../store/queue-items.ts';
 import { newRecord } from '../store/records.ts';
 import type { Swap } from '../store/swap.ts';
 import { HoldfastError } from './error.ts';
-import { giveUp, type Put, recordBy } from './put-bytes.ts';
+import { type Condition, giveUp, type Put, recordBy } from './put-bytes.ts';
 
 /**
  * `recorded` the record has the put's generation · `expired` the intent is gone: whoever took it knows what became of the
@@ -43,6 +43,9 @@ export async function makeRecord(put: Put, item: QueueItem, seen: Entry | null):
     const own = ownRecord(put, outcome.seen);
     if (own !== null) return { outcome: 'recorded', record: own };
     before = outcome.seen;
+    if (isAllowed(put.condition, before)) continue;
+    await giveUp(put, item, 'the object is another than the condition asks for');
+    throw refusedBy(put, before);
   }
 }
 
@@ -72,6 +75,18 @@ export async function joinRecord(put: Put, item: QueueItem, seen: ObjectRecord):
 async function notTaking(put: Put, item: QueueItem): Promise<Recorded> {
   const isGivenUp = await giveUp(put, item, `"${item.backend}" takes nothing any more`);
   return { outcome: 'not-taking', isDoubtful: !isGivenUp };
+}
+
+/** Whether an object is what the condition of a put asks for. */
+export function isAllowed(condition: Condition | undefined, entry: Entry | null): boolean {
+  if (condition === undefined) return true;
+  if (entry?.kind !== 'object') return condition.kind === 'absent';
+  return condition.kind === 'generation' && condition.generation === entry.generation;
+}
+
+export function refusedBy({ key }: Pick<Put, 'key'>, entry: Entry | null): HoldfastError {
+  const whatIsSo = entry?.kind === 'object' ? `it has generation ${entry.generation}` : 'there is no such object';
+  return new HoldfastError('precondition', `Cannot put "${key}" on this condition: ${whatIsSo}`);
 }
 
 /** The record that a reading showed, if it is that of the put. */

@@ -1,4 +1,5 @@
 import { type Body, bodyOf } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import type { ObjectHeaders } from '../fleet/backend.ts';
 import { copyIdOf } from '../store/keys.ts';
@@ -7,14 +8,21 @@ import { KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { KeyRetiredError, type Put, writeBytes } from './put-bytes.ts';
-import { makeRecord, ownRecord } from './put-record.ts';
+import { type Condition, KeyRetiredError, type Put, writeBytes } from './put-bytes.ts';
+import { isAllowed, makeRecord, ownRecord, refusedBy } from './put-record.ts';
 import { secure } from './put-secured.ts';
 import { readEntry } from './read-entry.ts';
 import { seal, unsealed } from './seal.ts';
+import { type Spooled, spool } from './spool.ts';
 
-/** Content to put: bytes, or something that can be read more than once. */
-export type PutBody = Uint8Array | { readonly sizeBytes: number; readonly open: () => Body };
+/**
+ * Content to put: bytes, something that can be read more than once, or a stream of any length that is read once, to its end, and kept
+ * for the put: in memory, or in a temporary file where it is large.
+ */
+export type PutBody =
+  | Uint8Array
+  | { readonly sizeBytes: number; readonly open: () => Body }
+  | AsyncIterable<Uint8Array | string>;
 
 export interface PutOptions {
   readonly headers?: ObjectHeaders;
@@ -22,6 +30,10 @@ export interface PutOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** How many backends must hold it, verified and recorded, before the put resolves [1]. */
   readonly copies?: number;
+  /** Only where there is no such object; throws `precondition` otherwise. Of several that are put at once, one succeeds. */
+  readonly ifAbsent?: boolean;
+  /** Only over this very generation; throws `precondition` otherwise. */
+  readonly ifGeneration?: string;
   /** How long to try, in milliseconds [300 000]. */
   readonly timeoutMs?: number;
 }
@@ -42,7 +54,7 @@ const freshStartMs = 6 * 24 * 3_600_000;
  * record: a crash at any point leaves the old content or the new. Concurrent puts of a key: the last to commit stays.
  * It resolves only when what it put can be read from backends in force, or was overwritten.
  *
- * @throws HoldfastError `bad-key`, `bad-metadata`, `no-backend`, `undecided`; StoreError when the metadata store refuses
+ * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `no-backend`, `precondition`, `undecided`; StoreError when the metadata store refuses
  */
 export async function put(
   context: ClientContext,
@@ -53,48 +65,92 @@ export async function put(
   const { file } = await context.fleet();
   checkKey(file, key);
   const copies = copiesAsked(options, file.backends.length);
+  const described = describedBy(key, options);
+  const condition = conditionOf(key, options);
+  const content = await contentOf(key, body);
   const { clock } = context.deps;
   const startedAt = clock.now();
+  const deadline = startedAt + (options.timeoutMs ?? 300_000);
+  const { open, sizeBytes } = content;
   const asked: Asked = {
     key,
-    open: body instanceof Uint8Array ? () => bodyOf(body) : body.open,
-    sizeBytes: body instanceof Uint8Array ? body.length : body.sizeBytes,
-    options: describedBy(key, options),
+    open,
+    sizeBytes,
+    options: described,
     copies,
     startedAt,
-    deadline: startedAt + (options.timeoutMs ?? 300_000),
+    deadline,
+    ...defined({ condition }),
   };
-  for (;;) {
-    try {
-      return await putOnce(context, asked);
-    } catch (error) {
-      // Sealed anew it is another write: one generation is one ciphertext.
-      if (!(error instanceof KeyRetiredError) || clock.now() >= asked.deadline) throw error;
+  try {
+    for (;;) {
+      try {
+        return await putOnce(context, asked);
+      } catch (error) {
+        // Sealed anew it is another write: one generation is one ciphertext.
+        if (!(error instanceof KeyRetiredError) || clock.now() >= asked.deadline) throw error;
+      }
     }
+  } finally {
+    disposeOf(context, content);
   }
 }
 
+/** The content as something that can be read more than once. Throws `bad-body` for what is none. */
+async function contentOf(key: string, body: PutBody): Promise<Spooled> {
+  const dispose = async () => {};
+  if (body instanceof Uint8Array) return { sizeBytes: body.length, open: () => bodyOf(body), dispose };
+  const bad = (what: string) =>
+    new HoldfastError(
+      'bad-body',
+      `Cannot put "${key}": its content is ${what}; it must be a string, bytes, a stream, or {sizeBytes, open}`,
+    );
+  if (body === undefined || body === null) throw bad(String(body));
+  if (typeof body !== 'object') throw bad(`a ${typeof body}`);
+  if ('open' in body && typeof body.open === 'function') {
+    const { sizeBytes, open } = body;
+    if (Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return { sizeBytes, open: () => open.call(body), dispose };
+    throw bad(`of ${sizeBytes} bytes`);
+  }
+  if (Symbol.asyncIterator in body) return spool(body, (what) => bad(`a stream of ${what}`));
+  throw bad('an object that cannot be read');
+}
+
+/** Not waited for: between the last look at the fleet and the answer to the caller lies nothing. */
+function disposeOf(context: ClientContext, content: { dispose(): Promise<void> }): void {
+  content
+    .dispose()
+    .catch((error: Error) => context.deps.log.warn('A temporary file is left', { message: error.message }));
+}
+
+function conditionOf(key: string, { ifAbsent, ifGeneration }: PutOptions): Condition | undefined {
+  if (ifAbsent === true && ifGeneration !== undefined)
+    throw new HoldfastError('precondition', `Cannot put "${key}": it cannot be absent and have a generation`);
+  if (ifGeneration !== undefined) return { kind: 'generation', generation: ifGeneration };
+  return ifAbsent === true ? { kind: 'absent' } : undefined;
+}
+
 /** What a caller asked for, and since when. */
-interface Asked extends Pick<Put, 'key' | 'options' | 'copies' | 'startedAt' | 'deadline'> {
+interface Asked extends Pick<Put, 'key' | 'options' | 'copies' | 'startedAt' | 'deadline' | 'condition'> {
   readonly open: () => Body;
   readonly sizeBytes: number;
 }
 
 async function putOnce(context: ClientContext, { open, sizeBytes, ...asked }: Asked): Promise<PutResult> {
-  const { key } = asked;
+  const { key, condition } = asked;
   const fleet = await context.fleet();
+  // Before anything is sealed or sent; the commit asks once more.
+  const before = condition === undefined ? undefined : await readEntry(context, key);
+  if (before !== undefined && !isAllowed(condition, before)) throw refusedBy(asked, before);
   const generation = context.deps.ids.ulid();
   const content = policyOf(fleet.file, key).encrypt
     ? await seal(await context.keyring(fleet), { key, generation }, open, sizeBytes).catch(noKey)
     : await unsealed(open, sizeBytes);
   const work: Put = { ...asked, context, generation, content, silenceMs: fleet.params.reaperMinAgeMs };
   try {
-    await putUntilDone(work, await readEntry(context, key));
+    await putUntilDone(work, before === undefined ? await readEntry(context, key) : before);
   } finally {
-    // Not waited for: between the last look at the fleet and the answer to the caller lies nothing.
-    content
-      .dispose()
-      .catch((error: Error) => context.deps.log.warn('A temporary file is left', { message: error.message }));
+    disposeOf(context, content);
   }
   const sha256 = content.encryption?.plaintextSha256 ?? content.sha256;
   return { key, generation, sizeBytes, sha256 };
@@ -108,7 +164,9 @@ const metadataName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
  * another, where there is none.
  */
 function describedBy(key: string, { headers, metadata = {} }: PutOptions): Pick<PutOptions, 'headers' | 'metadata'> {
-  for (const name of Object.keys(metadata)) {
+  for (const [name, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string')
+      throw new HoldfastError('bad-metadata', `Cannot put "${key}": the metadata "${name}" is no text`);
     if (name === markName)
       throw new HoldfastError('bad-metadata', `Cannot put "${key}": the name "${name}" is reserved`);
     if (!metadataName.test(name))
@@ -144,7 +202,14 @@ async function putUntilDone(put: Put, first: Entry | null): Promise<void> {
     if (made.outcome === 'not-taking') isDoubtful ||= made.isDoubtful;
     // The reaper took the intent. Anything but what this put replaces: it happened (the reaper promoted it), or would have been
     // overwritten by now.
-    else if (now?.generation !== seen?.generation) return;
+    else if (now?.generation !== seen?.generation) {
+      if (put.condition === undefined) return;
+      // It may have been overwritten, or never have happened: only the one of them met the condition.
+      throw new HoldfastError(
+        'undecided',
+        `Cannot say whether "${key}" was put on this condition: it was written meanwhile`,
+      );
+    }
     if (clock.now() - put.startedAt > freshStartMs)
       throw new HoldfastError('undecided', `Cannot say whether "${key}" was put: it took more than six days`);
     seen = now;

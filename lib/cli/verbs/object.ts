@@ -25,7 +25,9 @@ export const objectVerbs: VerbGroup = (program, verb) => {
         'every file below a folder, under a prefix; what is there with the same content is passed over',
       )
       .option('--content-type <type>', 'content type [with -r by the ending of the name]')
-      .option('--meta <name=value...>', 'user metadata'),
+      .option('--meta <name=value...>', 'user metadata')
+      .option('--if-absent', 'only where there is no such object')
+      .option('--if-generation <generation>', 'only over this very generation'),
     put,
   );
   verb<Recursive>(

@@ -7,10 +7,12 @@ export interface PutFlags {
   readonly contentType?: string;
   /** `name=value` each. */
   readonly meta?: readonly string[];
+  readonly ifAbsent?: boolean;
+  readonly ifGeneration?: string;
 }
 
 /** Flags of `put` as options of the library. Throws `UsageError` for metadata that no header can carry. */
-export function putOptions({ contentType, meta = [] }: PutFlags): PutOptions {
+export function putOptions({ contentType, meta = [], ifAbsent, ifGeneration }: PutFlags): PutOptions {
   const metadata: Record<string, string> = {};
   for (const pair of meta) {
     const at = pair.indexOf('=');
@@ -22,5 +24,7 @@ export function putOptions({ contentType, meta = [] }: PutFlags): PutOptions {
   return defined({
     headers: contentType === undefined ? undefined : { contentType },
     metadata: meta.length === 0 ? undefined : metadata,
+    ifAbsent,
+    ifGeneration,
   });
 }
