@@ -2,6 +2,7 @@
  * What the code under test loads on first use, loaded before any history: a file comes from the disk, which is no part of one,
  * and a history must be the same however often it is played in one process. A test checks that none is missing.
  */
+await import('../../lib/client/get-range.ts');
 await import('../../lib/fleet/ownership-problem.ts');
 await import('../../lib/steps/check-writes.ts');
 await import('../../lib/steps/note-refusals.ts');
