@@ -132,13 +132,15 @@ async function write(
   const { key, generation, sizeBytes } = object;
   const path = join(folder, name);
   const standing = await standingAt(path);
+  // It came there since the name was looked at.
+  if (standing.outcome === 'other') throw new Error(`"${path}" is ${standing.what}`);
   const isOurs =
     standing.outcome === 'file' &&
     before?.name === name &&
     before.sizeBytes === standing.sizeBytes &&
     before.mtimeMs === standing.mtimeMs;
   if (isOurs && before.generation === generation) return { outcome: 'same', sizeBytes };
-  const found = standing.outcome === 'nothing' ? undefined : standing.outcome === 'file' ? await hashOf(path) : '';
+  const found = standing.outcome === 'nothing' ? undefined : await hashOf(path);
   const mayWrite = found === undefined || isOurs || before?.sha256 === found;
   const got = await client.read(key, async (content) => {
     if (mayWrite) return { content, ...(await writeIt(session, path, content)) };
