@@ -6,7 +6,7 @@ export interface Admission {
   readonly rejections: number;
 }
 
-export function createAdmission(maxBytes: number): Admission {
+export function createAdmission(maxBytes: number, rejected: () => void = () => {}): Admission {
   let inFlight = 0;
   let rejections = 0;
   const waiting: { bytes: number; go: () => void }[] = [];
@@ -28,6 +28,7 @@ export function createAdmission(maxBytes: number): Admission {
         inFlight += bytes;
       } else {
         rejections += 1;
+        rejected();
         await new Promise<void>((go) => waiting.push({ bytes, go }));
       }
       let isOut = false;

@@ -1,11 +1,12 @@
 import { createAdmission } from '../base/admission.ts';
-import type { Tick, TickTime } from '../tick/tick.ts';
+import type { Tick, TickAccount, TickTime } from '../tick/tick.ts';
 import type { CopyReader } from '../transfer/reading/reading.ts';
 
 const readers = new WeakMap<object, CopyReader>();
 
 /** What a reader is made of: one tick's. */
 export type CopyReaderTick = Pick<Tick, 'deps' | 'runId' | 'params' | 'of' | 'config' | 'backend' | 'budget'> &
+  Pick<TickAccount, 'figures'> &
   TickTime;
 
 /** The reader of whole copies of this tick: one, so that what it has in flight is bounded. Loaded when something is read. */
@@ -37,7 +38,9 @@ async function createReader(tick: CopyReaderTick): Promise<CopyReader> {
     startedAt: tick.startedAt,
     deadline: tick.deadline,
     signal: tick.signal,
-    admission: createAdmission(tick.params.maxBytesInFlight),
+    admission: createAdmission(tick.params.maxBytesInFlight, () => {
+      tick.figures.admissionRejections = (tick.figures.admissionRejections ?? 0) + 1;
+    }),
     windowBytes: tick.params.partBytes,
     backend: (name) => tick.backend(name),
     budget: () => tick.budget(),

@@ -26,7 +26,8 @@ export async function runTick(deps: TickDeps, worker: Worker, event: TickEvent):
   const startedAt = deps.clock.now();
   const runId = deps.ids.ulid();
   const tally = newTally();
-  const figures: Record<string, number> = {};
+  // Of every worker: how often work waited because too many bytes were in flight.
+  const figures: Record<string, number> = { admissionRejections: 0 };
   const finish = (outcome: TickOutcome, message?: string): TickReport => {
     const durationMs = deps.clock.now() - startedAt;
     const report = {

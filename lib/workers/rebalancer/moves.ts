@@ -23,7 +23,7 @@ import { isUsable } from '../../tick/health.ts';
 import type { Round, Tick, TickAccount, TickRequest, TickTime } from '../../tick/tick.ts';
 import { type FoundContent, foundContent } from '../../transfer/copy.ts';
 import type { PlanRebalancingTick } from './plan-rebalancing.ts';
-import { isUneven, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
+import { isUneven, mayMoveTo, movablePlacements, type PlannedMove, planMoves } from './plan-rebalancing.ts';
 
 /** What this file asks of a tick. */
 export type MovesTick = Pick<Tick, 'deps' | 'config' | 'params' | 'tuning' | 'cursor' | 'commit'> &
@@ -46,12 +46,35 @@ interface Turn extends CopyTurn {
 
 /** Begins a tick's work under the lease. */
 export async function beginMoves(tick: MovesTick): Promise<Round> {
+  const turn = await beginTurn(tick);
+  return () => moveBatch(turn).finally(turn.trust.idle);
+}
+
+/** A move that a person planned, as it was told. */
+export type AskedMove = Pick<PlannedMove, 'from' | 'to'> & { readonly key: string };
+
+/** Makes moves that were planned before: each only where its object still stands on the one backend, and not on the other. */
+export async function beginAskedMoves(tick: MovesTick, asked: readonly AskedMove[]): Promise<Round> {
+  const turn = await beginTurn(tick);
+  return async () => {
+    const entries = await tick.deps.store.objects(asked.map(({ key }) => key));
+    const moves = asked.flatMap(({ key, from, to }): PlannedMove[] => {
+      const object = entries.get(key);
+      const mayMove = object?.kind === 'object' && mayMoveTo(tick, object, from, to);
+      if (!mayMove) count(tick.tally, 'skipped', 'not-movable');
+      return mayMove ? [{ object, from, to }] : [];
+    });
+    await executeMoves(turn, moves).finally(turn.trust.idle);
+    return 'done';
+  };
+}
+
+async function beginTurn(tick: MovesTick): Promise<Turn> {
   const usable = new Set<string>();
   for (const { name, quotaBytes } of tick.config.backends) {
     if (quotaBytes > 0 && (await isUsable(tick, name))) usable.add(name);
   }
-  const turn: Turn = { ...(await createCopyTurn(tick, usable)), tick, seen: new Set() };
-  return () => moveBatch(turn).finally(turn.trust.idle);
+  return { ...(await createCopyTurn(tick, usable)), tick, seen: new Set() };
 }
 
 /**
@@ -76,6 +99,14 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
   const fresh = unseen.filter(({ key }) => turn.pending.of(key).length === 0);
   const takes = (name: string) => turn.usable.has(name) && !turn.closed.has(name) && !isLeftAlone(tick, name);
   const moves = planMoves(tick, fresh, { has: (name) => turn.usable.has(name), takes });
+  await executeMoves(turn, moves);
+  if (!tick.dryRun) tick.cursor = found.cursor;
+  return found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
+}
+
+/** Makes the copies, and swaps each that stands for the one it came from. */
+async function executeMoves(turn: Turn, moves: readonly PlannedMove[]): Promise<void> {
+  const { tick } = turn;
   const turns: MoveTurn[] = [];
   await forEachConcurrently(moves, tick.tuning.concurrency, async (move) => {
     turns.push(await moveOne(turn, move));
@@ -86,8 +117,6 @@ async function moveBatch(turn: Turn): Promise<'more' | 'done'> {
     turns.flatMap((one) => (one.outcome === 'begun' ? [one.item] : [])),
   );
   tick.figures.admissionRejections = turn.admission.rejections;
-  if (!tick.dryRun) tick.cursor = found.cursor;
-  return found.cursor === undefined || unseen.length === 0 ? 'done' : 'more';
 }
 
 /** Most ticks move no big object: a cold start does not load what copies them. */

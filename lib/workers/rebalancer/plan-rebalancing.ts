@@ -84,6 +84,15 @@ export function planMoves(
   return moves.map(({ key, from, to }) => ({ object: byKey.get(key)!, from, to }));
 }
 
+/** Whether one object may be moved from one backend to another, as they stand: what a plan would ask of each of its moves. */
+export function mayMoveTo(tick: PlanRebalancingTick, object: ObjectRecord, from: string, to: string): boolean {
+  if (!isMovable(tick, object) || !mayLeave(tick, object, from)) return false;
+  if (planObject(tick, object, from).backends.includes(to)) return false;
+  const use = usesOf(tick).find(({ name }) => name === to);
+  if (use === undefined || use.draining || !use.reachable) return false;
+  return use.limitBytes - use.usedBytes - use.orphanBytes >= object.sizeBytes;
+}
+
 /** The limited backends of the fleet, as plans see them. */
 function usesOf(tick: PlanRebalancingTick): PlanBackend[] {
   return tick.standings().flatMap(({ name, config, isCounted, isReachable }): PlanBackend[] => {

@@ -52,8 +52,8 @@ interface Turn extends CopyTurn {
   readonly committer: Committer;
 }
 
-/** Begins a tick's work under the lease. */
-export async function beginRounds(tick: RoundsTick): Promise<Round> {
+/** Begins a tick's work under the lease: on what wants copies, or on the objects that are given. */
+export async function beginRounds(tick: RoundsTick, finder: ObjectFinder = createObjectFinder(tick)): Promise<Round> {
   const usable = new Set<string>();
   // As this tick's own health check found them: a claimed probe is not sent twice.
   for (const { name } of tick.config.backends) if (await isUsable(tick, name)) usable.add(name);
@@ -61,7 +61,7 @@ export async function beginRounds(tick: RoundsTick): Promise<Round> {
   const turn: Turn = {
     ...(await createCopyTurn(tick, usable)),
     tick,
-    finder: createObjectFinder(tick),
+    finder,
     committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
   };
   return () => replicateRound(turn).finally(turn.trust.idle);
