@@ -119,6 +119,8 @@ export interface TestFleetOptions {
   readonly encryption?: Record<string, string>;
   readonly env?: Record<string, string>;
   readonly seed?: number;
+  /** As a backend demands of all parts but the last [5 MiB]. */
+  readonly minPartBytes?: number;
 }
 
 type FleetChange = Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>;
@@ -193,7 +195,12 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     const list = (change.backends ?? ['a', 'b', 'c']).map((b) => (typeof b === 'string' ? { name: b } : b));
     for (const { name } of list) {
       if (backends[name] !== undefined) continue;
-      backends[name] = createMemoryBackend({ name, clock, neighbours: backends });
+      backends[name] = createMemoryBackend({
+        name,
+        clock,
+        neighbours: backends,
+        ...defined({ minPartBytes: options.minPartBytes }),
+      });
       handles[name] = hooked(name, backends[name] as Backend, before, after);
     }
     const file = parseFleetFile({
