@@ -81,6 +81,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     ledgerRows: () => store.allCounters(),
     snapshot: () => store.snapshot(),
     minAgeMs: Number(plan.env.RECONCILER_MIN_AGE_SECONDS) * 1000,
+    maxLagMs: plan.maxLagMs,
     breakerFailures: Number(plan.env.BREAKER_FAILURES),
     drains: () => (faults.counts.has('backend drained') ? surroundings.drains() : noDrains),
   });

@@ -3,6 +3,7 @@ import type { Actor } from './operation.ts';
 import type { BreakersCheck } from './oracle/breakers.ts';
 import type { LeasesCheck } from './oracle/leases.ts';
 import type { PlacesCheck } from './oracle/places.ts';
+import type { ReadsCheck } from './oracle/reads.ts';
 import type { UploadsCheck } from './oracle/uploads.ts';
 import type { UsageCheck } from './oracle/usage.ts';
 
@@ -11,6 +12,7 @@ export interface Observer
   extends LeasesCheck,
     BreakersCheck,
     Pick<PlacesCheck, 'fileWritten'>,
+    Omit<ReadsCheck, 'copyNamed'>,
     Pick<UploadsCheck, 'uploadOpened'>,
     Omit<UsageCheck, 'requestSent'> {
   /** What the Objects table now holds under a key. */

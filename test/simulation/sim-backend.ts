@@ -120,15 +120,23 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       throw fail('no-bucket');
     };
 
-  async function* chunks(storageKey: string, bytes: Uint8Array, signal?: AbortSignal): Body {
+  /** @param at where they stand, in so many bytes */
+  async function* chunks(
+    storageKey: string,
+    bytes: Uint8Array,
+    at: { readonly from: number; readonly sizeBytes: number },
+    signal?: AbortSignal,
+  ): Body {
     const count = bytes.length === 0 ? 0 : random.between(1, Math.min(3, bytes.length));
     for (let i = 0; i < count; i += 1) {
       const from = Math.floor((bytes.length * i) / count);
       const to = Math.floor((bytes.length * (i + 1)) / count);
       const chunk = await ask('read', 'chunk', storageKey, signal, async () => bytes.subarray(from, to), chunkFate);
       observer.bytesMoved(actor, name, 'egressBytes', chunk.length);
+      observer.bytesCame(actor, name, storageKey, at.from + from, at.from + to, at.sizeBytes);
       yield chunk;
     }
+    if (count === 0) observer.bytesCame(actor, name, storageKey, 0, 0, 0);
   }
 
   function chunkFate(): Fate {
@@ -228,6 +236,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     },
 
     async get(storageKey, options, signal) {
+      const from = options?.range?.[0] ?? 0;
+      observer.bytesAsked(actor, name, storageKey, from);
       const found = await ask(
         'read',
         'GET',
@@ -239,10 +249,14 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           const all = memory.peek(storageKey)!.bytes;
           const range = options?.range;
           const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
-          return { description, bytes: readNow(storageKey, bytes) };
+          return { description, bytes: readNow(storageKey, bytes), sizeBytes: all.length };
         }),
-      );
-      return { ...found.description, body: chunks(storageKey, found.bytes, signal) };
+      ).catch((error: unknown) => {
+        if (saysNothingThere(error)) observer.nothingThere(actor, name, storageKey);
+        throw error;
+      });
+      const { description, bytes, sizeBytes } = found;
+      return { ...description, body: chunks(storageKey, bytes, { from, sizeBytes }, signal) };
     },
 
     copyFrom: (request, signal) => {
@@ -401,6 +415,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         needBucket(() => memory.openUploads(storageKey)),
       ),
   };
+}
+
+function saysNothingThere(error: unknown): boolean {
+  return error instanceof BackendError && (error.kind === 'not-found' || error.kind === 'delete-marker');
 }
 
 /** Whether a step belongs to a request that is under way: the next bytes of a body, or the end of one that was sent. */

@@ -61,6 +61,8 @@ export function createSimStore(
       const rest = { port: 'store', operation: 'control, the rest', subject: pk, effect: all } as const;
       const read = isTorn ? joined(first, await world.ask(actor, rest)) : first;
       observer.fleetRead(actor, openBreakers(read));
+      const [, backend, storageKey] = /^reading\/([^/]+)\/(.*)$/s.exec(pk) ?? [];
+      if (backend !== undefined) observer.progressRead(actor, backend, storageKey!, read.rows[0]?.data);
       return read;
     },
     everyEntry: (after, limit) => ask('read', 'scan', 'objects', () => memory.everyEntry(after, limit)),
@@ -79,6 +81,7 @@ export function createSimStore(
       ask('write', 'update-lease', `${lease.worker} ${lease.part}`, async () => {
         const { answer, row } = await withRow(memory.updateLease(lease, change), lease);
         observer.leaseUpdated(actor, lease, answer, row);
+        if (answer && lease.worker === 'scrubber') observer.scrubSaved(row);
         return answer;
       }),
     leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),

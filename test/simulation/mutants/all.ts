@@ -6,6 +6,7 @@ import type { Mutant } from './mutated.ts';
 import { passesMutants } from './passes.ts';
 import { placesMutants } from './places.ts';
 import { clientMutants } from './puts.ts';
+import { readsMutants } from './reads.ts';
 import { refusalsMutants } from './refusals.ts';
 import { spreadMutants } from './spread.ts';
 import { turnsMutants } from './turns.ts';
@@ -19,6 +20,7 @@ export const mutants: readonly Mutant[] = [
   ...copiesMutants,
   ...passesMutants,
   ...placesMutants,
+  ...readsMutants,
   ...refusalsMutants,
   ...spreadMutants,
   ...turnsMutants,

@@ -17,7 +17,8 @@ import { createListingsCheck, type ListingsCheck } from './listings.ts';
 import { createPlacesCheck, type PlacesCheck } from './places.ts';
 import { createPlainCheck } from './plain.ts';
 import { createQuotasCheck } from './quotas.ts';
-import { factorOf, keyWithin } from './reading.ts';
+import { factorOf, keyWithin, storageKeyOf } from './reading.ts';
+import { createReadsCheck } from './reads.ts';
 import type { Sight } from './sight.ts';
 import { createUploadsCheck, type OpenUpload } from './uploads.ts';
 import { createUsageCheck } from './usage.ts';
@@ -40,6 +41,8 @@ export interface OracleDeps {
   readonly breakerFailures: number;
   /** How old bytes must be before a sweep may enqueue for deletion them. */
   readonly minAgeMs: number;
+  /** How late indexes may be. */
+  readonly maxLagMs: number;
 }
 
 export interface Oracle extends Observer, Pick<ListingsCheck, 'passEnded'>, Pick<PlacesCheck, 'forgotten'> {
@@ -97,6 +100,7 @@ export function createOracle({
   snapshot,
   drains,
   minAgeMs,
+  maxLagMs,
   breakerFailures,
 }: OracleDeps): Oracle {
   const objects = new Map<string, Entry>();
@@ -118,6 +122,7 @@ export function createOracle({
   const deletes = createDeletesCheck(sight, plain, minAgeMs);
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
+  const reads = createReadsCheck(sight, maxLagMs);
   const breakers = createBreakersCheck(
     { now: () => world.now, step: () => world.step, failures: breakerFailures },
     report,
@@ -150,7 +155,10 @@ export function createOracle({
     if (after?.kind !== 'object') return;
     const had = before?.kind === 'object' ? before.copies : {};
     for (const [name, copyId] of Object.entries(after.copies))
-      if (had[name] !== copyId) draining.named(name, `a copy of "${key}" there`);
+      if (had[name] !== copyId) {
+        draining.named(name, `a copy of "${key}" there`);
+        reads.copyNamed(name, storageKeyOf(key, copyId));
+      }
   }
 
   /** A record changes step by step, and only in what workers may change. */
@@ -263,6 +271,7 @@ export function createOracle({
     ...leases,
     ...breakers,
     ...listings,
+    ...reads,
     ...usage,
     ...places,
     fileWritten(file) {

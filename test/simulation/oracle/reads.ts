@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import type { Lease } from '../../../lib/store/model.ts';
+import type { Actor } from '../operation.ts';
+import { storageKeyOf } from './reading.ts';
+import { placeOf, type Sight } from './sight.ts';
+import { Violation } from './violation.ts';
+
+/**
+ * A read that goes over several ticks reads each byte once; and what a scrub cycle says it has read was read, to the last byte, unless
+ * it names the copy as passed over.
+ */
+export interface ReadsCheck {
+  /** A process has read what is kept of reading some bytes. */
+  progressRead(by: Actor, backend: string, storageKey: string, kept: Record<string, unknown> | undefined): void;
+  /** It asks for bytes from there on. */
+  bytesAsked(by: Actor, backend: string, storageKey: string, from: number): void;
+  /** They came: from there, up to and without there, of so many. */
+  bytesCame(by: Actor, backend: string, storageKey: string, from: number, to: number, sizeBytes: number): void;
+  /** It was told that nothing is there. */
+  nothingThere(by: Actor, backend: string, storageKey: string): void;
+  /** The state of a scrubber that was saved. */
+  scrubSaved(lease: Lease): void;
+  /** A record names a copy that it did not name before. */
+  copyNamed(backend: string, storageKey: string): void;
+}
+
+/** What may be read twice, of each byte: what was read and not yet kept when a turn ended. */
+const mostTwice = 0.1;
+/** Two clocks may be this far apart. */
+const skewMs = 10_000;
+/** Those that read bytes to know what they are; others read them to copy them. */
+const verifiers = new Set(['scrubber', 'over-replication-cleaner', 'pending-reaper', 'cleanup-queue', 'reconciler']);
+
+interface Kept {
+  readonly position: number;
+  readonly etag: string;
+}
+
+/** What the oracle reads of a scrubber's state. */
+interface ScrubState {
+  readonly cycles?: Readonly<Record<string, { readonly verifiedAt: Readonly<Record<string, number>> }>>;
+  readonly owed?: readonly { readonly key: string; readonly backend: string; readonly copyId: string }[];
+}
+
+/** @param maxLagMs how late the index may be that the scrubber walks */
+export function createReadsCheck(sight: Sight, maxLagMs: number): ReadsCheck {
+  const { world, backends, objects, report } = sight;
+  const kept = new WeakMap<Actor, Map<string, Kept>>();
+  /** How far each place was read from its beginning, without a gap, by whoever. */
+  const reached = new Map<string, number>();
+  /** When a scrubber had a place read to its end, or found nothing there, last. */
+  const seenAt = new Map<string, number>();
+  const namedAt = new Map<string, number>();
+  /** What each scrubber said before: by lease, backend and shard. */
+  const claimed = new Map<string, number>();
+
+  const keptBy = (by: Actor) => {
+    const known = kept.get(by) ?? new Map<string, Kept>();
+    kept.set(by, known);
+    return known;
+  };
+
+  function checkClaim(backend: string, shard: string, since: number, owed: ScrubState['owed'] = []): void {
+    const from = since - skewMs - maxLagMs;
+    for (const entry of objects.values()) {
+      const copyId = entry.kind === 'object' ? entry.copies[backend] : undefined;
+      if (copyId === undefined || shardOf(entry.key) !== shard) continue;
+      const storageKey = storageKeyOf(entry.key, copyId);
+      const place = placeOf(backend, storageKey);
+      const isOwed = owed.some((one) => one.key === entry.key && one.backend === backend && one.copyId === copyId);
+      const lastAt = Math.max(seenAt.get(place) ?? 0, namedAt.get(place) ?? 0);
+      if (isOwed || lastAt >= from || isNoContent(backend, storageKey, copyId)) continue;
+      const message = `The scrubber says that all of shard ${shard} on ${backend} was read since ${since}, and "${storageKey}" was not since ${lastAt}`;
+      report(new Violation('scrub cycles', message, entry.key));
+    }
+  }
+
+  /** In the place of an imported file stands a copy of ours: it is told by what stands beside the bytes, and only reported. */
+  function isNoContent(backend: string, storageKey: string, copyId: string): boolean {
+    return copyId === '' && backends.get(backend)?.peek(storageKey)?.metadata.holdfast !== undefined;
+  }
+
+  return {
+    progressRead(by, backend, storageKey, row) {
+      const progress = row?.progress as { readonly position: number } | undefined;
+      const place = placeOf(backend, storageKey);
+      if (progress === undefined) keptBy(by).delete(place);
+      else keptBy(by).set(place, { position: progress.position, etag: String(row!.etag) });
+    },
+    bytesAsked(by, backend, storageKey, from) {
+      const place = placeOf(backend, storageKey);
+      const known = verifiers.has(by.role) ? keptBy(by).get(place) : undefined;
+      const stored = backends.get(backend)?.peek(storageKey);
+      // Another file stands there now: what was read of the one before counts for nothing.
+      if (known === undefined || stored === undefined || stored.etag !== known.etag) return;
+      const again = known.position - from;
+      if (again <= Math.max(1, mostTwice * stored.bytes.length)) return;
+      const message = `${by.name} reads "${storageKey}" on ${backend} from ${from}, of which it knows that ${known.position} of ${stored.bytes.length} bytes are read`;
+      report(new Violation('whole reads', message));
+    },
+    bytesCame(by, backend, storageKey, from, to, sizeBytes) {
+      const place = placeOf(backend, storageKey);
+      const before = from === 0 ? 0 : (reached.get(place) ?? 0);
+      if (from > before) return;
+      reached.set(place, Math.max(before, to));
+      if (to < sizeBytes) return;
+      // Whatever follows is another read.
+      keptBy(by).delete(place);
+      if (by.role === 'scrubber') seenAt.set(place, world.now);
+    },
+    nothingThere(by, backend, storageKey) {
+      const place = placeOf(backend, storageKey);
+      keptBy(by).delete(place);
+      if (by.role === 'scrubber') seenAt.set(place, world.now);
+    },
+    scrubSaved({ part, cursor }) {
+      const { cycles = {}, owed } = JSON.parse(cursor ?? '{}') as ScrubState;
+      for (const [backend, { verifiedAt }] of Object.entries(cycles))
+        for (const [shard, since] of Object.entries(verifiedAt)) {
+          const claim = `${part} ${backend} ${shard}`;
+          if (claimed.get(claim) === since) continue;
+          claimed.set(claim, since);
+          checkClaim(backend, shard, since, owed);
+        }
+    },
+    copyNamed: (backend, storageKey) => void namedAt.set(placeOf(backend, storageKey), world.now),
+  };
+}
+
+/** As the design says: the first byte of SHA-256 of the key, modulo sixteen. */
+function shardOf(key: string): string {
+  const first = createHash('sha256').update(key).digest()[0]!;
+  return String(first & 15).padStart(2, '0');
+}
