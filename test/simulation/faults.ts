@@ -92,6 +92,8 @@ export const allFaults = [
   'listing denied',
   'copies spread',
   'spreading changed',
+  'version listing denied',
+  'target hangs up first',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

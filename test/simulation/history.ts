@@ -91,6 +91,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     faults,
     backends: [...backends.keys()],
     keys: plan.keys,
+    versioned: plan.file.backends.map(({ name }) => name).filter((name) => plan.capabilities[name]?.keepsVersions),
   });
   const actors = createActors({
     world,

@@ -30,6 +30,8 @@ export interface RefusalsDeps {
   readonly faults: Faults;
   readonly backends: readonly string[];
   readonly keys: readonly string[];
+  /** Buckets that keep versions: which there are is asked before anything is deleted. */
+  readonly versioned: readonly string[];
 }
 
 const writes = /^(PUT begins|create-upload|part-\d+|complete-upload|COPY)$/;
@@ -46,7 +48,7 @@ const refusingKinds = [
   'signature',
 ] as const;
 
-export function createRefusals({ random, faults, backends, keys }: RefusalsDeps): Refusals {
+export function createRefusals({ random, faults, backends, keys, versioned }: RefusalsDeps): Refusals {
   const refused = new Map<string, Refusal>();
   const hidden = new Map<string, Refusal>();
   const kept = new Map<string, Refusal>();
@@ -81,6 +83,9 @@ export function createRefusals({ random, faults, backends, keys }: RefusalsDeps)
   for (const [fault, operation] of denied)
     if (faults.isOn(fault) && random.chance(0.4))
       requests.set(`${random.pick(backends)} ${operation}`, { fault, kind: random.pick(['denied', 'rejected']) });
+
+  if (faults.isOn('version listing denied') && versioned.length > 0 && random.chance(0.6))
+    requests.set(`${random.pick(versioned)} DELETE`, { fault: 'version listing denied', kind: 'denied' });
 
   const about = (all: ReadonlyMap<string, Refusal>, backend: string, key: string) =>
     isLifted || faults.isYetToStart() ? undefined : all.get(place(backend, key));

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
+import { SourceSilence } from '../../lib/fleet/errors.ts';
 import { noteRequest } from '../../lib/fleet/meter.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { Faults } from './faults.ts';
@@ -21,6 +22,9 @@ export interface SimBackendDeps {
 }
 
 type Kind = 'read' | 'write' | 'delete';
+
+/** A target waits no longer for the next bytes of a body, where it hangs up. */
+const patienceMs = 10_000;
 
 /** A backend as one process sees it: every request, and every chunk of a body, waits for the scheduler and may go wrong. */
 export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
@@ -168,10 +172,16 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
 
   async function sent(body: Body, signal?: AbortSignal): Promise<Uint8Array> {
     const all: Uint8Array[] = [];
+    let heardAt = world.now;
     try {
       for await (const chunk of body) {
         observer.bytesMoved(actor, name, 'ingressBytes', chunk.length);
         if (signal?.aborted) break;
+        if (world.now - heardAt > patienceMs && faults.strikes('target hangs up first', 100)) {
+          actor.hadFault = true;
+          throw new SourceSilence(`Nothing came for ${name} in ${world.now - heardAt} ms (simulated)`);
+        }
+        heardAt = world.now;
         all.push(chunk);
       }
     } catch (error) {

@@ -122,7 +122,7 @@ export function createOracle({
   const deletes = createDeletesCheck(sight, plain, minAgeMs);
   const quotas = createQuotasCheck(sight, files, ledger.usedBytes);
   const leases = createLeasesCheck(world, report);
-  const reads = createReadsCheck(sight, maxLagMs);
+  const reads = createReadsCheck(sight, { maxLagMs, goodCopies: bytes.goodCopies });
   const breakers = createBreakersCheck(
     { now: () => world.now, step: () => world.step, failures: breakerFailures },
     report,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Lease } from '../../../lib/store/model.ts';
+import type { Lease, ObjectRecord } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
 import { storageKeyOf } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
@@ -42,14 +42,22 @@ interface ScrubState {
   readonly owed?: readonly { readonly key: string; readonly backend: string; readonly copyId: string }[];
 }
 
-/** @param maxLagMs how late the index may be that the scrubber walks */
-export function createReadsCheck(sight: Sight, maxLagMs: number): ReadsCheck {
+export interface ReadsOptions {
+  /** How late the index may be that the scrubber walks. */
+  readonly maxLagMs: number;
+  /** Copies whose bytes are there as recorded. */
+  readonly goodCopies: (entry: ObjectRecord) => readonly string[];
+}
+
+export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOptions): ReadsCheck {
   const { world, backends, objects, report } = sight;
   const kept = new WeakMap<Actor, Map<string, Kept>>();
   /** How far each place was read from its beginning, without a gap, by whoever. */
   const reached = new Map<string, number>();
   /** When a scrubber had a place read to its end, or found nothing there, last. */
   const seenAt = new Map<string, number>();
+  /** When a scrubber asked for it last: what is told to be wrong before its first byte is not read. */
+  const askedAt = new Map<string, number>();
   const namedAt = new Map<string, number>();
   /** What each scrubber said before: by lease, backend and shard. */
   const claimed = new Map<string, number>();
@@ -63,12 +71,14 @@ export function createReadsCheck(sight: Sight, maxLagMs: number): ReadsCheck {
   function checkClaim(backend: string, shard: string, since: number, owed: ScrubState['owed'] = []): void {
     const from = since - skewMs - maxLagMs;
     for (const entry of objects.values()) {
-      const copyId = entry.kind === 'object' ? entry.copies[backend] : undefined;
-      if (copyId === undefined || shardOf(entry.key) !== shard) continue;
+      if (entry.kind !== 'object' || shardOf(entry.key) !== shard) continue;
+      const copyId = entry.copies[backend];
+      if (copyId === undefined) continue;
       const storageKey = storageKeyOf(entry.key, copyId);
       const place = placeOf(backend, storageKey);
       const isOwed = owed.some((one) => one.key === entry.key && one.backend === backend && one.copyId === copyId);
-      const lastAt = Math.max(seenAt.get(place) ?? 0, namedAt.get(place) ?? 0);
+      const seen = goodCopies(entry).includes(backend) ? seenAt.get(place) : (askedAt.get(place) ?? seenAt.get(place));
+      const lastAt = Math.max(seen ?? 0, namedAt.get(place) ?? 0);
       if (isOwed || lastAt >= from || isNoContent(backend, storageKey, copyId)) continue;
       const message = `The scrubber says that all of shard ${shard} on ${backend} was read since ${since}, and "${storageKey}" was not since ${lastAt}`;
       report(new Violation('scrub cycles', message, entry.key));
@@ -89,6 +99,7 @@ export function createReadsCheck(sight: Sight, maxLagMs: number): ReadsCheck {
     },
     bytesAsked(by, backend, storageKey, from) {
       const place = placeOf(backend, storageKey);
+      if (by.role === 'scrubber') askedAt.set(place, world.now);
       const known = verifiers.has(by.role) ? keptBy(by).get(place) : undefined;
       const stored = backends.get(backend)?.peek(storageKey);
       // Another file stands there now: what was read of the one before counts for nothing.
