@@ -2,6 +2,7 @@ import { Aws } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { keysOf } from '../lib/config/encryption.ts';
 import type { BackendConfig, CredentialsConfig } from '../lib/config/fleet-file.ts';
+import { type WorkerName, workerNames } from '../lib/config/workers.ts';
 import type { Grantee } from './actors.ts';
 import type { FleetTables } from './holdfast-tables.ts';
 import { isOnAws, type Plan } from './validate.ts';
@@ -23,8 +24,14 @@ interface Access {
   readonly bytes: 'read' | 'write' | 'write-parts' | 'delete' | 'own-keys';
 }
 
-/** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
-export const access: Readonly<Record<Grantee, Access>> = {
+/** What a worker may do unless it is named below: find objects, read copies, change records, and put bytes into the queue. */
+const usual: Access = {
+  tables: { objects: records, queue: ['PutItem'], control: leasedTick },
+  indexes: ['by-key', 'by-placement'],
+  bytes: 'read',
+};
+
+const named: Readonly<Partial<Record<Grantee, Access>>> & Readonly<Record<Exclude<Grantee, WorkerName>, Access>> = {
   replicator: {
     tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
     indexes: ['by-placement', 'due'],
@@ -68,6 +75,12 @@ export const access: Readonly<Record<Grantee, Access>> = {
     bytes: 'write',
   },
   apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: ['by-key'], bytes: 'own-keys' },
+};
+
+/** Who may do what. A DynamoDB transaction needs the actions of its parts; nobody may `Scan`. */
+export const access: Readonly<Record<Grantee, Access>> = {
+  ...(Object.fromEntries(workerNames.map((name) => [name, usual])) as Record<WorkerName, Access>),
+  ...named,
 };
 
 const indexHome = { 'by-placement': 'objects', 'by-key': 'objects', due: 'queue' } as const;

@@ -2,7 +2,9 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync, type Metafile } from 'esbuild';
+import { type BuildOptions, buildSync, type Metafile } from 'esbuild';
+import { workerExport } from '../lib/config/workers.ts';
+import type { Actor } from './actors.ts';
 
 export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -29,16 +31,30 @@ export interface BundleOptions {
   readonly withEncryption?: boolean;
 }
 
+/** What is bundled: a file, or the text of one. */
+export type Entry = string | { readonly contents: string };
+
+/** A worker's function is its file under the handler that all share; the one that applies the fleet file has an entry of its own. */
+export function entryOf(actor: Actor): Entry {
+  if (actor === 'apply') return 'functions/apply.ts';
+  const main = workerExport(actor);
+  return {
+    contents: `import { createHandler } from './functions/handler.ts';
+import { ${main} } from './lib/workers/${actor}/${actor}.ts';
+export const handler = createHandler(${main});`,
+  };
+}
+
 /**
  * Bundles one entry point, minified, with source maps, by esbuild alone. ES modules: they start faster than CommonJS
  * (`npm run bench:cold` measures both), since only they leave out what is imported later.
  */
-export function bundle(entry: string, dir: string, options: BundleOptions = {}): Bundle {
+export function bundle(entry: Entry, dir: string, options: BundleOptions = {}): Bundle {
   const { format = 'esm', withEncryption = false } = options;
   rmSync(dir, { recursive: true, force: true });
   const { metafile } = buildSync({
     absWorkingDir: projectRoot,
-    entryPoints: { index: entry },
+    ...inputOf(entry),
     outdir: dir,
     bundle: true,
     platform: 'node',
@@ -58,9 +74,15 @@ export function bundle(entry: string, dir: string, options: BundleOptions = {}):
   return { dir, coldBytes, totalBytes: totalBytes + (withEncryption ? bundleApart(dir) : 0) };
 }
 
+function inputOf(entry: Entry): Pick<BuildOptions, 'entryPoints' | 'stdin' | 'entryNames'> {
+  if (typeof entry === 'string') return { entryPoints: { index: entry } };
+  const { contents } = entry;
+  return { stdin: { contents, resolveDir: projectRoot, sourcefile: 'index.ts', loader: 'ts' }, entryNames: 'index' };
+}
+
 /** Bundles a function as it is deployed: the scrubber alone ever decrypts. */
-export function bundleFunction(name: string, dir: string): Bundle {
-  return bundle(`functions/${name}.ts`, dir, { withEncryption: name === 'scrubber' });
+export function bundleFunction(name: Actor, dir: string): Bundle {
+  return bundle(entryOf(name), dir, { withEncryption: name === 'scrubber' });
 }
 
 /** Where Node looks for a package: beside the code. Returns its bytes. */

@@ -1,6 +1,7 @@
 import { parseWaived, type Waived } from '../lib/config/endpoints.ts';
 import { parameterPrefix, type WorkerName, workerNames } from '../lib/config/parameters.ts';
 import { ConfigError } from '../lib/config/problems.ts';
+import { workerList } from '../lib/config/workers.ts';
 import { type AlarmName, alarmNames } from './alarm-names.ts';
 import type { HoldfastFleetProps } from './props.ts';
 
@@ -9,20 +10,6 @@ interface WorkerSize {
   readonly timeoutSeconds: number;
   readonly memoryMb: number;
 }
-
-/**
- * Timeout and memory by worker. A timeout is below the schedule's period, so that a tick has ended when the next one begins.
- * Memory buys CPU and network: what moves bytes gets 1024 MB, what moves records 512 MB.
- */
-const sizes: Readonly<Record<WorkerName, WorkerSize>> = {
-  replicator: { timeoutSeconds: 270, memoryMb: 1024 },
-  'over-replication-cleaner': { timeoutSeconds: 120, memoryMb: 512 },
-  rebalancer: { timeoutSeconds: 900, memoryMb: 1024 },
-  'cleanup-queue': { timeoutSeconds: 55, memoryMb: 512 },
-  'pending-reaper': { timeoutSeconds: 55, memoryMb: 512 },
-  scrubber: { timeoutSeconds: 900, memoryMb: 1024 },
-  reconciler: { timeoutSeconds: 900, memoryMb: 1024 },
-};
 
 interface Option {
   /** The property of the construct that says the same. */
@@ -63,13 +50,13 @@ function sizeOptions(worker: WorkerName): Record<string, Option> {
   return {
     [`${prefix}_TIMEOUT_SECONDS`]: {
       prop: `sizes.${worker}.timeoutSeconds`,
-      default: String(sizes[worker].timeoutSeconds),
+      default: String(workerList[worker].timeoutSeconds),
       about: `How long a tick of the ${worker} may take`,
       allows: whole(10, 900, "Lambda's limit"),
     },
     [`${prefix}_MEMORY_MB`]: {
       prop: `sizes.${worker}.memoryMb`,
-      default: String(sizes[worker].memoryMb),
+      default: String(workerList[worker].memoryMb),
       about: `Memory of the ${worker}; CPU and network come with it`,
       allows: whole(128, 10_240, "Lambda's limit"),
     },

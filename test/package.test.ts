@@ -115,7 +115,7 @@ test('the package holds the build, the command, the docs, and nothing else', () 
       'dist/lib/index.js',
       'dist/lib/index.d.ts',
       'dist/lib/cli/main.js',
-      'dist/functions/replicator.js',
+      'dist/functions/handler.js',
       'dist/infra/index.js',
       'dist/infra/index.d.ts',
       'dist/lambda/replicator/index.mjs',

@@ -1,15 +1,7 @@
 import { ConfigError } from './problems.ts';
+import { type WorkerName, workerList, workerNames } from './workers.ts';
 
-export const workerNames = [
-  'replicator',
-  'over-replication-cleaner',
-  'rebalancer',
-  'cleanup-queue',
-  'pending-reaper',
-  'scrubber',
-  'reconciler',
-] as const;
-export type WorkerName = (typeof workerNames)[number];
+export { type WorkerName, workerNames } from './workers.ts';
 
 type Kind = 'count' | 'seconds' | 'ratio' | 'flag' | 'text' | 'table' | 'days';
 
@@ -22,36 +14,24 @@ interface Parameter {
   readonly about: string;
 }
 
-const workerDefaults: Readonly<
-  Record<WorkerName, { schedule: string; batch: number; concurrency: number; enabled: boolean }>
-> = {
-  replicator: { schedule: 'rate(5 minutes)', batch: 200, concurrency: 5, enabled: true },
-  'over-replication-cleaner': { schedule: 'rate(5 minutes)', batch: 50, concurrency: 5, enabled: true },
-  rebalancer: { schedule: 'rate(6 hours)', batch: 100, concurrency: 5, enabled: false },
-  'cleanup-queue': { schedule: 'rate(1 minute)', batch: 50, concurrency: 10, enabled: true },
-  'pending-reaper': { schedule: 'rate(1 minute)', batch: 50, concurrency: 4, enabled: true },
-  scrubber: { schedule: 'rate(1 hour)', batch: 100, concurrency: 4, enabled: true },
-  reconciler: { schedule: 'rate(15 minutes)', batch: 1000, concurrency: 4, enabled: true },
-};
-
 /** `over-replication-cleaner` → `OVER_REPLICATION_CLEANER`. */
 export function parameterPrefix(worker: WorkerName): string {
   return worker.toUpperCase().replaceAll('-', '_');
 }
 
 function workerParameters(worker: WorkerName): Record<string, Parameter> {
-  const d = workerDefaults[worker];
+  const { every, batch, concurrency, isOff = false } = workerList[worker];
   const p = parameterPrefix(worker);
   return {
     [`${p}_BATCH_SIZE`]: {
-      default: String(d.batch),
+      default: String(batch),
       kind: 'count',
       min: 1,
       max: 10_000,
       about: `Items in one round of the ${worker}`,
     },
     [`${p}_CONCURRENCY`]: {
-      default: String(d.concurrency),
+      default: String(concurrency),
       kind: 'count',
       min: 1,
       max: 256,
@@ -66,11 +46,11 @@ function workerParameters(worker: WorkerName): Record<string, Parameter> {
     },
     [`${p}_DRY_RUN`]: { default: 'false', kind: 'flag', about: `The ${worker} plans and reports, and changes nothing` },
     [`${p}_SCHEDULE`]: {
-      default: d.schedule,
+      default: `rate(${every})`,
       kind: 'text',
       about: `When the ${worker} runs: an EventBridge Scheduler expression`,
     },
-    [`${p}_ENABLED`]: { default: String(d.enabled), kind: 'flag', about: `Whether the ${worker} is scheduled` },
+    [`${p}_ENABLED`]: { default: String(!isOff), kind: 'flag', about: `Whether the ${worker} is scheduled` },
     [`${p}_PARTS`]: {
       default: '1',
       kind: 'count',

@@ -79,15 +79,13 @@ async function mayAsk(tick: HealthTick, name: string): Promise<boolean> {
 const holdsCopies = ({ placements }: FleetView, name: string) =>
   placements.some(({ copies }) => copies.some(({ backend }) => backend === name));
 
-/** Whether a worker has something to do on a backend, by the ledger alone. */
-const workBehind: Readonly<Record<WorkerName, (view: FleetView, name: string) => boolean>> = {
-  replicator: () => true,
+/** Whether a worker has something to do on a backend, by the ledger alone; others may always have. */
+const workBehind: Readonly<Partial<Record<WorkerName, (view: FleetView, name: string) => boolean>>> = {
   'over-replication-cleaner': holdsCopies,
   rebalancer: holdsCopies,
   'cleanup-queue': (view, name) => view.queue('cleanup', name).objects > 0,
   'pending-reaper': (view, name) => view.queue('intent', name).objects > 0,
   scrubber: holdsCopies,
-  reconciler: () => true,
 };
 
 /**
@@ -96,7 +94,7 @@ const workBehind: Readonly<Record<WorkerName, (view: FleetView, name: string) =>
  */
 export async function probeDueBreakers(tick: HealthTick): Promise<void> {
   const due = tick.config.backends.filter(
-    ({ name }) => mayProbe(tick.view.breaker(name), tick.now()) && workBehind[tick.worker](tick.view, name),
+    ({ name }) => mayProbe(tick.view.breaker(name), tick.now()) && (workBehind[tick.worker]?.(tick.view, name) ?? true),
   );
   await allEnded(due.map(({ name }) => isUsable(tick, name)));
 }

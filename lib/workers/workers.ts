@@ -1,20 +1,13 @@
-import type { WorkerName } from '../config/parameters.ts';
+import { type WorkerName, workerExport, workerNames } from '../config/workers.ts';
 import type { Worker } from '../tick/tick.ts';
-import { cleanupQueue } from './cleanup-queue/cleanup-queue.ts';
-import { overReplicationCleaner } from './over-replication-cleaner.ts';
-import { pendingReaper } from './pending-reaper.ts';
-import { rebalancer } from './rebalancer/rebalancer.ts';
-import { reconciler } from './reconciler/reconciler.ts';
-import { replicator } from './replicator/replicator.ts';
-import { scrubber } from './scrubber/scrubber.ts';
 
-/** Every worker by name. */
-export const workers: Readonly<Partial<Record<WorkerName, Worker>>> = {
-  replicator,
-  'over-replication-cleaner': overReplicationCleaner,
-  rebalancer,
-  'cleanup-queue': cleanupQueue,
-  'pending-reaper': pendingReaper,
-  scrubber,
-  reconciler,
-};
+/** A worker's file: `lib/workers/<name>/<name>.ts`. */
+async function load(name: WorkerName): Promise<Worker> {
+  const file: Readonly<Record<string, Worker>> = await import(`./${name}/${name}.ts`);
+  return file[workerExport(name)]!;
+}
+
+/** Every worker by name: those of `lib/config/workers.ts`. */
+export const workers = Object.fromEntries(
+  await Promise.all(workerNames.map(async (name) => [name, await load(name)] as const)),
+) as Readonly<Record<WorkerName, Worker>>;

@@ -6,14 +6,14 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Bundle, bundle } from '../../infra/bundle.ts';
+import { type Bundle, bundle, type Entry, entryOf } from '../../infra/bundle.ts';
 import { nodeOptions } from '../../lib/config/node-options.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 
 const runs = Number(process.argv[2] ?? 15);
 const allowance = 150 * 1024;
-const entries = { bare: 'test/bench/bare-clients.ts' } as Record<string, string>;
-for (const name of [...workerNames, 'apply']) entries[name] = `functions/${name}.ts`;
+const entries: Record<string, Entry> = { bare: 'test/bench/bare-clients.ts' };
+for (const name of [...workerNames, 'apply'] as const) entries[name] = entryOf(name);
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-cold-'));
 const built = Object.entries(entries).map(([name, entry]) => ({

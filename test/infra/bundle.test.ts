@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
-import { bundle, bundleFunction, projectRoot } from '../../infra/bundle.ts';
+import { bundle, bundleFunction, entryOf, projectRoot } from '../../infra/bundle.ts';
 import { createClient } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 import { startStack } from '../../lib/local/stack.ts';
@@ -18,8 +18,8 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const bare = bundle('test/bench/bare-clients.ts', join(dir, 'bare'));
 
-test.each([...workerNames, 'apply'])('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
-  const built = bundle(`functions/${name}.ts`, join(dir, name));
+test.each([...workerNames, 'apply'] as const)('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
+  const built = bundle(entryOf(name), join(dir, name));
   expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
   const files = readdirSync(built.dir);
   expect(files).toContain('index.mjs');
@@ -43,7 +43,7 @@ async function loadedByNode(
   return JSON.parse(stdout);
 }
 
-test.each([...workerNames, 'apply'])(
+test.each([...workerNames, 'apply'] as const)(
   '%s: a plain Node loads the bundle, and whatever of it is loaded later',
   async (name) => {
     const { dir: home } = bundleFunction(name, join(dir, 'deployed', name));

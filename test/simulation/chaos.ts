@@ -27,15 +27,14 @@ export interface ChaosDeps {
 const mostTicks = 6;
 const minuteMs = 60_000;
 
-/** How often each worker is chosen: those that read everything seldom. */
-const workerWeights: Readonly<Record<WorkerName, number>> = {
+/** How often each worker is chosen: those that read everything, and those without a weight of their own, seldom. */
+const workerWeights = {
+  ...(Object.fromEntries(presentWorkers.map((name) => [name, 6])) as Record<WorkerName, number>),
   replicator: 30,
   'over-replication-cleaner': 12,
   rebalancer: 8,
   'cleanup-queue': 20,
   'pending-reaper': 20,
-  scrubber: 6,
-  reconciler: 6,
 };
 
 const eventWeights = {

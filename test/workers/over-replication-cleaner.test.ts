@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
-import { overReplicationCleaner } from '../../lib/workers/over-replication-cleaner.ts';
+import { overReplicationCleaner } from '../../lib/workers/over-replication-cleaner/over-replication-cleaner.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 import { justBefore, watchWrites } from '../support/watch.ts';
 

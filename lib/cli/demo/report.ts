@@ -85,7 +85,7 @@ export function describe(f: Findings): string {
     rows.push(['not compared', `${check.changedFiles.join(', ')}: changed on disk while the demo ran`]);
   const workers = table(
     ['WORKER', 'TICKS', 'WHAT IT DID'],
-    workerNames.map((name) => [name, f.work.ticks(name), deeds[name](f.work)]),
+    workerNames.map((name) => [name, f.work.ticks(name), deeds[name]?.(f.work) ?? '']),
   );
   const buckets = table(
     ['BACKEND', 'COPIES', 'SIZE', 'VERIFIED'],

@@ -73,7 +73,7 @@ export function createStage(
     unreachable: undefined,
     async tick(worker, { env = {}, ...event } = {}) {
       const deps = { ...holdfastProcess, env: { ...holdfastProcess.env, ...env } };
-      const report = await runTick(deps, workers[worker]!, { ...event, deadline: clock.now() + tickMs });
+      const report = await runTick(deps, workers[worker], { ...event, deadline: clock.now() + tickMs });
       work.ended(report);
       return report;
     },

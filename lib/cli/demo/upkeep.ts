@@ -24,7 +24,7 @@ export function startUpkeep(deps: HoldfastProcess, work: Work, names: readonly W
   const loop = async (name: WorkerName) => {
     while (!stopping.signal.aborted) {
       try {
-        work.ended(await runTick(deps, workers[name]!, { deadline: deps.clock.now() + tickMs }));
+        work.ended(await runTick(deps, workers[name], { deadline: deps.clock.now() + tickMs }));
       } catch (error) {
         work.met(`${name}: ${(error as Error).message}`);
       }

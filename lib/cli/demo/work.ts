@@ -51,7 +51,7 @@ export function copies(count: number): string {
 }
 
 /** What each worker did, as a phrase. */
-export const deeds: Readonly<Record<WorkerName, (work: Work) => string>> = {
+export const deeds: Readonly<Partial<Record<WorkerName, (work: Work) => string>>> = {
   replicator: (work) => `made ${copies(work.acts('replicator', 'Copy recorded'))}`,
   'over-replication-cleaner': (work) =>
     `took ${copies(work.acts('over-replication-cleaner', 'Copy removed'))} too many out of the records`,

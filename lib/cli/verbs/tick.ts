@@ -51,7 +51,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
 
 /** Throws a `UsageError` that names the workers there are. */
 export function workerNamed(name: string): Worker {
-  if (Object.hasOwn(workers, name)) return workers[name as WorkerName]!;
+  if (Object.hasOwn(workers, name)) return workers[name as WorkerName];
   throw new UsageError(`There is no worker "${name}"; there are ${workerList()}`);
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Actor, Grantee } from '../../../infra/actors.ts';
-import { bundle } from '../../../infra/bundle.ts';
+import { bundle, entryOf } from '../../../infra/bundle.ts';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { packFleet } from '../../../lib/config/packed-fleet.ts';
 import { startDynamo } from '../../../lib/local/dynamodb.ts';
@@ -153,7 +153,7 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     used,
     statements,
     async invoke(actor, event) {
-      if (!bundles.has(actor)) bundles.set(actor, bundle(`functions/${actor}.ts`, join(dir, 'bundles', actor)).dir);
+      if (!bundles.has(actor)) bundles.set(actor, bundle(entryOf(actor), join(dir, 'bundles', actor)).dir);
       const [, fn] = synthesised
         .ofType('AWS::Lambda::Function')
         .find(([, { Properties }]) => Properties.FunctionName === functionName(actor))!;

@@ -1,23 +1,23 @@
-import { defined } from '../base/defined.ts';
-import { forEachConcurrently } from '../base/pool.ts';
-import { count, type Verdict } from '../base/tally.ts';
-import { policyOf } from '../config/fleet-file.ts';
-import { BackendError, type StoredObject } from '../fleet/backend.ts';
-import type { CopyReaderTick } from '../steps/copy-reader.ts';
-import { copyReader } from '../steps/copy-reader.ts';
-import { copyIdOf } from '../store/keys.ts';
-import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../store/model.ts';
-import { bytesOf, enqueuedForDeletion } from '../store/queue-items.ts';
-import { newRecord } from '../store/records.ts';
-import { namesBytes, type Swap } from '../store/swap.ts';
-import type { DueItemsTick } from '../tick/due-items.ts';
-import { findDue } from '../tick/due-items.ts';
-import type { HealthTick } from '../tick/health.ts';
-import { isUsable } from '../tick/health.ts';
-import type { Round, Tick, TickAccount, TickTime, Worker } from '../tick/tick.ts';
-import { headersDigest } from '../transfer/headers-digest.ts';
-import type { GoodReading } from '../transfer/reading/reading.ts';
-import { bytesOfItem } from '../transfer/reading/stored-bytes.ts';
+import { defined } from '../../base/defined.ts';
+import { forEachConcurrently } from '../../base/pool.ts';
+import { count, type Verdict } from '../../base/tally.ts';
+import { policyOf } from '../../config/fleet-file.ts';
+import { BackendError, type StoredObject } from '../../fleet/backend.ts';
+import type { CopyReaderTick } from '../../steps/copy-reader.ts';
+import { copyReader } from '../../steps/copy-reader.ts';
+import { copyIdOf } from '../../store/keys.ts';
+import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../../store/model.ts';
+import { bytesOf, enqueuedForDeletion } from '../../store/queue-items.ts';
+import { newRecord } from '../../store/records.ts';
+import { namesBytes, type Swap } from '../../store/swap.ts';
+import type { DueItemsTick } from '../../tick/due-items.ts';
+import { findDue } from '../../tick/due-items.ts';
+import type { HealthTick } from '../../tick/health.ts';
+import { isUsable } from '../../tick/health.ts';
+import type { Round, Tick, TickAccount, TickTime, Worker } from '../../tick/tick.ts';
+import { headersDigest } from '../../transfer/headers-digest.ts';
+import type { GoodReading } from '../../transfer/reading/reading.ts';
+import { bytesOfItem } from '../../transfer/reading/stored-bytes.ts';
 
 /** What this file asks of a tick. */
 export type PendingReaperTick = Pick<

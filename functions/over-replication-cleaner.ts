@@ -1,4 +1,0 @@
-import { overReplicationCleaner } from '../lib/workers/over-replication-cleaner.ts';
-import { createHandler } from './handler.ts';
-
-export const handler = createHandler(overReplicationCleaner);

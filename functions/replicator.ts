@@ -1,4 +1,0 @@
-import { replicator } from '../lib/workers/replicator/replicator.ts';
-import { createHandler } from './handler.ts';
-
-export const handler = createHandler(replicator);
