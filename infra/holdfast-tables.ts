@@ -34,7 +34,7 @@ const freeUnits: Readonly<Record<string, { readonly readCapacity: number; readon
 export interface HoldfastTablesProps {
   /** [holdfast-objects, holdfast-queue, holdfast-control] */
   readonly names?: Partial<TableNames>;
-  /** How they are paid: by request, or provisioned within the 25 + 25 units that are always free [on-demand]. */
+  /** How they are paid: by request, or provisioned within the 25 + 25 units that are always free [`on-demand`]. */
   readonly capacity?: 'on-demand' | 'provisioned';
   /** Whether they refuse to be deleted [true]. */
   readonly deletionProtection?: boolean;

@@ -52,6 +52,8 @@ function about(speaksOf: SpeaksOf, ...traits: readonly Trait[]): ErrorFacts {
 /**
  * Every kind of error of a backend, and what follows from it: the only list of kinds there is. Vendors' codes and statuses
  * become kinds once, at the adapter's edge.
+ *
+ * Rules: [errors-have-one-table]
  */
 export const errorTable = {
   /** NoSuchKey. */

@@ -24,6 +24,8 @@ export interface Applied {
  * A name keeps its place for ever. A backend that leaves the file takes nothing more first, and is out of it half a minute
  * later; one that still holds something leaves only when it may be parked.
  *
+ * Rules: [one-fleet-file], [name-keeps-place], [leaving-backends]
+ *
  * @throws ConfigError with every problem of the file; NotApplied with every problem of the backends; StoreError when the store refuses
  */
 export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOptions = {}): Promise<Applied> {

@@ -112,5 +112,12 @@ function keysOfSecret(text: string): S3Keys {
 /** The SDK's own chain: environment, profile, container, Lambda or instance role. Every process has loaded this client of it. */
 function roleKeys(region: string): () => Promise<S3Keys> {
   const { credentials } = new DynamoDBClient({ region }).config;
-  return () => credentials();
+  return async () => {
+    try {
+      return await credentials();
+    } catch (cause) {
+      const places = 'AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws and the role of this machine or function';
+      throw new Error(`"credentials": "role" looks in ${places}, and found none`, { cause });
+    }
+  };
 }

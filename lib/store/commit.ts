@@ -66,6 +66,8 @@ export interface Tagged {
  * are packed into as few transactions as fit, in order; one that fails leaves the batch and the rest is tried again.
  * Returns one outcome per swap, in order. Throws `StoreError` for what no retry mends (denied, missing table).
  *
+ * Rules: [one-commit], [change-on-version], [unknown-is-not-no], [quota-gate]
+ *
  * @param deadline milliseconds since the epoch after which nothing new is sent
  */
 export async function commit(deps: CommitDeps, swaps: readonly Swap[], deadline: number): Promise<Outcome[]> {

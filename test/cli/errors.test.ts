@@ -187,7 +187,7 @@ test('an endpoint that is private, in whatever spelling, is refused until its ba
   expect(waived.code).toBe(1);
 });
 
-test('a role is shown to S3 alone, whoever else answers below amazonaws.com', async () => {
+test('a role is shown to S3 alone, whoever else answers below amazonaws.com [roles-stay-home]', async () => {
   const backends = [
     { name: 'api', endpoint: 'https://abc.execute-api.us-east-1.amazonaws.com', bucket: 'bucket', credentials: 'role' },
   ];

@@ -24,7 +24,7 @@ async function putPlain(key: string, noteBytes: number): Promise<void> {
 
 const replicate = async () => (await lab.run(['tick', 'replicator', '--json'])).json<{ outcome: string }>();
 
-test('objects that every backend refuses are listed with reasons, keep nobody waiting, and can be tried again', async () => {
+test('objects that every backend refuses are listed with reasons, keep nobody waiting, and can be tried again [refusals-cost-one]', async () => {
   const refused = ['photos/1', 'photos/2', 'photos/3'];
   for (const key of refused) await putPlain(key, 2040);
   await lab.json(['import', 'local-1'], { env: { RECONCILER_MIN_AGE_SECONDS: '0' } });

@@ -135,7 +135,7 @@ test('a big read whose last good copy is wrong ends in an error, not in wrong by
   expect(read).toBeLessThan(big.length);
 });
 
-test('content replaced in the middle of a read is never joined with what was read before', async () => {
+test('content replaced in the middle of a read is never joined with what was read before [get-reads-one-generation]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('big', big);
   cutting(fleet, 'a', 3_000_000);
@@ -144,7 +144,7 @@ test('content replaced in the middle of a read is never joined with what was rea
   await expect(collect(found!.body)).rejects.toMatchObject({ kind: 'changed' });
 });
 
-test('of concurrent puts of one key the last to commit stays, and the others’ bytes go', async () => {
+test('of concurrent puts of one key the last to commit stays, and the others’ bytes go [last-commit-wins]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await Promise.all(Array.from({ length: 8 }, (_, i) => fleet.newClient().put('k', `content ${i}`)));
   const now = await fleet.read('k');
@@ -173,7 +173,7 @@ test('headers and metadata come back as they were put, without Holdfast’s own 
   expect(found).toMatchObject({ headers, metadata: { owner: 'me' } });
 });
 
-test('a delete over nothing is remembered, so that a put begun before it cannot bring the key back', async () => {
+test('a delete over nothing is remembered, so that a put begun before it cannot bring the key back [deleted-stays-deleted]', async () => {
   const fleet = await createTestFleet();
   expect(await fleet.client.delete('k')).toBe(false);
   expect(fleet.entry('k')).toMatchObject({ kind: 'tombstone' });

@@ -162,7 +162,7 @@ test('the scrubber verifies stored bytes and plaintext in one read', async () =>
   expect(reads).toHaveLength(2);
 });
 
-test('with the key service down the scrubber verifies the stored bytes and quarantines nothing', async () => {
+test('with the key service down the scrubber verifies the stored bytes and quarantines nothing [scrubber-plaintext]', async () => {
   const fleet = await encrypted();
   await fleet.client.put('sealed/x', secret);
   await fleet.tick('replicator');

@@ -16,7 +16,7 @@ function afterTheCommit(fleet: TestFleet, step: () => Promise<unknown>): void {
   };
 }
 
-test('a put whose backend leaves the file right after its commit is put again elsewhere', async () => {
+test('a put whose backend leaves the file right after its commit is put again elsewhere [puts-look-again]', async () => {
   const fleet = await createTestFleet({ policies: single });
   afterTheCommit(fleet, () => fleet.apply({ backends: ['b', 'c'], policies: single }));
   const { generation } = await fleet.client.put('k', 'v');
@@ -90,7 +90,7 @@ test('a copy that the reaper records for a silent put joins what the put had rec
   expect(fleet.copiesOf('k')).toMatchObject({ b: 'v' });
 });
 
-test('a put that was told that no backend takes it does not happen later', async () => {
+test('a put that was told that no backend takes it does not happen later [acknowledged-writes]', async () => {
   const fleet = await createTestFleet({ backends: ['a'], policies: single });
   await fleet.client.put('k', 'old');
   let isDown = false;
@@ -109,7 +109,7 @@ test('a put that was told that no backend takes it does not happen later', async
   expect(told).toBe('undecided');
 });
 
-test('a put of two copies resolves with both, verified and recorded', async () => {
+test('a put of two copies resolves with both, verified and recorded [put-on-one-backend]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v', { copies: 2 });
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });

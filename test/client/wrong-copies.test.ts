@@ -40,7 +40,7 @@ test('a big object whose first copy is wrong fails once, naming it, and is then 
   for (let i = 0; i < 5; i += 1) expect((await contentOf(fleet)).equals(big)).toBe(true);
 });
 
-test('a file is written from another copy when the first one proves wrong at its end', async () => {
+test('a file is written from another copy when the first one proves wrong at its end [files-appear-whole]', async () => {
   const fleet = await twoCopies();
   rot(fleet, 'k', 'a', big.length - 1);
   const path = join(dir, 'whole');
@@ -85,7 +85,7 @@ async function* brokenOff(body: Body, meanwhile: () => Promise<unknown>): Body {
   throw new BackendError('truncated', 'a', 'the body was cut');
 }
 
-test('a copy that was misread once is read again after a while, and never hides an only copy', async () => {
+test('a copy that was misread once is read again after a while, and never hides an only copy [wrong-copies-remembered]', async () => {
   const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
   await fleet.client.put('k', big);
   rot(fleet, 'k', 'a');

@@ -46,7 +46,7 @@ export function changesContract(fresh: () => Promise<Store>): void {
       expect(await objectAt(store, 'a')).toEqual(record('a'));
     });
 
-    test('a change is made only on the very generation and rev expected', async () => {
+    test('a change is made only on the very generation and rev expected [change-on-version]', async () => {
       const store = await fresh();
       const now = record('a', { rev: 5 });
       await given(store, putObject(now));
@@ -236,7 +236,7 @@ export function changesContract(fresh: () => Promise<Store>): void {
   });
 
   describe('transactions', () => {
-    test('nothing of a refused transaction is written, and refusals come in the order of the changes', async () => {
+    test('nothing of a refused transaction is written, and refusals come in the order of the changes [one-commit]', async () => {
       const store = await fresh();
       await given(store, putObject(record('a')), add(1, 50), putItem(item('a')));
       const answer = await attempt(

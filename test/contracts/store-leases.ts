@@ -80,7 +80,7 @@ export function leasesContract(fresh: () => Promise<Store>): void {
       ]);
     });
 
-    test('of many that ask at once, one gets the lease', async () => {
+    test('of many that ask at once, one gets the lease [one-lease-holder]', async () => {
       const store = await fresh();
       const holders = Array.from({ length: 10 }, (_, i) => `h${i}`);
       const answers = await Promise.all(holders.map((holder) => store.acquireLease(ask(holder, 0, 100))));

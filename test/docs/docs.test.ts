@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
 import { type CliLab, runCli, startCli } from '../cli/kit.ts';
+import { blocksOf, pages, textOf } from './markdown.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const docs = join(root, 'docs');
@@ -21,22 +22,42 @@ test('the example of docs/fleet-file.md, with a key in it, is a valid fleet file
   expect(Object.keys(policies)).toEqual(['default', 'archive']);
 });
 
+test('every fleet file of the pages is a valid one', () => {
+  const files = pages
+    .flatMap(blocksOf)
+    .filter(({ language, text }) => language === 'json' && text.includes('"backends"'));
+  for (const { page, line, text } of files) {
+    expect(parseFleetText(text).backends.length, `${page}:${line}`).toBeGreaterThan(0);
+  }
+});
+
 test('docs/cli.md names every verb, and no other', async () => {
   const help = (await runCli(['--help'])).stdout.split('Commands:')[1]!;
   const verbs = [...help.matchAll(/^ {2}([a-z]+)[ [<]/gm)].map(([, verb]) => verb!).filter((verb) => verb !== 'help');
-  const named = [...read('cli.md').matchAll(/^\| (.+?) \|/gm)]
+  const tables = [...read('cli.md').matchAll(/^\| Verb \|.*\n((?:\|.*\n)+)/gm)].map(([, rows]) => rows!);
+  const named = [...tables.join('').matchAll(/^\| (.+?) \|/gm)]
     .flatMap(([, cell]) => [...cell!.matchAll(/`([a-z]+)[^`]*`/g)])
     .map(([, verb]) => verb!);
   expect([...new Set(named)].sort()).toEqual([...new Set(verbs)].sort());
 });
 
-test('links between the documents lead somewhere', () => {
-  const pages = ['../README.md', ...readdirSync(docs).filter((name) => name.endsWith('.md'))];
-  for (const page of pages) {
-    for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
-      expect(existsSync(join(docs, page, '..', target!)), `${page} → ${target}`).toBe(true);
-    }
-  }
+test('links between the pages lead somewhere, to their sections too', () => {
+  const titles = (page: string) =>
+    [...textOf(page).matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+      title!
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    );
+  const wrong = pages.flatMap((page) =>
+    [...textOf(page).matchAll(/\]\((?!https?:)([^)#]*)#?([^)]*)\)/g)].flatMap(([, path, section]) => {
+      const target = path === '' ? page : join(page, '..', path!);
+      if (!existsSync(join(root, target))) return [`${page} → ${target}`];
+      const isThere = section === '' || titles(target).includes(section!);
+      return isThere ? [] : [`${page} → ${target}#${section}`];
+    }),
+  );
+  expect(wrong).toEqual([]);
 });
 
 describe('the example of docs/library.md', () => {

@@ -4,14 +4,16 @@ const intro = `# Parameters
 
 Generated from \`lib/config/parameters.ts\` by \`npm run docs\`: do not edit.
 
-Every parameter is an environment variable. Where it is not set, or empty, the default applies. \`holdfast set <NAME> <value>\` overrides
-one in the fleet's own tables: every process obeys it from its next look at the fleet on (a tick at once, the library within 5 seconds),
-until \`holdfast unset <NAME>\`. Not so for table names and for what belongs to the deployment (\`…_SCHEDULE\`, \`…_ENABLED\`, \`…_PARTS\`).
+Every parameter is an environment variable. Where it is not set, or empty, the default applies. A bad value is never
+replaced by a default: every process refuses to start, and names all bad values at once.
 
-A bad value is never replaced by a default: every process refuses to start, and names all of them at once.
+\`holdfast set <NAME> <value>\` overrides a parameter in the fleet's own tables. Every process obeys it from its next look at
+the fleet on: a tick at once, the library within 5 seconds. \`holdfast unset <NAME>\` ends that. Table names cannot be set so,
+nor what belongs to the deployment: \`…_SCHEDULE\`, \`…_ENABLED\`, \`…_PARTS\`.
 
-Of the AWS SDK's own variables, \`AWS_REGION\`, \`AWS_ENDPOINT_URL_DYNAMODB\` and those for credentials are read as everywhere. \`HOLDFAST_FLEET\`
-and \`HOLDFAST_LOG\` are explained in [cli.md](cli.md), the credentials of backends in [fleet-file.md](fleet-file.md).
+Of the AWS SDK's own variables, \`AWS_REGION\`, \`AWS_ENDPOINT_URL_DYNAMODB\` and those for credentials are read as everywhere.
+\`HOLDFAST_FLEET\` and \`HOLDFAST_LOG\` are explained in [cli.md](cli.md), the credentials of backends in
+[fleet-file.md](fleet-file.md).
 `;
 
 /** `docs/parameters.md`, from the schema. */

@@ -11,7 +11,7 @@ const targets: fc.Arbitrary<Target[]> = fc.uniqueArray(
   { selector: ({ name }) => name },
 );
 
-test('pack tries targets in the order of the fleet file', () => {
+test('pack tries targets in the order of the fleet file [replicator-targets]', () => {
   fc.assert(
     fc.property(targets, (all) => {
       expect(routeOrder(all, 'pack')).toEqual(all);
@@ -48,7 +48,7 @@ const sources: fc.Arbitrary<Source[]> = fc.uniqueArray(
   { selector: ({ name }) => name },
 );
 
-test('a reachable copy is read before any other, of those the cheapest, and the order of the input does not matter', () => {
+test('a reachable copy is read before any other, of those the cheapest, and the order of the input does not matter [replicator-sources]', () => {
   fc.assert(
     fc.property(sources, (all) => {
       const order = sourceOrder(all);

@@ -86,7 +86,7 @@ test.each(kinds.filter((kind) => errorTable[kind].speaksOf !== 'unclear'))(
   },
 );
 
-test('a missing owner object speaks of the backend', async () => {
+test('a missing owner object speaks of the backend [owner-object-settles]', async () => {
   const on = await kit();
   await on.backend.delete([{ storageKey: ownerKey }]);
   on.before = ({ method }) => {

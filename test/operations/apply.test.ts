@@ -60,7 +60,7 @@ test('a bucket that overlaps one which still holds objects is refused, also when
   await expect(fleet.apply(reaching)).rejects.toThrow('overlaps "a", which still holds objects');
 });
 
-test('a place cannot change its name while the old name is in force', async () => {
+test('a place cannot change its name while the old name is in force [name-keeps-place]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: single });
   const renamed = {
     backends: [{ name: 'd', endpoint: 'https://a.example.com', bucket: 'bucket-a' }, 'b'],
@@ -83,7 +83,7 @@ test('a backend that holds something leaves the file only when it may be parked,
   expect(await fleet.read('k')).toBe('v');
 });
 
-test('a backend that leaves takes nothing for half a minute before it is out', async () => {
+test('a backend that leaves takes nothing for half a minute before it is out [leaving-backends]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], policies: single });
   const began = fleet.clock.now();
   fleet.whileWaiting = async () => {
@@ -130,7 +130,7 @@ test('an apply that dies while backends leave is gone on with, or undone, by the
   expect(await namesInForce(fleet)).toEqual(['b']);
 });
 
-test('two files applied at once: one of them is in force, whole', async () => {
+test('two files applied at once: one of them is in force, whole [one-fleet-file]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], policies: single });
   fleet.whileWaiting = async () => {
     fleet.whileWaiting = undefined;

@@ -44,7 +44,7 @@ async function askedTwice(fleet: TestFleet, name: string) {
   return drainStatus(fleet.deps, name);
 }
 
-test('a drained backend is empty, and every object kept its copies elsewhere', async () => {
+test('a drained backend is empty, and every object kept its copies elsewhere [drain-empties]', async () => {
   const fleet = await filled();
   expect(await drain(fleet.deps, 'a')).toMatchObject({ outcome: 'draining' });
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'draining', copies: { objects: 10 } });
@@ -97,7 +97,7 @@ test('a drain after which too few backends would remain is refused, and nothing 
   expect(await drain(fleet.deps, 'a')).toMatchObject({ outcome: 'draining' });
 });
 
-test('a drain is closed once it is found empty, and drained only after what was decided before has had its time', async () => {
+test('a drain is closed once it is found empty, and drained only after what was decided before has had its time [drained-means-empty]', async () => {
   const fleet = await createTestFleet({ policies: single, env: { DRAIN_SETTLE_SECONDS: '0' } });
   await drain(fleet.deps, 'a');
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'settling' });
@@ -168,7 +168,7 @@ test('a drain whose other copies lie on a dead backend, with one spare backend, 
   expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ outcome: 'draining', copies: { objects: 10 } });
 });
 
-test('a drain with no room anywhere ends each tick with no-target, never completes and never runs hot', async () => {
+test('a drain with no room anywhere ends each tick with no-target, never completes and never runs hot [replicator-failures]', async () => {
   const fleet = await filled({ backends: ['a', 'b', { name: 'c', quotaBytes: 1 }] });
   await drain(fleet.deps, 'a');
   const watch = watchWrites(fleet);
@@ -279,7 +279,7 @@ test('a plain copy on a draining backend is replaced, and deleted only if it is 
   expect(await askedTwice(fleet, 'a')).toMatchObject({ outcome: 'drained' });
 });
 
-test('a drain leaves imported files where they are, unless it was told to delete them', async () => {
+test('a drain leaves imported files where they are, unless it was told to delete them [foreign-files-stay]', async () => {
   const fleet = await createTestFleet({ policies: single, env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('mine.txt', Buffer.from('mine'));
   fleet.clock.advance(2 * 3_600_000);
@@ -322,7 +322,7 @@ async function lost(options: Parameters<typeof createTestFleet>[0] = {}): Promis
   return fleet;
 }
 
-test('forget takes a backend out of the records and the queue, and lists last copies without dropping them', async () => {
+test('forget takes a backend out of the records and the queue, and lists last copies without dropping them [forget-keeps-last-copies]', async () => {
   const fleet = await lost();
   const forgotten = await forget(fleet.deps, 'a');
   expect(forgotten).toMatchObject({ outcome: 'last-copies', removed: 9 });

@@ -40,7 +40,7 @@ test('a key that encrypts what is put cannot be removed, nor replaced in one ste
   expect(await refusal(fleet, undefined, { default: { factor: 1 } })).toContain('content is encrypted with it now');
 });
 
-test('a key that records name cannot be removed, and the sentence says how many', async () => {
+test('a key that records name cannot be removed, and the sentence says how many [keys-stay-listed]', async () => {
   const fleet = await encrypted();
   await fleet.client.put('sealed/x', 'content');
   await fleet.client.put('sealed/y', 'content');

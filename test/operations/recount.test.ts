@@ -47,7 +47,7 @@ test('a recount a moment after a write sees it, however late the indexes are', a
   expect(await recount({ store, clock, ids }, true)).toEqual({ differences: [], moved: [], repaired: 0 });
 });
 
-test('a bent total is corrected once two counts a minute apart agree on it', async () => {
+test('a bent total is corrected once two counts a minute apart agree on it [recount-repairs-the-certain]', async () => {
   const fleet = await createTestFleet({ backends: [{ name: 'a', quotaBytes: 1_000 }, 'b'] });
   await fleet.client.put('k', 'value');
   await fleet.tick('replicator');

@@ -62,7 +62,7 @@ function unreachable(fleet: TestFleet, ...names: string[]): void {
   };
 }
 
-test('tables restored from before the last start change nothing in any bucket, and say so', async () => {
+test('tables restored from before the last start change nothing in any bucket, and say so [older-tables-noticed]', async () => {
   const fleet = await filled();
   await noteStart(fleet.deps);
   const backup = fleet.store.snapshot();

@@ -96,7 +96,7 @@ test.each([
   },
 );
 
-test('what a drain queued and nobody claimed is back in the records when undrain returns', async () => {
+test('what a drain queued and nobody claimed is back in the records when undrain returns [undrain-stops-deletions]', async () => {
   const fleet = await draining();
   await fleet.tick('over-replication-cleaner');
   expect(fleet.queue().filter(({ drainSince }) => drainSince !== undefined)).toHaveLength(4);

@@ -8,7 +8,7 @@ const stats = {
   c: { usedBytes: 5, limitBytes: 0 },
 };
 
-test('exceedsThreshold compares the range of utilisation, and equality exceeds', () => {
+test('exceedsThreshold compares the range of utilisation, and equality exceeds [rebalancer-threshold]', () => {
   expect(exceedsThreshold(stats, ['a', 'b', 'c'], 0.1)).toBe(true);
   expect(exceedsThreshold(stats, ['a', 'b', 'c'], 0.11)).toBe(false);
 });

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { planPackTight } from '../../lib/plans/plan-pack-tight.ts';
 import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
-test('pack fills the fullest destination first, from the emptiest source upwards', () => {
+test('pack fills the fullest destination first, from the emptiest source upwards [rebalancer-pack]', () => {
   const backends = [planBackend('a', 70), planBackend('b', 40), planBackend('c', 20)];
   const objects = {
     b: [planObject('k1', 20, 'b')],

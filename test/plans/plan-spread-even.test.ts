@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { planSpreadEven } from '../../lib/plans/plan-spread-even.ts';
 import { expectLegal, planBackend, planInputs, planObject, planTheLongWay, replay } from './moves.ts';
 
-test('spread moves from the most over to the most under, and passes over what would overshoot', () => {
+test('spread moves from the most over to the most under, and passes over what would overshoot [rebalancer-spread]', () => {
   const input = {
     backends: [planBackend('a', 80), planBackend('b', 20)],
     objects: { a: [planObject('k1', 30, 'a'), planObject('k2', 20, 'a')] },

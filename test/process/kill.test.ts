@@ -57,7 +57,7 @@ async function recorded(): Promise<Map<string, Map<string, string>>> {
   return named;
 }
 
-test('kill -9 during replication at seeded moments loses nothing, bends no ledger, and leaves few orphans, which one sweep finds', async () => {
+test('kill -9 during replication at seeded moments loses nothing, bends no ledger, and leaves few orphans, which one sweep finds [copies-as-recorded]', async () => {
   for (let i = 0; i < objects; i += 1) await lab.holdfast.put(`k${i}`, contentOf(i));
   const random = seeded(20261122);
   for (let kill = 0; kill < kills; kill += 1) {

@@ -50,7 +50,7 @@ function tickWith(standings: readonly BackendStanding[]) {
 
 const refusedBy = (record: ObjectRecord, ...refusals: Refusal[]) => withRefusals(tickWith(fleet), record, { refusals });
 
-test('a refusal waits 5 minutes, then twice as long each time, at most 6 hours', () => {
+test('a refusal waits 5 minutes, then twice as long each time, at most 6 hours [refusals-cost-one]', () => {
   let record = object;
   const waits: number[] = [];
   for (let i = 0; i < 10; i += 1) {
@@ -65,7 +65,7 @@ test('a refusal waits 5 minutes, then twice as long each time, at most 6 hours',
   expect(isWaiting(record, 'c', 'target', at(1))).toBe(false);
 });
 
-test('an object is stuck once every backend that it could go to refuses it, and not before', () => {
+test('an object is stuck once every backend that it could go to refuses it, and not before [stuck-objects]', () => {
   expect(refusedBy(object, refusal('b')).condition).toBe('sound');
   expect(refusedBy(object, refusal('b'), refusal('c')).condition).toBe('stuck');
 });

@@ -189,7 +189,7 @@ function withoutZeros(totals: Map<string, [number, number]>): Map<string, [numbe
   return new Map([...totals].filter(([, [objects, bytes]]) => objects !== 0 || bytes !== 0).sort());
 }
 
-test('after any swaps, in any batches, with answers lost, the ledger is what a recount finds, and no batch breaks a limit', async () => {
+test('after any swaps, in any batches, with answers lost, the ledger is what a recount finds, and no batch breaks a limit [ledger-exact]', async () => {
   const batches = fc.array(fc.array(intention, { minLength: 1, maxLength: 8 }), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(batches, fc.nat(), fc.constantFrom(0, 0.4), async (all, seed, lossRatio) => {
@@ -297,7 +297,7 @@ test('a swap for which there is no room takes none from those after it', async (
   expect(outcomes.map(({ outcome }) => outcome)).toEqual(['committed', 'committed', 'no-room', 'committed']);
 });
 
-test('room is granted in order, and only what exceeds it is refused', async () => {
+test('room is granted in order, and only what exceeds it is refused [quota-gate]', async () => {
   const names = fc.array(
     fc.record({
       key: fc.constantFrom('x', 'y', 'z', ...keys),

@@ -72,7 +72,7 @@ test('of many swaps each has its own outcome, in order, and the ledger is exact'
   expect(await differences()).toEqual([]);
 });
 
-test('a lost answer is asked for again under the same token: the effect happens once', async () => {
+test('a lost answer is asked for again under the same token: the effect happens once [unknown-is-not-no]', async () => {
   const before = await make('k');
   let sends = 0;
   const deps = depsWith(async (changes, token) => {
@@ -87,7 +87,7 @@ test('a lost answer is asked for again under the same token: the effect happens 
   expect(await differences()).toEqual([]);
 });
 
-test('an answer that comes after the deadline, or never, is undecided: nothing is queued and nothing decided', async () => {
+test('an answer that comes after the deadline, or never, is undecided: nothing is queued and nothing decided [unknown-is-not-no]', async () => {
   const before = await make('k');
   const deps = depsWith(async () => {
     clock.advance(61_000);
@@ -172,7 +172,7 @@ function cleanup(key: string, copyId: string): QueueItem {
   };
 }
 
-test('enqueueing for deletion moves the rev on, so that a commit still under way can no longer record the bytes', async () => {
+test('enqueueing for deletion moves the rev on, so that a commit still under way can no longer record the bytes [enqueueing-moves-rev]', async () => {
   const before = await make('k');
   expect(await enqueueDeletes(depsWith(), [{ item: cleanup('k', 'new'), expected: before }], inTime())).toEqual([
     'queued',

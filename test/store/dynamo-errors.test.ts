@@ -137,6 +137,32 @@ test.each(['AccessDeniedException', 'UnrecognizedClientException', 'ExpiredToken
   },
 );
 
+const named = (name: string, message = 'M.') => Object.assign(new Error(message), { name });
+
+test.each([
+  [named('CredentialsProviderError'), 'denied', /this process has no AWS credentials; set AWS_ACCESS_KEY_ID/],
+  [named('InvalidSignatureException'), 'denied', /check AWS_SECRET_ACCESS_KEY, and that AWS_REGION/],
+  [named('InvalidSignatureException', 'Signature expired: 1 is now earlier than 2'), 'denied', /set the clock/],
+  [named('UnrecognizedClientException'), 'denied', /check AWS_ACCESS_KEY_ID and AWS_REGION/],
+  [named('ExpiredTokenException'), 'denied', /temporary credentials that have expired/],
+  [named('AccessDeniedException'), 'denied', /check what these credentials may do/],
+  [
+    Object.assign(new Error('write EPROTO'), { code: 'EPROTO' }),
+    'rejected',
+    /does not speak TLS; check AWS_ENDPOINT_URL/,
+  ],
+  [new SyntaxError('Unexpected token <'), 'rejected', /is no DynamoDB; check AWS_ENDPOINT_URL_DYNAMODB/],
+  [named('Unknown', 'UnknownError'), 'rejected', /is no DynamoDB; check AWS_ENDPOINT_URL_DYNAMODB/],
+] as const)('%s is said with what to look at', (error, kind, sentence) => {
+  const { message, kind: found } = storeErrorOf(error, { doing: 'read the fleet', tables: ['control'] });
+  expect({ found, message }).toEqual({ found: kind, message: expect.stringMatching(sentence) });
+});
+
+test('an S3 server in the place of DynamoDB is named as such', async () => {
+  await using server = await scriptedDynamo(() => ({ status: 404, body: {} }));
+  await expect(storeAt(server).control('fleet')).rejects.toThrow(/is no DynamoDB; check AWS_ENDPOINT_URL_DYNAMODB/);
+});
+
 test('what DynamoDB finds invalid is rejected', async () => {
   await using server = await scriptedDynamo(() => errorReply('ValidationException'));
   await expect(storeAt(server).control('fleet')).rejects.toMatchObject({ kind: 'rejected' });

@@ -31,7 +31,7 @@ const key = fc.oneof(
 );
 const etag = fc.stringMatching(/^"[0-9a-f]{4,32}(-[1-9])?"$/);
 
-test('a storage key tells its object key and copy id, whatever the object key looks like', () => {
+test('a storage key tells its object key and copy id, whatever the object key looks like [storage-key-once]', () => {
   fc.assert(
     fc.property(key, copyId, (object, id) => {
       const storage = storageKey(object, id);
@@ -126,7 +126,7 @@ test('a placement says policy, damage and copies, sorted and plain ones marked, 
   );
 });
 
-test('the policy with the longest prefix of a key wins, else the default', () => {
+test('the policy with the longest prefix of a key wins, else the default [policy-by-prefix]', () => {
   const prefixes = fc.uniqueArray(fc.string({ unit: fc.constantFrom('a', '/', '\u00e9'), minLength: 1, maxLength: 4 }));
   const keys = fc.string({ unit: fc.constantFrom('a', '/', '\u00e9', 'b'), minLength: 1, maxLength: 6 });
   fc.assert(

@@ -33,7 +33,7 @@ const copyOf = (bytes: number) => [
   { backend: 'b', ingressBytes: bytes },
 ];
 
-test('spends that are begun in the same moment never exceed a limit together', async () => {
+test('spends that are begun in the same moment never exceed a limit together [usage-limits-hold]', async () => {
   const sizes = fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 12 });
   await fc.assert(
     fc.asyncProperty(sizes, async (all) => {

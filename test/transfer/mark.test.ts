@@ -48,7 +48,7 @@ test('metadata that leaves no room for the whole mark is stored with a shorter o
   );
 });
 
-test('a mark of another fleet, or read on another backend or at another key, is foreign', () => {
+test('a mark of another fleet, or read on another backend or at another key, is foreign [marks-tell-ours]', () => {
   const elsewhere = fc.oneof(fc.record({ fleetId: id }), fc.record({ backend }), fc.record({ storageKey }));
   fc.assert(
     fc.property(place, elsewhere, (here, change) => {

@@ -73,7 +73,7 @@ async function passOver(link: ReturnType<typeof createLink>, endsAt: number, slo
   return { partsDone: await run, begun, lastAt: link.now() };
 }
 
-test('however fast the link and short the time, what was begun has ended before the time is over', async () => {
+test('however fast the link and short the time, what was begun has ended before the time is over [ticks-leave-nothing]', async () => {
   const links = fc.record({
     rate: fc.double({ min: 0.5, max: 500, noNaN: true }),
     latencyMs: fc.integer({ min: 0, max: 300 }),

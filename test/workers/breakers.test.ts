@@ -69,7 +69,7 @@ test.each(kinds.filter((kind) => errorTable[kind].speaksOf === 'unclear'))(
   },
 );
 
-test('a backend of which nothing can be read opens its breaker, though it answers every HEAD', async () => {
+test('a backend of which nothing can be read opens its breaker, though it answers every HEAD [replicator-health-check]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   for (let i = 0; i < 8; i += 1) await fleet.client.put(`k${i}`, 'v');
   fleet.before = ({ port, method }) => (port === 'a' && method === 'get' ? answers('timeout', 'a') : undefined);

@@ -6,7 +6,7 @@ import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const hourMs = 3_600_000;
 
-test('cleanup queue deletes replaced and deleted bytes after the grace, not before, and the ledger follows', async () => {
+test('cleanup queue deletes replaced and deleted bytes after the grace, not before, and the ledger follows [one-deleter]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'one');
   const first = fleet.keysOn('a');
@@ -29,7 +29,7 @@ test('cleanup queue deletes replaced and deleted bytes after the grace, not befo
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('a delayed delete after the key was put again on the same backend leaves the new bytes alone', async () => {
+test('a delayed delete after the key was put again on the same backend leaves the new bytes alone [deletes-only-unnamed]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'old');
   await fleet.client.delete('k');
@@ -58,7 +58,7 @@ test('a delayed delete after the key was put again on the same backend leaves th
   expect(await fleet.read('k')).toBe('new');
 });
 
-test('bytes that a record names are dropped from the queue with an alarm, never deleted', async () => {
+test('bytes that a record names are dropped from the queue with an alarm, never deleted [cleanup-asks-records]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'v');
   const { copies, generation } = fleet.object('k');
@@ -89,7 +89,7 @@ test('bytes that a record names are dropped from the queue with an alarm, never 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('a backend down for nine hours leaves attempts unchanged and nothing dead, while other deletes go on', async () => {
+test('a backend down for nine hours leaves attempts unchanged and nothing dead, while other deletes go on [cleanup-attempts]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.tick('replicator');
@@ -110,7 +110,7 @@ test('a backend down for nine hours leaves attempts unchanged and nothing dead, 
   expect(fleet.keysOn('a')).toEqual([]);
 });
 
-test('ten real failures make an item dead, still charged, and a requeue works', async () => {
+test('ten real failures make an item dead, still charged, and a requeue works [cleanup-dead]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await fleet.client.put('k', 'v');
   await fleet.client.delete('k');
@@ -313,7 +313,7 @@ test('uploads that may not be listed cost their item an attempt: its bytes go, a
   expect(fleet.queue()).toMatchObject([{ key: 'big', attempts: 1, lastError: expect.stringContaining('denied') }]);
 });
 
-test('quarantined bytes that cannot be read on day seven stay while no recorded copy verifies, and go once one does', async () => {
+test('quarantined bytes that cannot be read on day seven stay while no recorded copy verifies, and go once one does [quarantine-a-week]', async () => {
   const fleet = await createTestFleet();
   await withQuarantined(fleet);
   const [{ storageKey: waiting } = { storageKey: '' }] = fleet.queue();
@@ -425,7 +425,7 @@ test('a file goes with its object, and then nothing remembers it: its tombstone 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('the same file, uploaded again after its object was deleted, is left alone and reported', async () => {
+test('the same file, uploaded again after its object was deleted, is left alone and reported [foreign-files-stay]', async () => {
   const fleet = await withDeletedFile();
   fleet.clock.advance(60_000);
   fleet.backends.a!.putNow('file', Buffer.from('theirs'));
@@ -503,7 +503,7 @@ test('what counted the removals of past days ends, yesterday’s and today’s c
   expect(left.sort()).toEqual(rows.slice(0, 2).sort());
 });
 
-test('a deletion is not begun under a claim that is about to end', async () => {
+test('a deletion is not begun under a claim that is about to end [cleanup-claims]', async () => {
   const fleet = await withDeleted(3);
   const stored = fleet.keysOn('a');
   let isFirst = true;

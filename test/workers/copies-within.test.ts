@@ -122,7 +122,7 @@ test('a refused copy is streamed, and one that is not answered is the target tha
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
 });
 
-test('rotten bytes that were copied are not recorded, but enqueued for deletion, and their source is examined', async () => {
+test('rotten bytes that were copied are not recorded, but enqueued for deletion, and their source is examined [storage-copies-attested]', async () => {
   const fleet = await nearFleet(['a', 'b', 'c']);
   await fleet.client.put('k', 'good!!');
   await fleet.tick('replicator');

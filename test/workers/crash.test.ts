@@ -16,12 +16,12 @@ async function atTwo(fleet: TestFleet): Promise<void> {
   await fleet.tick('replicator');
 }
 
-test('a replicator cut short anywhere loses nothing, and the fleet converges', async () => {
+test('a replicator cut short anywhere loses nothing, and the fleet converges [bytes-before-records]', async () => {
   const calls = await crashEverywhere({ arrange: putAll, act: (fleet) => fleet.tick('replicator'), contents });
   expect(calls).toBeGreaterThan(10);
 });
 
-test('a replicator that meets refusals, cut short anywhere, loses nothing, and each object has its copies once they end', async () => {
+test('a replicator that meets refusals, cut short anywhere, loses nothing, and each object has its copies once they end [fleet-converges]', async () => {
   const content = { k: 'kay', l: 'ell' };
   let lift = () => {};
   await crashEverywhere({
@@ -116,7 +116,7 @@ test('a cleanup queue cut short anywhere loses nothing, and the fleet converges'
   expect(calls).toBeGreaterThan(10);
 });
 
-test('a pending reaper cut short anywhere loses nothing, and the fleet converges', async () => {
+test('a pending reaper cut short anywhere loses nothing, and the fleet converges [ticks-leave-nothing]', async () => {
   const calls = await crashEverywhere({
     arrange: async (fleet) => {
       await atTwo(fleet);
@@ -182,7 +182,7 @@ test('a scrubber cut short anywhere loses nothing, and what it found wrong is re
   expect(calls).toBeGreaterThan(10);
 });
 
-test('a reconciler cut short anywhere loses nothing, imports once and enqueues for deletion only orphans', async () => {
+test('a reconciler cut short anywhere loses nothing, imports once and enqueues for deletion only orphans [ticks-leave-nothing]', async () => {
   const calls = await crashEverywhere({
     options: { env: { RECONCILER_IMPORT: 'true' } },
     arrange: async (fleet) => {

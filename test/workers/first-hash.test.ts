@@ -58,7 +58,7 @@ test.each([
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('an ETag that is the MD5 of what was read spares the second read', async () => {
+test('an ETag that is the MD5 of what was read spares the second read [first-hash-proven]', async () => {
   const fleet = await recovered();
   let reads = 0;
   fleet.after = ({ method, args }) => {

@@ -39,7 +39,7 @@ test.each([Buffer.from('small'), Buffer.alloc(9 * 2 ** 20, 'big')])(
   },
 );
 
-test('bytes that were put again with other metadata are quarantined like wrong bytes, and replaced', async () => {
+test('bytes that were put again with other metadata are quarantined like wrong bytes, and replaced [headers-are-content]', async () => {
   const fleet = await twoCopies();
   putAgain(fleet, 'a', { metadata: { owner: 'somebody else' } });
   expect(await fleet.tick('scrubber')).toMatchObject({ reasons: { quarantined: 1, good: 1 } });
@@ -135,7 +135,7 @@ async function imported(files: Record<string, { headers?: object; metadata?: Rec
   return fleet;
 }
 
-test('an imported file whose owner changed its headers, and nothing else, is a new generation with them', async () => {
+test('an imported file whose owner changed its headers, and nothing else, is a new generation with them [overwritten-files]', async () => {
   const fleet = await imported({ a: { headers, metadata } });
   await fleet.settle(['replicator', 'scrubber'], 3);
   const before = fleet.object('file');

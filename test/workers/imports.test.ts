@@ -25,7 +25,7 @@ function objectsIn(fleet: TestFleet): string[] {
   return [...fleet.store.allObjects()].filter(({ kind }) => kind === 'object').map(({ key }) => key);
 }
 
-test('where S3 takes 30 ms and DynamoDB 5, an import waits for neither: one LIST for a thousand keys, no HEAD, thousands a second', async () => {
+test('where S3 takes 30 ms and DynamoDB 5, an import waits for neither: one LIST for a thousand keys, no HEAD, thousands a second [import-from-listing]', async () => {
   const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
   const files = 5_000;
   fill(fleet, 'a', files);
@@ -50,7 +50,7 @@ test('where S3 takes 30 ms and DynamoDB 5, an import waits for neither: one LIST
   expect(asked.transactions).toBeLessThan(files / 60);
 });
 
-test('a page that is too old when it comes to its commit is listed anew, and none of its keys is taken for refused', async () => {
+test('a page that is too old when it comes to its commit is listed anew, and none of its keys is taken for refused [imports-from-fresh-pages]', async () => {
   const fleet = await createTestFleet({
     backends: ['a'],
     policies: { default: { factor: 1 } },
@@ -99,7 +99,7 @@ test('a tick whose time is up in the middle of a page leaves the page where it i
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('two backends with files in common are joined without a read where MD5 ETags tell; what differs is a conflict, and only what cannot be told is read', async () => {
+test('two backends with files in common are joined without a read where MD5 ETags tell; what differs is a conflict, and only what cannot be told is read [import-joins-equals]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
   const files = 1_200;
   fill(fleet, 'a', files);

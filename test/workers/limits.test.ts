@@ -30,7 +30,7 @@ test.each([
   expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 2 });
 });
 
-test('parallel parts plan their share of a limit each', async () => {
+test('parallel parts plan their share of a limit each [parts-share-limits]', async () => {
   const backends = [{ name: 'a', limits: { egressBytes: 400 } }, 'b'];
   const fleet = await createTestFleet({ backends });
   for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
@@ -92,7 +92,7 @@ test('no evidence is taken where the month allows no more reading', async () => 
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
 });
 
-test('usage limits never hold back a delete', async () => {
+test('usage limits never hold back a delete [usage-limits-hold]', async () => {
   const fleet = await createTestFleet({
     backends: [{ name: 'a', limits: { requests: 1 } }],
     policies: { default: { factor: 1 } },
@@ -105,7 +105,7 @@ test('usage limits never hold back a delete', async () => {
   expect(fleet.keysOn('a')).toEqual([]);
 });
 
-test('five failures in a row open the breaker, one probe closes it, and a healthy tick writes nothing', async () => {
+test('five failures in a row open the breaker, one probe closes it, and a healthy tick writes nothing [breaker-by-own-failures]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   const breaker = async () => (await fleet.store.control('fleet')).rows.find((row) => row.sk === 'breaker/a')?.data;
   let heads = 0;
@@ -138,7 +138,7 @@ test('five failures in a row open the breaker, one probe closes it, and a health
   expect(writes).toEqual([]);
 });
 
-test('while a probe is out, no other process sends its backend anything', async () => {
+test('while a probe is out, no other process sends its backend anything [one-probe]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   const now = fleet.clock.now();
   const halfOpen = { failures: 5, openedAt: now - 400_000, probeAfter: now - 1_000, probeExpiresAt: now + 60_000 };
@@ -209,7 +209,7 @@ test('a source’s failure is not held against the target', async () => {
   expect(rows).not.toContain('breaker/b');
 });
 
-test('a paused worker and a stale event do nothing', async () => {
+test('a paused worker and a stale event do nothing [late-ticks-harmless]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   const stale = new Date(fleet.clock.now() - 301_000).toISOString();
@@ -251,7 +251,7 @@ test('a live override changes the next tick, and a dry run changes nothing', asy
   expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 2 });
 });
 
-test('items larger than the bytes in flight allow wait for each other, and are counted', async () => {
+test('items larger than the bytes in flight allow wait for each other, and are counted [bounded-in-flight]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { MAX_BYTES_IN_FLIGHT: '150' } });
   for (let i = 0; i < 5; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
   let now = 0;

@@ -48,7 +48,7 @@ test('an idle cleaner tick is one query', async () => {
   expect(calls).toEqual(['store.control']);
 });
 
-test('the copy on the fullest backend goes first, and of equals the later name', async () => {
+test('the copy on the fullest backend goes first, and of equals the later name [cleaner-order]', async () => {
   const backends = [{ name: 'a', quotaBytes: 100 }, 'b', 'c'];
   const fleet = await threeCopies({ backends });
   await fleet.tick(cleaner);
@@ -69,7 +69,7 @@ test.each([
   expect(fleet.queue()).toEqual([]);
 });
 
-test('two cleaners at once, without leases, never take an object below its factor', async () => {
+test('two cleaners at once, without leases, never take an object below its factor [never-below-factor]', async () => {
   const fleet = await threeCopies();
   for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'v');
   await fleet.apply({ policies: { default: { factor: 3 } } });
@@ -177,7 +177,7 @@ test('raising the factor of a prefix takes effect before the cleaner could remov
   expect(Object.keys(fleet.copiesOf('k'))).toHaveLength(1);
 });
 
-test('an object under a policy that was renamed is relabelled, and keeps every copy the new one asks for', async () => {
+test('an object under a policy that was renamed is relabelled, and keeps every copy the new one asks for [labels-only-find]', async () => {
   const policies = (name: string) => ({ default: { factor: 1 }, [name]: { prefix: 'archive/', factor: 3 } });
   const fleet = await createTestFleet({ policies: policies('archive') });
   await fleet.client.put('archive/x', 'v');
@@ -254,7 +254,7 @@ function recover(fleet: TestFleet, key: string, backend: string, change: { etag?
   ]);
 }
 
-test('a plain copy is never removed, even when it is the one of least worth', async () => {
+test('a plain copy is never removed, even when it is the one of least worth [cleaner-leaves-files]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.tick('replicator');
@@ -327,7 +327,7 @@ test('a cleaner on a dry run removes nothing and says what it would look at', as
   expect(Object.keys(fleet.copiesOf('k'))).toEqual(['a', 'b', 'c']);
 });
 
-test('a survivor of the right size whose bytes have rotted keeps every other copy in the record', async () => {
+test('a survivor of the right size whose bytes have rotted keeps every other copy in the record [cleaner-survivors]', async () => {
   const fleet = await threeCopies();
   const rotten = fleet.keysOn('a')[0]!;
   fleet.backends.a!.putNow(rotten, Buffer.from('x'), { metadata: fleet.backends.a!.peek(rotten)!.metadata });

@@ -32,7 +32,7 @@ async function deadPut(fleet: TestFleet, key: string, body: string): Promise<{ w
 
 const lateMs = 301_000;
 
-test('pending reaper promotes a put whose process died after its bytes arrived', async () => {
+test('pending reaper promotes a put whose process died after its bytes arrived [reaper-promotes]', async () => {
   const fleet = await createTestFleet();
   await deadPut(fleet, 'k', 'v');
   expect(await fleet.read('k')).toBeNull();
@@ -127,7 +127,7 @@ test('a put slower than the minimum age succeeds: its writer says that it lives'
   expect(await fleet.read('k')).toBe('v');
 });
 
-test('bytes that never arrived, or arrived short, become a deletion an hour later', async () => {
+test('bytes that never arrived, or arrived short, become a deletion an hour later [queue-items-settle]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await deadPut(fleet, 'never', 'v');
   fleet.backends.a!.deleteNow(fleet.keysOn('a')[0]!);
@@ -145,7 +145,7 @@ test('bytes that never arrived, or arrived short, become a deletion an hour late
   expect(fleet.keysOn('a')).toEqual([]);
 });
 
-test('an intent older than five days is never promoted', async () => {
+test('an intent older than five days is never promoted [reaper-supersedes]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await deadPut(fleet, 'k', 'v');
   fleet.clock.advance(5 * 24 * 3_600_000 + lateMs);
@@ -153,7 +153,7 @@ test('an intent older than five days is never promoted', async () => {
   expect(fleet.queue()).toMatchObject([{ state: 'cleanup' }]);
 });
 
-test('an answer that tells nothing leaves the intent and does not starve the next one', async () => {
+test('an answer that tells nothing leaves the intent and does not starve the next one [reaper-unsure]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   await deadPut(fleet, 'k', 'v');
   fleet.clock.advance(lateMs);

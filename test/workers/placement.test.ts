@@ -40,7 +40,7 @@ test('three copies of a put are at three providers as far as there are three', a
   expect(placesOf(fleet, 'k')).toEqual(['a1', 'b1', 'c1']);
 });
 
-test('with no room elsewhere two stand at one provider, and move once there is room; never fewer than two', async () => {
+test('with no room elsewhere two stand at one provider, and move once there is room; never fewer than two [copies-kept-apart]', async () => {
   const backends = (roomBytes: number) => [labelled('a1'), labelled('a2'), labelled('b1', { quotaBytes: roomBytes })];
   const fleet = await createTestFleet({ backends: backends(5), policies: spread });
   await fleet.client.put('k', 'content');
@@ -56,7 +56,7 @@ test('with no room elsewhere two stand at one provider, and move once there is r
   expect((await fleet.tick('replicator')).outcome).toBe('empty');
 });
 
-test('a policy that comes to pin or to exclude backends has its copies moved there, and imported files left', async () => {
+test('a policy that comes to pin or to exclude backends has its copies moved there, and imported files left [policies-say-where]', async () => {
   const names = ['a1', 'a2', 'b1', 'c1'];
   const backends = names.map((name) => labelled(name));
   const fleet = await createTestFleet({ backends, policies: { default: { factor: 2 } } });

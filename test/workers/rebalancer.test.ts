@@ -86,7 +86,7 @@ test('an object larger than a backend takes is not moved there, and one that fit
   expect([countOn(fleet, 'a'), countOn(fleet, 'b')]).toEqual([10, 1]);
 });
 
-test('an object is never moved to a backend that has it', async () => {
+test('an object is never moved to a backend that has it [rebalancer-ends]', async () => {
   const fleet = await createTestFleet({ backends: limited('a', 'b'), env: { REBALANCER_STRATEGY: 'spread' } });
   for (let i = 0; i < 5; i += 1) await fleet.client.put(`k${i}`, 'content');
   await fleet.tick('replicator');
@@ -160,7 +160,7 @@ test.each(['overwritten', 'deleted', 'deleted and put again'])(
   },
 );
 
-test('a destination that fills up meanwhile refuses the swap, and the bytes made are queued', async () => {
+test('a destination that fills up meanwhile refuses the swap, and the bytes made are queued [rebalancer-swap]', async () => {
   const fleet = await lopsided();
   justBefore(
     fleet,

@@ -31,7 +31,7 @@ function alarmsOf(fleet: TestFleet): unknown[] {
   return fleet.logs.filter((line) => line.alarm === true).map(({ backend }) => backend);
 }
 
-test('six backends, five of them broken each in another way: the sixth is reconciled completely, and every broken one is an alarm with its name', async () => {
+test('six backends, five of them broken each in another way: the sixth is reconciled completely, and every broken one is an alarm with its name [passes-fail-apart]', async () => {
   const fleet = await createTestFleet({
     backends: names.map((name) => (name === 'd' ? { name, limits: { requests: 15 } } : { name })),
     policies: { default: { factor: 6 } },
@@ -244,7 +244,7 @@ test('a scheduled tick between passes asks for nothing but the fleet', async () 
   expect(asked).toEqual(['control']);
 });
 
-test('a crash at any write of a pass, before or after its effect, leaves no key out', async () => {
+test('a crash at any write of a pass, before or after its effect, leaves no key out [passes-cover-all]', async () => {
   for (let nth = 0; nth < 14; nth += 1) {
     for (const isAfter of [false, true]) {
       const fleet = await createTestFleet({

@@ -148,7 +148,7 @@ test.each(['delete-marker', 'denied', 'rejected'] as const)(
   },
 );
 
-test('a listing that shows nothing although the bytes are there removes nothing', async () => {
+test('a listing that shows nothing although the bytes are there removes nothing [listings-never-lie-by-omission]', async () => {
   const fleet = await filled();
   const real = fleet.backends.a!.list;
   fleet.backends.a!.list = async () => ({ items: [] });
@@ -158,7 +158,7 @@ test('a listing that shows nothing although the bytes are there removes nothing'
   expect(Object.keys(fleet.object('k1').copies)).toEqual(['a', 'b']);
 });
 
-test('recorded and not there: quarantined up to the removal limit, rebuilt', async () => {
+test('recorded and not there: quarantined up to the removal limit, rebuilt [missing-copies-confirmed]', async () => {
   const fleet = await filled();
   const lost = fleet.keysOn('a').slice(0, 5);
   for (const key of lost) fleet.backends.a!.deleteNow(key);
@@ -248,7 +248,7 @@ test('metadata restored to yesterday removes nothing: the bytes are newer than t
   expect(contentsOf(fleet)).toEqual(before);
 });
 
-test('a cloned table pointed at the same buckets writes, sweeps and deletes nothing there', async () => {
+test('a cloned table pointed at the same buckets writes, sweeps and deletes nothing there [owner-object]', async () => {
   const fleet = await filled();
   await fleet.client.delete('k1');
   fleet.clock.advance(24 * hourMs);
@@ -380,7 +380,7 @@ test('after a take-over nothing is deleted before the recovery, which finds a pu
   expect([...store.allQueueItems()]).toEqual([]);
 });
 
-test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer', async () => {
+test('a sweep leaves bytes of ours alone when a recorded copy of their object does not answer [orphans-queued-with-care]', async () => {
   const fleet = await filled();
   orphan(fleet, 'b', 'k3');
   fleet.backends.a!.deleteNow(`k3!${fleet.object('k3').copies.a}`);
@@ -429,7 +429,7 @@ test('external clients’ files are recovered as they are, replicated, and never
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('a file that a second backend holds too joins when its bytes are equal, and is a conflict when not', async () => {
+test('a file that a second backend holds too joins when its bytes are equal, and is a conflict when not [import-joins-equals]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('same', Buffer.from('bytes'));
   fleet.backends.b!.putNow('same', Buffer.from('bytes'));
@@ -455,7 +455,7 @@ test('a file whose name looks like a copy of a recorded object joins like any ot
   expect(fleet.object(likeOurs).copies).toEqual({ a: '', b: '' });
 });
 
-test('what a person deleted through the library is not imported again while its delete is queued, nor from the file left behind', async () => {
+test('what a person deleted through the library is not imported again while its delete is queued, nor from the file left behind [import-from-listing]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('file', Buffer.from('recovered'));
   fleet.backends.a!.putNow('kept', Buffer.from('recovered too'));

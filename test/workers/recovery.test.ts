@@ -144,7 +144,7 @@ test.each(orders)(
   },
 );
 
-test('until a recovery is complete nothing it recorded is copied or cleaned, and nothing is deleted', async () => {
+test('until a recovery is complete nothing it recorded is copied or cleaned, and nothing is deleted [recovery-decides-nothing-final]', async () => {
   const fleet = await filled();
   const after = await takenOver(fleet);
   await after.recover(['a']);
@@ -159,7 +159,7 @@ test('until a recovery is complete nothing it recorded is copied or cleaned, and
   expect(after.object('k1').condition).toBe('sound');
 });
 
-test('single copies, and content that only two copies agree on, are recovered; what is torn between two is kept undecided', async () => {
+test('single copies, and content that only two copies agree on, are recovered; what is torn between two is kept undecided [recovery-takes-what-is-proven]', async () => {
   const fleet = await filled({}, 6);
   const storageOf = (key: string, name: string) => `${key}!${fleet.object(key).copies[name]}`;
   fleet.backends.a!.deleteNow(storageOf('k0', 'a'));
@@ -211,7 +211,7 @@ test('encrypted objects are recovered as such, whatever marks say; ciphertext is
   expect(await after.named('undecided-not-as-marked')).toContain('k2');
 });
 
-test('a forged mark, late generation included, changes no live object', async () => {
+test('a forged mark, late generation included, changes no live object [marks-change-no-live-record]', async () => {
   const fleet = await filled();
   const before = fleet.store.snapshot().objects;
   forge(fleet, 'a', 'k1', fleet.ids.ulid(), 'forged now');

@@ -81,7 +81,7 @@ test.each([
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('a target that refuses everything costs ten objects of reading, then none while it is left alone, and nothing is stuck', async () => {
+test('a target that refuses everything costs ten objects of reading, then none while it is left alone, and nothing is stuck [targets-trusted-slowly]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   for (const key of allKeys) await fleet.client.put(key, 'v');
   let reads = 0;
@@ -157,7 +157,7 @@ test.each(Object.keys(unwilling))(
   },
 );
 
-test('an object that a target refuses goes to another in the same tick, and nothing of it is kept', async () => {
+test('an object that a target refuses goes to another in the same tick, and nothing of it is kept [replicator-failures]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   refuse(fleet, ['b'], new Set(['k']));

@@ -16,7 +16,7 @@ test('replicator gives every object the copies its policy asks for, byte-identic
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'empty', planned: 0 });
 });
 
-test('an idle replicator tick is one query and one HEAD per backend', async () => {
+test('an idle replicator tick is one query and one HEAD per backend [idle-tick-one-query]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.tick('replicator');
@@ -96,7 +96,7 @@ function passThrough<T extends object>(port: T): T {
   ) as T;
 }
 
-test('of two concurrent 60-byte copies into 100 free bytes one is recorded and the other is queued and later gone', async () => {
+test('of two concurrent 60-byte copies into 100 free bytes one is recorded and the other is queued and later gone [replicator-targets]', async () => {
   const fleet = await createTestFleet({
     backends: ['a', { name: 'b', quotaBytes: 100 }],
     policies: { default: { factor: 1 }, two: { prefix: 'x', factor: 2 } },
@@ -117,7 +117,7 @@ test('of two concurrent 60-byte copies into 100 free bytes one is recorded and t
   expect(fleet.backends.b!.contents().size).toBe(2);
 });
 
-test('a tick in which every attempted item failed is failed, whatever it passed over', async () => {
+test('a tick in which every attempted item failed is failed, whatever it passed over [every-item-counted]', async () => {
   const fleet = await createTestFleet({ backends: ['a', { name: 'b', maxObjectBytes: 10 }] });
   await fleet.client.put('small', 'ok');
   await fleet.client.put('too-big', 'x'.repeat(11));
@@ -140,7 +140,7 @@ test('fifty objects that cannot be replicated do not keep the one that can waiti
   expect(fleet.copiesOf('small')).toEqual({ a: 'ok', b: 'ok' });
 });
 
-test('a backend unhealthy for longer than UNHEALTHY_AFTER is neither source nor target, and its copies are replaced', async () => {
+test('a backend unhealthy for longer than UNHEALTHY_AFTER is neither source nor target, and its copies are replaced [replicator-finds]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'v');
   await fleet.tick('replicator');
@@ -161,7 +161,7 @@ test('a backend unhealthy for longer than UNHEALTHY_AFTER is neither source nor 
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b', 'c']);
 });
 
-test('a source that lost the bytes is quarantined after confirmation and rebuilt', async () => {
+test('a source that lost the bytes is quarantined after confirmation and rebuilt [removal-needs-proof]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
   await fleet.client.put('k', 'v');
   await fleet.apply({ policies: { default: { factor: 2 } } });
@@ -175,7 +175,7 @@ test('a source that lost the bytes is quarantined after confirmation and rebuilt
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('the only copy, wrong: the object is damaged, its bytes are kept, and it is never served as good', async () => {
+test('the only copy, wrong: the object is damaged, its bytes are kept, and it is never served as good [last-copy-stays]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('k', 'good');
   const key = fleet.keysOn('a')[0]!;
@@ -220,7 +220,7 @@ test.each(['no-bucket', 'denied', 'delete-marker', 'timeout', 'truncated'] as co
   },
 );
 
-test('a wrong bucket under the same name quarantines nothing', async () => {
+test('a wrong bucket under the same name quarantines nothing [removal-needs-proof]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 3 } } });
   await fleet.client.put('k', 'v');
   await fleet.apply({ policies: { default: { factor: 2 } } });

@@ -150,7 +150,7 @@ test('due items are found until none is left, oldest first in each lane, as many
   );
 });
 
-test('an item that cannot succeed and waits again never starves another, in whatever order items come and go', async () => {
+test('an item that cannot succeed and waits again never starves another, in whatever order items come and go [cursors-rotate]', async () => {
   const come = fc.array(queueOf(4), { minLength: 1, maxLength: 12 });
   await fc.assert(
     fc.asyncProperty(queueOf(25), fc.integer({ min: 1, max: 5 }), come, async (all, limit, coming) => {

@@ -49,7 +49,7 @@ test('where a month allows a third of the copies, the next month goes on with th
   expect(daysOf(figures)).toBeLessThan(125);
 });
 
-test('the copies of a backend that is away are not reported as read, and are read when it is back', async () => {
+test('the copies of a backend that is away are not reported as read, and are read when it is back [scrubber-cycle]', async () => {
   const { fleet, reads } = await filled(10);
   const outer = fleet.before;
   fleet.before = (call) => {

@@ -21,7 +21,7 @@ function countReads(fleet: TestFleet): Map<string, number> {
   return reads;
 }
 
-test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, and writes nothing for them', async () => {
+test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, and writes nothing for them [scrubber-cycle]', async () => {
   const fleet = await filled(500, { SCRUBBER_BATCH_SIZE: '10', SCRUBBER_ROUNDS: '1' });
   const reads = countReads(fleet);
   const before = fleet.store.snapshot();
@@ -36,7 +36,7 @@ test('scrubber verifies each of 1000 copies exactly once in 100 ticks of ten, an
   expect([...fleet.store.allObjects()]).toEqual([...before.objects].map((o) => (Array.isArray(o) ? o[1] : o)));
 });
 
-test('a copy with wrong bytes is quarantined while another verifies, rebuilt, and its bytes are kept a week', async () => {
+test('a copy with wrong bytes is quarantined while another verifies, rebuilt, and its bytes are kept a week [scrubber-verdicts]', async () => {
   const fleet = await filled(3);
   const victim = fleet.keysOn('a')[0]!;
   const { metadata } = fleet.backends.a!.peek(victim)!;
@@ -145,7 +145,7 @@ test('two copies that read wrong make their object damaged, and both stay', asyn
   expect(fleet.queue()).toEqual([]);
 });
 
-test('a renamed policy relabels every object, and nothing is removed', async () => {
+test('a renamed policy relabels every object, and nothing is removed [scrubber-relabels]', async () => {
   const fleet = await createTestFleet({
     backends: ['a', 'b'],
     policies: { default: { factor: 1 }, old: { prefix: 'x/', factor: 2 } },
@@ -162,7 +162,7 @@ test('a renamed policy relabels every object, and nothing is removed', async () 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('more than the removal limit allows is not quarantined in a day', async () => {
+test('more than the removal limit allows is not quarantined in a day [removal-limit]', async () => {
   const fleet = await filled(100, { REMOVAL_LIMIT_MIN_COUNT: '3', REMOVAL_LIMIT_RATIO: '0.05' });
   for (const key of fleet.keysOn('a')) fleet.backends.a!.deleteNow(key);
   await fleet.tick('scrubber');
@@ -172,7 +172,7 @@ test('more than the removal limit allows is not quarantined in a day', async () 
   );
 });
 
-test('an attested hash verifies without a download, and a wrong one does not', async () => {
+test('an attested hash verifies without a download, and a wrong one does not [scrubber-attests]', async () => {
   const fleet = await filled(2, { SCRUB_ATTEST: 'true' });
   const reads = countReads(fleet);
   await fleet.tick('scrubber');

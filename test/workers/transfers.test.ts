@@ -57,7 +57,7 @@ test('a put of a big object writes it in parts, and leaves no upload open', asyn
   expect(fleet.queue()).toEqual([]);
 });
 
-test('a big object is copied in parts, byte-identical, with its headers, and the ledger stays exact', async () => {
+test('a big object is copied in parts, byte-identical, with its headers, and the ledger stays exact [headers-travel]', async () => {
   const fleet = await createFleet();
   const bytes = patterned(big);
   const headers = { contentType: 'text/x', contentEncoding: 'br', cacheControl: 'no-store' };
@@ -82,7 +82,7 @@ test('a big object is copied in parts, byte-identical, with its headers, and the
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'empty' });
 });
 
-test('a copy that spans ticks goes on where it was left and reads no part twice', async () => {
+test('a copy that spans ticks goes on where it was left and reads no part twice [big-copies-go-on]', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
   const bytes = patterned(27 * mib);
   await fleet.client.put('k', bytes);
@@ -231,7 +231,7 @@ test.each(['denied', 'too-large', 'unavailable'] as const)(
   },
 );
 
-test('a target that stores other bytes is found out, nothing is recorded, and they are deleted', async () => {
+test('a target that stores other bytes is found out, nothing is recorded, and they are deleted [copies-are-verified]', async () => {
   const fleet = await createFleet({ backends: ['a', 'b'] });
   const begun = watchUploads(fleet);
   await fleet.client.put('k', patterned(big));

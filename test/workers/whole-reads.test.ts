@@ -89,7 +89,7 @@ async function ticksUntil(
   throw new Error(`not so after ${most} ticks`);
 }
 
-test('an object whose reading takes forty ticks is scrubbed, each byte of each copy read once', async () => {
+test('an object whose reading takes forty ticks is scrubbed, each byte of each copy read once [whole-reads-go-on]', async () => {
   const fleet = await slowFleet();
   const { egress } = countReads(fleet);
   let uncovered = 2;

@@ -116,7 +116,13 @@ export function connectS3(given: S3ConnectionOptions): S3Connection {
   const renewable = [options.credentials, options.deleteCredentials].flatMap((source) =>
     typeof source === 'function' && source.renew !== undefined ? [source] : [],
   );
-  const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey });
+  const place = {
+    region: options.region,
+    bucket,
+    pathStyle: options.pathStyle,
+    ...defined({ endpoint: options.endpoint }),
+  };
+  const attempted = (action: string, storageKey: string): Attempted => ({ backend: name, action, storageKey, place });
 
   /** Types errors, and lets a request whose keys are refused go again with those that have replaced them. */
   const guarded = async <T>(
@@ -179,7 +185,8 @@ function keySource(name: string, credentials: S3Credentials): () => Promise<S3Ke
     try {
       return await credentials();
     } catch (cause) {
-      throw new MissingCredentialsError(`this process has no credentials for "${name}"`, { cause });
+      const why = cause instanceof Error ? ` (${cause.message})` : '';
+      throw new MissingCredentialsError(`this process has no credentials for "${name}"${why}`, { cause });
     }
   };
 }

@@ -1,4 +1,5 @@
 import { BackendError, type BackendErrorKind, type ErrorDetail } from '../errors.ts';
+import { adviceOn, type Place, type Refused } from './advice.ts';
 
 /** What was being done when an error was met: the first half of its message. */
 export interface Attempted {
@@ -6,6 +7,8 @@ export interface Attempted {
   /** A verb, and its preposition where it needs one: `read`, `list under`. */
   readonly action: string;
   readonly storageKey: string;
+  /** Absent: nothing is said of what to look at. */
+  readonly place?: Place;
 }
 
 /** Thrown by the credentials provider of a connection: this process lacks what it needs, whatever the backend is doing. */
@@ -102,7 +105,7 @@ export function toBackendError(error: unknown, attempted: Attempted, signal?: Ab
   if (error instanceof BackendError) return error;
   const seen = inspect(error);
   const kind = kindOf(seen, signal);
-  const whatIsSo = kind === 'cancelled' ? 'it was cancelled' : describe(seen);
+  const whatIsSo = kind === 'cancelled' ? 'it was cancelled' : describe(seen, attempted.place);
   return backendError(kind, attempted, whatIsSo, error, { attempts: seen.attempts });
 }
 
@@ -139,14 +142,9 @@ function isSlowDownReason(reason = ''): boolean {
   return /^slow ?down/i.test(reason);
 }
 
-interface Seen {
-  readonly name: string;
-  readonly code: string | undefined;
-  readonly message: string;
-  /** Absent when no answer came at all. */
-  readonly status: number | undefined;
+/** `status` is absent when no answer came at all. */
+interface Seen extends Refused {
   readonly reason: string;
-  readonly headers: Readonly<Record<string, string>>;
   readonly attempts: number;
 }
 
@@ -154,6 +152,9 @@ interface SdkErrorShape {
   readonly name?: unknown;
   readonly code?: unknown;
   readonly message?: unknown;
+  readonly AWSAccessKeyId?: unknown;
+  readonly body?: unknown;
+  readonly $responseBodyText?: unknown;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number };
   readonly $response?: {
     readonly statusCode?: number;
@@ -166,11 +167,13 @@ function inspect(error: unknown): Seen {
   const shape: SdkErrorShape = typeof error === 'object' && error !== null ? error : { message: error };
   return {
     name: String(shape.name ?? 'Error'),
-    code: typeof shape.code === 'string' ? shape.code : undefined,
+    code: textOf(shape.code),
     message: String(shape.message ?? ''),
     status: shape.$response?.statusCode ?? shape.$metadata?.httpStatusCode,
     reason: shape.$response?.reason ?? '',
     headers: shape.$response?.headers ?? {},
+    accessKeyId: textOf(shape.AWSAccessKeyId),
+    body: textOf(shape.body) ?? textOf(shape.$responseBodyText),
     attempts: shape.$metadata?.attempts ?? 1,
   };
 }
@@ -200,7 +203,20 @@ function kindWithoutAnswer(seen: Seen, signal: AbortSignal | undefined): Backend
   return seen.code === undefined && seen.name === 'TimeoutError' ? 'timeout' : 'unavailable';
 }
 
-function describe(seen: Seen): string {
-  if (seen.status === undefined) return seen.message || seen.code || seen.name;
-  return `the backend answered ${seen.status} ${seen.name}${seen.message ? ` (${seen.message.split('\n')[0]})` : ''}`;
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function describe(seen: Seen, place: Place | undefined): string {
+  const advice = place === undefined ? undefined : adviceOn(seen, place);
+  return advice === undefined ? answered(seen) : `${answered(seen)}; ${advice}`;
+}
+
+/** The SDK gives an answer without a code, such as every one to a HEAD, a name and a message that say nothing. */
+function answered({ status, name, message, code }: Seen): string {
+  const [line = ''] = message.split('\n');
+  if (status === undefined) return line.trim() || code || name;
+  if (name === 'Unknown' || name === 'UnknownError') return `the backend answered ${status} without a reason`;
+  if (name === 'Error' || name === 'SyntaxError') return `the backend answered ${status}, and not as S3 does`;
+  return `the backend answered ${status} ${name}${line ? ` (${line})` : ''}`;
 }

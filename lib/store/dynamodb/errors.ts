@@ -42,9 +42,9 @@ const deniedNames = new Set([
   'ExpiredTokenException',
   'ExpiredToken',
   'InvalidClientTokenId',
-  'CredentialsProviderError',
-  'TokenProviderError',
 ]);
+
+const noCredentialsNames = new Set(['CredentialsProviderError', 'TokenProviderError']);
 
 const neverSentCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 
@@ -88,6 +88,10 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     return new StoreError('missing-table', `Cannot ${action.doing}: ${subject}; run \`holdfast init\``, error);
   }
   const detail = `${name}: ${textOf(error)}`;
+  if (noCredentialsNames.has(name)) {
+    const remedy = 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE';
+    return new StoreError('denied', `Cannot ${action.doing}: this process has no AWS credentials; ${remedy}`, error);
+  }
   if (detail.includes('Region is missing')) {
     return new StoreError('rejected', `Cannot ${action.doing}: no AWS region is configured; set AWS_REGION`, error);
   }
@@ -95,13 +99,42 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${detail})`, error);
   }
   if (deniedNames.has(name)) {
-    return new StoreError('denied', `Cannot ${action.doing}: access to ${tables} was denied (${detail})`, error);
+    return new StoreError(
+      'denied',
+      `Cannot ${action.doing}: access to ${tables} was denied (${detail})${adviceOn(name, textOf(error))}`,
+      error,
+    );
   }
   if (isNeverSent(error)) {
     return new StoreError('unreachable', `Cannot ${action.doing}: DynamoDB is unreachable (${detail})`, error);
   }
   if (isUnanswered(error)) return unanswered(error, action);
+  if (codeOf(error) === 'EPROTO' || isNotDynamo(error)) {
+    const what = codeOf(error) === 'EPROTO' ? 'does not speak TLS' : 'is no DynamoDB';
+    const where = `what answers at its endpoint ${what}; check AWS_ENDPOINT_URL_DYNAMODB`;
+    return new StoreError('rejected', `Cannot ${action.doing}: ${where} (${textOf(error).split('\n')[0]})`, error);
+  }
   return new StoreError('rejected', `Cannot ${action.doing}: DynamoDB rejected the request (${detail})`, error);
+}
+
+/** An answer that the SDK could not read, or that names no error: DynamoDB's own do. */
+function isNotDynamo(error: unknown): boolean {
+  return error instanceof SyntaxError || ['Unknown', 'UnknownError'].includes(nameOf(error));
+}
+
+/** Which key, region or clock to look at. */
+function adviceOn(name: string, text: string): string {
+  if (name === 'InvalidSignatureException' && /expired|not yet current/i.test(text)) {
+    return ': set the clock of this machine';
+  }
+  if (name.startsWith('InvalidSignature') || name.startsWith('IncompleteSignature')) {
+    return ': check AWS_SECRET_ACCESS_KEY, and that AWS_REGION is the region of the tables';
+  }
+  if (name.startsWith('ExpiredToken')) return ': these are temporary credentials that have expired; get new ones';
+  if (name === 'UnrecognizedClientException' || name === 'InvalidClientTokenId') {
+    return ': check AWS_ACCESS_KEY_ID and AWS_REGION';
+  }
+  return ': check what these credentials may do with the tables';
 }
 
 function unanswered(error: unknown, action: Action): StoreError {

@@ -34,6 +34,8 @@ export type CleanupQueueTick = Pick<
  * could. What one key is answered costs that item an attempt and holds up nobody else. A plain file is deleted only where
  * the backend compares its ETag, and only if it was not put there again since. Bytes that left their record on evidence are
  * deleted only once a recorded copy verifies, or once they read wrong or missing again; found good, they go back.
+ *
+ * Rules: [one-deleter], [cleanup-claims], [cleanup-asks-records], [cleanup-attempts], [cleanup-dead]
  */
 export const cleanupQueue: Worker = { name: 'cleanup-queue', hasWork, begin };
 

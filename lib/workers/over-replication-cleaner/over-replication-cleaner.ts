@@ -10,7 +10,7 @@ import type { ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
-import type { Round, Tick, TickRequest, TickTime, Worker } from '../../tick/tick.ts';
+import type { Round, Tick, TickAccount, TickRequest, TickTime, Worker } from '../../tick/tick.ts';
 import type { NotGood } from '../../transfer/reading/reading.ts';
 import { bytesOfCopy } from '../../transfer/reading/stored-bytes.ts';
 import { type Cleaned, groupedRemovals, type Removals, type RemovalsTick } from './removals.ts';
@@ -18,6 +18,7 @@ import { spare, surplus } from './spare.ts';
 
 /** What this file asks of a tick. */
 export type OverReplicationCleanerTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'cursor'> &
+  TickAccount &
   TickRequest &
   TickTime &
   CopyReaderTick &
@@ -33,6 +34,8 @@ export type OverReplicationCleanerTick = Pick<Tick, 'deps' | 'params' | 'tuning'
  * days and can be taken back. Policy and drains are looked at again right before a removal. It never touches a plain copy,
  * except off a draining backend, nor a damaged object. An object whose verification failed is let rest. An object under a
  * label that is no longer right is relabelled first, and cleaned in a later tick.
+ *
+ * Rules: [cleaner-order], [cleaner-survivors], [cleaner-leaves-files]
  */
 export const overReplicationCleaner: Worker = { name: 'over-replication-cleaner', hasWork, begin };
 

@@ -35,6 +35,8 @@ export type PendingReaperTick = Pick<
  * changed since, are recorded as the put would have done; everything else is queued for deletion. Bytes are read in full
  * first, over as many ticks as that takes; the hash of bytes that nobody hashed is proven before it is recorded. It never
  * records bytes over a newer write or a delete, and never touches a put that is still being written.
+ *
+ * Rules: [reaper-promotes], [reaper-supersedes], [reaper-unsure]
  */
 export const pendingReaper: Worker = { name: 'pending-reaper', hasWork, begin };
 

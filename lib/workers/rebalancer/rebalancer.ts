@@ -13,6 +13,8 @@ export type RebalancerTick = MovesTick & PlanRebalancingTick;
  * that the object is still what it was when it was read. What was written and could not be recorded is enqueued for deletion. Objects
  * that have more or fewer copies than they should are left to the other workers, and plain copies stay where they are. What a
  * destination refuses is written on the object's record, and not moved there again before its backoff.
+ *
+ * Rules: [rebalancer-threshold], [rebalancer-spread], [rebalancer-pack], [rebalancer-ends], [rebalancer-swap]
  */
 export const rebalancer: Worker = { name: 'rebalancer', hasWork, begin };
 

@@ -24,6 +24,8 @@ export type ReplicatorTick = Pick<Tick, 'config'> & HealthTick & PendingTick & P
  * refuses everything is found out by a write of a few bytes, and is left alone for a while.
  *
  * It is also the health check: each tick asks every backend's owner object.
+ *
+ * Rules: [replicator-finds], [replicator-targets], [replicator-sources], [replicator-failures], [replicator-health-check]
  */
 export const replicator: Worker = { name: 'replicator', hasWork, begin };
 

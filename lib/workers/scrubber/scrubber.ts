@@ -54,6 +54,8 @@ export type ScrubberTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'cursor'> &
  * A copy whose reading takes many ticks, or that cannot be read, is passed and come back to. Nothing is reported as read that was
  * not. A verified copy costs no write. When policies have changed, every object is first put under the label of the policy that
  * applies to its key now.
+ *
+ * Rules: [scrubber-cycle], [scrubber-verdicts], [scrubber-attests], [scrubber-plaintext], [scrubber-relabels]
  */
 export const scrubber: Worker = { name: 'scrubber', hasWork, begin };
 
