@@ -6,6 +6,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import { ownershipOf } from '../transfer/ownership.ts';
 import { withSettings } from './apply/buckets.ts';
+import { withReason } from './ask-for-reason.ts';
 
 /** What `doctor` needs from the process it runs in. */
 export interface DoctorDeps {
@@ -43,7 +44,8 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
   try {
     const backend = await deps.openBackend(config, view.capabilities(name) as Capabilities, 'read-write');
     const { fleetId } = view.config!;
-    const problem = ownershipProblem({ fleetId, backend: name }, await ownershipOf(deps.store, view, fleetId, backend));
+    const found = await withReason(backend, () => ownershipOf(deps.store, view, fleetId, backend));
+    const problem = ownershipProblem({ fleetId, backend: name }, found);
     if (problem !== null) return [say('problem', problem)];
     const can = withSettings(await deps.findCapabilities(config), config);
     const lacks = lacking(can);

@@ -120,6 +120,36 @@ test('an unreachable backend is named by put and by apply', async () => {
   expectError(apply, 1, /The fleet file cannot be applied: .*"local-1"/);
 });
 
+test('a wrong secret is named by apply, with its key and region, although a HEAD says nothing of it', async () => {
+  const file = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as { backends: { credentials: object }[] };
+  const [first, ...others] = file.backends;
+  const wrong = { ...first!, credentials: { ...first!.credentials, secretAccessKey: 'wrong' } };
+  const HOLDFAST_FLEET = JSON.stringify({ ...file, backends: [wrong, ...others] });
+
+  const apply = await lab.run(['apply'], { env: { ...silent, HOLDFAST_FLEET } });
+
+  expectError(
+    apply,
+    1,
+    /SignatureDoesNotMatch.*check the secret key that belongs to access key "LOCALLOCAL-1".*`region`/,
+  );
+});
+
+test('no region and no credentials for the tables are each said with what to set', async () => {
+  const nothing = { AWS_CONFIG_FILE: '/none', AWS_SHARED_CREDENTIALS_FILE: '/none' };
+  expectError(
+    await lab.run(['status'], { env: { ...nothing, AWS_REGION: '' } }),
+    1,
+    'no AWS region is configured; set AWS_REGION',
+  );
+  const keyless = { ...nothing, AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' };
+  expectError(
+    await lab.run(['status'], { env: keyless }),
+    1,
+    'this process has no AWS credentials; set AWS_ACCESS_KEY_ID',
+  );
+});
+
 test('a credential that this process lacks is named', async () => {
   const file = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as { backends: object[] };
   const fleet = JSON.stringify({

@@ -215,6 +215,8 @@ function describe(seen: Seen, place: Place | undefined): string {
 /** The SDK gives an answer without a code, such as every one to a HEAD, a name and a message that say nothing. */
 function answered({ status, name, message, code }: Seen): string {
   const [line = ''] = message.split('\n');
+  // OpenSSL's own words name a line of its source.
+  if (code === 'EPROTO') return 'the connection was not understood';
   if (status === undefined) return line.trim() || code || name;
   if (name === 'Unknown' || name === 'UnknownError') return `the backend answered ${status} without a reason`;
   if (name === 'Error' || name === 'SyntaxError') return `the backend answered ${status}, and not as S3 does`;

@@ -11,6 +11,7 @@ import { beginRecovery } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { readStarts } from '../../store/starts.ts';
 import { ownershipOf } from '../../transfer/ownership.ts';
+import { withReason } from '../ask-for-reason.ts';
 import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './deps.ts';
 
 /** `ours` · `free` to be claimed · `taken-over` from other tables · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
@@ -103,7 +104,8 @@ function whose(found: Ownership): string {
 }
 
 async function lookAt(deps: ApplyDeps, view: FleetView, config: BackendConfig, fleetId: string) {
-  return ownershipOf(deps.store, view, fleetId, await deps.openBackend(config, {}, 'read-write'));
+  const backend = await deps.openBackend(config, {}, 'read-write');
+  return withReason(backend, () => ownershipOf(deps.store, view, fleetId, backend));
 }
 
 /** Written before any bucket is claimed in its name, so that a crash in between leaves nothing another's. */

@@ -1,4 +1,5 @@
 import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import { storeErrorOf } from './errors.ts';
 
 export interface DynamoClientOptions {
   readonly endpoint?: string;
@@ -27,8 +28,17 @@ export function createDynamoClient(options: DynamoClientOptions = {}): DynamoDBC
   if (options.endpoint !== undefined) config.endpoint = options.endpoint;
   if (options.region !== undefined) config.region = options.region;
   if (options.credentials !== undefined) config.credentials = options.credentials;
-  const client = new DynamoDBClient(config);
+  const client = open(config);
   // It copies every input and output for a logger that there is not.
   client.middlewareStack.remove('loggerMiddleware');
   return client;
+}
+
+/** The SDK wants to know a region before the first request. */
+function open(config: DynamoDBClientConfig): DynamoDBClient {
+  try {
+    return new DynamoDBClient(config);
+  } catch (error) {
+    throw storeErrorOf(error, { doing: 'open the tables', tables: [] });
+  }
 }

@@ -111,8 +111,8 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
   if (isUnanswered(error)) return unanswered(error, action);
   if (codeOf(error) === 'EPROTO' || isNotDynamo(error)) {
     const what = codeOf(error) === 'EPROTO' ? 'does not speak TLS' : 'is no DynamoDB';
-    const where = `what answers at its endpoint ${what}; check AWS_ENDPOINT_URL_DYNAMODB`;
-    return new StoreError('rejected', `Cannot ${action.doing}: ${where} (${textOf(error).split('\n')[0]})`, error);
+    const whatIsSo = `what answers at its endpoint ${what}; check AWS_ENDPOINT_URL_DYNAMODB`;
+    return new StoreError('rejected', `Cannot ${action.doing}: ${whatIsSo}`, error);
   }
   return new StoreError('rejected', `Cannot ${action.doing}: DynamoDB rejected the request (${detail})`, error);
 }
