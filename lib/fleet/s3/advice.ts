@@ -78,7 +78,7 @@ export function adviceOn(refused: Refused, place: Place): string | undefined {
   const known = byCode.get(refused.name);
   if (known !== undefined) return known(refused, place);
   if (refused.headers['x-amz-bucket-region'] !== undefined && refused.status < 403) return wrongRegion(refused, place);
-  const isMute = refused.name === 'Unknown' && [400, 401, 403].includes(refused.status);
+  const isMute = /^Unknown/.test(refused.name) && [400, 401, 403].includes(refused.status);
   return isMute ? 'check keys, `region` and the clock of this machine: `holdfast doctor` shows the reason' : undefined;
 }
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
+import { defined } from '../../base/defined.ts';
 import type { Capabilities } from '../backend.ts';
 import { BackendError } from '../errors.ts';
 import { addressOf, ownEndpoint } from './address.ts';

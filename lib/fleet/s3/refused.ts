@@ -16,10 +16,17 @@ export class AnsweredError extends Error {
     readonly reason: string;
     readonly headers: Record<string, string>;
   };
+  /** The key with which the request was signed, where the answer names it. */
+  readonly AWSAccessKeyId: string | undefined;
+  /** What a person would read, where it is not in the form of S3. */
+  readonly body: string | undefined;
   constructor({ status, reason, headers, body }: Refusal, { isWorthRetry }: { readonly isWorthRetry: boolean }) {
     const text = Buffer.from(body.subarray(0, readBytes)).toString();
     super(textOf('Message', text) ?? '');
-    this.name = textOf('Code', text) ?? (status === 404 ? 'NotFound' : 'UnknownError');
+    const code = textOf('Code', text);
+    this.AWSAccessKeyId = textOf('AWSAccessKeyId', text);
+    this.body = code === undefined ? text : undefined;
+    this.name = code ?? (status === 404 ? 'NotFound' : 'UnknownError');
     this.$metadata = { httpStatusCode: status, clockSkewCorrected: isWorthRetry };
     this.$response = { statusCode: status, reason, headers: headers as Record<string, string> };
   }
