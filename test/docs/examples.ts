@@ -1,12 +1,15 @@
-import { blocksOf, pages } from './markdown.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { blocksOf, pages, root } from './markdown.ts';
 
-/** Where the entries of the package are in this repository, from the folder of the examples. */
-const entries: Readonly<Record<string, string>> = {
-  holdfast: '../../../lib/index.ts',
-  'holdfast/workers': '../../../lib/workers.ts',
-  'holdfast/testing': '../../../lib/testing/index.ts',
-  'holdfast/cdk': '../../../infra/index.ts',
+const { exports: entries } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  exports: Readonly<Record<string, { readonly default: string }>>;
 };
+
+/** Where an entry of the package is in this repository, from the folder of the examples: `holdfast/cdk` → `../../../infra/index.ts`. */
+function sourceOf(entry: string): string {
+  return entries[entry.replace('holdfast', '.')]!.default.replace('./dist/', '../../../').replace(/\.js$/, '.ts');
+}
 
 /** TypeScript of the pages, a file each, to be compiled with everything else: by name. */
 export function examples(): Map<string, string> {
@@ -15,10 +18,7 @@ export function examples(): Map<string, string> {
     blocks.map(({ page, text }, i) => {
       const nth = blocks.slice(0, i).filter((one) => one.page === page).length + 1;
       const name = `${page.replaceAll(/\W+/g, '-').toLowerCase()}-${nth}.ts`;
-      const code = text.replaceAll(
-        /from '(holdfast(?:\/\w+)?)'/g,
-        (_, entry: string) => `from '${entries[entry] ?? entry}'`,
-      );
+      const code = text.replaceAll(/from '(holdfast(?:\/\w+)?)'/g, (_, entry: string) => `from '${sourceOf(entry)}'`);
       return [name, `// From ${page}, by \`npm run docs\`: do not edit.\n${code}\nexport {};\n`];
     }),
   );

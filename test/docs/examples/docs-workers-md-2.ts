@@ -1,5 +1,5 @@
 // From docs/workers.md, by `npm run docs`: do not edit.
-import { createMemoryFleet } from '../../../lib/testing/index.ts';
+import { createMemoryFleet } from '../../../lib/testing.ts';
 
 const fleet = await createMemoryFleet({ backends: ['a', 'b'] });
 await fleet.holdfast.put('k', 'content');
