@@ -1,5 +1,4 @@
-import { configDefaults, defineConfig, mergeConfig } from 'vitest/config';
-import whole from './vitest.config.ts';
+import { suite } from './vitest.config.ts';
 
 /** What `npm test` leaves to `npm run test:all`: it takes long, and one of its kind remains. */
 const slow = [
@@ -9,14 +8,13 @@ const slow = [
   'test/infra/synth.test.ts',
   'test/infra/bundle.test.ts',
   'test/package.test.ts',
+  // Recovery is tested in memory.
+  'test/cli/recover.whole.test.ts',
   // Copies in parts are tested in memory, and one process is killed at work.
   'test/process/transfers.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.
   'test/cli/run.whole.test.ts',
 ];
 
-/** `npm test`. */
-export default mergeConfig(
-  whole,
-  defineConfig({ test: { exclude: [...configDefaults.exclude, ...slow], env: { HOLDFAST_TEST_EXTENT: 'quick' } } }),
-);
+/** `npm test`. What CloudFormation would say of a template is asked of the whole suite's. */
+export default suite(slow, { HOLDFAST_TEST_EXTENT: 'quick', CDK_VALIDATION: 'false' });

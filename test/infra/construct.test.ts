@@ -21,6 +21,8 @@ const onAws = {
   policies: { default: { factor: 2 } },
 };
 
+const standard = synthesise();
+
 function stackWith(...fleets: (Partial<HoldfastFleetProps> & { readonly id?: string })[]) {
   const stack = new Stack(new App({ analyticsReporting: false }), 'somebodys');
   const made = fleets.map(
@@ -180,7 +182,7 @@ test('failing means in two of three periods, and stuck through two whole turns o
 });
 
 test('what stays when the workers are destroyed or fail at first: nothing; of the data stack: the tables', () => {
-  const { stack, data } = synthesise();
+  const { stack, data } = standard;
   expect(stack.terminationProtection).toBe(false);
   for (const [id, { DeletionPolicy }] of resourcesOf(stack)) expect(DeletionPolicy ?? 'Delete', id).toBe('Delete');
   expect(data.terminationProtection).toBe(true);
@@ -193,7 +195,7 @@ test('what stays when the workers are destroyed or fail at first: nothing; of th
 });
 
 test('the stacks hold each other by names alone: either can be changed, renamed or destroyed without the other', () => {
-  const { stack, data } = synthesise();
+  const { stack, data } = standard;
   for (const one of [stack, data]) {
     const template = Template.fromStack(one).toJSON();
     expect(JSON.stringify(template)).not.toContain('Fn::ImportValue');
@@ -204,7 +206,7 @@ test('the stacks hold each other by names alone: either can be changed, renamed 
 });
 
 test('the roles are outputs, for the bucket policies of other accounts', () => {
-  const outputs = Object.keys(Template.fromStack(synthesise().stack).toJSON().Outputs);
+  const outputs = Object.keys(Template.fromStack(standard.stack).toJSON().Outputs);
   expect(outputs).toEqual(expect.arrayContaining(['ApplyFunction', 'RoleApply', 'RoleReplicator', 'RoleCleanupQueue']));
 });
 

@@ -14,11 +14,16 @@ import { createClient, type Holdfast } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 import type { Entry } from '../../lib/store/model.ts';
 import { type NewQueueItem, newQueueItem } from '../../lib/store/queue-items.ts';
+import { isWhole } from '../support/extent.ts';
 import { createLambdaKit, indexOf, type LambdaKit } from './support/lambda-kit.ts';
 import { reasons } from './support/unused.ts';
 
 /** Copied, moved and read in parts. */
 const big = Buffer.alloc(6_000_000, 'b');
+
+/** `npm test` deploys a fleet and runs one worker; the whole suite has every function do all that its role allows. */
+const full = test.runIf(isWhole);
+const someWorkers = isWhole ? workerNames : (['replicator'] as const);
 
 let kit: LambdaKit;
 let client: Holdfast;
@@ -125,7 +130,7 @@ test('apply: the next deployment is a new version, deleting the stack is none', 
   expect(await kit.deploy('Delete')).toMatchObject({ Status: 'SUCCESS' });
 });
 
-test('apply: a file with more mistakes than fit is refused at once, with as many of them as CloudFormation takes', async () => {
+full('apply: a file with more mistakes than fit is refused at once, with as many of them as CloudFormation takes', async () => {
   const mistake = { prefix: '"\u2028\u{1f5d1}\n"'.repeat(20), factor: 9 };
   const policies = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`policy-${n}`, mistake]));
   const before = Date.now();
@@ -137,7 +142,7 @@ test('apply: a file with more mistakes than fit is refused at once, with as many
   expect(Date.now() - before).toBeLessThan(30_000);
 });
 
-test.each(workerNames)('%s: a tick over an empty fleet is empty, and publishes metrics', async (worker) => {
+test.each(someWorkers)('%s: a tick over an empty fleet is empty, and publishes metrics', async (worker) => {
   const { result, lines } = await kit.invoke(worker, { part: 0, of: 1 });
   expect(result).toMatchObject({ outcome: 'empty' });
   const published = lines.filter((line) => '_aws' in line);
@@ -166,7 +171,7 @@ test('replicator: small objects, one in parts, one for all three backends', asyn
   expect(await copiesOf('archive/three')).toEqual(['aws-a', 'aws-b', 'ext']);
 });
 
-test('replicator: tags travel with a copy', async () => {
+full('replicator: tags travel with a copy', async () => {
   await client.put('tagged', 'tagged');
   const { bucket, key } = await storedAt('tagged', 'aws-a');
   const Tagging = { TagSet: [{ Key: 'kind', Value: 'photo' }] };
@@ -185,11 +190,11 @@ test('replicator: a source that is gone ends as failed, after everything was rep
   await client.delete('gone');
 });
 
-test('replicator: a backend that fails opens its breaker', async () => {
+full('replicator: a backend that fails opens its breaker', async () => {
   await whileUnreachable(() => kit.invoke('replicator', {}));
 });
 
-test('scrubber: a scrub cycle, one copy with other bytes, one that is gone', async () => {
+full('scrubber: a scrub cycle, one copy with other bytes, one that is gone', async () => {
   const { path } = await storedAt('small', 'aws-b');
   writeFileSync(path, 'SMALL');
   await removeBytes('archive/three', 'aws-a');
@@ -198,7 +203,7 @@ test('scrubber: a scrub cycle, one copy with other bytes, one that is gone', asy
   expect(await copiesOf('archive/three')).toEqual(['aws-b', 'ext']);
 });
 
-test('pending reaper: puts whose process died before and after their bytes arrived', async () => {
+full('pending reaper: puts whose process died before and after their bytes arrived', async () => {
   const [, lost] = [await dyingPut('arrived'), await dyingPut('lost'), await dyingPut('big-arrived', big)];
   await s3.send(new DeleteObjectCommand({ Bucket: 'bucket-a', Key: lost }));
   const seen: Record<string, number> = {};
@@ -214,28 +219,31 @@ test('pending reaper: puts whose process died before and after their bytes arriv
   await client.delete('big-arrived');
 });
 
-test('reconciler: a file is imported, a lost copy quarantined, bytes without a record enqueued for deletion', async () => {
-  await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/found', Body: 'found' }));
-  await removeBytes('big', 'aws-a');
-  const orphan = await forget('another', 'aws-b');
-  // Not on schedule: a pass began with an earlier tick of this file, and the next one is due tomorrow.
-  const { result } = await kit.invoke('reconciler', {});
-  expect(result).toMatchObject({ reasons: { imported: 1, 'missing-quarantined': 1, orphan: 1 } });
-  expect(await copiesOf('found')).toEqual(['aws-a']);
-  expect(await copiesOf('big')).toEqual(['aws-b']);
-  expect((await kit.process.store.queueItems([orphan])).get(orphan)).toMatchObject({
-    state: 'cleanup',
-    reason: 'orphan',
-  });
-});
+full(
+  'reconciler: a file is imported, a lost copy quarantined, bytes without a record enqueued for deletion',
+  async () => {
+    await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/found', Body: 'found' }));
+    await removeBytes('big', 'aws-a');
+    const orphan = await forget('another', 'aws-b');
+    // Not on schedule: a pass began with an earlier tick of this file, and the next one is due tomorrow.
+    const { result } = await kit.invoke('reconciler', {});
+    expect(result).toMatchObject({ reasons: { imported: 1, 'missing-quarantined': 1, orphan: 1 } });
+    expect(await copiesOf('found')).toEqual(['aws-a']);
+    expect(await copiesOf('big')).toEqual(['aws-b']);
+    expect((await kit.process.store.queueItems([orphan])).get(orphan)).toMatchObject({
+      state: 'cleanup',
+      reason: 'orphan',
+    });
+  },
+);
 
-test('apply: a quota for a backend that holds something already', async () => {
+full('apply: a quota for a backend that holds something already', async () => {
   expect(
     await kit.deploy('Update', { ext: { quotaBytes: 1_000_000 }, policies: { default: { factor: 2 } } }),
   ).toMatchObject({ Status: 'SUCCESS' });
 });
 
-test('cleaner: copies beyond the factor leave the record', async () => {
+full('cleaner: copies beyond the factor leave the record', async () => {
   await kit.invoke('replicator', {});
   expect(await copiesOf('small')).toEqual(['aws-a', 'aws-b']);
   expect(await kit.deploy('Update', { policies: { default: { factor: 1 } } })).toMatchObject({ Status: 'SUCCESS' });
@@ -243,12 +251,12 @@ test('cleaner: copies beyond the factor leave the record', async () => {
   expect(await copiesOf('small')).toHaveLength(1);
 });
 
-test('rebalancer: moves what lies unevenly', async () => {
+full('rebalancer: moves what lies unevenly', async () => {
   for (let n = 0; n < 12; n += 1) await client.put(`weight-${n}`, Buffer.alloc(1_000_000, 'w'));
   expect(await kit.tick('rebalancer')).toMatchObject({ outcome: 'success' });
 });
 
-test('rebalancer: moves big objects in parts', async () => {
+full('rebalancer: moves big objects in parts', async () => {
   const heavy = ['heavy-0', 'heavy-1', 'heavy-2', 'heavy-3'];
   for (const key of heavy) await client.put(key, big);
   const before = await Promise.all(heavy.map(copiesOf));
@@ -259,7 +267,7 @@ test('rebalancer: moves big objects in parts', async () => {
   await expect.poll(moved).not.toEqual(before);
 });
 
-test('cleanup queue: bytes without a record go, with all their versions', async () => {
+full('cleanup queue: bytes without a record go, with all their versions', async () => {
   await client.delete('archive/three');
   expect(await kit.tick('cleanup-queue')).toMatchObject({ outcome: 'success' });
   const { requests } = kit.aws;
@@ -268,7 +276,7 @@ test('cleanup queue: bytes without a record go, with all their versions', async 
   ).toBeGreaterThan(0);
 });
 
-test('cleanup queue: a big copy that was given up goes with its open upload, where versions are kept too', async () => {
+full('cleanup queue: a big copy that was given up goes with its open upload, where versions are kept too', async () => {
   for (const [backend, bucket, prefix] of [
     ['aws-a', 'bucket-a', 'fleet/'],
     ['aws-b', 'bucket-b', ''],
@@ -295,7 +303,7 @@ test('cleanup queue: a big copy that was given up goes with its open upload, whe
   expect([...(left.Versions ?? []), ...(left.DeleteMarkers ?? [])]).toEqual([]);
 });
 
-test('cleanup queue: big quarantined bytes that are good go back to their record', async () => {
+full('cleanup queue: big quarantined bytes that are good go back to their record', async () => {
   const entry = await entryOf('heavy-0');
   if (entry?.kind !== 'object') throw new Error('There is no object "heavy-0"');
   const [[backend, copyId] = ['', '']] = Object.entries(entry.copies);
@@ -307,7 +315,7 @@ test('cleanup queue: big quarantined bytes that are good go back to their record
   expect(await copiesOf('heavy-0')).toEqual([backend]);
 });
 
-test('application: puts, reads, lists and deletes, small and big, on one backend and on two', async () => {
+full('application: puts, reads, lists and deletes, small and big, on one backend and on two', async () => {
   const { result } = await kit.application('life');
   expect(result).toEqual({
     bigBytes: big.length,
@@ -318,14 +326,14 @@ test('application: puts, reads, lists and deletes, small and big, on one backend
   });
 });
 
-test('application: reads another copy of what is wrong or gone on one backend', async () => {
+full('application: reads another copy of what is wrong or gone on one backend', async () => {
   for (const key of ['app/wrong', 'app/gone']) await client.put(key, 'right', { copies: 2 });
   writeFileSync((await storedAt('app/wrong', 'aws-a')).path, 'WRONG');
   await removeBytes('app/gone', 'aws-a');
   expect((await kit.application('anotherCopy')).result).toEqual({ content: 'right', missing: 'right' });
 });
 
-test('application: a big put whose source breaks leaves no upload behind', async () => {
+full('application: a big put whose source breaks leaves no upload behind', async () => {
   expect(await kit.application('failingSource')).toMatchObject({ result: 'Error: the source broke' });
   for (const Bucket of ['bucket-a', 'bucket-b']) {
     const { Uploads } = await s3.send(new ListMultipartUploadsCommand({ Bucket, Prefix: '' }));
@@ -333,7 +341,7 @@ test('application: a big put whose source breaks leaves no upload behind', async
   }
 });
 
-test('application: puts elsewhere, and notes what it met, while a backend fails', async () => {
+full('application: puts elsewhere, and notes what it met, while a backend fails', async () => {
   await whileUnreachable(async () => {
     expect((await kit.application('life')).result).toMatchObject({ content: 'two', isDeleted: [true, false] });
   });
@@ -343,7 +351,7 @@ test('every call that a function is allowed by its role', () => {
   expect(kit.refused).toEqual([]);
 });
 
-test('every action of a role is used by a case above, or stays for a reason', () => {
+full('every action of a role is used by a case above, or stays for a reason', () => {
   const actors = [...workerNames, 'apply', 'application'] as const;
   const unused = actors.flatMap((actor) =>
     kit

@@ -11,7 +11,7 @@ import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } fro
 
 const mib = 2 ** 20;
 const hourMs = 3_600_000;
-const big = 12 * mib;
+const big = 10 * mib + 1;
 /** A backend from which a tick of 20 s does not get 27 MiB. */
 const slow = { name: 'a', maxBytesPerSecond: mib };
 
@@ -599,7 +599,7 @@ test('a put that dies in the middle of its parts leaves no upload open', async (
 });
 
 test('a crash at any point of a copy in parts loses nothing, and the fleet converges', async () => {
-  const content = 'b'.repeat(6 * mib);
+  const content = 'b'.repeat(5 * mib + 1);
   const env = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
   const calls = await crashEverywhere({
     options: { backends: ['a', 'b'], env },
