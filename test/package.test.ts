@@ -180,24 +180,26 @@ export const wrong = () => createHoldfast().get(3);
 export const moves: readonly { readonly key: string }[] = planPackTight({ backends: [], objects: {}, batchSize: 1 });
 `,
   );
+  expect(await compiled('typed.ts', { exactOptionalPropertyTypes: true })).toBe('');
+});
+
+/** What the compiler says of a file, in a project for Node as any other. */
+async function compiled(file: string, more: Readonly<Record<string, boolean>>): Promise<string> {
   const options = {
     strict: true,
     module: 'nodenext',
     target: 'es2024',
     noEmit: true,
-    // As in any project for Node.
     types: ['node'],
     typeRoots: [join(root, 'node_modules', '@types')],
-    exactOptionalPropertyTypes: true,
+    ...more,
   };
-  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['typed.ts'] }));
-  const tsc = join(root, 'node_modules', '.bin', 'tsc');
-  const output = await run(tsc, ['-p', '.']).then(
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: [file] }));
+  return run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', '.']).then(
     () => '',
     (error: Ran) => error.stdout,
   );
-  expect(output).toBe('');
-});
+}
 
 /** `cdk` is the user's own tool; here it is run as an app is: synthesis alone, without account or network. */
 const cdkApp = `import { App, Duration } from 'aws-cdk-lib';
@@ -232,19 +234,5 @@ test('ten lines with the installed package synthesise two stacks, in TypeScript 
     Object.values(templateOf(stack).Resources as Record<string, { Type: string }>).map(({ Type }) => Type);
   expect(types('my-data')).toEqual(Array(3).fill('AWS::DynamoDB::Table'));
   expect(types('my-workers').filter((type) => type === 'AWS::Lambda::Function').length).toBeGreaterThanOrEqual(8);
-  const options = {
-    strict: true,
-    module: 'nodenext',
-    target: 'es2024',
-    noEmit: true,
-    types: ['node'],
-    typeRoots: [join(root, 'node_modules', '@types')],
-    skipLibCheck: true,
-  };
-  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['stack.ts'] }));
-  const output = await run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', '.']).then(
-    () => '',
-    (error: Ran) => error.stdout,
-  );
-  expect(output).toBe('');
+  expect(await compiled('stack.ts', { skipLibCheck: true })).toBe('');
 }, 120_000);

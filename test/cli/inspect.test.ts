@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type CliLab, startCli } from './kit.ts';
+import { type CliLab, rawFleetOf, startCli } from './kit.ts';
 
 let lab: CliLab;
 const now = { RECONCILER_MIN_AGE_SECONDS: '0' };
@@ -29,14 +29,7 @@ async function damage(key: string, backend: string): Promise<void> {
 
 /** A file put into a bucket by somebody who has never heard of Holdfast. */
 async function putPlain(backend: string, key: string, body: string): Promise<void> {
-  const raw = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as {
-    backends: {
-      name: string;
-      endpoint: string;
-      bucket: string;
-      credentials: { accessKeyId: string; secretAccessKey: string };
-    }[];
-  };
+  const raw = rawFleetOf(lab);
   const { endpoint, bucket, credentials } = raw.backends.find(({ name }) => name === backend)!;
   const s3 = new S3Client({ endpoint, credentials, region: 'us-east-1', forcePathStyle: true });
   await s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));

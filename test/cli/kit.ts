@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
@@ -42,6 +42,20 @@ export interface CliLab {
   /** In a process of its own, for what only that shows. */
   spawn(args: readonly string[], options?: RunOptions): Promise<Ran>;
   close(): Promise<void>;
+}
+
+/** The backends as the fleet file of the stack names them, with what a plain S3 client needs. */
+export interface RawFleet {
+  readonly backends: readonly {
+    readonly name: string;
+    readonly endpoint: string;
+    readonly bucket: string;
+    readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  }[];
+}
+
+export function rawFleetOf({ stack }: CliLab): RawFleet {
+  return JSON.parse(readFileSync(stack.fleetPath, 'utf8'));
 }
 
 export async function startCli(options: Omit<StackOptions, 'dir'> = {}): Promise<CliLab> {

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { DeleteTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { BatchWriteCommand, DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
@@ -12,18 +11,11 @@ import { defaultTableNames } from '../../lib/config/tables.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { newCopyId, storageKey } from '../../lib/store/keys.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import { startCli } from './kit.ts';
+import { rawFleetOf, startCli } from './kit.ts';
 
 interface Located {
   readonly generation: string;
   readonly copies: readonly { readonly backend: string; readonly storageKey: string }[];
-}
-
-interface RawBackend {
-  readonly name: string;
-  readonly endpoint: string;
-  readonly bucket: string;
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
 
 type Contents = Map<string, Buffer>;
@@ -40,7 +32,7 @@ const generationOf = (at: number) => idsFrom({ ...systemClock, now: () => at }, 
 /** Objects on three backends, a tenth encrypted, a tenth with a single copy, some big. The backends stand in the order wanted. */
 async function startRecovery(count: number, isReversed: boolean) {
   const cli = await startCli({ backends: 3 });
-  const raw = JSON.parse(readFileSync(cli.stack.fleetPath, 'utf8')) as { backends: RawBackend[] };
+  const raw = rawFleetOf(cli);
   const backends = isReversed ? raw.backends.toReversed() : raw.backends;
   const fleet = {
     ...raw,

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { BackendError, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
-import { type S3Kit, startS3 } from './s3-kit.ts';
+import { s3ForFile } from './s3-kit.ts';
 
 /** What became of keys that were to be deleted, as an error where it is one. */
 function thrown(outcomes: readonly DeleteOutcome[]): void {
@@ -15,14 +15,7 @@ const mib = 1024 * 1024;
 const hasty = { answerMs: 300, stallMs: 300 };
 
 describe('S3 backend under faults', () => {
-  let kit: S3Kit;
-  let backend: S3Backend;
-  beforeAll(async () => {
-    kit = await startS3();
-    backend = kit.connect({ attempts: 1 });
-  });
-  beforeEach(() => kit.reset());
-  afterAll(() => kit.close());
+  const { kit, backend } = s3ForFile({ attempts: 1 });
 
   const put = (storageKey: string, bytes: Uint8Array, on = backend, signal?: AbortSignal) =>
     on.put({ storageKey, sizeBytes: bytes.length, body: inChunks(bytes, [65536]) }, signal);

@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import type { Capabilities } from '../../lib/fleet/backend.ts';
 import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend, type S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
 import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
+import { everything as inMemory } from '../../lib/testing/backend/memory-backend.ts';
 
 export const keys = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+odd=chars' };
 export const bucket = 'bucket-a';
@@ -14,17 +16,9 @@ export const bucket = 'bucket-a';
 export const otherBucket = 'bucket-b';
 
 export const everything: Capabilities = {
-  conditionalPut: true,
-  conditionalDelete: true,
-  checksumSha256: true,
-  bulkDelete: true,
-  keepsVersions: false,
-  partCopy: true,
-  attestsCopies: true,
-  listsInByteOrder: true,
+  ...inMemory,
   startsAfterKeys: true,
   listsHeadEtags: true,
-  keepsMetadata: true,
   tags: true,
   maxParts: 10_000,
   metadataBytes: 2048,
@@ -42,6 +36,23 @@ export interface S3Kit {
   /** Removes all objects, uploads and faults. */
   reset(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A kit for all tests of a file, emptied before each, and a backend on it. */
+export function s3ForFile(options: Partial<S3BackendOptions>): { readonly kit: S3Kit; readonly backend: S3Backend } {
+  let kit: S3Kit;
+  let backend: S3Backend;
+  beforeAll(async () => {
+    kit = await startS3();
+    backend = kit.connect(options);
+  });
+  beforeEach(() => kit.reset());
+  afterAll(() => kit.close());
+  // They stand for what runs just then.
+  return {
+    kit: new Proxy({} as S3Kit, { get: (_, name) => Reflect.get(kit, name) }),
+    backend: new Proxy({} as S3Backend, { get: (_, name) => Reflect.get(backend, name) }),
+  };
 }
 
 /** `clock`: of the server and the backends; requests are signed by the machine's, whatever it says. */

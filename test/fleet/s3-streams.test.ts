@@ -1,25 +1,17 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { openSource } from '../../lib/fleet/s3/upload-source.ts';
-import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { createManualClock } from '../support/fleet.ts';
-import { type S3Kit, startS3 } from './s3-kit.ts';
+import { s3ForFile } from './s3-kit.ts';
 
 const mib = 1024 * 1024;
 /** For what never comes: however late it is given up, it is given up. */
 const hasty = { stallMs: 300 };
 
 describe('S3 backend, bytes in flight', () => {
-  let kit: S3Kit;
-  let backend: S3Backend;
-  beforeAll(async () => {
-    kit = await startS3();
-    backend = kit.connect({ attempts: 1 });
-  });
-  beforeEach(() => kit.reset());
-  afterAll(() => kit.close());
+  const { kit, backend } = s3ForFile({ attempts: 1 });
 
   const put = (storageKey: string, bytes: Uint8Array, on = backend) =>
     on.put({ storageKey, sizeBytes: bytes.length, body: inChunks(bytes, [65536]) });

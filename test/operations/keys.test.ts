@@ -94,6 +94,11 @@ async function rotateOut(fleet: TestFleet): Promise<void> {
   expect(await refusal(fleet, next)).toBe('applied');
 }
 
+/** A put that has hours. */
+async function putAtLeisure(fleet: TestFleet): Promise<void> {
+  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+}
+
 test('a put frozen after its last look at the fleet, while its key is rotated out of the file, names nothing under it', async () => {
   const fleet = await encrypted();
   fleet.before = async ({ port, method, args }) => {
@@ -101,7 +106,7 @@ test('a put frozen after its last look at the fleet, while its key is rotated ou
     fleet.before = undefined;
     await rotateOut(fleet);
   };
-  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  await putAtLeisure(fleet);
   expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
   expect(await textOf(fleet, 'sealed/x')).toBe('content');
   expect(fleet.queue()).toEqual([]);
@@ -117,7 +122,7 @@ test('a put whose request was on its way while its key was rotated out is sealed
     fleet.before = undefined;
     await rotateOut(fleet);
   };
-  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  await putAtLeisure(fleet);
   expect(await textOf(fleet, 'sealed/x')).toBe('content');
   expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
   fleet.clock.advance(120 * minuteMs);
@@ -144,7 +149,7 @@ test('content that was sealed before policies ceased to encrypt is put as it is,
     fleet.clock.advance(60 * minuteMs);
     throw new BackendError('unreachable', 'a', 'no answer');
   };
-  await fleet.newClient().put('sealed/x', 'content', { timeoutMs: 240 * minuteMs });
+  await putAtLeisure(fleet);
   expect(fleet.object('sealed/x').encryption).toBeUndefined();
   expect(await textOf(fleet, 'sealed/x')).toBe('content');
 });

@@ -1,28 +1,15 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import { type Actors, presentWorkers, type RunningTick } from './actors.ts';
-import type { ExternalClients } from './external-clients.ts';
-import type { Faults } from './faults.ts';
-import { type Plan, workingPart } from './fleet.ts';
+import { presentWorkers, type RunningTick } from './actors.ts';
+import type { ChaosDeps } from './chaos.ts';
+import { workingPart } from './fleet.ts';
 import { createNeeds } from './needs.ts';
-import type { Oracle } from './oracle/oracle.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
-import type { Random } from './random.ts';
 import type { Refusals } from './refusals.ts';
 import { createRest } from './rest.ts';
-import type { Surroundings } from './surroundings.ts';
-import type { World } from './world.ts';
 
-export interface CalmDeps {
-  readonly world: World;
-  readonly faults: Faults;
+export interface CalmDeps extends ChaosDeps {
   readonly refusals: Refusals;
-  readonly plan: Plan;
-  readonly oracle: Oracle;
-  readonly actors: Actors;
-  readonly surroundings: Surroundings;
-  readonly externalClients: ExternalClients;
-  readonly random: Random;
   readonly step: () => Promise<boolean>;
 }
 

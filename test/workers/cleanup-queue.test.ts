@@ -216,6 +216,12 @@ async function withDeleted(count: number): Promise<TestFleet> {
   return fleet;
 }
 
+/** Twenty that are due, one of which will be refused; `real` deletes. */
+async function withPoison() {
+  const fleet = await withDeleted(20);
+  return { fleet, poison: fleet.keysOn('a')[7]!, real: fleet.backends.a!.delete };
+}
+
 const failure = (kind: BackendErrorKind): DeleteOutcome => ({
   outcome: 'failed',
   error: new BackendError(kind, 'a', `answered: ${kind}`),
@@ -224,9 +230,7 @@ const failure = (kind: BackendErrorKind): DeleteOutcome => ({
 test.each(['unavailable', 'denied', 'rejected', 'timeout', 'unsupported', 'no-bucket'] as const)(
   'one key whose deletion always ends as "%s" is dead after ten attempts, and the other nineteen are gone in the first tick',
   async (kind) => {
-    const fleet = await withDeleted(20);
-    const poison = fleet.keysOn('a')[7]!;
-    const { delete: real } = fleet.backends.a!;
+    const { fleet, poison, real } = await withPoison();
     fleet.backends.a!.delete = async (requests) => {
       const outcomes = await real(requests.filter(({ storageKey }) => storageKey !== poison));
       const left = [...outcomes];
@@ -247,9 +251,7 @@ test.each(['unavailable', 'denied', 'rejected', 'timeout', 'unsupported', 'no-bu
 test.each(['unsupported', 'rejected', 'timeout', 'unavailable', 'denied'] as const)(
   'a request that names many keys and ends as "%s" is sent again key by key, and the one that is refused is an attempt',
   async (kind) => {
-    const fleet = await withDeleted(20);
-    const poison = fleet.keysOn('a')[7]!;
-    const { delete: real } = fleet.backends.a!;
+    const { fleet, poison, real } = await withPoison();
     fleet.backends.a!.delete = async (requests) => {
       const isPoisoned = requests.some(({ storageKey }) => storageKey === poison);
       if (requests.length > 1) return requests.map(() => ({ ...failure(kind), outcome: 'unsettled' }) as DeleteOutcome);

@@ -33,6 +33,17 @@ async function arriveLate(fleet: TestFleet, partNumber: number): Promise<void> {
   });
 }
 
+/** Has a part arrive late right before its upload is completed; returns whether it has. */
+function lateAtCompletion(fleet: TestFleet): () => boolean {
+  let isLate = false;
+  fleet.before = async ({ port, method }) => {
+    if (isLate || port !== 'b' || method !== 'completeUpload') return;
+    isLate = true;
+    await arriveLate(fleet, 2);
+  };
+  return () => isLate;
+}
+
 /** Goes on until the object has two copies, and shows that both are what was put. */
 async function settles(fleet: TestFleet): Promise<void> {
   for (let i = 0; i < 60 && Object.keys(fleet.object('k').copies).length < 2; i += 1) {
@@ -56,14 +67,9 @@ test('a part of a turn that was cut off, arriving before the others are sent, is
 
 test('a part that arrives between the list of parts and the completion is never recorded as verified', async () => {
   const fleet = await slowFleet();
-  let isLate = false;
-  fleet.before = async ({ port, method }) => {
-    if (isLate || port !== 'b' || method !== 'completeUpload') return;
-    isLate = true;
-    await arriveLate(fleet, 2);
-  };
+  const hasArrived = lateAtCompletion(fleet);
   await settles(fleet);
-  expect(isLate).toBe(true);
+  expect(hasArrived()).toBe(true);
 });
 
 test('a backend that completes whatever parts it has, under the numbers it is told, is read back', async () => {
@@ -71,14 +77,9 @@ test('a backend that completes whatever parts it has, under the numbers it is to
   const { completeUpload, listParts } = fleet.backends.b!;
   fleet.backends.b!.completeUpload = async ({ storageKey, uploadId }, signal) =>
     completeUpload({ storageKey, uploadId, parts: await listParts(storageKey, uploadId) }, signal);
-  let isLate = false;
-  fleet.before = async ({ port, method }) => {
-    if (isLate || port !== 'b' || method !== 'completeUpload') return;
-    isLate = true;
-    await arriveLate(fleet, 2);
-  };
+  const hasArrived = lateAtCompletion(fleet);
   await settles(fleet);
-  expect(isLate).toBe(true);
+  expect(hasArrived()).toBe(true);
 });
 
 test('a backend whose list of parts shows other ETags than its answers is read back, and the copy ends', async () => {

@@ -88,6 +88,12 @@ export function integerOf(text: string, name: string): number {
   return Number(text);
 }
 
+/** What every listing may be asked for. */
+export function listingOf(query: ReadonlyMap<string, string>): { url: boolean; prefix: string; delimiter: string } {
+  const url = isUrlEncoded(query);
+  return { url, prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '' };
+}
+
 export function isUrlEncoded(query: ReadonlyMap<string, string>): boolean {
   const type = query.get('encoding-type');
   if (type !== undefined && type !== 'url')

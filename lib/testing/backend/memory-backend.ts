@@ -60,7 +60,8 @@ export interface MemoryBackend extends Backend {
   listNow(options?: Parameters<Backend['list']>[0]): ListPage;
 }
 
-const everything: Capabilities = {
+/** What a bucket in memory can do, unless a test says otherwise. */
+export const everything: Capabilities = {
   conditionalPut: true,
   conditionalDelete: true,
   checksumSha256: true,

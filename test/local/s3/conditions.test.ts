@@ -9,14 +9,10 @@ import {
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BUCKET, failureOf, type Kit, sendSigned, startKit } from './kit.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { BUCKET, failureOf, kitForFile, sendSigned } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit();
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile();
 
 const Bucket = BUCKET;
 const FAILED = { name: 'PreconditionFailed', status: 412 };

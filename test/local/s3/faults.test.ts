@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../../lib/base/clock.ts';
 import type { FaultRule } from '../../../lib/local/s3/faults.ts';
 import { unsignedChunks } from './chunked.ts';
-import { BUCKET, failureOf, type Kit, send, signed, someBytes, startKit } from './kit.ts';
+import { askingPut, BUCKET, failureOf, type Kit, send, signed, someBytes, startKit } from './kit.ts';
 
 const slept: number[] = [];
 /** Real time for signatures; sleeping is only noted. */
@@ -157,12 +157,7 @@ describe('a fault of kind', () => {
 
   test('ignore-expect waits for the body without a word', async () => {
     fault({ kind: 'ignore-expect' });
-    const request = await signed(kit.server.endpoint, {
-      method: 'PUT',
-      path: `/${Bucket}/expect`,
-      payload: 'UNSIGNED-PAYLOAD',
-    });
-    Object.assign(request.headers, { expect: '100-continue', 'content-length': '4' });
+    const request = await askingPut(kit.server.endpoint, 'expect');
     let wasTold = false;
     const answer = await send(kit.server.endpoint, request, (raw) => {
       raw.on('continue', () => {

@@ -1,12 +1,8 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BUCKET, type Kit, sendSigned, startKit } from './kit.ts';
+import { expect, test } from 'vitest';
+import { BUCKET, kitForFile, sendSigned } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit();
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile();
 
 const QUERIES = [
   'uploadId',

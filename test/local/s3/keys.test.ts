@@ -8,14 +8,10 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BUCKET, failureOf, type Kit, sendSigned, startKit } from './kit.ts';
+import { expect, test } from 'vitest';
+import { BUCKET, failureOf, kitForFile, sendSigned } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit();
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile();
 
 const Bucket = BUCKET;
 const ODD_KEYS = [

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client, type S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3';
 import { SignatureV4 } from '@smithy/signature-v4';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { defined } from '../../../lib/base/defined.ts';
 import { createS3Server, type S3Server, type S3ServerOptions } from '../../../lib/local/s3/server.ts';
@@ -56,6 +57,36 @@ export async function startKit(options: Partial<S3ServerOptions> = {}): Promise<
   };
   kit.client = kit.newClient();
   return kit;
+}
+
+/** A kit for all tests of a file. */
+export function kitForFile(options: Partial<S3ServerOptions> = {}): Kit {
+  return kitWithin(beforeAll, afterAll, options);
+}
+
+/** A fresh kit for each test of a file. */
+export function kitForTest(options: Partial<S3ServerOptions> = {}): Kit {
+  return kitWithin(beforeEach, afterEach, options);
+}
+
+/** Stands for the kit that runs just then. */
+function kitWithin(begin: typeof beforeAll, end: typeof afterAll, options: Partial<S3ServerOptions>): Kit {
+  let kit: Kit;
+  begin(async () => {
+    kit = await startKit(options);
+  });
+  end(() => kit[Symbol.asyncDispose]());
+  return new Proxy({} as Kit, {
+    get: (_, name) => Reflect.get(kit, name),
+    set: (_, name, value) => Reflect.set(kit, name, value),
+  });
+}
+
+/** A PUT of four bytes that asks whether it may send them. */
+export async function askingPut(endpoint: string, key: string): ReturnType<typeof signed> {
+  const request = await signed(endpoint, { method: 'PUT', path: `/${BUCKET}/${key}`, payload: 'UNSIGNED-PAYLOAD' });
+  Object.assign(request.headers, { expect: '100-continue', 'content-length': '4' });
+  return request;
 }
 
 export interface RawRequest {
@@ -156,7 +187,7 @@ export async function signed(
       query,
       headers: { host, ...headers, 'x-amz-content-sha256': payload },
     },
-    input.at ? { signingDate: input.at } : {},
+    defined({ signingDate: input.at }),
   );
   const contentLength =
     body !== undefined || method === 'PUT' || method === 'POST'

@@ -5,14 +5,10 @@ import {
   type ListObjectsV2CommandInput,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { failureOf, type Kit, startKit } from './kit.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { failureOf, kitForFile } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit({ buckets: ['many', 'tree', 'empty'] });
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile({ buckets: ['many', 'tree', 'empty'] });
 
 const fill = async (Bucket: string, keys: readonly string[]) => {
   const queue = [...keys];

@@ -14,14 +14,10 @@ import {
   type PutObjectCommandInput,
   PutObjectTaggingCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BUCKET, failureOf, type Kit, sendSigned, startKit } from './kit.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { BUCKET, failureOf, kitForFile, sendSigned } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit({ buckets: [BUCKET, 'other'] });
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile({ buckets: [BUCKET, 'other'] });
 
 const Bucket = BUCKET;
 const put = (Key: string, more: Partial<PutObjectCommandInput> = {}) =>

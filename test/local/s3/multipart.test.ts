@@ -17,16 +17,12 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { defined } from '../../../lib/base/defined.ts';
-import { BUCKET, failureOf, type Kit, sendSigned, someBytes, startKit } from './kit.ts';
+import { BUCKET, failureOf, kitForFile, sendSigned, someBytes } from './kit.ts';
 
 const MIN = 1000;
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit({ minPartBytes: MIN });
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile({ minPartBytes: MIN });
 
 const Bucket = BUCKET;
 const md5 = (bytes: Buffer | string) => createHash('md5').update(bytes).digest();

@@ -9,14 +9,10 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BUCKET, failureOf, type Kit, someBytes, startKit } from './kit.ts';
+import { describe, expect, test } from 'vitest';
+import { BUCKET, failureOf, kitForFile, someBytes } from './kit.ts';
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit();
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile();
 
 const Bucket = BUCKET;
 const put = (Key: string, Body: Buffer | string, more = {}) =>

@@ -11,17 +11,13 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { createS3Server } from '../../../lib/local/s3/server.ts';
 import { unsignedChunks } from './chunked.ts';
-import { BUCKET, failureOf, type Kit, send, sendSigned, signed, someBytes, startKit } from './kit.ts';
+import { askingPut, BUCKET, failureOf, kitForTest, send, sendSigned, signed, someBytes } from './kit.ts';
 
-let kit: Kit;
-beforeEach(async () => {
-  kit = await startKit();
-});
-afterEach(() => kit[Symbol.asyncDispose]());
+const kit = kitForTest();
 
 const Bucket = BUCKET;
 const put = (Key: string, Body: Buffer | string) => kit.client.send(new PutObjectCommand({ Bucket, Key, Body }));
@@ -137,12 +133,7 @@ describe('damage on disk', () => {
 
 describe('Expect: 100-continue', () => {
   test('is answered before the body is asked for', async () => {
-    const request = await signed(kit.server.endpoint, {
-      method: 'PUT',
-      path: `/${Bucket}/expected`,
-      payload: 'UNSIGNED-PAYLOAD',
-    });
-    Object.assign(request.headers, { expect: '100-continue', 'content-length': '4' });
+    const request = await askingPut(kit.server.endpoint, 'expected');
     let wasTold = false;
     const answer = await send(kit.server.endpoint, request, (raw) => {
       raw.on('continue', () => {

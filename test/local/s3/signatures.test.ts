@@ -9,19 +9,15 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { SignatureV4 } from '@smithy/signature-v4';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { defined } from '../../../lib/base/defined.ts';
 import { signedChunks, split, unsignedChunks } from './chunked.ts';
-import { BUCKET, failureOf, KEYS, type Kit, Sha256, send, sendSigned, signed, someBytes, startKit } from './kit.ts';
+import { BUCKET, failureOf, KEYS, kitForFile, Sha256, send, sendSigned, signed, someBytes } from './kit.ts';
 
 const READER = { accessKeyId: 'AKIAREADER', secretAccessKey: 'reader', readOnly: true };
 const KEEPER = { accessKeyId: 'AKIAKEEPER', secretAccessKey: 'keeper', noDelete: true };
 
-let kit: Kit;
-beforeAll(async () => {
-  kit = await startKit({ credentials: [KEYS, READER, KEEPER] });
-});
-afterAll(() => kit[Symbol.asyncDispose]());
+const kit = kitForFile({ credentials: [KEYS, READER, KEEPER] });
 
 const Bucket = BUCKET;
 const stored = async (Key: string) => {

@@ -10,14 +10,10 @@ import {
   PutBucketVersioningCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { BUCKET, failureOf, type Kit, sendSigned, startKit } from './kit.ts';
+import { expect, test } from 'vitest';
+import { BUCKET, failureOf, kitForTest, sendSigned } from './kit.ts';
 
-let kit: Kit;
-beforeEach(async () => {
-  kit = await startKit();
-});
-afterEach(() => kit[Symbol.asyncDispose]());
+const kit = kitForTest();
 
 const Bucket = BUCKET;
 const set = (Status: 'Enabled' | 'Suspended') =>

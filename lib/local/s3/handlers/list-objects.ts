@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
-import { collectPage, encodeField, isUrlEncoded, maxKeysOf } from '../listing.ts';
+import { collectPage, encodeField, listingOf, maxKeysOf } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import type { ObjectVersion } from '../object-version.ts';
 import { type Reply, xmlReply } from '../reply.ts';
@@ -9,9 +9,7 @@ import type { XmlContent } from '../xml.ts';
 export function listObjectsV2({ request, store }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
-  const url = isUrlEncoded(query);
-  const prefix = query.get('prefix') ?? '';
-  const delimiter = query.get('delimiter') ?? '';
+  const { url, prefix, delimiter } = listingOf(query);
   const startAfter = query.get('start-after');
   const token = query.get('continuation-token');
   const maxKeys = maxKeysOf(query.get('max-keys'), 'max-keys');
@@ -38,9 +36,7 @@ export function listObjectsV2({ request, store }: Context): Reply {
 export function listObjects({ request, store }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
-  const url = isUrlEncoded(query);
-  const prefix = query.get('prefix') ?? '';
-  const delimiter = query.get('delimiter') ?? '';
+  const { url, prefix, delimiter } = listingOf(query);
   const marker = query.get('marker') ?? '';
   const maxKeys = maxKeysOf(query.get('max-keys'), 'max-keys');
   const page = collectPage({ bucket, prefix, delimiter, after: { key: marker, skipsGroup: true }, maxKeys });

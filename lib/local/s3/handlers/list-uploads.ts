@@ -1,6 +1,6 @@
 import { checksumElement } from '../checksums.ts';
 import type { Context } from '../context.ts';
-import { encodeField, groupOf, integerOf, isUrlEncoded, maxKeysOf } from '../listing.ts';
+import { encodeField, groupOf, integerOf, isUrlEncoded, listingOf, maxKeysOf } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import { type Reply, xmlReply } from '../reply.ts';
 import { compareKeys } from '../sorted-keys.ts';
@@ -45,9 +45,7 @@ export function listParts(context: Context): Reply {
 export function listMultipartUploads({ request, store }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
-  const url = isUrlEncoded(query);
-  const prefix = query.get('prefix') ?? '';
-  const delimiter = query.get('delimiter') ?? '';
+  const { url, prefix, delimiter } = listingOf(query);
   const keyMarker = query.get('key-marker') ?? '';
   const idMarker = query.get('upload-id-marker') ?? '';
   const limit = maxKeysOf(query.get('max-uploads'), 'max-uploads');

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
-import { encodeField, groupOf, isUrlEncoded, maxKeysOf } from '../listing.ts';
+import { encodeField, groupOf, listingOf, maxKeysOf } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import type { ObjectVersion } from '../object-version.ts';
 import { type Reply, xmlReply } from '../reply.ts';
@@ -25,9 +25,7 @@ interface Page {
 export function listObjectVersions({ request, store }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
-  const url = isUrlEncoded(query);
-  const prefix = query.get('prefix') ?? '';
-  const delimiter = query.get('delimiter') ?? '';
+  const { url, prefix, delimiter } = listingOf(query);
   const keyMarker = query.get('key-marker') ?? '';
   const versionMarker = query.get('version-id-marker') ?? '';
   if (versionMarker !== '' && keyMarker === '') {
