@@ -49,7 +49,8 @@ const open = (name: string, endpoint: string): S3Backend =>
     capabilities: everything,
     clock: systemClock,
     onRequest: noteRequest,
-    timeouts: { connectMs: 2_000, answerMs: 5_000, stallMs: 1_500 },
+    // Only the silence of a body that never comes is given up soon: on a busy machine everything else may take its time.
+    timeouts: { connectMs: 60_000, answerMs: 60_000, stallMs: 1_500 },
   });
 
 test('a source that stalls has failed, also where the target hangs up before it is called stalled', async () => {

@@ -53,7 +53,7 @@ export interface LambdaKit {
   application(part: string): Promise<Invocation>;
   /** One tick of a worker. */
   tick(actor: Actor): Promise<Record<string, unknown>>;
-  /** Applies the fleet, changed, as a deployment does; `ext` changes that backend. Returns what CloudFormation was told. */
+  /** Applies the fleet, changed, as a deployment does; `ext` changes that backend. Returns what CloudFormation was told, and the lines written. */
   deploy(
     requestType: string,
     change?: { readonly policies?: object; readonly ext?: object },
@@ -172,14 +172,14 @@ export async function createLambdaKit(): Promise<LambdaKit> {
     async deploy(RequestType, change) {
       const ids = { StackId: 'stack', RequestId: 'request', LogicalResourceId: 'Fleet' };
       const ResourceProperties = { ...packFleet(JSON.stringify(fleet(change))), applies: 'true', deployedAt: 'now' };
-      const { error } = await kit.invoke('apply', {
+      const { error, lines } = await kit.invoke('apply', {
         RequestType,
         ResponseURL: responseUrl,
         ...ids,
         ResourceProperties,
       });
       if (error) throw new Error(error.message);
-      return answers.pop()!;
+      return { ...answers.pop()!, lines };
     },
     async close() {
       await client.close();
