@@ -45,10 +45,12 @@ export type PassRun =
 /** A tick works as long: a process that is killed holds its ranges no longer than that. */
 const stretchMs = 30_000;
 const busyPauseMs = 2_000;
+/** What gets no further in that because its time is up has longer, up to this: a page may hold a thousand keys to be read. */
+const longestStretchMs = 8 * 60_000;
 
 /**
  * Runs whole passes to their end, tick after tick; each goes on where the last stopped, whoever ran it. It ends early when a
- * stretch of work gets no further: what keeps it is then in its progress.
+ * stretch of work gets no further, however long it is: what keeps it is then in its progress.
  */
 export async function runPass(
   deps: RunPassDeps,
@@ -59,9 +61,10 @@ export async function runPass(
   const since = clock.now();
   const busyUntil = since + 2 * stretchMs;
   let before = '';
+  let lengthMs = stretchMs;
   for (;;) {
     const report = await deps.tick({
-      deadline: clock.now() + stretchMs,
+      deadline: clock.now() + lengthMs,
       reconcile: { since, ...request },
       ...defined({ stop: options.stop }),
     });
@@ -77,9 +80,17 @@ export async function runPass(
     if (progress.isComplete) return { outcome: 'ended', progress };
     if (options.stop?.aborted) return { outcome: 'stopped', progress };
     const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
-    if (now === before) return { outcome: 'ended', progress };
+    if (now === before) {
+      if (lengthMs >= longestStretchMs || !isOutOfTime(progress)) return { outcome: 'ended', progress };
+      lengthMs *= 4;
+    }
     before = now;
   }
+}
+
+/** Whether a range waits only because its last turn was broken off. */
+function isOutOfTime({ problems }: PassProgress): boolean {
+  return problems.some((problem) => problem.endsWith('-cancelled'));
 }
 
 /** Files are listed side by side; everything else is a pass of each backend. */
