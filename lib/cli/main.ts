@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { printable, printableJson } from '../base/printable.ts';
+import { examples } from './examples.ts';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
+import { completionVerbs } from './verbs/completion.ts';
 import { drainVerbs } from './verbs/drain.ts';
 import { exportVerbs } from './verbs/export.ts';
 import { inspectVerbs } from './verbs/inspect.ts';
 import { localVerbs } from './verbs/local.ts';
+import { lookVerbs } from './verbs/look.ts';
 import { objectVerbs } from './verbs/object.ts';
 import { passVerbs } from './verbs/passes.ts';
 import { queueVerbs } from './verbs/queue.ts';
@@ -24,6 +27,7 @@ const groups = [
   objectVerbs,
   exportVerbs,
   statusVerbs,
+  lookVerbs,
   tickVerbs,
   runVerbs,
   settingsVerbs,
@@ -34,6 +38,7 @@ const groups = [
   passVerbs,
   recountVerbs,
   localVerbs,
+  completionVerbs,
 ];
 
 const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
@@ -59,8 +64,9 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     if (!(error instanceof CommanderError)) throw error;
     // Help and version are what was asked for; commander has written everything.
     if (error.exitCode === 0) return 0;
-    if (args.includes('--json'))
-      printDocument(terminal, { error: error.message.replace(/^error: /, ''), kind: 'usage' });
+    const isNoVerb = error.code === 'commander.help';
+    const sentence = isNoVerb ? 'Name a verb: `holdfast --help` lists them' : error.message.replace(/^error: /, '');
+    if (args.includes('--json')) printDocument(terminal, { error: sentence, kind: 'usage' });
     return 2;
   }
 }
@@ -94,6 +100,10 @@ function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Sessi
     });
   };
   for (const group of groups) group(program, add);
+  for (const command of program.commands) {
+    const example = examples[command.name()];
+    if (example !== undefined) command.addHelpText('after', `\nExample:\n  ${example}`);
+  }
   return program;
 }
 

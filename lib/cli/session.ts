@@ -10,6 +10,7 @@ import { createProcess, type Env, type HoldfastProcess } from '../process/proces
 import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type ExitCode, UsageError } from './failure.ts';
 import { attachHome, dynamodbOf } from './home.ts';
+import { createPlainLog } from './plain-log.ts';
 
 /** What a verb leaves behind: a text for people or a document for programs, and how it went. */
 export interface Result {
@@ -66,7 +67,7 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
       home = served;
     },
     log() {
-      log ??= createLog(terminal);
+      log ??= createLog(terminal, isJson);
       return log;
     },
     process() {
@@ -98,7 +99,9 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
   return session;
 }
 
-function createLog({ env, stderr }: Terminal): Log {
+function createLog({ env, stderr }: Terminal, isJson: boolean): Log {
+  // JSON lines are for programs, and for those who ask for them.
+  if ((env.HOLDFAST_LOG ?? '') === '' && !isJson) return createPlainLog((line) => stderr.write(line));
   const level = logLevelOf(env.HOLDFAST_LOG, 'warn');
   if (level === null)
     throw new UsageError(`HOLDFAST_LOG is "${env.HOLDFAST_LOG}"; it must be one of ${logLevels.join(', ')}`);

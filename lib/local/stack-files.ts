@@ -39,7 +39,26 @@ export function stackPaths(folder: string): StackPaths {
 
 export function readState(paths: StackPaths): StackState {
   if (!existsSync(paths.state)) return { backends: {} };
-  return JSON.parse(readFileSync(paths.state, 'utf8')) as StackState;
+  try {
+    return stateOf(JSON.parse(readFileSync(paths.state, 'utf8')));
+  } catch (error) {
+    throw new Error(
+      `The file "${paths.state}" is not what a stack wrote (${(error as Error).message}): mend it, or remove it, and the stack begins on other ports and keys`,
+    );
+  }
+}
+
+function stateOf(value: unknown): StackState {
+  const { dynamodbPort, backends } = (value ?? {}) as Partial<StackState>;
+  const isPort = (port: unknown) => Number.isInteger(port) && Number(port) > 0 && Number(port) < 65_536;
+  if (dynamodbPort !== undefined && !isPort(dynamodbPort)) throw new Error('"dynamodbPort" is no port');
+  if (typeof backends !== 'object' || backends === null) throw new Error('"backends" is missing');
+  for (const [name, one] of Object.entries(backends)) {
+    const isServed =
+      isPort(one?.port) && typeof one.accessKeyId === 'string' && typeof one.secretAccessKey === 'string';
+    if (!isServed) throw new Error(`backend "${name}" lacks port, accessKeyId or secretAccessKey`);
+  }
+  return value as StackState;
 }
 
 /** Whole or not at all, readable by its owner alone: it may hold keys. */

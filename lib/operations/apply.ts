@@ -30,14 +30,7 @@ export interface Applied {
  */
 export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOptions = {}): Promise<Applied> {
   const view = await readFleet(deps.store, deps.clock.now());
-  const now = deps.clock.now();
-  const file = isRollback(view, given, options) ? withNeededKeys(view, given, now) : given;
-  // Everything is looked at before anything is claimed: a refused file leaves no trace.
-  const found = await Promise.all(file.backends.map((config) => inspectBucket(deps, view, config, options)));
-  const inTheWay = found.flatMap((bucket) => (bucket.outcome === 'problem' ? [bucket.sentence] : []));
-  const ofFile = [...problemsOfFile(view, file), ...problemsOfKeys(view, file, deps.env ?? {}, now)];
-  refuse(ofFile, [...problemsOfLeaving(view, given, options), ...inTheWay]);
-  const warnings = [...(await warningsOfFile(deps.store, view, file)), ...missingKeys(view, file)];
+  const { file, found, now, warnings } = await examine(deps, view, given, options);
   for (const warning of warnings) deps.log.warn('The fleet file is applied with a warning', { warning });
   const fleetId = await fleetIdOf(deps, view, file, options);
   const states = found.map(({ outcome }) => outcome);
@@ -46,6 +39,29 @@ export async function apply(deps: ApplyDeps, given: FleetFile, options: ApplyOpt
   const capabilities = await claimAll(deps, view, file, fleetId, states);
   const { version, parked } = await putInForce(deps, view, { file, given, fleetId, capabilities }, options);
   return { version, fleetId, capabilities, warnings, parked };
+}
+
+/** What a file would change, and what a person should know of it; nothing is written. Throws as `apply` would. */
+export async function planApply(
+  deps: ApplyDeps,
+  given: FleetFile,
+  options: ApplyOptions = {},
+): Promise<{ readonly before: FleetFile | null; readonly warnings: readonly string[] }> {
+  const view = await readFleet(deps.store, deps.clock.now());
+  const { warnings } = await examine(deps, view, given, options);
+  return { before: view.config?.file ?? null, warnings };
+}
+
+/** Looks at everything before anything is claimed: a refused file leaves no trace. */
+async function examine(deps: ApplyDeps, view: FleetView, given: FleetFile, options: ApplyOptions) {
+  const now = deps.clock.now();
+  const file = isRollback(view, given, options) ? withNeededKeys(view, given, now) : given;
+  const found = await Promise.all(file.backends.map((config) => inspectBucket(deps, view, config, options)));
+  const inTheWay = found.flatMap((bucket) => (bucket.outcome === 'problem' ? [bucket.sentence] : []));
+  const ofFile = [...problemsOfFile(view, file), ...problemsOfKeys(view, file, deps.env ?? {}, now)];
+  refuse(ofFile, [...problemsOfLeaving(view, given, options), ...inTheWay]);
+  const warnings = [...(await warningsOfFile(deps.store, view, file)), ...missingKeys(view, file)];
+  return { file, found, now, warnings };
 }
 
 type States = readonly Awaited<ReturnType<typeof inspectBucket>>['outcome'][];

@@ -33,7 +33,8 @@ export function summarize(
   const lack = (p: PlacementTotal) => lacking(ruleOf(p), holders(p), takers);
   const objectsOf = (which: (placement: PlacementTotal) => boolean) =>
     view.placements.filter(which).reduce((sum, { count }) => sum + count.objects, 0);
-  const isShort = (p: PlacementTotal) => p.condition !== 'damaged' && lack(p).copies > 0;
+  const short = new Set(shortPlacements(view, standing));
+  const isShort = (p: PlacementTotal) => short.has(p);
   const isMisplaced = (p: PlacementTotal) => p.condition !== 'damaged' && lack(p).copies <= 0 && lack(p).groups > 0;
   const isAtRisk = (p: PlacementTotal) => isShort(p) && holders(p).length <= 1 && ruleOf(p).factor > 1;
   const backends = new Set([...view.namedBackends(), ...view.config.file.backends.map(({ name }) => name)]);
@@ -50,6 +51,20 @@ export function summarize(
       queueStates.map((state) => [state, addUp([...backends].map((name) => view.queue(state, name)))]),
     ) as Record<QueueState, Count>,
   };
+}
+
+/** The placements whose objects have fewer counted copies than their policy asks for. */
+export function shortPlacements(
+  view: FleetView & { readonly config: FleetConfig },
+  standing: (backend: string) => BackendStanding,
+): PlacementTotal[] {
+  const { file } = view.config;
+  const isCounted = (name: string) => standing(name).isCounted;
+  const takers = file.backends.map(({ name }) => name).filter(isCounted);
+  return view.placements.filter(({ policy, condition, copies }) => {
+    const holders = copies.map(({ backend }) => backend).filter(isCounted);
+    return condition !== 'damaged' && lacking(placementRule(file, policy), holders, takers).copies > 0;
+  });
 }
 
 /** A plain copy is surplus only on a draining backend; one without which the others stand in fewer places is none. */

@@ -33,10 +33,10 @@ test('every fleet file of the pages is a valid one', () => {
 
 test('docs/cli.md names every verb, and no other', async () => {
   const help = (await runCli(['--help'])).stdout.split('Commands:')[1]!;
-  const verbs = [...help.matchAll(/^ {2}([a-z]+)[ [<]/gm)].map(([, verb]) => verb!).filter((verb) => verb !== 'help');
+  const verbs = [...help.matchAll(/^ {2}([a-z-]+)[ [<]/gm)].map(([, verb]) => verb!).filter((verb) => verb !== 'help');
   const tables = [...read('cli.md').matchAll(/^\| Verb \|.*\n((?:\|.*\n)+)/gm)].map(([, rows]) => rows!);
   const named = [...tables.join('').matchAll(/^\| (.+?) \|/gm)]
-    .flatMap(([, cell]) => [...cell!.matchAll(/`([a-z]+)[^`]*`/g)])
+    .flatMap(([, cell]) => [...cell!.matchAll(/`([a-z-]+)[^`]*`/g)])
     .map(([, verb]) => verb!);
   expect([...new Set(named)].sort()).toEqual([...new Set(verbs)].sort());
 });

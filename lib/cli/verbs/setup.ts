@@ -2,7 +2,7 @@ import { locationProblems, parseWaived } from '../../config/endpoints.ts';
 import type { FleetFile } from '../../config/fleet-file.ts';
 import { ConfigError } from '../../config/problems.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
-import { type Applied, apply } from '../../operations/apply.ts';
+import { type Applied, apply, planApply } from '../../operations/apply.ts';
 import { readFleetFile } from '../fleet-source.ts';
 import { plural, table } from '../format.ts';
 import type { Result, Session, VerbGroup } from '../session.ts';
@@ -11,6 +11,7 @@ export interface SetupOptions {
   readonly fleet?: string;
   readonly takeOver?: boolean;
   readonly park?: boolean;
+  readonly dryRun?: boolean;
   readonly allowPrivateEndpoint?: readonly string[];
 }
 
@@ -40,14 +41,65 @@ export const setupVerbs: VerbGroup = (program, verb) => {
       .option(
         '--park',
         'let backends leave the file that still hold something: their copies stay recorded and cannot be read',
-      ),
-    async (session, _args, { park, ...options }) => {
+      )
+      .option('--dry-run', 'say what would change, and what is in the way; change nothing'),
+    async (session, _args, { park, dryRun, ...options }) => {
       const file = checkedFile(session, options);
+      if (dryRun === true) return planned(session, file, park === true);
       const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
       return { text: describeApplied(applied), document: applied };
     },
   );
 };
+
+async function planned(session: Session, file: FleetFile, mayPark: boolean): Promise<Result> {
+  const { before, warnings } = await planApply(session.process(), file, { park: mayPark ? 'any' : 'none' });
+  const changes = differences(before, file);
+  const lines = changes.map(({ change, path, from, to }) => {
+    if (change === 'added') return `+ ${path}: ${to}`;
+    return change === 'removed' ? `- ${path}: ${from}` : `~ ${path}: ${from} → ${to}`;
+  });
+  const text = [
+    lines.length === 0 ? 'nothing would change' : lines.join('\n'),
+    ...warnings.map((w) => `Warning: ${w}`),
+  ];
+  return { text: text.join('\n\n'), document: { changes, warnings } };
+}
+
+interface Difference {
+  readonly change: 'added' | 'removed' | 'changed';
+  /** `backends.b2.quotaBytes` */
+  readonly path: string;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** Field by field; keys that are written into a file are never shown. */
+function differences(before: FleetFile | null, after: FleetFile): Difference[] {
+  const [was, is] = [fieldsOf(before), fieldsOf(after)];
+  return [...new Set([...was.keys(), ...is.keys()])].sort().flatMap((path): Difference[] => {
+    const [from, to] = [was.get(path), is.get(path)];
+    if (from === to) return [];
+    const shown = (text: string) => (/secretAccessKey$/.test(path) ? '(not shown)' : text);
+    if (from === undefined) return [{ change: 'added', path, to: shown(to!) }];
+    if (to === undefined) return [{ change: 'removed', path, from: shown(from) }];
+    return [{ change: 'changed', path, from: shown(from), to: shown(to) }];
+  });
+}
+
+function fieldsOf(file: FleetFile | null): Map<string, string> {
+  const found = new Map<string, string>();
+  const walk = (value: unknown, path: string) => {
+    if (typeof value !== 'object' || value === null) return void found.set(path, JSON.stringify(value));
+    for (const [name, one] of Object.entries(value))
+      if (one !== undefined) walk(one, path === '' ? name : `${path}.${name}`);
+  };
+  if (file !== null) {
+    const { backends, ...others } = file;
+    walk({ ...others, backends: Object.fromEntries(backends.map(({ name, ...one }) => [name, one])) }, '');
+  }
+  return found;
+}
 
 async function init(session: Session, _args: unknown, { takeOver, ...options }: SetupOptions): Promise<Result> {
   const file = checkedFile(session, options);

@@ -1,6 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import { keyIdsOf } from '../../config/encryption.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
+import { type DrainStatus, drainStatus } from '../../operations/drain.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
 import { passHeader } from '../../store/pass-rows.ts';
@@ -25,7 +26,11 @@ async function status(session: Session): Promise<Result> {
   const summary = summarize(fleet, standing);
   const configured = fleet.config.file.backends.map(({ name }) => name);
   const others = fleet.namedBackends().filter((name) => !configured.includes(name));
-  const backends = [...configured, ...others].map((name) => backendLine(fleet, standing(name)));
+  // A drain that nothing names any more is closed by this look, as by `drain` itself.
+  const drains = new Map<string, DrainStatus>();
+  for (const name of configured)
+    if (fleet.drain(name) !== undefined) drains.set(name, await drainStatus(session.process(), name));
+  const backends = [...configured, ...others].map((name) => backendLine(fleet, standing(name), drains.get(name)));
   const workers = await Promise.all(
     workerNames.map((name) =>
       workerLine(session, name, params.workers[name].enabled, fleet.settings.paused.includes(name)),
@@ -66,7 +71,7 @@ function keyLines(fleet: Fleet) {
   return [...fleet.keys()].map(([keyId, count]) => ({ keyId, listed: listed.has(keyId), ...count }));
 }
 
-function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
+function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>, drain: DrainStatus | undefined) {
   const { name, config, breaker, isDraining, isLeaving, isReachable } = standing;
   const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   const pass = passHeader(fleet, name);
@@ -76,6 +81,8 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>) {
     name,
     configured: config !== undefined,
     draining: isDraining,
+    ...defined({ drain: drain?.outcome }),
+    failures: fleet.breaker(name)?.failures ?? 0,
     leaving: isLeaving,
     reachable: isReachable,
     breaker,
@@ -164,8 +171,9 @@ function stateOf(b: Document['backends'][number]): string {
   if (!b.configured) return 'PARKED';
   const states = [
     b.leaving ? 'leaving' : '',
-    b.draining ? 'draining' : '',
+    b.draining ? (b.drain ?? 'draining') : '',
     b.breaker === 'closed' ? '' : `breaker ${b.breaker}`,
+    b.breaker === 'closed' && b.failures > 0 ? `FAILING (${b.failures} in a row)` : '',
     b.takesNoWrites === undefined ? '' : 'TAKES NO WRITES',
   ];
   return states.filter((s) => s !== '').join(', ') || 'ok';

@@ -93,7 +93,11 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     return new StoreError('denied', `Cannot ${action.doing}: this process has no AWS credentials; ${remedy}`, error);
   }
   if (detail.includes('Region is missing')) {
-    return new StoreError('rejected', `Cannot ${action.doing}: no AWS region is configured; set AWS_REGION`, error);
+    return new StoreError(
+      'rejected',
+      `Cannot ${action.doing}: no AWS region is configured; set AWS_REGION, or HOLDFAST_HOME for tables on this machine`,
+      error,
+    );
   }
   if (isThrottling(error)) {
     return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${detail})`, error);
