@@ -35,7 +35,7 @@ function workerParameters(worker: WorkerName): Record<string, Parameter> {
       kind: 'count',
       min: 1,
       max: 256,
-      about: `Items the ${worker} works on at once`,
+      about: `Most items the ${worker} works on at once; their bytes are bounded by MAX_BYTES_IN_FLIGHT`,
     },
     [`${p}_ROUNDS`]: {
       default: '0',

@@ -13,7 +13,8 @@ import { expireLeases, type Lab, openLab } from '../support/lab.ts';
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const objects = isWhole ? 120 : 60;
 const kills = isWhole ? 10 : 3;
-const concurrency = 5;
+/** A kill wastes at most the copies of what was in work. */
+const concurrency = 8;
 let lab: Lab;
 
 beforeAll(async () => {
@@ -21,6 +22,7 @@ beforeAll(async () => {
     RECONCILER_MIN_AGE_SECONDS: '0',
     CLEANUP_QUEUE_GRACE_SECONDS: '0',
     REMOVAL_LIMIT_MIN_COUNT: '1000',
+    REPLICATOR_CONCURRENCY: String(concurrency),
   });
 });
 

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../../base/clock.ts';
 import { hasArrived, watchedBody } from './answer-body.ts';
 import { isSlowDown, SilenceError } from './errors.ts';
 import { createPace } from './pace.ts';
+import { createTurns } from './turns.ts';
 
 export interface S3Timeouts {
   /** Until a connection stands. */
@@ -78,8 +79,8 @@ const readBytes = 256 * 1024;
 
 /**
  * Sends each physical request to a backend, over kept-alive sockets. Except for the body of an object, answers are read whole
- * here, where a stall is noticed, and `maxSockets` requests at most wait for an answer at a time: queueing here, instead of
- * inside the agent, keeps a busy process from taking its own queue for a silent backend. Streamed bodies, either way, do not
+ * here, where a stall is noticed, and `maxSockets` requests at most wait for an answer at a time, fewer where the backend asks
+ * to be asked less: queueing here, instead of inside the agent, keeps a busy process from taking its own queue for a silent backend. Streamed bodies, either way, do not
  * queue: one may be the source of another, and their number is bounded by those who hold them.
  */
 export function createWire({ clock, timeouts, maxSockets, keepsSockets, onRequest }: WireOptions): Wire {
@@ -92,7 +93,7 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
   const plain = readingInPlace(new HttpAgent(agentOptions));
   const secure = readingInPlace(new HttpsAgent(agentOptions));
   const watch = createWatch(timeouts);
-  const turns = createTurns(maxSockets);
+  const turns = createTurns(clock, maxSockets);
   const pace = createPace(clock);
 
   const roundTrip = (asked: WireRequest, { signal, answerMs = timeouts.answerMs }: SendOptions) =>
@@ -144,7 +145,10 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
         const { statusCode: status = 0, statusMessage: reason = '', headers } = answer;
         if (request.readsObject && status < 300) return { status, reason, headers, body: answer };
         const body = await readWhole(answer, clock, timeouts.stallMs);
-        if (status >= 400 && isSlowDown({ statusCode: status, reason, body })) pace.slowDown();
+        if (status >= 400 && isSlowDown({ statusCode: status, reason, body })) {
+          pace.slowDown();
+          turns.slowDown();
+        }
         return { status, reason, headers, body };
       } finally {
         if (!isStreamed) turns.giveBack();
@@ -235,23 +239,6 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
     },
     stop(what: object): void {
       if (watched.delete(what) && watched.size === 0) over.abort('stopped');
-    },
-  };
-}
-
-/** First come, first served. */
-function createTurns(size: number) {
-  let free = size;
-  const waiting: (() => void)[] = [];
-  return {
-    async take(): Promise<void> {
-      if (free > 0) free -= 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
-    },
-    giveBack(): void {
-      const next = waiting.shift();
-      if (next) next();
-      else free += 1;
     },
   };
 }
