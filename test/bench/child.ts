@@ -1,9 +1,11 @@
-/** One measured run, in a process of its own: `ours`, a replicator tick; `bare`, the loop anybody would write with the SDK. */
+/** One measured run, in a process of its own: `ours <worker>`, a tick; `delete <folder>`, its objects deleted by the library; `bare`, the loop anybody would write with the SDK. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { forEachConcurrently } from '../../lib/base/pool.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
+import { createHoldfast } from '../../lib/index.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -34,7 +36,12 @@ export interface Measured {
 }
 
 const [mode, argument] = process.argv.slice(2);
-const measured = mode === 'ours' ? await ours() : await bare(JSON.parse(readFileSync(argument!, 'utf8')) as BareWork);
+const measured =
+  mode === 'ours'
+    ? await ours(argument as WorkerName)
+    : mode === 'delete'
+      ? await deleted(argument!)
+      : await bare(JSON.parse(readFileSync(argument!, 'utf8')) as BareWork);
 process.stdout.write(`${JSON.stringify(measured)}\n`);
 process.exit(0);
 
@@ -47,7 +54,7 @@ async function measure(work: () => Promise<Partial<Measured> & { copied: number 
   return { ms, cpuMs: (user + system) / 1000, maxRssBytes: process.resourceUsage().maxRSS * 1024, ...done };
 }
 
-async function ours(): Promise<Measured> {
+async function ours(worker: WorkerName): Promise<Measured> {
   const holdfastProcess = createProcess({ env: process.env });
   const storeCalls: Record<string, number> = {};
   let writeUnits = 0;
@@ -63,11 +70,21 @@ async function ours(): Promise<Measured> {
     },
   }) as Store;
   return measure(async () => {
-    const report = await runTick({ ...holdfastProcess, store }, workers.replicator!, {
+    const report = await runTick({ ...holdfastProcess, store }, workers[worker]!, {
       deadline: Date.now() + 900_000,
     });
     if (report.failed > 0 || report.outcome === 'error') throw new Error(JSON.stringify(report));
-    return { copied: report.succeeded, writeUnits, storeCalls };
+    return { copied: Math.max(1, report.succeeded), writeUnits, storeCalls };
+  });
+}
+
+async function deleted(folder: string): Promise<Measured> {
+  const holdfast = createHoldfast({ env: process.env });
+  const keys: string[] = [];
+  for await (const { key } of holdfast.list(folder)) keys.push(key);
+  return measure(async () => {
+    await forEachConcurrently(keys, 64, async (key) => void (await holdfast.delete(key)));
+    return { copied: keys.length };
   });
 }
 

@@ -1,8 +1,9 @@
 /**
  * `npm run bench -- [--runs 5] [--sizes 4KiB,1MiB,64MiB,1GiB] [--concurrency 8] [--objects 1000,10000,100000,1000000]
- * [--tls] [--rclone <command>] [--fleet <file> --from <backend> --to <backend>]`: our copies against a bare SDK loop and,
+ * [--latency <ms of S3>,<ms of DynamoDB>] [--tls] [--rclone <command>] [--fleet <file> --from <backend> --to <backend>]`: our copies against a bare SDK loop and,
  * where it is installed, `rclone copy`, in one run, in turn: time, CPU of every process, memory, and what a million would
- * cost; then what idle ticks and metadata cost as a fleet grows. Without a fleet file, on the embedded servers, which run in
+ * cost; then what idle ticks and metadata cost as a fleet grows. With a latency each request takes that much longer, ours works
+ * with its defaults, the others on 64 at a time; and the copies are scrubbed, listed and deleted as well. Without a fleet file, on the embedded servers, which run in
  * processes of their own and share this machine's cores. The other endpoint's buckets are written to.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -10,6 +11,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { forEachConcurrently } from '../../lib/base/pool.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
 import { apply } from '../../lib/operations/apply.ts';
@@ -18,6 +20,7 @@ import { storageKey } from '../../lib/store/keys.ts';
 import { streamed } from '../support/big.ts';
 import type { BareWork, Endpoint, Measured } from './child.ts';
 import { measureGrowth } from './growth.ts';
+import { type Latency, parseLatency, startLatency } from './latency.ts';
 import { costOfMillion } from './prices.ts';
 import { childrenOf, cpuMsOf, type Watched } from './processes.ts';
 import { rcloneVersion, runRclone } from './rclone.ts';
@@ -27,7 +30,8 @@ const { values: flags } = parseArgs({
   options: {
     runs: { type: 'string', default: '5' },
     sizes: { type: 'string', default: '4KiB,1MiB,64MiB,1GiB' },
-    concurrency: { type: 'string', default: '8' },
+    concurrency: { type: 'string' },
+    latency: { type: 'string' },
     objects: { type: 'string', default: '1000,10000,100000,1000000' },
     tls: { type: 'boolean', default: false },
     rclone: { type: 'string', default: 'rclone' },
@@ -38,20 +42,22 @@ const { values: flags } = parseArgs({
 });
 if (flags.tls && flags.fleet !== undefined)
   throw new Error('--tls is for the embedded servers: the fleet file names its own');
-const concurrency = Number(flags.concurrency);
+const wantedLatency = parseLatency(flags.latency);
+const concurrency = Number(flags.concurrency ?? (wantedLatency === null ? 8 : 64));
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const child = resolve(import.meta.dirname, 'child.ts');
 const mib = 2 ** 20;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 /** How many objects of a size make a run. */
-const howMany = (sizeBytes: number) => Math.max(1, Math.min(400, Math.floor((128 * mib) / sizeBytes)));
+const howMany = (sizeBytes: number) => Math.max(1, Math.min(4000, Math.floor((128 * mib) / sizeBytes)));
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-const server = spawn(process.execPath, [bin, 'local', join(dir, 'stack'), '--json'], {
+const server = spawn(process.execPath, [bin, 'local', join(dir, 'stack'), '--faults', '--json'], {
   stdio: ['ignore', 'pipe', 'inherit'],
 });
 let front: TlsFront | null = null;
+let latency: Latency | null = null;
 try {
   const stack = await firstDocument(server.stdout!);
   const file = JSON.parse(readFileSync(flags.fleet ?? stack.fleet, 'utf8')) as FleetText;
@@ -65,10 +71,16 @@ try {
     ...backend,
     endpoint: front?.endpoints[i] ?? backend.endpoint,
   }));
+  if (wantedLatency !== null)
+    latency = await startLatency(
+      wantedLatency,
+      stack.backends.map(({ control }) => control),
+      stack.dynamodbEndpoint,
+    );
   const env: Record<string, string> = {
     ...(process.env as Record<string, string>),
     ...stack.env,
-    REPLICATOR_CONCURRENCY: String(concurrency),
+    ...(latency === null && { REPLICATOR_CONCURRENCY: String(concurrency) }),
     ...(front && { NODE_EXTRA_CA_CERTS: front.certificatePath }),
   };
   const holdfastProcess = createProcess({ env });
@@ -80,6 +92,7 @@ try {
   const rclone = rcloneVersion(flags.rclone);
   say(
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]!.model}, load ${loadavg()[0]!.toFixed(1)}, concurrency ${concurrency}, ` +
+      `${wantedLatency === null ? '' : `${wantedLatency.s3Ms} ms per request of S3, ${wantedLatency.dynamodbMs} of DynamoDB, `}` +
       `${flags.fleet ?? 'embedded servers'}${front ? ', TLS' : ''}, ${rclone ?? 'no rclone: not compared'}`,
   );
   const servers: Watched[] = [
@@ -88,12 +101,13 @@ try {
     ...(front ? [{ what: 'TLS', pid: front.child.pid! }] : []),
   ];
   const trust = front === null ? {} : { certificatePath: front.certificatePath };
-  const bench: Bench = { holdfastProcess, env, backends, servers, hasRclone: rclone !== null, ...trust };
+  const bench: Bench = { holdfastProcess, latency, env, backends, servers, hasRclone: rclone !== null, ...trust };
   for (const size of flags.sizes.split(',').filter(Boolean)) await benchSize(bench, size);
   await measureGrowth(flags.objects.split(',').filter(Boolean).map(Number), say);
   await holdfastProcess.close();
 } finally {
   front?.child.kill('SIGTERM');
+  latency?.front.disconnect();
   server.kill('SIGTERM');
   await new Promise((gone) => server.once('exit', gone));
   rmSync(dir, { recursive: true, force: true });
@@ -107,6 +121,7 @@ interface FleetText {
 
 interface Bench {
   readonly holdfastProcess: HoldfastProcess;
+  readonly latency: Latency | null;
   readonly env: Record<string, string>;
   readonly backends: readonly BackendText[];
   readonly servers: readonly Watched[];
@@ -114,12 +129,19 @@ interface Bench {
   readonly certificatePath?: string;
 }
 
-async function firstDocument(output: NodeJS.ReadableStream): Promise<{ fleet: string; env: Record<string, string> }> {
+interface StackDocument {
+  readonly fleet: string;
+  readonly env: Record<string, string>;
+  readonly dynamodbEndpoint: string;
+  readonly backends: readonly { readonly control: string }[];
+}
+
+async function firstDocument(output: NodeJS.ReadableStream): Promise<StackDocument> {
   let text = '';
   for await (const chunk of output) {
     text += String(chunk);
     try {
-      return JSON.parse(text) as { fleet: string; env: Record<string, string> };
+      return JSON.parse(text) as StackDocument;
     } catch {} // more is to come
   }
   throw new Error('The embedded stack did not start');
@@ -131,7 +153,8 @@ interface Run extends Measured {
 }
 
 async function benchSize(bench: Bench, size: string): Promise<void> {
-  const { holdfastProcess, env, servers } = bench;
+  const { holdfastProcess, env, servers, latency } = bench;
+  const measuredEnv = latency === null ? env : { ...env, AWS_ENDPOINT_URL_DYNAMODB: latency.dynamodb };
   const sizeBytes = bytesOf(size);
   const count = howMany(sizeBytes);
   const endpoint = (name: string) => bench.backends.find((backend) => backend.name === name)!;
@@ -139,7 +162,9 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
   const runs = new Map<string, Run[]>();
   const watch = async (name: string, go: () => Promise<Measured> | Measured) => {
     const before = servers.map(({ pid }) => cpuMsOf(pid));
+    await latency?.set(true);
     const measured = await go();
+    await latency?.set(false);
     const serverCpuMs = servers.map(({ pid }, i) => cpuMsOf(pid) - before[i]!);
     runs.set(name, [...(runs.get(name) ?? []), { ...measured, serverCpuMs }]);
   };
@@ -148,13 +173,15 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     const folder = `bench/${size}/${run}`;
     const keys = Array.from({ length: count }, (_, i) => `${folder}/${i}`);
     const holdfast = createHoldfast({ env });
-    for (const [i, key] of keys.entries()) await holdfast.put(key, streamed(sizeBytes, i % 255));
+    await forEachConcurrently(keys.entries(), 16, async ([i, key]) => {
+      await holdfast.put(key, streamed(sizeBytes, i % 255));
+    });
     // It writes down what it spent: what is added from now on is the run's.
     await holdfast.close();
     writeFileSync(join(dir, 'work.json'), JSON.stringify(await bareWork(holdfastProcess, from, to, keys, sizeBytes)));
     const runOurs = async () => {
       const before = await requestsOf(holdfastProcess);
-      await watch('ours', () => runChild(['ours'], env));
+      await watch('ours', () => runChild(['ours', 'replicator'], measuredEnv));
       const after = await requestsOf(holdfastProcess);
       reads += after.from - before.from;
       writes += after.to - before.to;
@@ -167,12 +194,20 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     const all = [runOurs, runBare, ...(bench.hasRclone ? [runThat] : [])];
     // Each goes first in turn: what is in the page cache helps all alike.
     for (let i = 0; i < all.length; i += 1) await all[(i + run) % all.length]!();
+    if (latency === null) continue;
+    await watch('scrub', () => runChild(['ours', 'scrubber'], { ...measuredEnv, SCRUBBER_BATCH_SIZE: '10000' }));
+    await watch('pass', () => runChild(['ours', 'reconciler'], { ...measuredEnv, RECONCILER_INTERVAL_HOURS: '0' }));
+    await watch('delete', () => runChild(['delete', folder], measuredEnv));
+    await watch('queue', () =>
+      runChild(['ours', 'cleanup-queue'], { ...measuredEnv, CLEANUP_QUEUE_BATCH_SIZE: '1000' }),
+    );
   }
   const ours = runs.get('ours')!;
   const msOf = (all: readonly Run[]) => median(all.map(({ ms, copied }) => ms / copied));
   say(`${size} × ${count}:`);
   for (const [name, all] of runs) {
-    const ratio = name === 'ours' ? '' : `; ours at ${(msOf(all) / msOf(ours)).toFixed(2)} × its rate`;
+    const ratio =
+      name !== 'bare' && name !== 'rclone' ? '' : `; ours at ${(msOf(all) / msOf(ours)).toFixed(2)} × its rate`;
     say(
       `  ${name.padEnd(6)} ${describe(all, msOf(all), servers)}; ${((sizeBytes / mib / msOf(all)) * 1000).toFixed(1)} MiB/s${ratio}`,
     );
