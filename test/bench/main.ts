@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- [--runs 5] [--sizes 4KiB,1MiB,64MiB,1GiB] [--concurrency 8] [--objects 1000,10000,100000,1000000]
- * [--latency <ms of S3>,<ms of DynamoDB>] [--tls] [--rclone <command>] [--fleet <file> --from <backend> --to <backend>]`: our copies against a bare SDK loop and,
- * where it is installed, `rclone copy`, in one run, in turn: time, CPU of every process, memory, and what a million would
- * cost; then what idle ticks and metadata cost as a fleet grows. With a latency each request takes that much longer, ours works
- * with its defaults, the others on 64 at a time; and the copies are scrubbed, listed and deleted as well. Without a fleet file, on the embedded servers, which run in
- * processes of their own and share this machine's cores. The other endpoint's buckets are written to.
+ * `npm run bench -- [--runs 5] [--sizes 4KiB,1MiB,64MiB,1GiB] [--most 4000] [--concurrency 8] [--latency <ms of S3>,<ms of DynamoDB>]
+ * [--objects 1000,10000,100000,1000000] [--tls] [--rclone <command>] [--fleet <file> --from <backend> --to <backend>]`: our copies
+ * against a bare SDK loop and, where it is installed, `rclone copy`, in one run, in turn: time, CPU of every process, memory, and
+ * what a million would cost; then what idle ticks and metadata cost as a fleet grows. With a latency each request takes that much
+ * longer, ours works with its defaults, the others on 64 at a time; and the copies are scrubbed, listed and deleted as well.
+ * Without a fleet file, on the embedded servers, which run in processes of their own and share this machine's cores. The other
+ * endpoint's buckets are written to.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,6 +33,7 @@ const { values: flags } = parseArgs({
     sizes: { type: 'string', default: '4KiB,1MiB,64MiB,1GiB' },
     concurrency: { type: 'string' },
     latency: { type: 'string' },
+    most: { type: 'string', default: '4000' },
     objects: { type: 'string', default: '1000,10000,100000,1000000' },
     tls: { type: 'boolean', default: false },
     rclone: { type: 'string', default: 'rclone' },
@@ -50,7 +52,7 @@ const mib = 2 ** 20;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 /** How many objects of a size make a run. */
-const howMany = (sizeBytes: number) => Math.max(1, Math.min(4000, Math.floor((128 * mib) / sizeBytes)));
+const howMany = (sizeBytes: number) => Math.max(1, Math.min(Number(flags.most), Math.floor((128 * mib) / sizeBytes)));
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
 const server = spawn(process.execPath, [bin, 'local', join(dir, 'stack'), '--faults', '--json'], {
