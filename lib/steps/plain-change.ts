@@ -3,7 +3,7 @@ import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { expectedHeaders, newRecord } from '../store/records.ts';
 import type { RemovalLimitTick } from '../tick/removal-limit.ts';
-import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
+import { inRemovalTurn, isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
 import { carriesMark } from '../transfer/mark.ts';
@@ -74,7 +74,18 @@ export async function settlePlainChange(
     const [outcome] = await tick.commit([{ key, change: { before: object, after: { ...object, plainEtags } } }]);
     return outcome?.outcome === 'committed' ? 'renewed' : 'lost';
   }
+  return inRemovalTurn(tick, name, () => overwrite(tick, object, name, seen));
+}
+
+/** What its owner wrote in place of a file is its object's content from now on, with that copy alone. */
+async function overwrite(
+  tick: PlainChangeTick,
+  object: ObjectRecord,
+  name: string,
+  seen: Seen,
+): Promise<'overwritten' | 'removal-limit' | 'lost'> {
   if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
+  const { key } = object;
   const now = tick.now();
   const after = newRecord({
     key,
@@ -85,7 +96,7 @@ export async function settlePlainChange(
     headersSha256: seen.headersSha256,
     copies: { [name]: '' },
     policy: policyOf(tick.config, key).name,
-    plainEtags,
+    plainEtags: { ...object.plainEtags, [name]: seen.etag },
   });
   const [outcome] = await tick.commit([
     {
@@ -111,14 +122,27 @@ async function leaveForeign(tick: PlainChangeTick, object: ObjectRecord, name: s
   const proof = await verifiedCopy(tick, object, { except: [name] });
   if (proof.outcome === 'put-off') return proof.reason;
   if (proof.outcome === 'reading' || proof.outcome === 'unreadable') return proof.outcome;
+  if (proof.outcome !== 'good') return afterForeign(tick, object, name, { ...object, condition: 'damaged' });
   const { [name]: _file, ...copies } = object.copies;
-  const isGood = proof.outcome === 'good';
-  const after: ObjectRecord = isGood ? { ...object, copies } : { ...object, condition: 'damaged' };
-  const counters = isGood ? [removalCount(tick, name, object.sizeBytes)] : [];
+  return inRemovalTurn(tick, name, async () =>
+    (await isWithinRemovalLimit(tick, name))
+      ? afterForeign(tick, object, name, { ...object, copies })
+      : 'removal-limit',
+  );
+}
+
+async function afterForeign(
+  tick: PlainChangeTick,
+  object: ObjectRecord,
+  name: string,
+  after: ObjectRecord,
+): Promise<'foreign' | 'damaged' | 'lost'> {
+  const isGone = after.copies[name] === undefined;
+  const counters = isGone ? [removalCount(tick, name, object.sizeBytes)] : [];
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after }, counters }]);
   if (outcome?.outcome !== 'committed') return 'lost';
   tick.audit('Imported file was replaced by bytes of a fleet', { key: object.key, backend: name });
-  return isGood ? 'foreign' : 'damaged';
+  return isGone ? 'foreign' : 'damaged';
 }
 
 async function readFile(tick: PlainChangeTick, object: ObjectRecord, name: string): Promise<FileReading> {

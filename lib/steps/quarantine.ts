@@ -1,7 +1,7 @@
 import { sourceOrder } from '../fleet/routing.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { RemovalLimitTick } from '../tick/removal-limit.ts';
-import { isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
+import { inRemovalTurn, isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
 import type { Quarantine } from '../transfer/quarantine.ts';
 import type { VerifiedCopy, VerifiedCopyOptions } from '../transfer/verified-copy.ts';
@@ -54,6 +54,7 @@ export async function quarantineOnEvidence(tick: QuarantineTick, key: string, ba
     ownership: (name: string) => tick.ownership(name),
     commit: tick.commit,
     isWithinRemovalLimit: (name: string) => isWithinRemovalLimit(tick, name),
+    inRemovalTurn: <T>(name: string, remove: () => Promise<T>) => inRemovalTurn(tick, name, remove),
     removalCount: (name: string, sizeBytes: number) => removalCount(tick, name, sizeBytes),
     audit: tick.audit,
   };

@@ -5,7 +5,7 @@ import { refresh } from './refresh.ts';
 import type { Tick } from './tick.ts';
 
 /** What this file asks of a tick. */
-export type RemovalLimitTick = Pick<Tick, 'deps' | 'params' | 'figures' | 'view' | 'now'> & RefreshTick;
+export type RemovalLimitTick = Pick<Tick, 'deps' | 'params' | 'figures' | 'view' | 'now' | 'removing'> & RefreshTick;
 
 /** Copies recorded on a backend, by the ledger as this tick read it last. */
 export function recordedCopies(tick: RemovalLimitTick, backend: string): number {
@@ -40,6 +40,24 @@ export async function removalsLeft(tick: RemovalLimitTick, backend: string, list
     copies,
   });
   return Math.max(0, left);
+}
+
+/**
+ * Lets a tick's removals on evidence from one backend happen one after another, each from asking for the limit to its commit: it
+ * would be asked by all that are in work before any of them is counted.
+ */
+export function inRemovalTurn<T>(
+  { removing }: Pick<RemovalLimitTick, 'removing'>,
+  backend: string,
+  remove: () => Promise<T>,
+): Promise<T> {
+  const removed = (removing.get(backend) ?? Promise.resolve()).then(remove);
+  const ended = removed.then(
+    () => {},
+    () => {},
+  );
+  removing.set(backend, ended);
+  return removed;
 }
 
 /** Counts one removal; it goes into the removal's own transaction. */

@@ -194,6 +194,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     refreshedAt: parts.view.readAt,
     onRefresh: new Set(),
     probes: new Set(),
+    removing: new Map(),
     usability: new Map(),
     lease: null,
     now: () => deps.clock.now(),

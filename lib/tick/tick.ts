@@ -117,6 +117,8 @@ export interface TickRequest {
 export interface TickAccount {
   readonly tally: Tally;
   readonly figures: Record<string, number>;
+  /** By backend: when the removals on evidence that are being made have ended. */
+  readonly removing: Map<string, Promise<void>>;
   /** Says why this tick, whatever else it achieves, ends as `error`. */
   problem(sentence: string): void;
   /** One audit line per state change. */

@@ -20,6 +20,8 @@ export interface QuarantineDeps extends VerifiedCopyDeps {
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   /** Whether one more removal on evidence is allowed on this backend today. */
   isWithinRemovalLimit(backend: string): Promise<boolean>;
+  /** Runs one removal from this backend at a time, with the last question whether it is allowed. */
+  inRemovalTurn<T>(backend: string, remove: () => Promise<T>): Promise<T>;
   /** The counter of such removals, for the same transaction. */
   removalCount(backend: string, sizeBytes: number): CounterAdd;
   audit(sentence: Sentence, fields: LogFields): void;
@@ -58,7 +60,9 @@ export async function quarantine(deps: QuarantineDeps, object: ObjectRecord, nam
   const evidence = await doubtOf(deps, object, suspect);
   if (!isEvidence(evidence)) return evidence;
   if (!(await ownsItself(deps, name))) return { outcome: 'unreadable' };
-  return (await isAllowed(deps, object, name)) ? remove(deps, object, name, evidence) : { outcome: 'removal-limit' };
+  return deps.inRemovalTurn(name, async () =>
+    (await isAllowed(deps, object, name)) ? remove(deps, object, name, evidence) : { outcome: 'removal-limit' },
+  );
 }
 
 function isEvidence(found: Evidence | Quarantine): found is Evidence {

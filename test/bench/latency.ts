@@ -25,7 +25,10 @@ export async function startLatency(
     dynamodb: endpoint,
     async set(isOn) {
       for (const control of controls) {
-        const answer = await fetch(`${control}/faults`, isOn ? { method: 'POST', body: fault } : { method: 'DELETE' });
+        // A kept socket may be closed by the time it is used again.
+        const headers = { connection: 'close' };
+        const how = isOn ? { method: 'POST', headers, body: fault } : { method: 'DELETE', headers };
+        const answer = await fetch(`${control}/faults`, how);
         if (!answer.ok)
           throw new Error(`The server at ${control} would not ${isOn ? 'wait' : 'go on'}: ${await answer.text()}`);
       }

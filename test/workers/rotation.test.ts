@@ -99,6 +99,7 @@ function tickOver(store: MemoryStore, mine: readonly string[], time: { now: numb
     deps: { store },
     shards: mine,
     figures: {},
+    removing: new Map(),
     standings,
     view: { queue, row: () => undefined },
     now: () => time.now,

@@ -10,7 +10,7 @@ import { clockSkewMs, isRecoveryPending, recoveryOf } from '../../store/recovery
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RemovalLimitTick } from '../../tick/removal-limit.ts';
-import { removalCount, removalsLeft } from '../../tick/removal-limit.ts';
+import { inRemovalTurn, removalCount, removalsLeft } from '../../tick/removal-limit.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
 import { type KeyTurn, nothingToDo, notReadNow, settled, settledByName } from './key-turn.ts';
@@ -128,9 +128,13 @@ export async function enqueueOrphans(
   rules: OrphanRules,
 ): Promise<readonly { readonly orphan: Orphan; readonly turn: KeyTurn }[]> {
   if (orphans.length === 0) return [];
-  const allowed = orphans.slice(0, await removalsLeft(tick, orphans[0]!.backend, rules.listedSoFar(), orphans.length));
-  const requests = allowed.map((orphan) => requestFor(tick, orphan, rules));
-  const outcomes = await enqueueDeletes(tick.commitDeps(), requests, tick.deadline.commitUntil);
+  const { backend: name } = orphans[0]!;
+  const { allowed, requests, outcomes } = await inRemovalTurn(tick, name, async () => {
+    const allowed = orphans.slice(0, await removalsLeft(tick, name, rules.listedSoFar(), orphans.length));
+    const requests = allowed.map((orphan) => requestFor(tick, orphan, rules));
+    const outcomes = await enqueueDeletes(tick.commitDeps(), requests, tick.deadline.commitUntil);
+    return { allowed, requests, outcomes };
+  });
   return orphans.map((orphan, i) => {
     const outcome = i < allowed.length ? outcomes[i]! : 'removal-limit';
     if (outcome === 'removal-limit') return { orphan, turn: settled('skipped', outcome) };
