@@ -28,9 +28,11 @@ export async function isWithinRemovalLimit(tick: RemovalLimitTick, backend: stri
  */
 export async function removalsLeft(tick: RemovalLimitTick, backend: string, listed = 0, wanted = 1): Promise<number> {
   await refresh(tick);
-  const copies = Math.max(recordedCopies(tick, backend), listed);
+  const removed = tick.view.removals(backend, dayOf(tick.now()));
+  // Of what was there before the day's removals: what they take away must not make the limit smaller meanwhile.
+  const copies = Math.max(recordedCopies(tick, backend) + removed, listed);
   const allowed = Math.max(tick.params.removalLimitMinCount, Math.floor(copies * tick.params.removalLimitRatio));
-  const left = allowed - tick.view.removals(backend, dayOf(tick.now()));
+  const left = allowed - removed;
   if (left >= wanted) return left;
   tick.figures.removalLimitReached = (tick.figures.removalLimitReached ?? 0) + 1;
   tick.deps.log.error('Removal limit reached: too many removals on evidence today', {
