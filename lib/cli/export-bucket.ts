@@ -253,6 +253,7 @@ async function store(
       parts: { aboveBytes: mostAtOnceBytes, partBytes, clock: session.process().clock },
       ...(over === undefined ? { ifAbsent: true } : { ifMatch: over }),
     });
+    if (answer.outcome === 'refused') throw answer.error;
     return { content, answer };
   });
   if (stored === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };

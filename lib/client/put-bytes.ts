@@ -105,9 +105,12 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
     await giveUp(put, item, 'its encryption key may have left the fleet file');
     throw new KeyRetiredError(key);
   }
-  const failure = await upload(put, fleet, item);
-  if (failure === null) return { outcome: 'written', item };
-  return failed(failure, !(await giveUp(put, item, failure)));
+  const uploaded = await upload(put, fleet, item);
+  if (uploaded.outcome === 'written') return { outcome: 'written', item };
+  const { why } = uploaded;
+  // Bytes that were surely not stored are not queued: a key that is refused could not be deleted either.
+  const isSettled = uploaded.outcome === 'refused' ? await endIntent(put, item) : await giveUp(put, item, why);
+  return failed(why, !isSettled);
 }
 
 /** The key that content was sealed with does not encrypt any more: it is sealed again, with the one that does. */
@@ -173,8 +176,10 @@ function intentFor(put: Put, backend: string, { replaces }: Aim): QueueItem {
   });
 }
 
-/** Null when the bytes stand there, verified; else what went wrong, as a sentence's end. */
-async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<string | null> {
+/** `refused` the backend said that it took nothing · `failed` bytes may be there, or come yet. */
+type Uploaded = { readonly outcome: 'written' } | { readonly outcome: 'refused' | 'failed'; readonly why: string };
+
+async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<Uploaded> {
   const { context, options, content } = put;
   const stop = new AbortController();
   const heart = beat(put, item, stop.signal);
@@ -198,22 +203,24 @@ async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<string |
       },
       ...defined({ headers: options.headers, metadata: options.metadata }),
     });
-    return stored.outcome === 'stored' ? null : stored.detail;
+    if (stored.outcome === 'stored') return { outcome: 'written' };
+    if (stored.outcome === 'wrong') return { outcome: 'failed', why: stored.detail };
+    noteFailure(put, item, stored.error);
+    return { outcome: 'refused', why: stored.error.message };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // The caller's content failed to read: no other backend would help.
     if (error.kind === 'body') throw error.cause;
-    context.deps.log.warn('Put failed on a backend', {
-      key: put.key,
-      backend: item.backend,
-      kind: error.kind,
-      message: error.message,
-    });
-    return error.message;
+    noteFailure(put, item, error);
+    return { outcome: 'failed', why: error.message };
   } finally {
     stop.abort();
     await heart;
   }
+}
+
+function noteFailure({ context, key }: Put, { backend }: QueueItem, { kind, message }: BackendError): void {
+  context.deps.log.warn('Put failed on a backend', { key, backend, kind, message });
 }
 
 /** Pushes the intent's `dueAt` on while the upload runs, so that the reaper leaves it alone. */
@@ -246,6 +253,12 @@ export async function giveUp(put: Put, item: QueueItem, reason: string): Promise
   });
   const swap = { key: put.key, moves: [{ from: { item }, to }] };
   return (await put.context.committer.commit(swap, recordBy(put))).outcome === 'committed';
+}
+
+/** There are no bytes. False when it is not known that the intent has ended: the reaper ends it, then. */
+async function endIntent(put: Put, item: QueueItem): Promise<boolean> {
+  const ended = await put.context.committer.commit({ key: put.key, completes: [{ item }] }, recordBy(put));
+  return ended.outcome === 'committed';
 }
 
 /** However long the upload took, there is time to say so. */

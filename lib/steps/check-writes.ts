@@ -62,6 +62,7 @@ async function refusalOfWrites(tick: CheckWritesTick, backend: string): Promise<
       },
       tick.signal,
     );
+    if (stored.outcome === 'refused') throw stored.error;
     return stored.outcome === 'stored' ? { outcome: 'accepted' } : { outcome: 'refused', message: stored.detail };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;

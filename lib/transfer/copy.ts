@@ -92,6 +92,10 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       leave(source.body).catch(() => {});
       throw error;
     });
+    if (stored.outcome === 'refused') {
+      leave(source.body).catch(() => {});
+      throw stored.error;
+    }
     if (stored.outcome === 'wrong') return { outcome: 'target-wrong', detail: stored.detail };
     const { digest } = stored;
     if (md5 !== undefined && !(await isProven(open, source.etag, md5, digest).catch(unread)))

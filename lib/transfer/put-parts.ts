@@ -4,6 +4,7 @@ import { type Backend, BackendError, type CompletedPart, type ObjectHeaders } fr
 import { describeBytes } from './describe-bytes.ts';
 import type { Mark } from './mark.ts';
 import { type PartRules, partSizeFor } from './parts.ts';
+import { type Refused, refusal } from './refusal.ts';
 import { retryTransient } from './retry-transient.ts';
 import { compare, type Expected } from './verify.ts';
 
@@ -30,8 +31,10 @@ const width = 3;
 /** Parts above this size are not held in memory, so that one at a time is on its way. */
 const maxHeldBytes = 64 * 2 ** 20;
 
-/** What a put in parts ended with. */
-export interface PutInParts {
+/** What a put in parts ended with: nothing was begun where the backend refused to begin an upload. */
+export type PutInParts = (SentParts & { readonly outcome: 'sent' }) | Refused;
+
+interface SentParts {
   /** Hex, of what was sent. */
   readonly sha256: string;
   /** Whether the backend's answers prove that it stored what it was sent. */
@@ -49,12 +52,16 @@ export async function putInParts(
   signal?: AbortSignal,
 ): Promise<PutInParts> {
   const { storageKey, expected } = request;
-  const { uploadId } = await to.createUpload({ storageKey, ...describeBytes(request, to.name, storageKey) }, signal);
+  const begun = await to
+    .createUpload({ storageKey, ...describeBytes(request, to.name, storageKey) }, signal)
+    .catch((error: unknown) => refusal(to, error));
+  if ('outcome' in begun) return begun;
+  const { uploadId } = begun;
   try {
     const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes, to.maxParts);
     const sent = await sendAll(to, request, { ...rules, uploadId, partSizeBytes }, signal);
     await to.completeUpload({ storageKey, uploadId, parts: sent.parts }, signal);
-    return sent;
+    return { outcome: 'sent', sha256: sent.sha256, isProven: sent.isProven };
   } catch (error) {
     // Best effort: the clean-up of this key aborts what is left.
     await to.abortUpload(storageKey, uploadId).catch(() => {});
@@ -62,7 +69,7 @@ export async function putInParts(
   }
 }
 
-interface Sent extends PutInParts {
+interface Sent extends SentParts {
   readonly parts: readonly CompletedPart[];
 }
 

@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto';
 import { bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
-import type { Backend } from '../fleet/backend.ts';
+import type { Backend, PutRequest } from '../fleet/backend.ts';
 import { describeBytes } from './describe-bytes.ts';
 import { headersDigest } from './headers-digest.ts';
 import type { StoreRequest } from './put-parts.ts';
+import { type Refused, refusal } from './refusal.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
 
-/** `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded. */
+/**
+ * `stored` the backend holds exactly these bytes · `wrong` it holds others, under this storage key, unrecorded · `refused` it was
+ * asked once, and its answer says that it took nothing: there are no bytes, and none will come.
+ */
 export type StoreOutcome =
   | { readonly outcome: 'stored'; readonly digest: Digest }
+  | Refused
   | { readonly outcome: 'wrong'; readonly detail: string };
 
 /**
@@ -18,7 +23,7 @@ export type StoreOutcome =
  */
 export async function putVerified(to: Backend, request: StoreRequest, signal?: AbortSignal): Promise<StoreOutcome> {
   const stored = await putBytes(to, request, signal);
-  if (stored.outcome === 'wrong' || !mayAlterHeaders(to, request)) return stored;
+  if (stored.outcome !== 'stored' || !mayAlterHeaders(to, request)) return stored;
   // Other headers on a recorded copy are evidence against it: so it must have had the right ones once.
   const found = await to.head(request.storageKey, signal);
   const isSame =
@@ -38,9 +43,10 @@ async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal
   const { storageKey, expected, parts } = request;
   if (parts !== undefined && expected.sizeBytes > parts.aboveBytes) {
     const { putInParts } = await import('./put-parts.ts');
-    const { sha256, isProven } = await putInParts(to, request, parts, signal);
-    const sent = { sizeBytes: expected.sizeBytes, sha256 };
-    return isProven ? { outcome: 'stored', digest: sent } : readBack(to, storageKey, sent, signal);
+    const written = await putInParts(to, request, parts, signal);
+    if (written.outcome === 'refused') return written;
+    const sent = { sizeBytes: expected.sizeBytes, sha256: written.sha256 };
+    return written.isProven ? { outcome: 'stored', digest: sent } : readBack(to, storageKey, sent, signal);
   }
   let digest: Digest | undefined;
   // Where the SHA-256 that goes along is checked, the answer says what was stored.
@@ -48,16 +54,15 @@ async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal
   const keep = (seen: Digest) => {
     digest = seen;
   };
-  const answer = await to.put(
-    {
-      storageKey,
-      sizeBytes: expected.sizeBytes,
-      body: verifying(request.body, expected, request.what, keep, md5),
-      ...describeBytes(request, to.name, storageKey),
-      ...defined({ sha256: expected.sha256, ifAbsent: request.ifAbsent, ifMatch: request.ifMatch }),
-    },
-    signal,
-  );
+  const put: PutRequest = {
+    storageKey,
+    sizeBytes: expected.sizeBytes,
+    body: verifying(request.body, expected, request.what, keep, md5),
+    ...describeBytes(request, to.name, storageKey),
+    ...defined({ sha256: expected.sha256, ifAbsent: request.ifAbsent, ifMatch: request.ifMatch }),
+  };
+  const answer = await to.put(put, signal).catch((error: unknown) => refusal(to, error));
+  if ('outcome' in answer) return answer;
   // An empty body may never be asked for its first chunk.
   const sent = digest ?? (await digestOf(bodyOf(new Uint8Array())));
   // So does an ETag that is the MD5 of what was sent. Any other answer proves nothing, so the bytes are read back.

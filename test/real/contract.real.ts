@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import type { Backend } from '../../lib/fleet/backend.ts';
+import { createS3Backend, type S3Backend } from '../../lib/fleet/s3-backend.ts';
+import { backendContract } from '../contracts/backend.ts';
+import { removeBelow } from './remove-below.ts';
+import { optionsFor, type ProbedTarget } from './target.ts';
+
+/** The contract of the backend port on a real server, with the capabilities that were found there. */
+const target = JSON.parse(readFileSync(process.env.HOLDFAST_REAL_TARGET!, 'utf8')) as ProbedTarget;
+
+/**
+ * Each test has a prefix of its own, some folders deep: servers that take keys for paths make of `..` what lies above it, and
+ * one test would find what another left.
+ */
+backendContract(target.name, async () => {
+  const { capabilities, bucket } = target;
+  const at = (below: string) => createS3Backend({ ...optionsFor(target, below), capabilities });
+  const near = at('near/');
+  let number = 0;
+  let backend: S3Backend = at('contract/0/deep/er/');
+  return {
+    get backend(): Backend {
+      return backend;
+    },
+    neighbour: { backend: near, place: { bucket, prefix: `${target.prefix}near/` } },
+    async reset() {
+      backend.close();
+      number += 1;
+      backend = at(`contract/${number}/deep/er/`);
+    },
+    async close() {
+      backend.close();
+      near.close();
+      for (const below of ['contract/', 'near/']) await removeBelow(target, below).catch(() => {});
+    },
+  };
+});

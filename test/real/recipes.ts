@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** How one server is fetched and built by an ordinary package client. */
+export interface Recipe {
+  /** The client that must be on this machine. */
+  readonly client: string;
+  /** Puts everything into a folder that is empty before. */
+  into(dir: string): Promise<void>;
+}
+
+/** Outside of the project: what was built once is there for every clone. */
+export const cacheDir = process.env.HOLDFAST_REAL_CACHE || join(homedir(), '.cache', 'holdfast', 'real');
+
+export function homeOf(name: string, version: string): string {
+  return join(cacheDir, `${name}-${version}`);
+}
+
+/** Only whole: a build that was broken off leaves nothing by that name. */
+export async function install(name: string, version: string, { into }: Recipe): Promise<void> {
+  const home = homeOf(name, version);
+  if (existsSync(home)) return;
+  const unfinished = `${home}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { recursive: true });
+  await into(unfinished);
+  renameSync(unfinished, home);
+}
+
+/** A package of PyPI with what it needs, in a folder that moves with it. */
+export function pip(requirement: string): Recipe {
+  return {
+    client: 'python3',
+    async into(dir) {
+      await run('python3', ['-m', 'pip', 'install', '--quiet', '--target', join(dir, 'packages'), requirement], dir);
+    },
+  };
+}
+
+/** A command of a Go module, built as part of one of ours: `go install` refuses modules that replace what they need. */
+export function go(command: string, version: string): Recipe {
+  return {
+    client: 'go',
+    async into(dir) {
+      writeFileSync(join(dir, 'go.mod'), 'module holdfast.local/real\n\ngo 1.24\n');
+      await run('go', ['get', `${command}@${version}`], dir);
+      await run('go', ['build', '-trimpath', '-o', 'server', command], dir);
+    },
+  };
+}
+
+/** A crate's binary. */
+export function cargo(crate: string, version: string): Recipe {
+  return {
+    client: 'cargo',
+    into: (dir) => run('cargo', ['install', '--quiet', '--locked', '--root', dir, '--version', version, crate], dir),
+  };
+}
+
+/** An artifact of Maven with what it needs, as jars. */
+export function maven(group: string, artifact: string, version: string): Recipe {
+  const coordinates = (g: string, a: string, v: string) =>
+    `<groupId>${g}</groupId><artifactId>${a}</artifactId><version>${v}</version>`;
+  return {
+    client: 'mvn',
+    async into(dir) {
+      const dependency = `<dependencies><dependency>${coordinates(group, artifact, version)}</dependency></dependencies>`;
+      const model = `<modelVersion>4.0.0</modelVersion>${coordinates('holdfast.local', 'real', '1')}`;
+      writeFileSync(join(dir, 'pom.xml'), `<project>${model}${dependency}</project>\n`);
+      const goal = ['dependency:copy-dependencies', `-DoutputDirectory=${join(dir, 'jars')}`, '-DincludeScope=runtime'];
+      await run('mvn', ['--quiet', '--batch-mode', ...goal], dir);
+    },
+  };
+}
+
+/** At the lowest priority: nobody waits for it at a desk. */
+function run(program: string, args: readonly string[], cwd: string): Promise<void> {
+  const child = spawn('nice', ['-n', '15', program, ...args], { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-2_000);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`${program} ${args[0]} ended with ${code}: ${said.trim()}`)),
+    );
+  });
+}

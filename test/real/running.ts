@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { homeOf } from './recipes.ts';
+import { bucket, keys, type RealServer, region } from './servers.ts';
+
+/** A real server on this machine, with one bucket. */
+export interface Running {
+  readonly endpoint: string;
+  /** Ends it without a word, as a machine that fails. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  /** Ends it, and removes what it stored. */
+  close(): Promise<void>;
+}
+
+const startMs = 120_000;
+const pauseMs = 250;
+
+export async function startServer(server: RealServer): Promise<Running> {
+  const dir = mkdtempSync(join(tmpdir(), `holdfast-real-${server.name}-`));
+  const port = await freePort();
+  const endpoint = `http://127.0.0.1:${port}`;
+  let child: ChildProcess | undefined;
+  let said = '';
+  const kill = async () => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'close');
+    child.kill('SIGKILL');
+    await ended;
+  };
+  const start = async () => {
+    const { program, args, env } = server.launch({ home: homeOf(server.name, server.version), dir, port });
+    child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const hear = (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-4_000);
+    };
+    child.stdout!.on('data', hear);
+    child.stderr!.on('data', hear);
+    child.on('error', (error) => hear(Buffer.from(error.message)));
+    await answering(
+      endpoint,
+      () => child!.exitCode === null && child!.signalCode === null,
+      () => said,
+    );
+  };
+  const close = async () => {
+    await kill();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    await start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { endpoint, kill, start, close };
+}
+
+/** Waits until a bucket can be made, or is there. */
+async function answering(endpoint: string, isAlive: () => boolean, said: () => string): Promise<void> {
+  const s3 = new S3Client({ endpoint, region, credentials: keys, forcePathStyle: true, maxAttempts: 1 });
+  const until = Date.now() + startMs;
+  try {
+    for (;;) {
+      const error = await s3.send(new CreateBucketCommand({ Bucket: bucket })).then(
+        () => null,
+        (refused: Error) => refused,
+      );
+      if (error === null || /BucketAlready|AlreadyExists/.test(error.name)) return;
+      if (!isAlive() || Date.now() > until) throw new Error(`It does not answer: ${error.message}; it said: ${said()}`);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  } finally {
+    s3.destroy();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Writes one file of a run, and the folder for it. */
+export function writeResult(dir: string, name: string, value: unknown): string {
+  mkdirSync(dir, { recursive: true });
+  const path = join(dir, name);
+  writeFileSync(path, JSON.stringify(value));
+  return path;
+}

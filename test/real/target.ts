@@ -1,0 +1,28 @@
+import { systemClock } from '../../lib/base/clock.ts';
+import type { Capabilities } from '../../lib/fleet/backend.ts';
+import type { S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
+
+/** A bucket (or a prefix of one) at a server that is there, to be tried. Everything is written below `prefix`. */
+export interface Target {
+  readonly name: string;
+  readonly endpoint: string;
+  readonly region: string;
+  readonly bucket: string;
+  /** Of this run alone; ends in `/`. */
+  readonly prefix: string;
+  readonly pathStyle: boolean;
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+}
+
+/** A target with what was found that it can do. */
+export interface ProbedTarget extends Target {
+  readonly capabilities: Capabilities;
+}
+
+/** How the adapter is told of a place below the target's prefix. */
+export function optionsFor(
+  { name, endpoint, region, bucket, prefix, pathStyle, credentials }: Target,
+  below: string,
+): Omit<S3BackendOptions, 'capabilities'> {
+  return { name, endpoint, region, bucket, prefix: `${prefix}${below}`, pathStyle, credentials, clock: systemClock };
+}
