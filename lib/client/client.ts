@@ -92,8 +92,8 @@ export function createClient(deps: ClientDeps): Holdfast {
       for await (const object of list(context, prefix)) yield summary(object);
     },
     async close() {
-      if (stop.signal.aborted) return;
       stop.abort();
+      // Called again it writes down what calls that were under way have spent since.
       await flush();
     },
   };

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+
+const hourMs = 3_600_000;
+
+async function withFile(env: Record<string, string> = {}): Promise<TestFleet> {
+  const fleet = await createTestFleet({ backends: ['b', 'a'], env: { RECONCILER_IMPORT: 'true', ...env } });
+  fleet.backends.a!.putNow('file', Buffer.from('content'));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect(fleet.object('file').copies).toEqual({ a: '' });
+  fleet.clock.advance(25 * hourMs);
+  return fleet;
+}
+
+test('what remembers a file that a put left behind forgets it once its owner has removed it', async () => {
+  const fleet = await withFile();
+  await fleet.client.put('file', 'through the library');
+  expect(fleet.object('file').plainEtags).toHaveProperty('a');
+  fleet.backends.a!.deleteNow('file');
+  fleet.clock.advance(25 * hourMs);
+  expect((await fleet.tick('reconciler')).reasons).toMatchObject({ 'left-behind-gone': 1 });
+  expect(fleet.object('file').plainEtags).toBeUndefined();
+  expect(await fleet.read('file')).toBe('through the library');
+});
+
+test('a tombstone that remembers a file ends a week after its owner has removed the file', async () => {
+  const fleet = await withFile();
+  // Nothing deletes it: its object has a copy elsewhere by then, and the file is what a delete leaves behind.
+  await fleet.client.put('file', 'through the library');
+  await fleet.client.delete('file');
+  expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone', plainEtags: { a: expect.any(String) } });
+  fleet.backends.a!.deleteNow('file');
+  for (let day = 0; day < 9; day += 1) {
+    fleet.clock.advance(25 * hourMs);
+    await fleet.tick('reconciler');
+    fleet.store.expire();
+  }
+  expect(fleet.entry('file')).toBeUndefined();
+});
+
+test.each([
+  ['without quotes', (etag: string) => etag.replaceAll('"', '')],
+  ['as a weak one', (etag: string) => `W/${etag}`],
+])('an ETag that is listed %s is the same one: nothing is asked of the file', async (_, listedAs) => {
+  const fleet = await withFile();
+  const { list } = fleet.backends.a!;
+  fleet.backends.a!.list = async (...args) => {
+    const page = await list(...args);
+    return { ...page, items: page.items.map((item) => ({ ...item, etag: listedAs(item.etag) })) };
+  };
+  const asked: unknown[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && (method === 'head' || method === 'get')) asked.push(args[0]);
+  };
+  const report = await fleet.tick('reconciler');
+  expect([report.figures['passComplete/a'], asked]).toEqual([1, ['.holdfast/owner']]);
+});
