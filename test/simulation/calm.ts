@@ -3,6 +3,7 @@ import { presentWorkers, type RunningTick } from './actors.ts';
 import type { ChaosDeps } from './chaos.ts';
 import { workingPart } from './fleet.ts';
 import { createNeeds } from './needs.ts';
+import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
 import type { Refusals } from './refusals.ts';
@@ -155,9 +156,10 @@ export function createCalm(deps: CalmDeps): Calm {
     for (const { ms, workers } of rounds) {
       await idle(ms);
       for (const worker of random.shuffled(workers)) {
+        const leavesSome = worker === 'reconciler' && hasOrphansOfDamaged();
         const { report } = await attend(worker);
         if (worker !== 'reconciler') continue;
-        sweeps += 1;
+        if (!leavesSome) sweeps += 1;
         if (report!.figures.passComplete !== 1)
           throw new Violation('6 convergence', 'Nothing goes wrong any more, and yet a sweep does not come to its end');
       }
@@ -183,6 +185,14 @@ export function createCalm(deps: CalmDeps): Calm {
     await rest.checkMemory();
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
     return checkOrphans();
+  }
+
+  /** Whether a sweep will leave bytes where they are because their object was thought damaged: the one behind it takes them. */
+  function hasOrphansOfDamaged(): boolean {
+    return oracle.orphans().some(({ storageKey, isForPeople }) => {
+      const entry = oracle.objects.get(keyWithin(storageKey) ?? storageKey);
+      return !isForPeople && entry?.kind === 'object' && entry.condition === 'damaged';
+    });
   }
 
   /** Nothing but what is refused waits: everything else comes to its copies as ever. */

@@ -50,9 +50,10 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     ];
     const queued = [...oracle.queue.values()].filter((item) => item.state === state);
     const due = new Map<string, Entry | QueueItem>();
-    for (const item of queued)
-      if (item.dueAt <= world.now - skewMs && !unreachable.has(item.backend) && !isHidden(oracle.objects.get(item.key)))
-        due.set(item.id, item);
+    for (const item of queued) {
+      const isParked = unreachable.has(item.backend) || isLeftAlone(item) || isHidden(oracle.objects.get(item.key));
+      if (item.dueAt <= world.now - skewMs && !isParked) due.set(item.id, item);
+    }
     const prefix = worker.replaceAll('-', '_').toUpperCase();
     const objects = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
     const movesCopies = worker === 'replicator' || worker === 'over-replication-cleaner';
@@ -60,6 +61,11 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       for (const entry of objects) if (isWorkFor(worker, entry)) due.set(entry.key, entry);
     const crowd = queued.length + objects.length;
     return { worker, due, crowd, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds };
+  }
+
+  /** Whether a copy in parts waits for a target that takes no writes, and is not to be asked yet. */
+  function isLeftAlone({ state, backend }: QueueItem): boolean {
+    return state === 'transfer' && (surroundings.refusingBackends().get(backend) ?? 0) > world.now - skewMs;
   }
 
   /** Whether a worker has what it needs to give an object copies, or to take some away. */
