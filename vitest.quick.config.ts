@@ -14,6 +14,8 @@ const slow = [
   'test/process/transfers.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.
   'test/cli/run.whole.test.ts',
+  // An import is crashed at every write in memory.
+  'test/process/import-kill.test.ts',
 ];
 
 /** `npm test`. What CloudFormation would say of a template is asked of the whole suite's. */

@@ -68,6 +68,12 @@ const named: Readonly<Partial<Record<Grantee, Access>>> & Readonly<Record<Exclud
     indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
+  // Like the reconciler, for single keys: it lists nothing.
+  importer: {
+    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: leasedTick },
+    indexes: [],
+    bytes: 'read',
+  },
   // It makes objects and reads them; what was begun and left behind is others' to find.
   application: {
     tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: ['Query', 'PutItem', 'UpdateItem'] },

@@ -36,7 +36,7 @@ export type Entry = string | { readonly contents: string };
 
 /** A worker's function is its file under the handler that all share; the one that applies the fleet file has an entry of its own. */
 export function entryOf(actor: Actor): Entry {
-  if (actor === 'apply') return 'functions/apply.ts';
+  if (actor === 'apply' || actor === 'importer') return `functions/${actor}.ts`;
   const main = workerExport(actor);
   return {
     contents: `import { createHandler } from './functions/handler.ts';

@@ -26,6 +26,8 @@ export interface FleetFunctionProps {
   readonly network: Network;
   readonly timeoutSeconds: number;
   readonly memoryMb: number;
+  /** What it may do beside what its part in the fleet needs. */
+  readonly statements?: readonly PolicyStatement[];
   /** Asynchronous events older than this are dropped. */
   readonly maxEventAgeSeconds?: number;
   readonly concurrency?: number;
@@ -54,6 +56,7 @@ export class FleetFunction extends Construct {
         resources: [this.logGroup.logGroupArn],
       }),
       ...statementsFor(actor, plan, tables),
+      ...(props.statements ?? []),
       ...(props.network.vpc ? [networkStatement()] : []),
     ];
     const role = new Role(this, 'Role', {

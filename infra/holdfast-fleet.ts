@@ -12,11 +12,12 @@ import { statementsFor } from './access.ts';
 import { FleetAlarms } from './alarms.ts';
 import { AppliedFleet } from './applied-fleet.ts';
 import { addDashboard } from './dashboard.ts';
+import { EventImporter } from './event-importer.ts';
 import { type FleetTables, HoldfastTables, type NamedTables } from './holdfast-tables.ts';
 import { fleetText, type HoldfastFleetProps, optionsOf, textOf } from './props.ts';
 import { ScheduledWorker } from './scheduled-worker.ts';
 import { shippedCode } from './shipped-code.ts';
-import { type Plan, planDeployment } from './validate.ts';
+import { isOnAws, type Plan, planDeployment } from './validate.ts';
 
 /** `<name>-over-replication-cleaner` is the longest name of a function, and those have 64 characters. */
 const longestName = 39;
@@ -31,6 +32,8 @@ export class HoldfastFleet extends Construct {
   readonly functions: Readonly<Record<WorkerName, LambdaFunction>>;
   /** Puts the fleet file in force; invoke it with `{}` to do so again. */
   readonly applyFunction: LambdaFunction;
+  /** Takes what buckets on AWS tell of new files; only where a backend has `"events": true`. */
+  readonly importer: EventImporter | undefined;
   readonly topic: ITopic;
   readonly alarms: readonly Alarm[];
   /** What the alarms cost, in words. */
@@ -80,8 +83,17 @@ export class HoldfastFleet extends Construct {
       }),
     );
     schedulerRole.addToPolicy(new PolicyStatement({ actions: ['sqs:SendMessage'], resources: [deadLetters.queueArn] }));
+    const listening = plan.file.backends.filter((backend) => backend.events && isOnAws(backend));
+    if (listening.length > 0)
+      this.importer = new EventImporter(this, 'Importer', {
+        ...shared,
+        code: code('importer'),
+        listening,
+        deadLetters,
+      });
     // A worker has nothing to go by before a fleet file is in force.
-    for (const worker of workers) worker.node.addDependency(applied);
+    for (const dependent of [...workers, ...(this.importer ? [this.importer] : [])])
+      dependent.node.addDependency(applied);
     const alarms = new FleetAlarms(this, 'Alarms', {
       plan,
       tables,
@@ -109,7 +121,7 @@ export class HoldfastFleet extends Construct {
       grantee.grantPrincipal.addToPrincipalPolicy(statement);
   }
 
-  /** Events that Scheduler could not deliver. */
+  /** Events that Scheduler could not deliver, and events of buckets that could not be dealt with. */
   private deadLetters(): Queue {
     const queue = new Queue(this, 'DeadLetters', {
       encryption: QueueEncryption.SQS_MANAGED,

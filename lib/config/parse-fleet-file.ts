@@ -108,6 +108,7 @@ const backend = v.strictObject({
   maxObjectBytes: v.optional(amount, 0),
   maxBytesPerSecond: v.optional(amount, 0),
   maxRequestsPerSecond: v.optional(amount, 0),
+  events: v.optional(v.boolean(), false),
   egressUsdPerGb: v.optional(
     v.pipe(
       v.number(),

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
+import { shareReached } from '../plans/key-share.ts';
 import { readFleet } from '../store/fleet-view.ts';
 import { type NamedKey, type PassId, type PassRange, passHeader, passName, rangesOfPass } from '../store/pass-rows.ts';
 import type { Store } from '../store/port.ts';
@@ -23,8 +24,11 @@ export interface RunPassOptions {
 /** How far passes have come, as their ranges say. */
 export interface PassProgress {
   readonly isComplete: boolean;
-  /** Keys listed. */
+  /** Keys listed, and their sizes together. */
   readonly listed: number;
+  readonly bytes: number;
+  /** About what share of all keys that is, in [0, 1]. */
+  readonly share: number;
   /** Keys by what was found of them; what was as it should be is not counted. */
   readonly counts: Readonly<Record<string, number>>;
   readonly named: readonly NamedKey[];
@@ -118,11 +122,18 @@ async function passProgress(
   return {
     isComplete,
     listed: ranges.reduce((sum, { listed }) => sum + listed, 0),
+    bytes: ranges.reduce((sum, { bytes }) => sum + bytes, 0),
+    share: isComplete ? 1 : shareReached(ranges.map(reachedOf)),
     counts,
     named: ranges.flatMap(({ named }) => named),
     ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
     problems: [...new Set(ranges.flatMap(problemOf))].sort(),
   };
+}
+
+function reachedOf({ from, upTo, position }: PassRange) {
+  const reached = position.phase === 'listing' ? (position.lastKey ?? position.skipTo) : undefined;
+  return { from, upTo, reached, isDone: position.phase === 'done' };
 }
 
 function problemOf({ problem, backends }: PassRange): string[] {

@@ -120,6 +120,8 @@ export interface PassRange extends KeyRange {
   /** How often it had to begin anew in this pass. */
   readonly restarts: number;
   readonly listed: number;
+  /** Their sizes, together. */
+  readonly bytes: number;
   readonly counts: Readonly<Record<string, number>>;
   readonly pending: readonly PendingKey[];
   /** The first hundred. */
@@ -143,6 +145,7 @@ export function newRange(id: string, pass: number, backends: readonly string[], 
     position: { phase: 'listing', ...defined({ from: from === undefined ? undefined : { afterKey: from } }) },
     restarts: 0,
     listed: 0,
+    bytes: 0,
     counts: {},
     pending: [],
     named: [],

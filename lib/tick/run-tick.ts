@@ -88,6 +88,11 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
   try {
     await probeDueBreakers(tick);
     if (!(await worker.hasWork(tick))) return 'empty';
+    // What a person wants to know of an import keeps no other from running.
+    if (worker.holdsNoLease || (tick.dryRun && tick.reconcile !== undefined)) {
+      await runRounds(tick, worker);
+      return outcomeOf(tick.tally);
+    }
     const part = worker.leaseOf?.(event) ?? `${tick.part}/${tick.of}`;
     const expiresAt = tick.deadline.at + 5_000;
     tick.lease = await deps.store.acquireLease({

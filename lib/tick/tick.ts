@@ -10,6 +10,7 @@ import type { Parameters, WorkerName, WorkerParameters } from '../config/paramet
 import type { Backend, Capabilities } from '../fleet/backend.ts';
 import type { Meter } from '../fleet/meter.ts';
 import type { Ownership } from '../fleet/owner.ts';
+import type { ImportPlan } from '../plans/import-estimate.ts';
 import type { CommitDeps, Outcome } from '../store/commit.ts';
 import type { BackendStanding, FleetView } from '../store/fleet-view.ts';
 import type { Lease } from '../store/model.ts';
@@ -63,6 +64,10 @@ export interface ReconcileRequest extends PassId {
   readonly since?: number;
   /** Of a recovery: objects for which newer bytes that one backend alone holds are taken as their content. */
   readonly acceptNewer?: readonly string[];
+  /** Of a dry import: what it would do is added up here. */
+  readonly plan?: ImportPlan;
+  /** Told of what was listed and dealt with, page after page. */
+  onListed?(keys: number, bytes: number): void;
 }
 
 export type TickOutcome = 'success' | 'partial' | 'failed' | 'empty' | 'busy' | 'error';
@@ -161,6 +166,8 @@ export interface Worker {
   readonly name: WorkerName;
   /** The row of the lease, where it is not that of the part: work that a person asked for does not wait for the schedule's. */
   leaseOf?(event: TickEvent): string | undefined;
+  /** Any number of its ticks may run side by side: it neither waits for another nor keeps a cursor. */
+  readonly holdsNoLease?: true;
   /** Whether anything is to do. Decided from the fleet's state, without a lease and without a write. */
   hasWork(tick: Tick): Promise<boolean>;
   /** Begins a tick's work under the lease; each call of the result plans and does at most a batch. */

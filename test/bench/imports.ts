@@ -11,6 +11,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
+import { prices } from '../../lib/plans/import-estimate.ts';
 import type { Asked, Ready } from './made-up.ts';
 import { cpuMsOf, peakBytesOf } from './processes.ts';
 
@@ -25,9 +26,6 @@ const { values: flags } = parseArgs({
 const files = Number(flags.files);
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const mib = 2 ** 20;
-/** List prices, us-east-1, on demand. Source: aws.amazon.com/dynamodb/pricing, aws.amazon.com/s3/pricing. */
-const usdPerMillionWriteUnits = 0.625;
-const usdPerMillionReadUnits = 0.125;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 interface Ran {
@@ -136,7 +134,7 @@ function tell(what: string, { document, ms, cpuMs, dynamoCpuMs, frontCpuMs, peak
     Object.entries(dynamodb).reduce((sum, [name, { units }]) => sum + (which(name) ? units : 0), 0);
   const [writes, reads] = [unitsOf(isWrite), unitsOf((name) => !isWrite(name))];
   const million = 1e6 / files;
-  const usd = (writes * usdPerMillionWriteUnits + reads * usdPerMillionReadUnits) / 1e6;
+  const usd = writes * prices.writeUnit + reads * prices.readUnit;
   const share = (one: number) => `${Math.round((100 * one) / ms)} %`;
   say(`${what}: ${JSON.stringify(document.found)}`);
   say(

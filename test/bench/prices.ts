@@ -1,5 +1,7 @@
-/** List prices in USD, us-east-1: those of docs/cost.md. */
-const prices = { get: 0.4e-6, put: 5e-6, writeUnit: 0.625e-6, gbSecond: 13.3334e-6 };
+import { prices } from '../../lib/plans/import-estimate.ts';
+
+/** Of Lambda on arm64, in USD. */
+const gbSecond = 13.3334e-6;
 
 /** What one object took. */
 export interface Spent {
@@ -14,7 +16,7 @@ export interface Spent {
 export function costOfMillion({ reads, writes, writeUnits, ms }: Spent): string {
   const requests = (reads * prices.get + writes * prices.put) * 1e6;
   const metadata = writeUnits * prices.writeUnit * 1e6;
-  const compute = (ms / 1000) * prices.gbSecond * 1e6;
+  const compute = (ms / 1000) * gbSecond * 1e6;
   const usd = (amount: number) => `$${amount.toFixed(2)}`;
   const parts = `requests ${usd(requests)}, DynamoDB ${usd(metadata)}, Lambda ${usd(compute)}`;
   return `${usd(requests + metadata + compute)} (${parts})`;

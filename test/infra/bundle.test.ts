@@ -18,7 +18,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const bare = bundle('test/bench/bare-clients.ts', join(dir, 'bare'));
 
-test.each([...workerNames, 'apply'] as const)('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
+test.each([...workerNames, 'apply', 'importer'] as const)('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
   const built = bundle(entryOf(name), join(dir, name));
   expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
   const files = readdirSync(built.dir);
@@ -43,7 +43,7 @@ async function loadedByNode(
   return JSON.parse(stdout);
 }
 
-test.each([...workerNames, 'apply'] as const)(
+test.each([...workerNames, 'apply', 'importer'] as const)(
   '%s: a plain Node loads the bundle, and whatever of it is loaded later',
   async (name) => {
     const { dir: home } = bundleFunction(name, join(dir, 'deployed', name));

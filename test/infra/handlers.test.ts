@@ -349,12 +349,58 @@ full('application: puts elsewhere, and notes what it met, while a backend fails'
   });
 });
 
-test('every call that a function is allowed by its role', () => {
+/** What EventBridge says of a put, in a message of SQS. */
+function told(...keys: string[]): object {
+  const body = (key: string) =>
+    JSON.stringify({
+      source: 'aws.s3',
+      'detail-type': 'Object Created',
+      detail: { bucket: { name: 'bucket-a' }, object: { key, etag: 'forged', size: 1 } },
+    });
+  return { Records: keys.map((key) => ({ messageId: key, eventSource: 'aws:sqs', body: body(key) })) };
+}
+
+test('importer: a file that its bucket tells of is imported and copied; what it tells of our own keys asks for nothing', async () => {
+  expect(await kit.deploy('Update', { policies: { default: { factor: 2 } } })).toMatchObject({ Status: 'SUCCESS' });
+  await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told' }));
+  const { result } = await kit.invoke(
+    'importer',
+    told('fleet/told', 'fleet/gone', 'fleet/.holdfast/owner', 'other/told'),
+  );
+  expect(result).toEqual({ batchItemFailures: [] });
+  expect(await copiesOf('told')).toEqual(['aws-a']);
+  await kit.invoke('replicator', {});
+  expect(await copiesOf('told')).toHaveLength(2);
+});
+
+test('importer: a file that was written again is read, and its former replicas are queued', async () => {
+  await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told again' }));
+  expect((await kit.invoke('importer', told('fleet/told', 'fleet/told'))).result).toEqual({ batchItemFailures: [] });
+  expect(await entryOf('told')).toMatchObject({ sizeBytes: 10, copies: { 'aws-a': '' } });
+});
+
+test('importer: a webhook brings the same document; while the backend fails it is told to bring it again', async () => {
+  await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/hooked file', Body: 'hooked' }));
+  const s3Record = { bucket: { name: 'bucket-a' }, object: { key: 'fleet/hooked+file' } };
+  const document = { Records: [{ eventName: 'ObjectCreated:Put', s3: s3Record }] };
+  const request = { requestContext: { http: { method: 'POST' } }, body: JSON.stringify(document) };
+  await whileUnreachable(async () => {
+    expect((await kit.invoke('importer', request)).result).toEqual({ statusCode: 503 });
+    expect((await kit.invoke('importer', told('fleet/hooked file'))).result).toEqual({
+      batchItemFailures: [{ itemIdentifier: 'fleet/hooked file' }],
+    });
+    expect((await kit.invoke('importer', document)).error).toMatchObject({ name: 'TickFailed' });
+  });
+  expect((await kit.invoke('importer', request)).result).toEqual({ statusCode: 200 });
+  expect(await copiesOf('hooked file')).toEqual(['aws-a']);
+});
+
+test('every call that a function made is allowed by its role', () => {
   expect(kit.refused).toEqual([]);
 });
 
 full('every action of a role is used by a case above, or stays for a reason', () => {
-  const actors = [...workerNames, 'apply', 'application'] as const;
+  const actors = [...workerNames, 'apply', 'importer', 'application'] as const;
   const unused = actors.flatMap((actor) =>
     kit
       .statements(actor)

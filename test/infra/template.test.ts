@@ -14,7 +14,7 @@ import { type Resource, type Synthesised, synthesise, testFleet } from './suppor
 const plain = synthesise();
 const kmsKeyArn = 'arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555';
 const encryptedFleet = { ...testFleet, encryption: { kmsKeyArn } };
-const actors = [...workerNames, 'apply'] as const;
+const actors = [...workerNames, 'apply', 'importer'] as const;
 const properties = (type: string) => plain.ofType(type).map(([, { Properties }]) => Properties);
 const named = (actor: string) => statementsOf(plain, `holdfast-${actor}`);
 const alarmsOf = (synthesised = plain): string[] =>
@@ -101,9 +101,9 @@ test('no statement scans a table, names a wildcard resource or a wildcard action
   }
 });
 
-test('nothing is public: no policy allows everyone, topic and queue refuse plain HTTP', () => {
+test('nothing is public: no policy allows everyone, topic and queues refuse plain HTTP', () => {
   const policies = [...properties('AWS::SQS::QueuePolicy'), ...properties('AWS::SNS::TopicPolicy')];
-  expect(policies).toHaveLength(2);
+  expect(policies).toHaveLength(3);
   for (const { PolicyDocument } of policies) {
     for (const { Effect, Principal, Condition } of PolicyDocument.Statement) {
       if (Effect === 'Allow') expect(JSON.stringify(Principal)).not.toContain('*');
@@ -112,6 +112,46 @@ test('nothing is public: no policy allows everyone, topic and queue refuse plain
   }
   const types = Object.values(plain.resources).map(({ Type }) => Type);
   expect(types.filter((type) => /Permission|Url|ApiGateway|Bucket/.test(type))).toEqual([]);
+});
+
+test('what a bucket tells of new files below its prefix goes to a queue with dead letters, from this rule alone, and on to the importer', () => {
+  const rules = plain.ofType('AWS::Events::Rule');
+  expect(rules.map(([, { Properties }]) => Properties.EventPattern)).toEqual([
+    {
+      source: ['aws.s3'],
+      'detail-type': ['Object Created'],
+      detail: { bucket: { name: ['bucket-a'] }, object: { key: [{ prefix: 'fleet/' }] } },
+    },
+  ]);
+  const [[ruleId, rule]] = rules as [[string, Resource]];
+  const [queueId, queue] = plain.ofType('AWS::SQS::Queue').find(([, { Properties }]) => Properties.RedrivePolicy)!;
+  expect(queue.Properties).toMatchObject({ VisibilityTimeout: 720, RedrivePolicy: { maxReceiveCount: 20 } });
+  expect(rule.Properties.Targets).toMatchObject([{ Arn: { 'Fn::GetAtt': [queueId, 'Arn'] } }]);
+  const policy = properties('AWS::SQS::QueuePolicy').find(({ Queues }) => Queues[0].Ref === queueId)!;
+  const allowing = policy.PolicyDocument.Statement.filter(({ Effect }: { Effect: string }) => Effect === 'Allow');
+  expect(allowing).toHaveLength(1);
+  expect(allowing[0]).toMatchObject({
+    Principal: { Service: 'events.amazonaws.com' },
+    Condition: { ArnEquals: { 'aws:SourceArn': { 'Fn::GetAtt': [ruleId, 'Arn'] } } },
+  });
+  expect(properties('AWS::Lambda::EventSourceMapping')).toMatchObject([
+    {
+      EventSourceArn: { 'Fn::GetAtt': [queueId, 'Arn'] },
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+      BatchSize: 100,
+    },
+  ]);
+  // It asks, reads and records: it lists nothing below other prefixes, writes and deletes no bytes.
+  const actions = named('importer').flatMap((statement) => statement.actions);
+  expect(actions.filter((action) => /s3:(Put|Delete)|sqs:(Send|Change)/.test(action))).toEqual([]);
+});
+
+test('a fleet in which nothing listens has neither queue nor function for events', () => {
+  const backends = testFleet.backends.map((backend) => ({ ...backend, events: false }));
+  const synthesised = synthesise({ ...testFleet, backends });
+  for (const type of ['AWS::Events::Rule', 'AWS::Lambda::EventSourceMapping'])
+    expect(synthesised.ofType(type)).toEqual([]);
+  expect(synthesised.ofType('AWS::Lambda::Function')).toHaveLength(actors.length - 1);
 });
 
 test('tables outlive the stack, refuse deletion, can be restored, and are paid on demand', () => {

@@ -1,13 +1,15 @@
 import { setFlagsFromString } from 'node:v8';
 import { defined } from '../../base/defined.ts';
+import { type ImportPlanning, type PlannedImport, planImport } from '../../operations/plan-import.ts';
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
 import { isRecoveryPending } from '../../store/recovery.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { ReconcileRequest } from '../../tick/tick.ts';
 import { reconciler } from '../../workers/reconciler/reconciler.ts';
 import { CommandError, UsageError } from '../failure.ts';
-import { escaped, plural, table } from '../format.ts';
+import { bytes, escaped, plural, table } from '../format.ts';
 import { stopSignal } from '../interrupt.ts';
+import { createProgressLine } from '../progress-line.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 /** `reconcile`, `import`, `recover`: whole passes over buckets, to their end. */
@@ -26,7 +28,7 @@ export const passVerbs: VerbGroup = (program, verb) => {
       .command('import <backend...>')
       .description('make objects of files that Holdfast did not write; they stay where and as they are')
       .option('--prefix <prefix>', 'only keys that begin like this')
-      .option('--dry-run', 'count, and change nothing'),
+      .option('--dry-run', 'count, say what it and the copies after it would cost, and change nothing'),
     importFiles,
   );
   verb<RecoverOptions>(
@@ -101,16 +103,17 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
   keepMemoryFlat();
   const holdfastProcess = session.process();
   const interrupt = stopSignal();
-  const startedAt = holdfastProcess.clock.now();
+  const line = createProgressLine(session, holdfastProcess.clock);
   try {
     const run = await runPass(
       { ...holdfastProcess, tick: (event) => runTick(holdfastProcess, reconciler, event) },
-      request,
-      { stop: interrupt.signal, onProgress: (progress) => showProgress(session, progress, startedAt) },
+      { ...request, onListed: line.listed },
+      { stop: interrupt.signal, onProgress: line.reached },
     );
+    line.end();
     if (run.outcome === 'error') throw new CommandError('error', run.message);
     if (run.outcome === 'busy') throw new CommandError('busy', `Another \`holdfast ${command}\` is running`);
-    return resultOf(command, run.outcome === 'stopped', run.progress);
+    return resultOf(request, command, run.outcome === 'stopped', run.progress);
   } finally {
     interrupt.end();
   }
@@ -118,38 +121,63 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
 
 async function dryRunVerb(session: Session, request: ReconcileRequest): Promise<Result> {
   const holdfastProcess = session.process();
-  const hourMs = 3_600_000;
-  const report = await runTick(holdfastProcess, reconciler, {
-    deadline: holdfastProcess.clock.now() + 24 * hourMs,
-    reconcile: request,
-    dryRun: true,
-  });
-  if (report.outcome === 'error') throw new CommandError('error', report.message ?? 'the pass could not begin');
-  const { 'dry-run': would = 0, ...others } = report.reasons;
-  const counts = { ...others, ...(would > 0 && { 'would-import': would }) };
-  const isComplete = report.figures.passComplete === 1 && report.failed === 0;
-  const rows = countRows(counts);
-  const text = rows.length === 0 ? 'no files to import' : table(['FOUND', 'KEYS', ''], rows);
-  return { text, document: { isComplete, found: counts }, exitCode: isComplete ? 0 : 1 };
+  const interrupt = stopSignal();
+  const line = createProgressLine(session, holdfastProcess.clock);
+  try {
+    const planned = await planImport(
+      { ...holdfastProcess, tick: (event) => runTick(holdfastProcess, reconciler, event) },
+      { ...request, onListed: line.listed },
+      interrupt.signal,
+    );
+    line.end();
+    if (planned.outcome === 'error') throw new CommandError('error', planned.message);
+    return plannedResult(planned);
+  } finally {
+    interrupt.end();
+  }
 }
 
-/** One line that is written over itself in a terminal; a line of its own elsewhere. */
-function showProgress({ isJson, stderr }: Session, progress: PassProgress, startedAt: number): void {
-  if (isJson) return;
-  const { listed, ranges, isComplete } = progress;
-  const seconds = Math.max(1, (Date.now() - startedAt) / 1000);
-  const share = ranges.all === 0 ? '' : ` · ${ranges.done} of ${plural(ranges.all, 'range')} done`;
-  const line = `${plural(listed, 'key')} · ${Math.round(listed / seconds)} a second${share}`;
-  const isTerminal = 'isTTY' in stderr && stderr.isTTY === true;
-  if (!isTerminal) stderr.write(`${line}\n`);
-  else stderr.write(`\r${line}\u001b[K${isComplete ? '\n' : ''}`);
+function plannedResult({ outcome: _planned, ...planned }: Extract<ImportPlanning, { outcome: 'planned' }>): Result {
+  const { isComplete, listed } = planned;
+  const found = accountedFor(listed, planned.found);
+  const rows = countRows(found);
+  const { readBytes } = planned.import;
+  const text = [
+    rows.length === 0 ? 'no files to import' : table(['FOUND', 'KEYS', ''], rows),
+    table(['COST', 'AMOUNT', 'USD'], costRows(planned)),
+    readBytes > 0 ? `To tell what listings do not, up to ${bytes(readBytes)} would be read.` : '',
+    'By list prices of AWS and each backend’s `egressUsdPerGb`; nothing was changed.',
+    isComplete ? '' : 'Not every key was listed: these are the figures of what was.',
+  ];
+  const isWell = isComplete && found[unaccounted] === undefined;
+  return {
+    text: text.filter((part) => part !== '').join('\n\n'),
+    document: { ...planned, found },
+    exitCode: isWell ? 0 : 1,
+  };
 }
 
-function resultOf(command: string, wasStopped: boolean, progress: PassProgress): Result {
-  const { isComplete, listed, counts, named, problems } = progress;
-  const refused = Object.keys(counts).some((what) => what.startsWith('key-') || what.startsWith('elsewhere-'));
-  const isWell = isComplete && !refused;
-  const rows = countRows(counts);
+function costRows({ import: first, replication }: PlannedImport): (string | number)[][] {
+  const usd = (amount: number) => amount.toFixed(2);
+  return [
+    ['import: LIST requests', first.listRequests, ''],
+    ['import: read units', first.readUnits, ''],
+    ['import: write units', Math.round(first.writeUnits), ''],
+    ['import: sum', '', usd(first.usd)],
+    ['first replication: copies', replication.copies, ''],
+    ['first replication: content', bytes(replication.bytes), ''],
+    ['first replication: requests', replication.requests, ''],
+    ['first replication: write units', Math.round(replication.writeUnits), ''],
+    ...replication.egress.map((one) => [`first replication: egress of ${one.backend}`, bytes(one.bytes), usd(one.usd)]),
+    ['first replication: sum', '', usd(replication.usd)],
+  ];
+}
+
+function resultOf(request: ReconcileRequest, command: string, wasStopped: boolean, progress: PassProgress): Result {
+  const { isComplete, listed, bytes: listedBytes, counts, named, problems } = progress;
+  const found = request.kind === 'import' && isComplete ? accountedFor(listed, counts) : counts;
+  const isWell = isComplete && !Object.keys(found).some((what) => isRefusal(what, request));
+  const rows = countRows(found);
   const summary =
     rows.length === 0 ? `${plural(listed, 'key')}: listing and records agree` : table(['FOUND', 'KEYS', ''], rows);
   const names = named.map(({ what, backend, key }) => [what, backend, escaped(key)]);
@@ -161,8 +189,22 @@ function resultOf(command: string, wasStopped: boolean, progress: PassProgress):
       ? ''
       : `The pass did not reach its end${wasStopped ? '' : ' now'}: \`holdfast ${command}\` goes on from here`,
   ];
-  const document = { isComplete, listed, found: counts, named, problems };
+  const document = { isComplete, listed, bytes: listedBytes, found, named, problems };
   return { text: parts.filter((part) => part !== '').join('\n\n'), document, exitCode: isWell ? 0 : 1 };
+}
+
+const unaccounted = 'unaccounted';
+
+/** Every listed key of an import has an end: where one has none that is said, and is no success. */
+function accountedFor(listed: number, counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const counted = Object.values(counts).reduce((sum, times) => sum + times, 0);
+  return counted === listed ? counts : { ...counts, [unaccounted]: listed - counted };
+}
+
+/** What a backend would not say. An import knows every other end by name. */
+function isRefusal(what: string, { kind }: ReconcileRequest): boolean {
+  if (what.startsWith('key-') || what.startsWith('elsewhere-')) return true;
+  return kind === 'import' && meanings[what] === undefined;
 }
 
 function countRows(counts: Readonly<Record<string, number>>): (string | number)[][] {
@@ -173,7 +215,15 @@ function countRows(counts: Readonly<Record<string, number>>): (string | number)[
 
 const meanings: Readonly<Record<string, string>> = {
   imported: 'files that are objects now, where and as they are',
-  'would-import': 'files that would become objects, or further copies of one',
+  'would-import': 'files that would become objects',
+  'would-join': 'files that would be further copies of an object',
+  'would-conflict': 'files whose bytes differ from the object of that key: they would be left alone',
+  'would-read': 'files that would be read, to tell whether they are copies of an object',
+  'listed-otherwise': 'imported files that look overwritten',
+  'plain-overwritten': 'imported files that were overwritten since: their new content is the object',
+  'plain-renewed': 'imported files with another ETag over the same bytes',
+  'plain-unchanged': 'imported files that looked overwritten, and are as they are recorded',
+  'plain-gone': 'imported files that are gone',
   known: 'files that are objects already',
   ours: 'bytes that Holdfast wrote',
   joined: 'files that are further copies of an object',

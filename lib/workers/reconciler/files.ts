@@ -1,6 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import { maxKeyBytes, policyOf } from '../../config/fleet-file.ts';
 import type { Listed } from '../../fleet/backend.ts';
+import { type ImportPlan, newImportPlan } from '../../plans/import-estimate.ts';
 import type { Outcome } from '../../store/commit.ts';
 import type { Committer } from '../../store/committer.ts';
 import { queueId } from '../../store/keys.ts';
@@ -23,6 +24,8 @@ export interface ImportDeps {
   readonly committer: Committer;
   /** A person asked for it: what was deleted before, or left behind, is asked for again. */
   readonly isAsked: boolean;
+  /** Of a dry run: what would be done is added up here. */
+  readonly plan?: ImportPlan;
 }
 
 /** A file as the backends list it: one or several of one key, and the entry at that key. */
@@ -46,20 +49,28 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
   if (entry !== null && changedAt(entry) >= askedAt)
     return all({ outcome: 'refused', what: 'listing-is-older', message: key });
+  const { files, results } = await importable(deps, found);
+  if (files.length === 0) return results;
+  if (tick.dryRun) {
+    const { planFiles } = await import('./plan-file.ts');
+    return [...results, ...planFiles(tick, deps.plan ?? newImportPlan(), { ...found, files })];
+  }
+  return [...results, ...(await recordPersistently(deps, { ...found, files }))];
+}
+
+/** The files that may be recorded, and what became of the others. */
+async function importable(deps: ImportDeps, { files: all, entry }: FileFound) {
   const results: FileResult[] = [];
   const files: ListedOn[] = [];
-  for (const file of found.files) {
+  for (const file of all) {
     const turn = await whyNotImported(deps, file, entry);
     if (turn === null) files.push(file);
     else results.push({ backend: file.backend, turn });
   }
-  if (files.length === 0) return results;
-  if (tick.dryRun)
-    return [...results, ...files.map(({ backend }) => ({ backend, turn: settled('skipped', 'dry-run') }))];
-  return [...results, ...(await recordPersistently(deps, { ...found, files }))];
+  return { files, results };
 }
 
-/** Other backends may be importing files of the same key in the same moment: then it is tried again by what is there now. */
+/** The same file, or others of its key, may be imported in the same moment: then it is tried again by what is there now. */
 async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
   let { files, entry } = found;
@@ -70,6 +81,10 @@ async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<r
     files = files.filter(({ backend }) => lost.some((result) => result.backend === backend));
     if (files.length === 0) return results;
     entry = (await deps.tick.deps.store.objects([found.key])).get(found.key) ?? null;
+    const left = await importable(deps, { ...found, files, entry });
+    results.push(...left.results);
+    files = left.files;
+    if (files.length === 0) return results;
     if (entry !== null && changedAt(entry) >= found.askedAt) break;
   }
   const turn: KeyTurn = { outcome: 'refused', what: lostTurn, message: found.key };

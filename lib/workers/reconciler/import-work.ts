@@ -55,7 +55,8 @@ async function askFor(
   return turnOf(tick, name, async () => (await tick.backend(name)).head(storageKey, tick.signal));
 }
 
-async function importStretch(deps: ImportDeps, { listed, askedAt }: Stretch): Promise<KeyResult[]> {
+/** Imports what is listed of some keys; what is known already, ours or another fleet's is told apart first. */
+export async function importStretch(deps: ImportDeps, { listed, askedAt }: Stretch): Promise<KeyResult[]> {
   const { tick } = deps;
   const byKey = Map.groupBy(listed, ({ item }) => item.storageKey);
   const entries = await tick.deps.store.objects([...byKey.keys()].filter(isPossibleKey));

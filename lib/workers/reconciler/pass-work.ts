@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { createCommitter } from '../../store/committer.ts';
 import { shards } from '../../store/keys.ts';
 import type { Entry } from '../../store/model.ts';
@@ -40,7 +41,7 @@ export async function createPassWork(tick: PassWorkTick, id: PassId): Promise<Pa
 
 function importDeps(tick: PassWorkTick, isAsked: boolean): ImportDeps {
   const committer = createCommitter(() => tick.commitDeps(), { groupSize, width: groupsAtOnce });
-  return { tick, committer, isAsked };
+  return { tick, committer, isAsked, ...defined({ plan: tick.reconcile?.plan }) };
 }
 
 /** Both directions, over the keys of one backend. */

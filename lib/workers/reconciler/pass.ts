@@ -29,7 +29,7 @@ import { createListingFeed, type ListingDeps, type ListingStop } from './listing
 import { type RangeDeps, type RangeEnd, workRange } from './range-turn.ts';
 
 /** What this file asks of a tick. */
-export type PassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'backend' | 'budget'> &
+export type PassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'figures' | 'backend' | 'budget'> &
   FleetAsRead &
   TickRequest &
   TickTime &
@@ -72,6 +72,7 @@ export async function workPass(tick: PassTick, work: PassWork): Promise<PassEnd>
   const ends = await workRanges(tick, work, rows, header, ranges, usable);
   const disordered = ends.some((end) => end.outcome === 'stopped' && end.stop.outcome === 'disordered');
   if (disordered) return distrustOrder(tick, rows, header);
+  if (tick.dryRun) return ends.every((end) => end.outcome === 'done') ? 'complete' : 'running';
   return completeIfDone(tick, work, rows, header);
 }
 
@@ -328,7 +329,7 @@ function rangeDeps(
   let firstKey: string | undefined;
   return {
     tick,
-    rows: tick.dryRun ? unwritten : rows,
+    rows: tick.dryRun ? notedFor(tick) : rows,
     isOrdered: isInOrder,
     mostPages: tick.rounds,
     compare(stretch, recordedKeys) {
@@ -349,14 +350,27 @@ function rangeDeps(
       sharing.noteStop(stop);
       return leaveRange(tick, rows, range, reached, stop.backend, stop.reason, sharing);
     },
-    listed(keys) {
+    listed(keys, bytes) {
       work.progress.listed += keys;
+      tick.reconcile?.onListed?.(keys, bytes);
     },
   };
 }
 
-/** A dry run keeps nothing. */
-const unwritten: Pick<PassRows, 'save'> = { save: async (range) => range };
+/** A dry run keeps nothing: what a range came to is among the figures of its tick. */
+function notedFor({ figures }: PassTick): Pick<PassRows, 'save'> {
+  const add = (figure: string, amount: number) => {
+    figures[figure] = (figures[figure] ?? 0) + amount;
+  };
+  return {
+    async save(range) {
+      if (range.holder !== undefined) return range;
+      add('listed', range.listed);
+      for (const [what, times] of Object.entries(range.counts)) add(`found/${what}`, times);
+      return range;
+    },
+  };
+}
 
 /** Cuts off about half of what is left of a range: one transaction on its version, so that no key is in neither. */
 async function shareRange(
@@ -461,7 +475,6 @@ async function distrustOrder(tick: PassTick, rows: PassRows, header: PassHeader)
 }
 
 async function completeIfDone(tick: PassTick, work: PassWork, rows: PassRows, header: PassHeader): Promise<PassEnd> {
-  if (tick.dryRun) return 'complete';
   const ranges = (await rows.ranges()).filter(({ pass }) => pass === header.number);
   if (ranges.some(({ position }) => position.phase !== 'done')) return 'running';
   const hasGap = work.id.backends.some((name) => !coversAll(ranges.filter(({ backends }) => backends.includes(name))));

@@ -43,7 +43,7 @@ export interface RangeDeps {
    */
   leave(range: PassRange, reached: string | undefined, stop: StopOfOne): Promise<PassRange | null>;
   /** Told of what was listed. */
-  listed(keys: number): void;
+  listed(keys: number, bytes: number): void;
 }
 
 /** What was found of some records, and where the next ones begin; absent behind the last. */
@@ -152,12 +152,16 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
       const recordedKeys = keys === undefined ? [] : [...prefixesBefore(after), ...(await keys.upTo(upTo))];
       const stretch = { after, upTo, listed: page.listed, askedAt: page.askedAt };
       const results = await deps.compare(stretch, recordedKeys);
-      deps.listed(page.listed.length);
+      const bytes = page.listed.reduce((sum, { item }) => sum + item.sizeBytes, 0);
+      deps.listed(page.listed.length, bytes);
       const noted = noteResults(tick, range, results);
       if (noted.end?.outcome === 'stopped') return await stopped(deps, range, at, noted.end.stop);
       if (noted.end !== undefined || noted.isTooLate) return noted;
       const odd = page.unreadable.map(({ backend, text }) => ({ what: 'unreadable-key', backend, key: text }));
-      range = withNamed({ ...noted.range, listed: range.listed + page.listed.length + odd.length }, odd);
+      range = withNamed(
+        { ...noted.range, listed: range.listed + page.listed.length + odd.length, bytes: range.bytes + bytes },
+        odd,
+      );
       for (const { what } of odd) count(tick.tally, 'skipped', what);
       if (page.outcome === 'end') return { range: { ...range, position: behindListing(deps) } };
       at = page.behind;

@@ -34,7 +34,7 @@ const pseudo: Readonly<Record<string, string>> = {
   'AWS::URLSuffix': 'amazonaws.com',
 };
 
-/** A fleet with a bit of everything: two buckets on AWS, one backend elsewhere with keys of its own. */
+/** A fleet with a bit of everything: two buckets on AWS, one of which tells of new files, one backend elsewhere with keys of its own. */
 export const testFleet = {
   backends: [
     {
@@ -44,6 +44,7 @@ export const testFleet = {
       credentials: 'role',
       quotaBytes: 1_000_000_000,
       limits: { requests: 1_000_000 },
+      events: true,
     },
     { name: 'aws-b', bucket: 'bucket-b', credentials: 'role', quotaBytes: 1_000_000_000 },
     {

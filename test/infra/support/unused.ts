@@ -4,16 +4,21 @@
  */
 export const reasons: readonly (readonly [RegExp, string])[] = [
   [/ Logs logs:/, 'The Lambda runtime writes what the handler prints.'],
+  [/^importer Events sqs:/, 'Lambda takes messages from the queue on behalf of the function.'],
   [
     /^(?!replicator|apply).* Control dynamodb:PutItem$/,
     'Whoever meets a backend that fails, or one that answers again, writes its breaker. The replicator’s case shows it.',
+  ],
+  [
+    /^importer Control dynamodb:DeleteItem$/,
+    'Where a file takes longer to read than a tick, the row that says how far it was read ends with its reading.',
   ],
   [
     / List2? s3:ListBucket$/,
     'S3 answers 404 for a key that is not there only to who may list its bucket. Without it, a missing owner object or copy would look like a refusal.',
   ],
   [
-    /^(over-replication-cleaner|rebalancer|pending-reaper) Secrets /,
+    /^(over-replication-cleaner|rebalancer|pending-reaper|importer) Secrets /,
     'A backend with keys of its own is opened when an object there is looked at; in these cases all lay on AWS.',
   ],
   [
