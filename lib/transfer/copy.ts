@@ -5,11 +5,12 @@ import { SourceSilence } from '../fleet/errors.ts';
 import { storageKey } from '../store/keys.ts';
 import type { Content, ObjectRecord } from '../store/model.ts';
 import { expectedEtag } from '../store/records.ts';
+import type { EtagProof } from './first-hash.ts';
 import { headersDigest, headersProblem } from './headers-digest.ts';
 import { carriesMark, markedFileProblem, markOf } from './mark.ts';
 import { putVerified } from './put-verified.ts';
 import { readTags } from './read-tags.ts';
-import { hashing, isProven, WrongBytes } from './verify.ts';
+import { hashing, isReadAgain, WrongBytes } from './verify.ts';
 
 /**
  * What became of one transfer:
@@ -73,12 +74,15 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       await leave(source.body);
       throw error;
     });
-    const md5 = object.sha256 === undefined ? createHash('md5') : undefined;
+    const proof = await proofFor(request, source, signal).catch(async (error: unknown) => {
+      await leave(source.body);
+      throw error;
+    });
     const stored = await putVerified(
       to,
       {
         storageKey: target,
-        body: md5 === undefined ? source.body : hashing(source.body, md5),
+        body: proof === undefined ? source.body : hashing(source.body, proof),
         expected: object,
         what,
         headers: source.headers,
@@ -98,12 +102,28 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     }
     if (stored.outcome === 'wrong') return { outcome: 'target-wrong', detail: stored.detail };
     const { digest } = stored;
-    if (md5 !== undefined && !(await isProven(open, source.etag, md5, digest).catch(unread)))
-      return { outcome: 'source-unproven', detail: `${what} was not read twice with the same bytes` };
+    const isRight = proof === undefined || proof.isProven() || (await isReadAgain(open, digest).catch(unread));
+    if (!isRight) return { outcome: 'source-unproven', detail: `${what} was not read twice with the same bytes` };
     return { outcome: 'copied', sha256: digest.sha256, headersSha256: headersDigest(source.headers, source.metadata) };
   } catch (error) {
     return explain(error, from.name);
   }
+}
+
+/** What proves the first read of bytes whose hash is recorded nowhere; absent where it is recorded. */
+async function proofFor(
+  { object, from }: CopyRequest,
+  { etag, sizeBytes }: StoredObject,
+  signal?: AbortSignal,
+): Promise<EtagProof | undefined> {
+  if (object.sha256 !== undefined) return undefined;
+  const bare = etag.replaceAll('"', '');
+  if (bare.includes('-')) {
+    const { proofByParts } = await import('./first-hash.ts');
+    return proofByParts(from, storageKey(object.key, object.copies[from.name]!), { etag, sizeBytes }, signal);
+  }
+  const md5 = createHash('md5');
+  return { update: (bytes) => void md5.update(bytes), isProven: () => md5.digest('hex') === bare };
 }
 
 /** What an answer says of a source before its first byte is sent on; null when it is as recorded. */

@@ -1,5 +1,5 @@
 import { type Backend, BackendError } from '../fleet/backend.ts';
-import type { HashMaker, RunningHash } from './running-hash.ts';
+import { type HashMaker, nativeHashes, type RunningHash } from './running-hash.ts';
 
 /**
  * How the ETag of stored bytes was made, if that can be told: `md5` of the whole · `parts` an MD5 over the MD5s of parts of
@@ -64,6 +64,28 @@ export async function provingHash(make: HashMaker, rule: EtagRule, state: string
       const text = sha256.state();
       return text === '' ? '' : JSON.stringify({ sha256: text, etag: etag.state() });
     },
+  };
+}
+
+/** What shows, at the end of one read, whether it gave what is stored. */
+export interface EtagProof {
+  update(bytes: Uint8Array): void;
+  /** To be asked once, at the end. */
+  isProven(): boolean;
+}
+
+/** Proves one read of a file that was stored in parts, by the ETag that they gave; proves nothing where that cannot be told. */
+export async function proofByParts(
+  backend: Backend,
+  storageKey: string,
+  stored: { readonly etag: string; readonly sizeBytes: number },
+  signal?: AbortSignal,
+): Promise<EtagProof> {
+  const rule = await etagRuleOf(backend, storageKey, stored, signal);
+  const hash = await etagHash(nativeHashes, rule, '');
+  return {
+    update: (bytes) => hash?.update(bytes),
+    isProven: () => rule.kind !== 'unknown' && hash?.digest() === rule.etag,
   };
 }
 

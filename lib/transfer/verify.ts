@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
+import type { RunningHash } from './running-hash.ts';
 
 /** The bytes are not those that were recorded. */
 export class WrongBytes extends Error {
@@ -72,7 +73,7 @@ export async function digestOf(body: Body, beside?: Hash): Promise<Digest> {
 }
 
 /** Passes a body on, and feeds a hash of it. */
-export async function* hashing(body: Body, hash: Hash): Body {
+export async function* hashing(body: Body, hash: Pick<RunningHash, 'update'>): Body {
   for await (const chunk of body) {
     hash.update(chunk);
     yield chunk;
@@ -94,7 +95,16 @@ export async function learnDigest(open: Opening): Promise<Digest | null> {
 }
 
 /** Whether what was read once under an ETag is what is there: by its MD5, or by a second read. */
-export async function isProven(open: Opening, etag: string, md5: Hash, { sha256 }: Digest): Promise<boolean> {
-  if (etag.replaceAll('"', '') === md5.digest('hex')) return true;
+export async function isProven(
+  open: Opening,
+  etag: string,
+  md5: Hash,
+  { sha256 }: Pick<Digest, 'sha256'>,
+): Promise<boolean> {
+  return etag.replaceAll('"', '') === md5.digest('hex') || isReadAgain(open, { sha256 });
+}
+
+/** Whether a second read gives the same bytes. */
+export async function isReadAgain(open: Opening, { sha256 }: Pick<Digest, 'sha256'>): Promise<boolean> {
   return (await digestOf((await open()).body)).sha256 === sha256;
 }

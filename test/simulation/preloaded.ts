@@ -11,6 +11,7 @@ await import('../../lib/steps/transfers/carry-on.ts');
 await import('../../lib/steps/transfers/prove-first-hash.ts');
 await import('../../lib/transfer/big/big-copy.ts');
 await import('../../lib/transfer/copy-within.ts');
+await import('../../lib/transfer/first-hash.ts');
 await import('../../lib/transfer/put-parts.ts');
 await import('../../lib/transfer/quarantine.ts');
 await import('../../lib/transfer/reading/copy-reader.ts');
