@@ -5,7 +5,10 @@ import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { Tick } from './tick.ts';
 
 /** What this file asks of a tick. */
-export type ReportTick = Pick<Tick, 'deps' | 'config' | 'params' | 'meter' | 'view' | 'lease' | 'now' | 'audit'>;
+export type ReportTick = Pick<
+  Tick,
+  'deps' | 'config' | 'params' | 'meter' | 'view' | 'lease' | 'tally' | 'now' | 'audit'
+>;
 
 /** How often a breaker row is tried again when another tick wrote it meanwhile. */
 const attempts = 3;
@@ -51,5 +54,5 @@ export function writeBreaker(tick: ReportTick, backend: string, row: ControlRow 
 export async function reportUsage(tick: ReportTick): Promise<void> {
   const { unreported } = tick.deps;
   unreported.enter(tick.meter.take());
-  if (tick.lease !== null) await unreported.flush(tick.deps);
+  if (tick.lease !== null || tick.tally.planned > 0) await unreported.flush(tick.deps);
 }

@@ -9,6 +9,7 @@ import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import type { PutEvent } from '../../lib/fleet/s3/event-documents.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
@@ -18,7 +19,8 @@ import { createUsageBook, type UsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
-import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
+import type { TickEvent, TickReport, Worker } from '../../lib/tick/tick.ts';
+import { createArrivals } from '../../lib/workers/reconciler/arrivals.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import type { Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
@@ -74,6 +76,8 @@ export interface Actors {
   readonly clients: Set<ClientProcess>;
   /** What the last finished tick of a worker said. */
   startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick;
+  /** The function that takes what buckets tell of new files. */
+  startArrivals(puts: readonly PutEvent[]): RunningTick;
   startClient(): ClientProcess;
   /** The application ends, with nothing on its way. */
   close(process: ClientProcess): void;
@@ -156,6 +160,20 @@ export function createActors(deps: ActorsDeps): Actors {
   }
 
   function startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick {
+    return run(worker, workers[worker]!, event, timeoutMs);
+  }
+
+  function startArrivals(puts: readonly PutEvent[]): RunningTick {
+    world.trace(() => `buckets tell of ${JSON.stringify(puts)}`);
+    return run(
+      'reconciler',
+      createArrivals(puts, () => {}),
+      {},
+      60_000,
+    );
+  }
+
+  function run(worker: WorkerName, code: Worker, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick {
     const { actor, shared } = processOf(worker);
     const waiting = warm.get(worker) ?? [];
     warm.set(worker, waiting);
@@ -166,7 +184,7 @@ export function createActors(deps: ActorsDeps): Actors {
     oracle.tickBegan(actor, tick.endsAt);
     oracle.runsIn(actor, book, event.of ?? 1);
     world.trace(() => `${actor.name} begins ${JSON.stringify(event)}`);
-    runTick({ ...shared, unreported: book }, workers[worker]!, full).then(
+    runTick({ ...shared, unreported: book }, code, full).then(
       (report) => {
         ticks.delete(tick);
         tick.report = report;
@@ -320,6 +338,7 @@ export function createActors(deps: ActorsDeps): Actors {
     clients,
     failures,
     startTick,
+    startArrivals,
     startClient,
     close(process) {
       const { actor, holdfast, busy } = process;

@@ -3,6 +3,7 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import { createAccidents } from './accidents.ts';
 import type { Actors, ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
+import type { BucketEvents } from './bucket-events.ts';
 import type { ExternalClients } from './external-clients.ts';
 import type { Faults } from './faults.ts';
 import { changedFile, type Plan, spreadOtherwise, withoutBackend, workingPart } from './fleet.ts';
@@ -21,6 +22,7 @@ export interface ChaosDeps {
   readonly actors: Actors;
   readonly surroundings: Surroundings;
   readonly externalClients: ExternalClients;
+  readonly bucketEvents: BucketEvents;
   readonly random: Random;
 }
 
@@ -97,7 +99,7 @@ export interface Chaos {
 }
 
 export function createChaos(deps: ChaosDeps): Chaos {
-  const { world, faults, plan, oracle, actors, surroundings, externalClients, random } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, externalClients, bucketEvents, random } = deps;
   const accidents = createAccidents(deps);
   let isTrapSet = false;
   /** A put that is to fall silent, and the time when the reaper may take its intent, once it has. */
@@ -144,7 +146,10 @@ export function createChaos(deps: ChaosDeps): Chaos {
       isTrapSet = true;
     },
     silence: () => silence(),
-    externalClient: () => externalClients.act(),
+    externalClient() {
+      externalClients.act();
+      if (actors.ticks.size < mostTicks) bucketEvents.deliver();
+    },
     ...accidents,
   };
   const mood =

@@ -12,6 +12,8 @@ export interface ExternalClientsDeps {
   readonly oracle: Oracle;
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   readonly random: Random;
+  /** Told of each file that is put. */
+  readonly told: (backend: string, key: string) => void;
 }
 
 /** People and programs that keep files in our buckets and know nothing of Holdfast. */
@@ -29,6 +31,7 @@ export function createExternalClients({
   oracle,
   backends,
   random,
+  told,
 }: ExternalClientsDeps): ExternalClients {
   /** Where files of theirs are now. */
   const files: { readonly backend: string; readonly key: string }[] = [];
@@ -47,6 +50,7 @@ export function createExternalClients({
     const isOdd = faults.strikes('file with a useless ETag', 20);
     backends.get(backend)!.putNow(key, bytes, isOdd ? { etag: `"${written}-${world.step}-3"`, ...options } : options);
     oracle.externalClientActed(backend, key);
+    told(backend, key);
   }
 
   /** The same file on several backends, another on each, or on one alone. */

@@ -215,6 +215,7 @@ function fleetFile(
       endpoint: endpointOf(name),
       bucket: `${name}-bucket`,
       credentials: 'role',
+      events: true,
       quotaBytes: quotaOf(name),
       maxObjectBytes: name !== backends[0] && random.chance(0.1) ? largest / 2 : 0,
       egressUsdPerGb: random.pick([0, 0.01, 0.09]),

@@ -4,6 +4,7 @@ import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backe
 import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
 import { createActors } from './actors.ts';
+import { createBucketEvents } from './bucket-events.ts';
 import { createCalm } from './calm.ts';
 import { createChaos } from './chaos.ts';
 import { createExternalClients } from './external-clients.ts';
@@ -119,6 +120,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     return did || !world.isIdle();
   }
 
+  const bucketEvents = createBucketEvents({ plan, actors, backends, random: stream('bucketEvents') });
   const externalClients = createExternalClients({
     world,
     faults,
@@ -126,6 +128,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     oracle,
     backends,
     random: stream('externalClients'),
+    told: bucketEvents.tell,
   });
   const chaos = createChaos({
     world,
@@ -135,6 +138,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     actors,
     surroundings,
     externalClients,
+    bucketEvents,
     random: stream('chaos'),
   });
   const calm = createCalm({

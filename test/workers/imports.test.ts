@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { rangesOfPass } from '../../lib/store/pass-rows.ts';
 import type { Change } from '../../lib/store/port.ts';
 import { isWhole } from '../support/extent.ts';
@@ -305,4 +306,28 @@ test('a key and its storage keys on both sides of a cut: each range judges what 
   expect(fleet.queue()).toEqual([]);
   expect(objectsIn(fleet)).toHaveLength(360);
   for (let i = 0; i < 120; i += 1) expect(Object.keys(fleet.object(`k ${i}`).copies)).toHaveLength(2);
+});
+
+test('a LIST, or a HEAD, that the end of a tick takes back is no problem of its backend: no alarm, and the next tick goes on there', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10' },
+  });
+  fill(fleet, 'a', 60);
+  fleet.clock.advance(hourMs);
+  let pages = 0;
+  fleet.before = ({ port, method }) => {
+    if (port !== 'a' || method !== 'list') return;
+    pages += 1;
+    if (pages !== 3) return;
+    fleet.clock.advance(hourMs);
+    throw new BackendError('cancelled', 'a', 'Cannot list "" on "a": it was cancelled');
+  };
+  const first = await fleet.tick('reconciler', importOf('a'));
+  expect(first).toMatchObject({ failed: 0, reasons: { imported: expect.any(Number) } });
+  expect(fleet.logs.filter(({ alarm }) => alarm)).toEqual([]);
+  const second = await fleet.tick('reconciler', importOf('a'));
+  expect(second).toMatchObject({ failed: 0, figures: { passComplete: 1 } });
+  expect(objectsIn(fleet)).toHaveLength(60);
 });

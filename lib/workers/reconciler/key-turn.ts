@@ -69,7 +69,10 @@ function turnOfError(tick: KeyTurnTick, backend: string, error: BackendError): K
   // Another backend was asked about this key and gave no answer: what stands behind it here can be judged all the same.
   if (error.backend !== backend) return { outcome: 'refused', what: `elsewhere-${kind}`, message };
   if (error.speaksOf === 'object') return { outcome: 'refused', what: `key-${kind}`, message };
-  const isDown = error.speaksOf === 'backend' || (kind === 'cancelled' && !tick.standing(backend).isReachable);
+  const isReachable = tick.standing(backend).isReachable;
+  // The tick ends, and took back what it asked for.
+  if (kind === 'cancelled' && isReachable) return { outcome: 'too-late' };
+  const isDown = error.speaksOf === 'backend' || kind === 'cancelled';
   const outcome = isDown ? 'unreachable' : 'put-off';
   return { outcome: 'stopped', stop: { outcome, backend, reason: `key-${kind}`, message } };
 }

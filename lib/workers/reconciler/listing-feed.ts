@@ -32,6 +32,8 @@ export interface Listing {
 export type ListingStop =
   | { readonly outcome: 'put-off'; readonly backend: string; readonly reason: string; readonly message?: string }
   | { readonly outcome: 'unreachable'; readonly backend: string; readonly reason: string; readonly message?: string }
+  /** The tick ends, and took back what it asked for. */
+  | { readonly outcome: 'out-of-time'; readonly backend: string; readonly reason: string }
   /** Its token is no longer taken, or leads back to where it has been. */
   | { readonly outcome: 'place-lost'; readonly backend: string; readonly reason: string }
   /** A key that does not come after the one before it. */
@@ -104,7 +106,7 @@ function stopOf(deps: ListingDeps, { from }: ListingPosition, error: BackendErro
   const { backend } = deps;
   const { kind, message } = error;
   const reason = `list-${kind}`;
-  if (kind === 'cancelled' && deps.isUnreachable()) return { outcome: 'unreachable', backend, reason };
+  if (kind === 'cancelled') return { outcome: deps.isUnreachable() ? 'unreachable' : 'out-of-time', backend, reason };
   // A page behind a key can always be asked for; a token holds only as long as its backend remembers it.
   if (from !== undefined && 'token' in from && error.refusesRequest) return { outcome: 'place-lost', backend, reason };
   return { outcome: error.speaksOf === 'backend' ? 'unreachable' : 'put-off', backend, reason, message };

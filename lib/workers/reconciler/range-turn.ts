@@ -185,6 +185,7 @@ const firstShard = '00';
 
 /** A place that is lost is begun anew: behind the last key where order is proven, else from the beginning. */
 async function stopped(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Promise<Step> {
+  if (stop.outcome === 'out-of-time') return { range, end: { outcome: 'paused' } };
   if (stop.outcome !== 'place-lost') return stopOrLeave(deps, range, at, stop);
   note(deps.tick.tally, stop.reason);
   const begun: PassRange = { ...range, position: anew(deps, range, at), restarts: range.restarts + 1 };
