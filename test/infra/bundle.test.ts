@@ -18,17 +18,20 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const bare = bundle('test/bench/bare-clients.ts', join(dir, 'bare'));
 
-test.each([...workerNames, 'apply', 'importer'] as const)('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
-  const built = bundle(entryOf(name), join(dir, name));
-  expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
-  const files = readdirSync(built.dir);
-  expect(files).toContain('index.mjs');
-  expect(files).toContain('index.mjs.map');
-  for (const file of files.filter((file) => file.endsWith('.mjs'))) {
-    // What an ES module cannot load, and would only find out when it is called.
-    expect(readFileSync(join(built.dir, file), 'utf8')).not.toContain('Dynamic require of');
-  }
-});
+test.each([...workerNames, 'apply', 'importer'] as const)(
+  '%s: loads at most 150 KiB beyond the two bare SDK clients',
+  (name) => {
+    const built = bundle(entryOf(name), join(dir, name));
+    expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
+    const files = readdirSync(built.dir);
+    expect(files).toContain('index.mjs');
+    expect(files).toContain('index.mjs.map');
+    for (const file of files.filter((file) => file.endsWith('.mjs'))) {
+      // What an ES module cannot load, and would only find out when it is called.
+      expect(readFileSync(join(built.dir, file), 'utf8')).not.toContain('Dynamic require of');
+    }
+  },
+);
 
 /** Lambda imports the code itself, with Node alone: no test runner's way of loading things helps it. */
 async function loadedByNode(

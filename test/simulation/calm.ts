@@ -9,7 +9,7 @@ import { createWaitingCheck } from './oracle/waiting.ts';
 import type { Refusals } from './refusals.ts';
 import { createRest } from './rest.ts';
 
-export interface CalmDeps extends ChaosDeps {
+export interface CalmDeps extends Omit<ChaosDeps, 'bucketEvents'> {
   readonly refusals: Refusals;
   readonly step: () => Promise<boolean>;
 }
