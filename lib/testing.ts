@@ -1,6 +1,5 @@
 /** `holdfast/testing`: a fleet in memory, for tests of one's own. */
 
-import type { Clock } from './base/clock.ts';
 import { idsFrom } from './base/ids.ts';
 import { silentLog } from './base/log.ts';
 import { createClient, type Holdfast } from './client/client.ts';
@@ -8,6 +7,8 @@ import { parseFleetFile } from './config/parse-fleet-file.ts';
 import { apply } from './operations/apply.ts';
 import { createUsageBook } from './store/usage-book.ts';
 import { createMemoryBackend, type MemoryBackend } from './testing/backend/memory-backend.ts';
+import { createManualClock } from './testing/manual-clock.ts';
+import { seeded } from './testing/seeded.ts';
 import { createMemoryStore, type MemoryStore } from './testing/store/memory-store.ts';
 import { createWorkers, type Workers } from './workers.ts';
 
@@ -39,12 +40,10 @@ export interface MemoryFleet {
 }
 
 const minuteMs = 60_000;
-/** Waits as short as that are pauses between attempts. */
-const shortMs = 10_000;
 
 export async function createMemoryFleet(options: MemoryFleetOptions = {}): Promise<MemoryFleet> {
-  const clock = createClock(options.now ?? Date.UTC(2026, 0, 1));
-  const random = numbers();
+  const clock = createManualClock(options.now ?? Date.UTC(2026, 0, 1));
+  const random = seeded(1);
   const ids = idsFrom(clock, random);
   const store = createMemoryStore({ clock });
   const given = (options.backends ?? ['a', 'b']).map((one) => (typeof one === 'string' ? { name: one } : one));
@@ -82,47 +81,5 @@ export async function createMemoryFleet(options: MemoryFleetOptions = {}): Promi
       await holdfast.close();
       await workers.close();
     },
-  };
-}
-
-/** Stands still until it is moved; short pauses pass at once. */
-function createClock(start: number): Clock & { advance(ms: number): void } {
-  let now = start;
-  let sleepers: { readonly at: number; readonly wake: () => void }[] = [];
-  const advance = (ms: number) => {
-    now += ms;
-    const due = sleepers.filter(({ at }) => at <= now);
-    sleepers = sleepers.filter(({ at }) => at > now);
-    for (const { wake } of due) wake();
-  };
-  return {
-    now: () => now,
-    advance,
-    sleep: (ms, signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(signal.reason);
-        if (ms <= shortMs) {
-          advance(ms);
-          return resolve();
-        }
-        const sleeper = { at: now + ms, wake: resolve };
-        sleepers.push(sleeper);
-        signal?.addEventListener('abort', () => {
-          sleepers = sleepers.filter((one) => one !== sleeper);
-          reject(signal.reason);
-        });
-      }),
-  };
-}
-
-/** The same numbers in [0, 1) in every run (mulberry32), so that a test is the same each time. */
-function numbers(): () => number {
-  let state = 1;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { collect } from '../../lib/base/bytes.ts';
-import type { Clock } from '../../lib/base/clock.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient } from '../../lib/client/client.ts';
@@ -12,6 +11,7 @@ import { apply } from '../../lib/operations/apply.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import { createManualClock } from '../../lib/testing/manual-clock.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -55,7 +55,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   const { oracle, backends, env, random } = deps;
   const isLost = deps.areTablesLost;
   const snapshot = isLost ? nothing : deps.snapshot;
-  const clock = createStillClock(deps.startAt);
+  const clock = createManualClock(deps.startAt);
   // Whatever was paused then, the operators want to run now.
   const rows = snapshot.rows.filter(({ sk }) => sk !== 'settings');
   const store = createMemoryStore({
@@ -219,27 +219,4 @@ function dying<T extends object>(port: T, life: Life): T {
       };
     },
   });
-}
-
-/** A clock that only `advance` moves, short waits aside. */
-function createStillClock(startAt: number): Clock & { advance(ms: number): void } {
-  let now = startAt;
-  let sleepers: { readonly at: number; readonly wake: () => void }[] = [];
-  const advance = (ms: number) => {
-    now += ms;
-    const due = sleepers.filter(({ at }) => at <= now);
-    sleepers = sleepers.filter(({ at }) => at > now);
-    for (const { wake } of due) wake();
-  };
-  return {
-    now: () => now,
-    advance,
-    async sleep(ms, signal) {
-      if (ms <= 10_000) return advance(ms);
-      return new Promise((resolve, reject) => {
-        sleepers.push({ at: now + ms, wake: resolve });
-        signal?.addEventListener('abort', () => reject(signal.reason));
-      });
-    },
-  };
 }

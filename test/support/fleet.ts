@@ -18,10 +18,14 @@ import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import { createManualClock, type ManualClock } from '../../lib/testing/manual-clock.ts';
+import { seeded } from '../../lib/testing/seeded.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickDeps, TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
+
+export { createManualClock, type ManualClock, seeded };
 
 /** A call of a port, before it has its effect. Throwing refuses it; awaiting holds it up; `after` sees its result. */
 export type Hook = (call: { port: string; method: string; args: readonly unknown[] }) => unknown;
@@ -45,71 +49,6 @@ export function hooked<T extends object>(
       };
     },
   });
-}
-
-/** A clock that stands still until a test moves it; waits of up to ten seconds pass at once. */
-export interface ManualClock extends Clock {
-  advance(ms: number): void;
-  /** Resolves when something waits for as long as this, or longer. */
-  untilAsleep(ms: number): Promise<void>;
-}
-
-/** `shortMs`: waits no longer than this pass at once. */
-export function createManualClock(start = Date.UTC(2026, 0, 5), { shortMs = 10_000 } = {}): ManualClock {
-  let now = start;
-  const sleepers = new Set<{ at: number; wake: () => void }>();
-  const watchers = new Set<() => void>();
-  const advance = (ms: number) => {
-    now += ms;
-    for (const sleeper of sleepers) if (sleeper.at <= now) sleeper.wake();
-  };
-  return {
-    now: () => now,
-    advance,
-    untilAsleep: (ms) =>
-      new Promise((resolve) => {
-        const look = () => {
-          if (![...sleepers].some(({ at }) => at >= now + ms)) return;
-          watchers.delete(look);
-          resolve();
-        };
-        watchers.add(look);
-        look();
-      }),
-    sleep: (ms, signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(signal.reason);
-        if (ms <= shortMs) {
-          advance(ms);
-          return resolve();
-        }
-        const sleeper = {
-          at: now + ms,
-          wake: () => {
-            sleepers.delete(sleeper);
-            resolve();
-          },
-        };
-        sleepers.add(sleeper);
-        for (const look of watchers) look();
-        signal?.addEventListener('abort', () => {
-          sleepers.delete(sleeper);
-          reject(signal.reason);
-        });
-      }),
-  };
-}
-
-/** Numbers in [0, 1) from a seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 export interface TestFleetOptions {
