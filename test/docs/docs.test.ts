@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseFleetText } from '../../lib/config/parse-fleet-file.ts';
+import { workerList as list, type WorkerDefaults } from '../../lib/config/workers.ts';
 import { type CliLab, runCli, startCli } from '../cli/kit.ts';
 import { blocksOf, pages, textOf } from './markdown.ts';
 
+const workerList: Readonly<Record<string, WorkerDefaults>> = list;
 const root = join(import.meta.dirname, '..', '..');
 const docs = join(root, 'docs');
 const read = (name: string) => readFileSync(join(docs, name), 'utf8');
@@ -29,6 +31,15 @@ test('every fleet file of the pages is a valid one', () => {
   for (const { page, line, text } of files) {
     expect(parseFleetText(text).backends.length, `${page}:${line}`).toBeGreaterThan(0);
   }
+});
+
+test('docs/deploy.md says of every worker when it runs, for how long and with how much memory', () => {
+  const rows = Object.entries(workerList).map(([name, { every, timeoutSeconds, memoryMb, isOff }]) => {
+    const worker = isOff === true ? `${name} (off)` : name;
+    return `| ${worker} | ${every} | ${timeoutSeconds} s | ${memoryMb} MB | 1 |`;
+  });
+  const there = read('deploy.md').split('\n');
+  expect(rows.filter((row) => !there.includes(row))).toEqual([]);
 });
 
 test('docs/cli.md names every verb, and no other', async () => {
