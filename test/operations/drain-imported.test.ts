@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
+import { planDrain } from '../../lib/operations/drain-plan.ts';
+import { readFleet, standingOf } from '../../lib/store/fleet-view.ts';
 import { createMemoryFleet } from '../../lib/testing.ts';
 
 const files = 500;
@@ -25,5 +27,27 @@ test('500 imported files stay where they are when their backend is drained, and 
   }
   const records = [...fleet.store.allObjects()].filter((entry) => entry.kind === 'object');
   expect(records.map(({ copies }) => Object.keys(copies).sort().join('+'))).toEqual(Array(files).fill('b+c'));
+  await fleet.close();
+});
+
+test('what a drain would lead to is said before it begins: copies to make, files that stay, dollars', async () => {
+  const backends = ['a', 'b', 'c'].map((name) => ({ name, egressUsdPerGb: name === 'a' ? 0.09 : 0.01 }));
+  const fleet = await createMemoryFleet({ backends });
+  const planOf = async (name: string) => {
+    const view = await readFleet(fleet.store, fleet.now());
+    const now = fleet.now();
+    return planDrain({ ...view, config: view.config! }, name, (one) => standingOf(view, one, now, 600_000));
+  };
+  fleet.backends.a!.putNow('imported', Buffer.alloc(1_000_000), {});
+  await fleet.workers.reconcile('a', { import: true });
+  // Before it has another copy, its own backend is the only one to read it from.
+  const alone = await planOf('a');
+  expect(alone).toMatchObject({ copies: { objects: 2, bytes: 2_000_000 }, imported: { objects: 1, bytes: 1_000_000 } });
+  expect(alone.egressUsd).toBeCloseTo(0.09 * 0.002, 9);
+  await fleet.workers.replicate();
+  const plan = await planOf('a');
+  expect(plan).toMatchObject({ holds: { objects: 1 }, copies: { objects: 1, bytes: 1_000_000 } });
+  expect(plan.egressUsd).toBeCloseTo(0.01 * 0.001, 9);
+  expect(await planOf('c')).toMatchObject({ holds: { objects: 0 }, copies: { objects: 0 }, egressUsd: 0 });
   await fleet.close();
 });

@@ -1,13 +1,17 @@
+import { parseParameters } from '../../config/parameters.ts';
 import { type DrainStatus, drain, drainStatus } from '../../operations/drain.ts';
+import { type DrainPlan, planDrain } from '../../operations/drain-plan.ts';
 import type { DrainWarning } from '../../operations/drain-warnings.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
 import { type DrainedBytes, type Undrained, undrain } from '../../operations/undrain.ts';
+import { standingOf } from '../../store/fleet-view.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 interface DrainFlags {
   readonly deleteImported?: boolean;
+  readonly dryRun?: boolean;
 }
 
 type Arguments = readonly (string | undefined)[];
@@ -18,10 +22,8 @@ export const drainVerbs: VerbGroup = (program, verb) => {
     program
       .command('drain <backend>')
       .description('move everything off a backend; once it drains, show how far that has come')
-      .option(
-        '--delete-imported',
-        'delete imported files there once they are elsewhere; else they stay where they are',
-      ),
+      .option('--delete-imported', 'delete imported files there once they are elsewhere; else they stay where they are')
+      .option('--dry-run', 'say what it would do, and do nothing'),
     beginDrain,
   );
   verb(program.command('undrain <backend>').description('let a backend take part again'), endDrain);
@@ -35,8 +37,18 @@ export const drainVerbs: VerbGroup = (program, verb) => {
   );
 };
 
-async function beginDrain(session: Session, [name]: Arguments, { deleteImported }: DrainFlags): Promise<Result> {
-  const backends = (await fleetNow(session)).config.file.backends.map((backend) => backend.name);
+async function beginDrain(session: Session, [name]: Arguments, flags: DrainFlags): Promise<Result> {
+  const { deleteImported } = flags;
+  const fleet = await fleetNow(session);
+  const backends = fleet.config.file.backends.map((backend) => backend.name);
+  const { unhealthyAfterMs } = parseParameters(session.env, fleet.settings.overrides);
+  const now = session.process().clock.now();
+  const plan = planDrain(fleet, name!, (one) => standingOf(fleet, one, now, unhealthyAfterMs));
+  const says = describePlan(name!, plan, deleteImported === true);
+  if (flags.dryRun === true && backends.includes(name!))
+    return { text: says, document: { backend: name, outcome: 'dry-run', plan } };
+  // Once it drains, what is left is what is told.
+  const isFirst = fleet.drain(name!) === undefined;
   const begun = await drain(session.process(), name!, { deleteImported: deleteImported === true });
   if (begun.outcome === 'not-configured')
     throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${backends.join(', ')}`);
@@ -48,7 +60,19 @@ async function beginDrain(session: Session, [name]: Arguments, { deleteImported 
       `Cannot drain backend "${name}": ${plural(begun.remaining, 'backend')} would remain, fewer than the factor of ${begun.policies.map((policy) => `policy "${policy}"`).join(', ')}`,
     );
   const status = await drainStatus(session.process(), name!);
-  return { text: describeDrain(name!, status), document: { backend: name, ...status } };
+  const text = describeDrain(name!, status);
+  if (!isFirst) return { text, document: { backend: name, ...status } };
+  return { text: `${says}\n${text}`, document: { backend: name, ...status, plan } };
+}
+
+function describePlan(name: string, { holds, copies, imported, egressUsd }: DrainPlan, deletes: boolean): string {
+  const price = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
+  const files =
+    imported.objects === 0
+      ? ''
+      : `; ${plural(imported.objects, 'imported file')} ${deletes ? 'are deleted once they are elsewhere' : 'stay where they are'}`;
+  const made = plural(copies.objects, 'copy').replace(/copys$/, 'copies');
+  return `To drain ${name}, which holds ${plural(holds.objects, 'object')}: ${made} to make elsewhere (${bytes(copies.bytes)}${price})${files}`;
 }
 
 function describeDrain(name: string, status: DrainStatus): string {
