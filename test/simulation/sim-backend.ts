@@ -177,7 +177,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       for await (const chunk of body) {
         observer.bytesMoved(actor, name, 'ingressBytes', chunk.length);
         if (signal?.aborted) break;
-        if (world.now - heardAt > patienceMs && faults.strikes('target hangs up first', 100)) {
+        if (
+          actor.role !== 'client' &&
+          world.now - heardAt > patienceMs &&
+          faults.strikes('target hangs up first', 100)
+        ) {
           actor.hadFault = true;
           throw new SourceSilence(`Nothing came for ${name} in ${world.now - heardAt} ms (simulated)`);
         }
