@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const hourMs = 3_600_000;
@@ -55,4 +56,23 @@ test.each([
   };
   const report = await fleet.tick('reconciler');
   expect([report.figures['passComplete/a'], asked]).toEqual([1, ['.holdfast/owner']]);
+});
+
+test('a file that its owner changed, and that cannot be read now, keeps no other copy of its object from being scrubbed', async () => {
+  const fleet = await withFile();
+  await fleet.settle(['replicator'], 3);
+  const [other] = Object.keys(fleet.object('file').copies).filter((name) => name !== 'a');
+  const { get } = fleet.backends.a!;
+  fleet.backends.a!.get = async (key, ...rest) => {
+    if (key === 'file') throw new BackendError('precondition', 'a', 'another file stands there');
+    return get(key, ...rest);
+  };
+  fleet.backends.a!.putNow('file', Buffer.from('changed'));
+  const read = new Set<string>();
+  fleet.before = ({ port, method, args }) => {
+    if (method === 'get' && String(args[0]).startsWith('file')) read.add(port);
+  };
+  fleet.clock.advance(40 * 24 * hourMs);
+  await fleet.tick('scrubber');
+  expect([...read].sort()).toEqual(['a', other].sort());
 });

@@ -54,7 +54,6 @@ export async function scrubObject(
         : { verdict: 'lost', current };
     verdicts.push({ backend, copyId, verdict: found.verdict, ...defined({ detail: found.detail }) });
     current = found.current;
-    if (current === null) break;
   }
   return verdicts;
 }
@@ -84,7 +83,8 @@ async function scrubCopy(
     case 'changed': {
       // Rarely needed: a cold start does not load it.
       const { settlePlainChange } = await import('../../steps/plain-change.ts');
-      return { verdict: await settlePlainChange(tick, object, backend), current: null };
+      const verdict = await settlePlainChange(tick, object, backend);
+      return { verdict, current: await sameContentNow(tick, object) };
     }
     case 'unreadable':
       return { verdict: 'unreadable', detail: reading.error.message, current: object };
@@ -119,10 +119,14 @@ async function scrubbedBad(
   detail: string,
 ): Promise<Scrubbed> {
   const ended = await quarantineOnEvidence(tick, object.key, backend);
-  const entry = (await tick.deps.store.objects([object.key])).get(object.key);
-  const isSame = entry?.kind === 'object' && entry.generation === object.generation;
   const verdict = ended.outcome === 'put-off' ? ended.reason : ended.outcome;
-  return { verdict, detail, current: isSame ? entry : null };
+  return { verdict, detail, current: await sameContentNow(tick, object) };
+}
+
+/** The record as it is now; null when it has other content. */
+async function sameContentNow(tick: ScrubObjectTick, { key, generation }: ObjectRecord): Promise<ObjectRecord | null> {
+  const entry = (await tick.deps.store.objects([key])).get(key);
+  return entry?.kind === 'object' && entry.generation === generation ? entry : null;
 }
 
 /**
