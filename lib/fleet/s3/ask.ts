@@ -40,6 +40,7 @@ export interface AskDeps {
   readonly wire: Wire;
   readonly address: Address;
   readonly keys: () => Promise<S3Keys>;
+  /** At a request that may be sent again. */
   readonly attempts: number;
 }
 
