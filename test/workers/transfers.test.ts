@@ -603,6 +603,7 @@ test('a crash at any point of a copy in parts loses nothing, and the fleet conve
   const env = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
   const calls = await crashEverywhere({
     options: { backends: ['a', 'b'], env },
+    quickStep: 8,
     arrange: (fleet) => fleet.client.put('k', content),
     act: (fleet) => fleet.tick('replicator'),
     contents: { k: content },
