@@ -68,9 +68,7 @@ export type MarkReading =
 const ulid = '[0-7][0-9A-HJKMNP-TV-Z]{25}';
 const digest = '[0-9a-f]{64}';
 /** A mark as we write it: nothing before, behind or between. */
-const version2 = new RegExp(`^(\\S+) (${ulid}) ([0-9a-f]{32}) 2 (-|${digest}) ([-ep]) (-|${digest})$`);
-/** As it was written before it said anything of the bytes. */
-const version1 = new RegExp(`^(\\S+) (${ulid}) ([0-9a-f]{32})$`);
+const written = new RegExp(`^(\\S+) (${ulid}) ([0-9a-f]{32}) 2 (-|${digest}) ([-ep]) (-|${digest})$`);
 
 export function readMark(
   metadata: Readonly<Record<string, string>>,
@@ -81,7 +79,7 @@ export function readMark(
   const text = metadata[markName];
   if (text === undefined) return { outcome: 'none' };
   const [, fleet, generation, place, sha256 = unknown, kind = unknown, headersSha256 = unknown] =
-    version2.exec(text) ?? version1.exec(text) ?? [];
+    written.exec(text) ?? [];
   if (fleet !== fleetId || place !== placeOf(backend, storageKey)) return { outcome: 'foreign' };
   return {
     outcome: 'ours',
