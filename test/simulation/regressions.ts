@@ -8,6 +8,10 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
     showed: 'A tick of the reconciler never ended: the store failed one range while others were worked on.',
   },
   {
+    seed: 167,
+    showed: 'Copies behind a file that its owner had changed were said to be scrubbed, and were not read.',
+  },
+  {
     seed: 276,
     showed: 'The reaper promoted bytes by their size, which were stored other than sent, over a good object.',
   },
