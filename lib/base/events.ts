@@ -36,6 +36,7 @@ export const events = {
   'File joined an object': 'file-joined-object',
   'Hash recorded': 'hash-recorded',
   'Heartbeat of a put failed': 'put-heartbeat-failed',
+  'Imported file carries the mark of other bytes': 'imported-file-carries-mark-other-bytes',
   'Imported file is gone': 'imported-file-gone',
   'Imported file was overwritten by its owner': 'imported-file-overwritten-by-owner',
   'Imported file was replaced by bytes of a fleet': 'imported-file-replaced-by-bytes-fleet',

@@ -82,7 +82,11 @@ async function examine(
   object: ObjectRecord,
   { backend, seem }: Extract<Blame, { on: 'bytes' }>,
 ) {
+  const isFile = object.copies[backend] === '';
   if (seem === 'changed') return settlePlainChange(tick, object, backend);
+  // Others than its owner may have put there what it holds.
+  const change = seem === 'wrong' && isFile ? await settlePlainChange(tick, object, backend) : 'unchanged';
+  if (change !== 'unchanged') return change;
   return (await quarantineOnEvidence(tick, object.key, backend)).outcome;
 }
 
@@ -95,6 +99,7 @@ const ended: ReadonlySet<Awaited<ReturnType<typeof examine>>> = new Set([
   'renewed',
   'overwritten',
   'unchanged',
+  'foreign',
   'gone',
 ]);
 

@@ -1,7 +1,9 @@
+import { defined } from '../base/defined.ts';
+import type { Sentence } from '../base/events.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
-import type { ObjectRecord } from '../store/model.ts';
-import { expectedHeaders, newRecord } from '../store/records.ts';
+import type { Entry, ObjectRecord } from '../store/model.ts';
+import { expectedHeaders, newRecord, newTombstone } from '../store/records.ts';
 import type { RemovalLimitTick } from '../tick/removal-limit.ts';
 import { inRemovalTurn, isWithinRemovalLimit, removalCount } from '../tick/removal-limit.ts';
 import type { Tick } from '../tick/tick.ts';
@@ -56,7 +58,8 @@ type FileReading =
 /**
  * Settles an imported file whose ETag or headers are other than recorded: its owner wrote it again behind our back. The
  * file is read in full: the same hash and headers renew the ETag; anything else, seen with the same ETag before and after,
- * becomes a new generation with that copy alone. The old replicas stay readable until the new content is at its factor.
+ * becomes a new generation with that copy alone. The old replicas stay readable until the new content is at its factor. One that
+ * carries a mark is no content, whenever it was put there.
  */
 export async function settlePlainChange(
   tick: PlainChangeTick,
@@ -119,15 +122,31 @@ async function overwrite(
  */
 async function leaveForeign(tick: PlainChangeTick, object: ObjectRecord, name: string): Promise<PlainChange> {
   if (!(await isWithinRemovalLimit(tick, name))) return 'removal-limit';
+  // Its listing alone made it an object: nobody ever read, or promised, anything else.
+  if (object.sha256 === undefined)
+    return leaveRecord(tick, object, name, 'Imported file carries the mark of other bytes');
   const proof = await verifiedCopy(tick, object, { except: [name] });
   if (proof.outcome === 'put-off') return proof.reason;
   if (proof.outcome === 'reading' || proof.outcome === 'unreadable') return proof.outcome;
   if (proof.outcome !== 'good') return afterForeign(tick, object, name, { ...object, condition: 'damaged' });
+  return leaveRecord(tick, object, name, 'Imported file was replaced by bytes of a fleet');
+}
+
+/** The copy on a backend leaves its record; its ETag is remembered, so that it does not come back by itself. */
+async function leaveRecord(
+  tick: PlainChangeTick,
+  object: ObjectRecord,
+  name: string,
+  sentence: Sentence,
+): Promise<PlainChange> {
+  const { key, plainEtags } = object;
   const { [name]: _file, ...copies } = object.copies;
+  const after: Entry =
+    Object.keys(copies).length > 0
+      ? { ...object, copies }
+      : newTombstone({ key, generation: tick.deps.ids.ulid(), deletedAt: tick.now(), ...defined({ plainEtags }) });
   return inRemovalTurn(tick, name, async () =>
-    (await isWithinRemovalLimit(tick, name))
-      ? afterForeign(tick, object, name, { ...object, copies })
-      : 'removal-limit',
+    (await isWithinRemovalLimit(tick, name)) ? afterForeign(tick, object, name, after, sentence) : 'removal-limit',
   );
 }
 
@@ -135,13 +154,14 @@ async function afterForeign(
   tick: PlainChangeTick,
   object: ObjectRecord,
   name: string,
-  after: ObjectRecord,
+  after: Entry,
+  sentence: Sentence = 'Imported file was replaced by bytes of a fleet',
 ): Promise<'foreign' | 'damaged' | 'lost'> {
-  const isGone = after.copies[name] === undefined;
+  const isGone = after.kind === 'tombstone' || after.copies[name] === undefined;
   const counters = isGone ? [removalCount(tick, name, object.sizeBytes)] : [];
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after }, counters }]);
   if (outcome?.outcome !== 'committed') return 'lost';
-  tick.audit('Imported file was replaced by bytes of a fleet', { key: object.key, backend: name });
+  tick.audit(sentence, { key: object.key, backend: name });
   return isGone ? 'foreign' : 'damaged';
 }
 

@@ -123,6 +123,8 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       if (entry.kind !== 'object') continue;
       const good = oracle.goodCopies(entry).filter((name) => !isForPeople(entry, name));
       const recorded = Object.keys(entry.copies);
+      const marked = Object.keys(entry.copies).find((name) => entry.sha256 === undefined && isForPeople(entry, name));
+      if (marked !== undefined) found.push(`The file "${entry.key}" on ${marked} has a mark, and is still recorded`);
       if (good.length === 0 || isHidden(entry)) continue;
       if (entry.condition === 'damaged')
         found.push(`"${entry.key}" is marked as damaged, although it verifies on ${good.join(', ')}`);

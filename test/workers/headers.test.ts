@@ -206,3 +206,37 @@ test('an only file over which somebody copied bytes of ours is reported, not ser
   await fleet.settle(['scrubber'], 2);
   expect(fleet.object('file')).toMatchObject({ condition: 'damaged', copies: { a: '' } });
 });
+
+test.each(['scrubber', 'replicator'] as const)(
+  'a file that carries a mark when it is imported leaves the records with the first read, of the %s, and does not come back',
+  async (worker) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+    await fleet.client.put('other', 'ciphertext, perhaps');
+    const { bytes, metadata: marked } = fleet.backends.a!.peek(`other!${fleet.object('other').copies.a}`)!;
+    fleet.backends.a!.putNow('file', bytes, { metadata: marked });
+    fleet.clock.advance(2 * hourMs);
+    await fleet.tick('reconciler');
+    expect(fleet.object('file')).toMatchObject({ copies: { a: '' } });
+    await fleet.tick(worker);
+    expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone' });
+    expect(await fleet.client.get('file')).toBeNull();
+    for (let day = 0; day < 3; day += 1) {
+      fleet.clock.advance(25 * hourMs);
+      await fleet.settle(['reconciler', 'scrubber', 'replicator', 'cleanup-queue'], 3);
+    }
+    expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone' });
+    // Nor when a person asks for it: its mark is looked for then.
+    await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
+    expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone' });
+    expect(fleet.backends.a!.peek('file')).toBeDefined();
+    expect(fleet.keysOn('b').filter((key) => key.startsWith('file'))).toEqual([]);
+    expect(fleet.queue()).toEqual([]);
+    // Its owner puts content there: an object like others.
+    fleet.backends.a!.putNow('file', Buffer.from('content'));
+    fleet.clock.advance(25 * hourMs);
+    await fleet.tick('reconciler');
+    await fleet.settle(['scrubber', 'replicator'], 2);
+    expect(await fleet.read('file')).toBe('content');
+    expect((await fleet.recount()).differences).toEqual([]);
+  },
+);

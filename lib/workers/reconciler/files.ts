@@ -9,6 +9,7 @@ import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts
 import { newRecord } from '../../store/records.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
+import { carriesMark } from '../../transfer/mark.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, notReadNow, settled, settledByName } from './key-turn.ts';
 import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
@@ -118,9 +119,17 @@ async function whyNotImported(
   if (!isAsked && entry?.plainEtags?.[backend] === etag) return settled('skipped', 'left-behind');
   if (!isAsked && entry?.kind === 'tombstone' && item.lastModified <= entry.deletedAt)
     return settled('skipped', 'left-behind');
+  // It left the records before: for its mark, perhaps, which no listing shows.
+  const isRemembered = entry?.plainEtags?.[backend] === etag;
+  if (isRemembered && (await isMarked(tick, backend, key))) return settled('skipped', 'foreign-mark');
   // Whoever empties a backend does not fill it: its copies would leave again, and this one is not ours.
   if (tick.standing(backend).isDraining) return settled('skipped', 'draining');
   return (await isQueued(tick, backend, key, etag)) ? settled('skipped', 'queued') : null;
+}
+
+async function isMarked(tick: ImportTick, backend: string, key: string): Promise<boolean> {
+  const stored = await (await tick.backend(backend)).head(key, tick.signal);
+  return stored !== null && carriesMark(stored.metadata);
 }
 
 /** Whether a queue item names the very bytes; asked only where the ledger knows of any there. */

@@ -1,7 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
-import type { PlainChangeTick } from '../../steps/plain-change.ts';
+import type { PlainChange, PlainChangeTick } from '../../steps/plain-change.ts';
 import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { quarantineOnEvidence } from '../../steps/quarantine.ts';
 import type { ObjectRecord } from '../../store/model.ts';
@@ -81,9 +81,7 @@ async function scrubCopy(
     case 'good':
       return scrubbedGood(tick, object, reading);
     case 'changed': {
-      // Rarely needed: a cold start does not load it.
-      const { settlePlainChange } = await import('../../steps/plain-change.ts');
-      const verdict = await settlePlainChange(tick, object, backend);
+      const verdict = await settleChanged(tick, object, backend);
       return { verdict, current: await sameContentNow(tick, object) };
     }
     case 'unreadable':
@@ -92,9 +90,21 @@ async function scrubCopy(
       return { verdict: 'reading', current: object };
     case 'put-off':
       return { verdict: reading.reason, current: object };
-    default:
-      return scrubbedBad(tick, object, backend, reading.outcome === 'wrong' ? reading.detail : 'missing');
+    case 'missing':
+      return scrubbedBad(tick, object, backend, 'missing');
+    case 'wrong': {
+      const change = object.copies[backend] === '' ? await settleChanged(tick, object, backend) : 'unchanged';
+      if (change !== 'unchanged')
+        return { verdict: change, detail: reading.detail, current: await sameContentNow(tick, object) };
+      return scrubbedBad(tick, object, backend, reading.detail);
+    }
   }
+}
+
+async function settleChanged(tick: ScrubObjectTick, object: ObjectRecord, backend: string): Promise<PlainChange> {
+  // Rarely needed: a cold start does not load it.
+  const { settlePlainChange } = await import('../../steps/plain-change.ts');
+  return settlePlainChange(tick, object, backend);
 }
 
 async function scrubbedGood(

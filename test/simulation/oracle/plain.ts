@@ -27,7 +27,7 @@ export interface PlainCheck {
   itemAdded(item: QueueItem): void;
   /** Whether the recorded file of a plain copy is not the one that is there: its owner acted since. */
   isChanged(record: ObjectRecord, backend: string): boolean;
-  /** Whether all there was of an object were files whose owners have taken them away, or put others there. */
+  /** Whether all there was of an object were files that are gone, others now, or were never content. */
   isGone(entry: Entry | null): boolean;
   /** Why this delete of an external client's file may not be; null when it may. */
   whyNotDeleted(place: string, ifMatch: string | undefined): string | null;
@@ -70,6 +70,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   const plainOf = (entry: Entry | null) =>
     entry?.kind === 'object' ? Object.keys(entry.copies).filter((name) => entry.copies[name] === '') : [];
 
+  /** Somebody copied bytes of ours there, mark and all: whatever it holds, it is nobody's content. */
+  const isMarked = (key: string, backend: string) => left.get(placeOf(backend, key))?.metadata.holdfast !== undefined;
   const isChanged = ({ key, plainEtags }: ObjectRecord, backend: string) =>
     left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend];
 
@@ -153,7 +155,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     },
     isChanged,
     isGone: (entry) =>
-      entry?.kind === 'object' && Object.keys(entry.copies).every((b) => entry.copies[b] === '' && isChanged(entry, b)),
+      entry?.kind === 'object' &&
+      Object.keys(entry.copies).every((b) => entry.copies[b] === '' && (isChanged(entry, b) || isMarked(entry.key, b))),
     whyNotDeleted(place, ifMatch) {
       if (ifMatch === undefined) return 'deletes a file that we did not write, whatever it is now';
       return asked.has(`${place}/${ifMatch}`) ? null : 'deletes a file that nobody asked to delete';
