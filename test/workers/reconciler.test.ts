@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
+import { drain } from '../../lib/operations/drain.ts';
 import { commit } from '../../lib/store/commit.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
@@ -473,6 +474,27 @@ test('what a person deleted through the library is not imported again while its 
   fleet.clock.advance(48 * hourMs);
   await fleet.tick('reconciler');
   expect(await fleet.read('kept')).toBe('through the library');
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('an import that another was faster than looks at the queue again before it records the file', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+  fleet.clock.advance(2 * hourMs);
+  let isQueued = false;
+  fleet.before = async ({ port, method, args }) => {
+    if (port !== 'store' || method !== 'transact' || !JSON.stringify(args[0]).includes('"key":"file"')) return;
+    fleet.before = undefined;
+    await fleet.tick('reconciler');
+    await drain(fleet.deps, 'a', { deleteImported: true });
+    await fleet.settle(['replicator', 'over-replication-cleaner'], 1);
+    isQueued = fleet.queue().some(({ storageKey }) => storageKey === 'file');
+  };
+  const asked = await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
+  expect(isQueued).toBe(true);
+  expect(asked.reasons).toMatchObject({ queued: 1 });
+  expect(fleet.object('file').copies).not.toHaveProperty('a');
+  expect(await fleet.read('file')).toBe('theirs');
   expect((await fleet.recount()).differences).toEqual([]);
 });
 

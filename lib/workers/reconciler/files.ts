@@ -50,7 +50,7 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
   if (entry !== null && changedAt(entry) >= askedAt)
     return all({ outcome: 'refused', what: 'listing-is-older', message: key });
-  const { files, results } = await importable(deps, found);
+  const { files, results } = await importable(deps, found, 'where the ledger knows of items');
   if (files.length === 0) return results;
   if (tick.dryRun) {
     const { planFiles } = await import('./plan-file.ts');
@@ -60,11 +60,11 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
 }
 
 /** The files that may be recorded, and what became of the others. */
-async function importable(deps: ImportDeps, { files: all, entry }: FileFound) {
+async function importable(deps: ImportDeps, { files: all, entry }: FileFound, asked: QueueAsked) {
   const results: FileResult[] = [];
   const files: ListedOn[] = [];
   for (const file of all) {
-    const turn = await whyNotImported(deps, file, entry);
+    const turn = await whyNotImported(deps, file, entry, asked);
     if (turn === null) files.push(file);
     else results.push({ backend: file.backend, turn });
   }
@@ -82,7 +82,8 @@ async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<r
     files = files.filter(({ backend }) => lost.some((result) => result.backend === backend));
     if (files.length === 0) return results;
     entry = (await deps.tick.deps.store.objects([found.key])).get(found.key) ?? null;
-    const left = await importable(deps, { ...found, files, entry });
+    // Whoever was faster may have recorded the file, and another have queued it since.
+    const left = await importable(deps, { ...found, files, entry }, 'whatever the ledger said');
     results.push(...left.results);
     files = left.files;
     if (files.length === 0) return results;
@@ -105,11 +106,15 @@ function changedAt(entry: Entry): number {
   return entry.kind === 'tombstone' ? entry.deletedAt : entry.createdAt;
 }
 
+/** When the queue is asked for items that name a file: the ledger is that of when the fleet was read. */
+type QueueAsked = 'where the ledger knows of items' | 'whatever the ledger said';
+
 /** Null where a file may be recorded. */
 async function whyNotImported(
   deps: ImportDeps,
   { backend, item }: ListedOn,
   entry: Entry | null,
+  asked: QueueAsked,
 ): Promise<KeyTurn | null> {
   const { tick, isAsked } = deps;
   const { storageKey: key, etag } = item;
@@ -124,7 +129,7 @@ async function whyNotImported(
   if (isRemembered && (await isMarked(tick, backend, key))) return settled('skipped', 'foreign-mark');
   // Whoever empties a backend does not fill it: its copies would leave again, and this one is not ours.
   if (tick.standing(backend).isDraining) return settled('skipped', 'draining');
-  return (await isQueued(tick, backend, key, etag)) ? settled('skipped', 'queued') : null;
+  return (await isQueued(tick, backend, key, etag, asked)) ? settled('skipped', 'queued') : null;
 }
 
 async function isMarked(tick: ImportTick, backend: string, key: string): Promise<boolean> {
@@ -133,8 +138,15 @@ async function isMarked(tick: ImportTick, backend: string, key: string): Promise
 }
 
 /** Whether a queue item names the very bytes; asked only where the ledger knows of any there. */
-async function isQueued(tick: ImportTick, backend: string, key: string, etag: string): Promise<boolean> {
-  if (queueStates.every((state) => tick.view.queue(state, backend).objects === 0)) return false;
+async function isQueued(
+  tick: ImportTick,
+  backend: string,
+  key: string,
+  etag: string,
+  asked: QueueAsked,
+): Promise<boolean> {
+  const isEmpty = queueStates.every((state) => tick.view.queue(state, backend).objects === 0);
+  if (isEmpty && asked === 'where the ledger knows of items') return false;
   const ids = [queueId(backend, key), queueId(backend, key, etag)];
   return (await tick.deps.store.queueItems(ids)).size > 0;
 }
