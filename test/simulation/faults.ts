@@ -69,6 +69,8 @@ export const allFaults = [
   'metadata restored',
   'metadata lost',
   'recovery killed',
+  'marks without hashes',
+  'recovered while alive',
   'copies rotted meanwhile',
   'contents encrypted',
   'encryption key rotated',

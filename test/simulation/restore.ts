@@ -38,6 +38,8 @@ export interface RestoreDeps {
   readonly areTablesLost: boolean;
   /** Whether a copy of an object that has others rotted meanwhile; asked once for each. */
   rots(): boolean;
+  /** Whether marks say nothing of the bytes: as they once were written. */
+  readonly areMarksBare: boolean;
   /** Whether the process is killed that takes the buckets over, or recovers what they hold; asked at each beginning. */
   dies(): boolean;
 }
@@ -66,6 +68,10 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
   let isTakenOver = false;
   let isImported = false;
+  /** Places of bytes that stand there when the recovery is complete. */
+  const passedOver = new Set<string>();
+  /** Places that a record, or the restored queue, has named. */
+  const known = new Set([...deps.snapshot.queue.keys()]);
   const shared = {
     store,
     clock,
@@ -91,6 +97,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       },
       delete: (requests, signal) => {
         for (const { storageKey } of requests) {
+          if (wasPassedOver(memory, storageKey)) refuse(`"${storageKey}" is deleted, which the recovery passed over`);
           if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
           if (!isImported && !storageKey.startsWith('.holdfast/'))
             refuse(`"${storageKey}" is deleted before the recovery was complete`);
@@ -98,6 +105,20 @@ export async function restore(deps: RestoreDeps): Promise<void> {
         return memory.delete(requests, signal);
       },
     };
+  }
+
+  /** What the recovery left in no record is only reported from then on: nobody said that it may go. */
+  function wasPassedOver({ name }: MemoryBackend, storageKey: string): boolean {
+    const place = `${name}/${storageKey}`;
+    return passedOver.has(place) && !known.has(place);
+  }
+
+  /** Notes what is recorded: once it was, it may be replaced, or be surplus. */
+  function noteRecorded(): void {
+    for (const entry of store.snapshot().objects.values())
+      if (entry.kind === 'object')
+        for (const [name, copyId] of Object.entries(entry.copies))
+          known.add(`${name}/${storageKeyOf(entry.key, copyId)}`);
   }
 
   /** At the end it had a good copy; then it had not been deleted, and nothing on the buckets looks newer than it. */
@@ -147,6 +168,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     return run(shared);
   }
 
+  if (deps.areMarksBare) bareMarks(backends.values());
   for (const entry of wanted) {
     const good = oracle.goodCopies(entry);
     if (good.length < 2 || !deps.rots()) continue;
@@ -165,10 +187,14 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   for (const worker of random.shuffled(everyone)) await tick(worker);
   await recover(random.shuffled(deps.file.backends.map(({ name }) => name)));
   isImported = true;
+  for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
+  noteRecorded();
   for (let day = 0; day < 4; day += 1) {
     clock.advance(25 * hourMs);
-    for (const worker of random.shuffled(everyone)) await tick(worker);
-    for (const worker of ['replicator', 'cleanup-queue', 'scrubber'] as const) await tick(worker);
+    for (const worker of [...random.shuffled(everyone), 'replicator', 'cleanup-queue', 'scrubber'] as const) {
+      await tick(worker);
+      noteRecorded();
+    }
   }
 
   const client = createClient(shared);
@@ -190,6 +216,17 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     }
     throw new Violation('restored metadata', 'The recovery does not come to its end');
   }
+}
+
+/** Takes the SHA-256 out of every mark whose bytes prove themselves by their ETag. */
+function bareMarks(all: Iterable<MemoryBackend>): void {
+  for (const bucket of all)
+    for (const [storageKey, object] of [...bucket.contents()]) {
+      const words = object.metadata.holdfast?.split(' ') ?? [];
+      if (words.length < 7 || !/^"[0-9a-f]{32}"$/.test(object.etag)) continue;
+      const metadata = { ...object.metadata, holdfast: words.with(4, '-').join(' ') };
+      bucket.putNow(storageKey, object.bytes, { ...object, metadata });
+    }
 }
 
 /** A process is gone: nothing after this happens. */

@@ -36,6 +36,8 @@ export interface World {
   isWriting(actor: Actor): boolean;
   /** Whether it is about to send the bytes of an object. */
   isAboutToSend(actor: Actor): boolean;
+  /** Whether it is asking how the fleet stands. */
+  isReadingFleet(actor: Actor): boolean;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;
   /** Everything that can happen now happens, in some order, as one step: for times when nothing goes wrong. */
@@ -301,6 +303,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     isCommitting: (actor) => isAsking(actor, ['transact']),
     isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
     isAboutToSend: (actor) => isAsking(actor, ['PUT begins']),
+    isReadingFleet: (actor) => isAsking(actor, ['control']),
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
     isAskedAbout: (port, subject) => operations.some((o) => o.port === port && o.subject === subject),
     advance,

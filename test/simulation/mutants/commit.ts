@@ -96,6 +96,10 @@ export const commitMutants: readonly Mutant[] = [
     name: 'new bytes are charged without the condition of the quota',
     edits: [variable('newLedgerDelta', 'gate', '{}')],
   },
+  {
+    name: 'the ledger is repaired by one count, whatever moved meanwhile',
+    edits: [variable('recount', 'agreed', 'differences'), variable('differencesOf', 'moved', 'new Set()')],
+  },
   { name: 'grace zero', edits: [field('parseParameters', 'graceMs', '0')] },
   {
     name: 'copies on an unhealthy backend counted',

@@ -15,5 +15,12 @@ export const contentMutants: readonly Mutant[] = [
   { name: 'a file that carries a mark is content', edits: [first('carriesMark', 'return false;')] },
   { name: 'a key leaves the file though content is encrypted with it', edits: [withoutGuard('whyNeeded', 'objects')] },
   { name: 'content is named under a key that does not encrypt any more', edits: [never('tryBackend', 'isSealedFor')] },
+  {
+    name: 'ciphertext is named however long ago its key was looked up',
+    edits: [variable('tryBackend', 'until', 'put.deadline'), first('isNamedTooLate', 'return false;')],
+  },
+  { name: 'a put whose key has left the file is acknowledged', edits: [first('isDecryptable', 'return true;')] },
+  { name: 'a wrong copy that a reader met is read first again', edits: [first('open-copy#suspect', 'return;')] },
+  { name: 'what nobody hashed is handed out as it was read', edits: [instead('proving', ['isProven'], 'true')] },
   { name: 'parts are completed as they are listed', edits: [first('doubt', 'return;')] },
 ];

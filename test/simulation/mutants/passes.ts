@@ -42,12 +42,16 @@ export const passesMutants: readonly Mutant[] = [
     name: 'files join whatever they hold',
     edits: [first('compareFile', "return { outcome: 'compared', isSame: true };")],
   },
+  {
+    name: 'an imported file that carries a mark stays recorded',
+    edits: [instead('settlePlainChange', ['leaveForeign'], "'unchanged'")],
+  },
   { name: 'a draining backend is filled with imports', edits: [withoutGuard('whyNotImported', 'draining')] },
   {
     name: 'an owner who overwrites a file is not noticed',
     edits: [
       first('settleOverwritten', "return { outcome: 'settled', what: '' };"),
-      instead('scrubCopy', ['settlePlainChange', 'tick', 'object', 'backend'], "'unchanged'"),
+      instead('scrub-object#settleChanged', ['settlePlainChange', 'tick', 'object', 'backend'], "'unchanged'"),
     ],
   },
   {
@@ -73,6 +77,18 @@ export const passesMutants: readonly Mutant[] = [
   { name: 'recovery believes what it reads first', edits: [first('judgeGeneration', firstComes)] },
   { name: 'recovery lets a mark replace a live record', edits: [first('isLive', 'return false;')] },
   { name: 'recovery queues what loses its record', edits: [field('record', 'keepsBytes', 'false')] },
+  {
+    name: 'recovery takes ciphertext for content',
+    edits: [variable('recordGood', 'encryption', 'null'), variable('recordGood', 'isSaidOtherwise', 'false')],
+  },
+  {
+    name: 'recovery believes what was minted long after it was stored',
+    edits: [field('markedAt', 'isFromTheFuture', 'false')],
+  },
+  {
+    name: 'what a recovery passed over is queued by later sweeps',
+    edits: [variable('whyKept', 'isPassedOver', 'false')],
+  },
   {
     name: 'recovery ends before every backend was gone through',
     edits: [variable('completeRecovery', 'isOpen', 'false')],

@@ -1,4 +1,4 @@
-import { always, field, first, instead, variable, withoutGuard } from './edits.ts';
+import { always, field, first, instead, variable, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Backends that leave the file, drain, or are said to be elsewhere, while others are at work on them. */
@@ -20,6 +20,14 @@ export const placesMutants: readonly Mutant[] = [
   {
     name: 'nobody asks who takes copies before a commit',
     edits: [first('admit', 'return { settled: [], live: group, until: Infinity };')],
+  },
+  {
+    name: 'a move is recorded however long ago it was asked who takes copies',
+    edits: [instead('admit', ['askedAt', 'moveWithinMs'], 'Infinity')],
+  },
+  {
+    name: 'what a drain left rejoins whatever content is there by then',
+    edits: [withoutOperand('mayRejoin', 'generation', 'item')],
   },
   { name: 'bytes of a drain that is over are deleted all the same', edits: [withoutGuard('decide', 'drain-over')] },
   { name: 'undrain leaves what was claimed to itself', edits: [variable('settle', 'settleMs', '0')] },
