@@ -184,6 +184,8 @@ export function createCalm(deps: CalmDeps): Calm {
     await rest.checkIdleTicks();
     await rest.checkMemory();
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
+    if (faults.isOn('bytes rotted') && random.chance(0.3)) await rest.checkReaders();
+    if (faults.isOn('backend dropped') && random.chance(0.6)) await rest.checkOvertakenMove();
     return checkOrphans();
   }
 

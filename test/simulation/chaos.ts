@@ -61,7 +61,6 @@ const eventWeights = {
   freeze: 4,
   restore: 1,
   sweep: 1,
-  overtake: 4,
   silence: 2,
   externalClient: 20,
 };
@@ -95,8 +94,7 @@ export interface Chaos {
   event(): void;
   /**
    * Before each step, where a trap is set: a replicator about to commit is killed, and what it left is swept before its commit
-   * arrives; a put that has named its bytes falls silent before it sends them, and the reaper comes first; a move whose copy
-   * stands sleeps before it is recorded, and its destination leaves the file.
+   * arrives; a put that has named its bytes falls silent before it sends them, and the reaper comes first.
    */
   watch(): void;
 }
@@ -111,8 +109,6 @@ export function createChaos(deps: ChaosDeps): Chaos {
   const hotKeys = random.shuffled(keys).slice(0, 3);
   /** The backend that is out of the file. */
   let areSpreadOtherwise = false;
-  /** A rebalancer whose destination is to leave the file. */
-  let mover: Actor | undefined;
   let dropped: string | undefined;
   const rotations = createRotations({ ...deps, asItIsNow });
 
@@ -151,7 +147,6 @@ export function createChaos(deps: ChaosDeps): Chaos {
       begin('replicator');
       isTrapSet = true;
     },
-    overtake: () => overtake(),
     silence: () => silence(),
     externalClient() {
       externalClients.act();
@@ -284,27 +279,6 @@ export function createChaos(deps: ChaosDeps): Chaos {
     silenced = { actor: process.actor };
   }
 
-  function overtake(): void {
-    if (!faults.isOn('backend dropped') || !faults.isOn('tick frozen') || dropped !== undefined) return;
-    if (mover !== undefined || actors.ticks.size >= mostTicks) return;
-    mover = actors.startTick('rebalancer', workingPart, 900_000).actor;
-  }
-
-  function watchMover(): void {
-    if (mover === undefined) return;
-    const { calls: asked, state } = mover;
-    if (state !== 'running' || dropped !== undefined) mover = undefined;
-    const written = plan.file.backends.filter(({ name }) => asked.has(`${name} PUT`));
-    if (mover === undefined || written.length === 0 || !world.isReadingFleet(mover) || actors.areOperatorsBusy())
-      return;
-    faults.count('tick frozen');
-    faults.count('backend dropped');
-    world.freeze(mover, random.between(minuteMs, 3 * minuteMs));
-    dropped = random.pick(written).name;
-    actors.apply(asItIsNow(plan.file));
-    mover = undefined;
-  }
-
   function watchSilence(): void {
     if (silenced === undefined) return;
     const { actor, takenAt } = silenced;
@@ -325,7 +299,6 @@ export function createChaos(deps: ChaosDeps): Chaos {
   return {
     watch() {
       watchSilence();
-      watchMover();
       rotations.watch();
       if (!isTrapSet || !accidents.killCommitting()) return;
       isTrapSet = false;

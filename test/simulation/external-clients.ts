@@ -68,7 +68,7 @@ export function createExternalClients({
       const ours = [...backends.get(backend)!.contents().values()].filter(({ metadata }) => metadata.holdfast);
       // Sometimes a copy that a person made of ours, with its mark.
       const { bytes, metadata } =
-        random.chance(0.1) && ours.length > 0 ? random.pick(ours) : { bytes: content(), metadata: {} };
+        random.chance(0.3) && ours.length > 0 ? random.pick(ours) : { bytes: content(), metadata: {} };
       write(backend, key, bytes, { metadata });
       return true;
     },

@@ -1,8 +1,11 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { RunningTick } from './actors.ts';
 import type { CalmDeps } from './calm.ts';
+import { workingPart } from './fleet.ts';
 import type { Needs } from './needs.ts';
+import { storageKeyOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
+import { flipped } from './sim-backend.ts';
 
 export interface RestDeps extends CalmDeps {
   readonly needs: Needs;
@@ -19,13 +22,16 @@ export interface Rest {
   checkIdleTicks(): Promise<void>;
   checkLoss(name: string): Promise<void>;
   checkMemory(): Promise<void>;
+  checkReaders(): Promise<void>;
+  checkOvertakenMove(): Promise<void>;
 }
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
 
 export function createRest(deps: RestDeps): Rest {
-  const { faults, plan, oracle, actors, surroundings, random, needs, quick, settle, idle, tick } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, random, step } = deps;
+  const { needs, quick, settle, idle, tick } = deps;
 
   /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
   async function readAll(): Promise<void> {
@@ -102,5 +108,70 @@ export function createRest(deps: RestDeps): Rest {
     await tick('reconciler');
   }
 
-  return { readAll, checkIdleTicks, checkLoss, checkMemory };
+  /** A copy rots that readers come to first: whoever can begin again is given another (the reads themselves are watched). */
+  async function checkReaders(): Promise<void> {
+    const all = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
+    const entry = all.find(
+      (one) => one.condition === 'sound' && oracle.goodCopies(one).length > 1 && one.sizeBytes > 50,
+    );
+    if (entry === undefined) return;
+    const [backend] = oracle.goodCopies(entry).filter((name) => entry.copies[name] !== '');
+    if (backend === undefined) return;
+    const storageKey = storageKeyOf(entry.key, entry.copies[backend]!);
+    const bucket = surroundings.backends.get(backend)!;
+    const existing = bucket.peek(storageKey)!;
+    faults.count('bytes rotted');
+    oracle.bytesHarmed(backend, storageKey);
+    bucket.putNow(storageKey, flipped(existing.bytes, random, 'rest'), existing);
+    for (let readers = 0; readers < 4; readers += 1) {
+      const client = actors.startClient();
+      actors.get(client, entry.key);
+      await settle();
+      actors.close(client);
+      await settle();
+    }
+  }
+
+  /** Copies that could go from one backend to another: of objects that have all theirs. */
+  function movable(from: string, to: string): number {
+    const all = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
+    return all.filter(({ copies }) => copies[from] !== undefined && copies[from] !== '' && copies[to] === undefined)
+      .length;
+  }
+
+  /**
+   * A rebalancer has written a copy, and asks how the fleet stands before it records the move; then it sleeps, and the destination
+   * leaves the file. No object may be moved out of it.
+   */
+  async function checkOvertakenMove(): Promise<void> {
+    const file = surroundings.fileInForce();
+    const names = file.backends.map(({ name }) => name);
+    const pairs = names.flatMap((from) => names.filter((to) => to !== from).map((to) => [from, to] as const));
+    const [from, to] = pairs.toSorted((a, b) => movable(...b) - movable(...a))[0]!;
+    if (movable(from, to) === 0 || surroundings.drains().size > 0) return;
+    const full = Math.ceil(oracle.usedBytes(from) * 1.1) + 1;
+    const quotaOf = (name: string) => (name === from ? full : name === to ? 10_000_000 : 0);
+    surroundings.set({ overrides: { REBALANCER_STRATEGY: 'spread' } });
+    actors.apply({ ...file, backends: file.backends.map((one) => ({ ...one, quotaBytes: quotaOf(one.name) })) });
+    await settle();
+    const { actor } = actors.startTick('rebalancer', workingPart, 900_000);
+    // Before it asks how the fleet stands, or while it does.
+    const sleepsEarly = random.chance(0.5);
+    let hasAged = false;
+    while (actor.state === 'running') {
+      const isWritten = actor.calls.has(`${to} PUT`);
+      if (isWritten && (sleepsEarly ? world.isWriting(actor) : world.isReadingFleet(actor))) {
+        faults.count('move overtaken');
+        world.freeze(actor, 2 * minute);
+        actors.apply({ ...file, backends: file.backends.filter(({ name }) => name !== to) });
+        break;
+      }
+      // What it knows of the fleet is too old to go by.
+      if (isWritten && !hasAged) hasAged = world.pass(6_000);
+      if (!(await step()) && !world.jump()) break;
+    }
+    await settle();
+  }
+
+  return { readAll, checkIdleTicks, checkLoss, checkMemory, checkReaders, checkOvertakenMove };
 }
