@@ -47,7 +47,7 @@ const eventWeights = {
   apply: 1,
   rotate: 4,
   recount: 1,
-  recover: 2,
+  recover: 4,
   drop: 3,
   move: 1,
   pause: 1,
@@ -221,6 +221,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   function recover(): void {
     if (!faults.isOn('recovered while alive') || actors.ticks.size >= mostTicks) return;
     faults.count('recovered while alive');
+    if (random.chance(0.7)) accidents.forge();
     const backends = surroundings.fileInForce().backends.map(({ name }) => name);
     actors.startTick('reconciler', { reconcile: { kind: 'recover', backends } }, 900_000);
   }
