@@ -189,6 +189,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   isImported = true;
   for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
   noteRecorded();
+  // Copies that these tables have on their way.
+  for (const id of store.snapshot().queue.keys()) known.add(id);
   for (let day = 0; day < 4; day += 1) {
     clock.advance(25 * hourMs);
     for (const worker of [...random.shuffled(everyone), 'replicator', 'cleanup-queue', 'scrubber'] as const) {
