@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import type { Log } from '../base/log.ts';
 import { createClient, type Holdfast } from '../client/client.ts';
 import { HoldfastError } from '../client/error.ts';
@@ -74,7 +75,7 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
       holdfastProcess ??= createProcess({
         env,
         log: session.log(),
-        ...(home !== undefined && { dynamodb: dynamodbOf(home) }),
+        ...defined({ dynamodb: home && dynamodbOf(home) }),
       });
       return holdfastProcess;
     },

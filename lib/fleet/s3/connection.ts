@@ -96,7 +96,7 @@ const defaultTimeouts: S3Timeouts = { connectMs: 2_000, answerMs: 30_000, stallM
 export function connectS3(given: S3ConnectionOptions): S3Connection {
   // Both ways of sending go to one place, whatever else the SDK may read of its environment.
   const endpoint = given.endpoint ?? ownEndpoint(given);
-  const options = { ...given, ...(endpoint !== undefined && { endpoint }) };
+  const options = { ...given, ...defined({ endpoint }) };
   const { name, bucket, prefix, capabilities, clock, maxSockets = 64, attempts = 3, onRequest } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const openWire = (keepsSockets: boolean) => createWire({ clock, timeouts, maxSockets, onRequest, keepsSockets });

@@ -287,7 +287,7 @@ async function leaveRange(
   const { holder, heldUntil, upTo } = range;
   const lease = { holder: holder!, heldUntil: heldUntil! };
   const from = reached ?? range.from;
-  const left: KeyRange = { ...(from !== undefined && { from }), ...(upTo !== undefined && { upTo }) };
+  const left: KeyRange = defined({ from, upTo });
   const id = `${range.id}.${range.version}`;
   const own: PassRange = { ...newRange(`${id}.left`, range.pass, [name], left), ...defined({ problem }) };
   if (reached === undefined) {
