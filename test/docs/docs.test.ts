@@ -71,6 +71,11 @@ test('links between the pages lead somewhere, to their sections too', () => {
   expect(wrong).toEqual([]);
 });
 
+test('README.md leads to every page', () => {
+  const readme = textOf('README.md');
+  expect(pages.filter((page) => page.startsWith('docs/') && !readme.includes(`(${page})`))).toEqual([]);
+});
+
 describe('the example of docs/library.md', () => {
   let lab: CliLab;
   beforeAll(async () => {
