@@ -163,7 +163,11 @@ export async function* proving(
       const [one, another] = given();
       const etag = another === undefined ? one!.found.etag : '';
       const open = () => request(context, fleet, object, one!.backend);
-      if (!(await isProven(open, etag, md5, digest))) throw new WrongBytes('the content was read twice, and differs');
+      const isSo = await isProven(open, etag, md5, digest).catch((error: unknown) => {
+        if (!(error instanceof BackendError)) throw error;
+        throw unreadable(object.key, 'its only reading could not be proved by another', [error.message]);
+      });
+      if (!isSo) throw new WrongBytes('the content was read twice, and differs');
     }
     yield chunk;
   }

@@ -48,6 +48,13 @@ const hourMs = 3_600_000;
 const nothing: Pick<MemorySnapshot, 'objects' | 'rows'> = { objects: new Map(), rows: [] };
 const everyone = Object.keys(workers) as WorkerName[];
 
+/** The file in force, with the backends that have left it since: the restored tables may name what is there. */
+function withRestored(file: FleetFile, rows: MemorySnapshot['rows']): FleetFile {
+  const then = rows.find(({ sk }) => sk === 'config')?.data.file as FleetFile | undefined;
+  const left = (then?.backends ?? []).filter(({ name }) => !file.backends.some((one) => one.name === name));
+  return { ...file, backends: [...file.backends, ...left] };
+}
+
 /**
  * Operators put the tables of an earlier moment in the place of those that are there, as new tables, take the buckets over and
  * recover what these hold. Until that is done nothing is deleted; afterwards every object that was not deleted
@@ -66,6 +73,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     identity: 'restored',
   });
   const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
+  const file = withRestored(deps.file, rows);
   let isTakenOver = false;
   let isImported = false;
   /** Places of bytes that stand there when the recovery is complete. */
@@ -182,10 +190,10 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   if (!isLost) for (const worker of everyone) await tick(worker);
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-  await untilWhole((process) => apply({ ...process, findCapabilities }, deps.file, { takeOver: true }));
+  await untilWhole((process) => apply({ ...process, findCapabilities }, file, { takeOver: true }));
   clock.advance(25 * hourMs);
   for (const worker of random.shuffled(everyone)) await tick(worker);
-  await recover(random.shuffled(deps.file.backends.map(({ name }) => name)));
+  await recover(random.shuffled(file.backends.map(({ name }) => name)));
   isImported = true;
   for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
   noteRecorded();

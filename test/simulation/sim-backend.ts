@@ -350,8 +350,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         return page;
       });
       const answer = ask('read', 'LIST', options.prefix ?? '', signal, effect);
-      // A single key shows where a range can be cut; without an answer it is not cut.
-      if (options.limit === 1) return answer;
+      // A single key shows where a range can be cut; without an answer it is not cut. A recovery that cannot ask after other
+      // copies of one key leaves that key undecided: no pass over the backend broke off.
+      if (options.limit === 1 || options.prefix?.endsWith('!')) return answer;
       answer.then(
         () => observer.listed(actor, name, true),
         () => observer.listed(actor, name, false),
