@@ -77,7 +77,7 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   });
   const keys = random.shuffled(keyPool).slice(0, objects);
   const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
-  const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.2);
+  const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.4);
   return {
     file: spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults),
     keys,

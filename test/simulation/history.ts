@@ -185,7 +185,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
         env: plan.env,
         random: stream('restored'),
         areTablesLost: faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
-        areMarksBare: faults.strikesAtRest('marks without hashes', stream('bare'), 0.5),
+        areMarksBare: faults.strikesAtRest('marks without hashes', stream('bare'), 0.8),
         dies: () => faults.strikesAtRest('recovery killed', deaths, 0.4),
         rots: () => faults.strikesAtRest('copies rotted meanwhile', rot, 0.2),
       });

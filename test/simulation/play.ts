@@ -33,7 +33,11 @@ export async function playSeeds({
       resourceLimits: { maxYoungGenerationSizeMb: 64 },
     });
   });
-  const stop = () => Promise.all(running.map((worker) => worker.terminate()));
+  let isStopped = false;
+  const stop = () => {
+    isStopped = true;
+    return Promise.all(running.map((worker) => worker.terminate()));
+  };
   const ends = running.map(
     (worker) =>
       new Promise<void>((resolve, reject) => {
@@ -41,7 +45,10 @@ export async function playSeeds({
           if (!onResult(result)) stop().then(() => resolve(), reject);
         });
         worker.on('error', reject);
-        worker.on('exit', () => resolve());
+        // A history that waits for nothing ends its thread: what it had still to play must not pass for played.
+        worker.on('exit', (code) =>
+          isStopped || code === 0 ? resolve() : reject(new Error(`A thread ended with ${code}: a history never ends`)),
+        );
       }),
   );
   try {

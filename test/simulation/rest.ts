@@ -171,6 +171,9 @@ export function createRest(deps: RestDeps): Rest {
       if (!(await step()) && !world.jump()) break;
     }
     await settle();
+    // Everything is in the file again, as before.
+    actors.apply(file);
+    await settle();
   }
 
   return { readAll, checkIdleTicks, checkLoss, checkMemory, checkReaders, checkOvertakenMove };
