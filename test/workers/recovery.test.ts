@@ -271,6 +271,40 @@ test.each(['lost', 'restored'])(
   },
 );
 
+test('a recovery that was under way when the tables were restored begins anew, and none ends by its place in the keys', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  for (const key of ['b', 'y']) await fleet.client.put(key, `old ${key}`);
+  // It is half way through the keys of a live fleet, and its time is up.
+  fleet.after = ({ port, method }) => {
+    if (port === 'a' && method === 'head') fleet.clock.advance(3_600_000);
+  };
+  const backends = ['a'];
+  await fleet.tick('reconciler', { reconcile: { kind: 'recover', backends } });
+  fleet.after = undefined;
+  const name = passName({ kind: 'recover', backends });
+  const [range] = await rangesOfPass(fleet.store, name);
+  const then = fleet.store.snapshot();
+  const rows = then.rows.map((row) =>
+    row.pk.includes(name) && row.sk === `range/${range!.id}`
+      ? { ...row, data: { ...row.data, position: { phase: 'listing', from: { afterKey: 'x' }, lastKey: 'x' } } }
+      : row,
+  );
+  const header = rows.find(({ sk }) => sk.startsWith('pass/') && sk.includes('recover'))!;
+  const running = { ...header, data: { ...header.data, isRunning: true } };
+  fleet.clock.advance(hourMs);
+  await fleet.client.put('b', 'new b');
+  await fleet.client.put('z', 'new z');
+  await fleet.settle(['cleanup-queue']);
+  const recovering = await takenOver(fleet, {
+    ...then,
+    rows: rows.map((row) => (row === header ? running : row)),
+  });
+  expect(await recovering.recover()).toMatchObject({ figures: { passComplete: 1 } });
+  expect(await recovering.isPending()).toBe(false);
+  expect(await recovering.read('b')).toBe('new b');
+  expect(await recovering.read('z')).toBe('new z');
+});
+
 test('a tombstone of restored tables hides nothing that was put since', async () => {
   const fleet = await filled({}, 2);
   await fleet.client.delete('k0');

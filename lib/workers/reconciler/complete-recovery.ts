@@ -13,15 +13,15 @@ export type CompleteRecoveryTick = Pick<Tick, 'deps' | 'config' | 'view' | 'now'
 const batch = 90;
 
 /**
- * Ends a recovery once every backend of the fleet file was gone through: what it recorded may be copied, and what no record
+ * Ends a recovery once every backend of the fleet file was gone through, from its first key, since it began: what it recorded may be copied, and what no record
  * names may be judged again. False while anything is left to do. A tick without a recovery has nothing to end.
  */
 export async function completeRecovery(tick: CompleteRecoveryTick): Promise<boolean> {
   if (!isRecoveryPending(tick.view)) return true;
   const { since } = recoveryOf(tick.view)!;
   const isOpen = tick.config.backends.some(({ name }) => {
-    const { isRunning, completedAt = 0 } = passHeader(tick.view, passName({ kind: 'recover', backends: [name] }));
-    return isRunning || completedAt < since;
+    const { isRunning, startedAt } = passHeader(tick.view, passName({ kind: 'recover', backends: [name] }));
+    return isRunning || startedAt < since;
   });
   if (isOpen) return false;
   await liftAll(tick);

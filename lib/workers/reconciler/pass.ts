@@ -17,6 +17,7 @@ import {
   passHeader,
   passName,
 } from '../../store/pass-rows.ts';
+import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import type { Budget } from '../../tick/budget.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -101,7 +102,7 @@ async function currentPass(
   usable: readonly string[],
 ): Promise<CurrentPass | null> {
   const former = await rows.ranges();
-  if (before.isRunning && !tick.dryRun) {
+  if (before.isRunning && !isOutdated(tick, work.id, before) && !tick.dryRun) {
     const ranges = former.filter(({ pass }) => pass === before.number);
     // None are left when another tick ended that pass, and began the next, since the fleet was read.
     return ranges.length === 0 ? null : { header: before, ranges };
@@ -113,6 +114,11 @@ async function currentPass(
   if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
   const begun = await rows.begin(header, planned, former);
   return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
+}
+
+/** A recovery that began before the tables were lost or restored is at a place in keys that these tables have not seen since. */
+function isOutdated(tick: PassTick, { kind }: PassId, { startedAt }: PassHeader): boolean {
+  return kind === 'recover' && isRecoveryPending(tick.view) && startedAt < recoveryOf(tick.view)!.since;
 }
 
 /**
