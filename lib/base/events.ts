@@ -10,7 +10,6 @@ export const events = {
   'A temporary file is left': 'temporary-file-left',
   'An imported file was left where it is: it cannot be deleted safely': 'imported-file-left',
   'Backend did not take a write of a few bytes': 'write-check-refused',
-  'Backend does not answer: applied with the capabilities it had': 'backend-silent-at-apply',
   'Backend is not usable': 'backend-not-usable',
   'Backend stored other bytes than it was sent': 'backend-stored-other-bytes-than-sent',
   'Backend takes no writes': 'backend-refuses-writes',

@@ -60,7 +60,12 @@ async function examine(deps: ApplyDeps, view: FleetView, given: FleetFile, optio
   const inTheWay = found.flatMap((bucket) => (bucket.outcome === 'problem' ? [bucket.sentence] : []));
   const ofFile = [...problemsOfFile(view, file), ...problemsOfKeys(view, file, deps.env ?? {}, now)];
   refuse(ofFile, [...problemsOfLeaving(view, given, options), ...inTheWay]);
-  const warnings = [...(await warningsOfFile(deps.store, view, file)), ...missingKeys(view, file)];
+  const silent = file.backends.filter((_, i) => found[i]!.outcome === 'unreachable');
+  const warnings = [
+    ...(await warningsOfFile(deps.store, view, file)),
+    ...missingKeys(view, file),
+    ...silent.map(({ name }) => `Backend "${name}" does not answer: it keeps the capabilities it had`),
+  ];
   return { file, found, now, warnings };
 }
 

@@ -1,6 +1,6 @@
 import { defined } from '../../base/defined.ts';
 import type { BackendConfig, FleetFile } from '../../config/fleet-file.ts';
-import { fingerprintOf } from '../../config/place.ts';
+import { type Fingerprint, fingerprintOf } from '../../config/place.ts';
 import { ConfigError } from '../../config/problems.ts';
 import { BackendError, type Capabilities } from '../../fleet/backend.ts';
 import { type Ownership, readOwner } from '../../fleet/owner.ts';
@@ -50,7 +50,10 @@ export async function inspectBucket(
 }
 
 function isKnownPlace(view: FleetView, config: BackendConfig): boolean {
-  return JSON.stringify(view.config?.fingerprints[config.name]) === JSON.stringify(fingerprintOf(config));
+  const known = view.config?.fingerprints[config.name];
+  // Sorted: a table does not keep the order of fields.
+  const textOf = (place: Fingerprint) => JSON.stringify(Object.entries(place).sort());
+  return known !== undefined && textOf(known) === textOf(fingerprintOf(config));
 }
 
 /** A refusal of what was never tried before, such as new keys, is something to be told. */
@@ -76,10 +79,7 @@ export async function claimBucket(
   state: Bucket['outcome'],
 ): Promise<Capabilities> {
   const { name } = config;
-  if (state === 'unreachable') {
-    deps.log.warn('Backend does not answer: applied with the capabilities it had', { backend: name });
-    return withSettings(view.capabilities(name) as Capabilities, config);
-  }
+  if (state === 'unreachable') return withSettings(view.capabilities(name) as Capabilities, config);
   if (state === 'free' || state === 'taken-over') {
     // Noted before the first owner object is replaced: nothing is deleted before what these buckets hold is known.
     if (state === 'taken-over') await beginRecovery(deps.store, view, deps.clock.now());
