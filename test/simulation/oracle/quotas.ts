@@ -66,9 +66,11 @@ export function createQuotasCheck(
   function settle(): void {
     if (open === null) return;
     const { by, usedBefore } = open;
+    // It writes no bytes: what an import or a recovery records stood there before.
+    const isFound = by?.actor.name.startsWith('reconciler') === true;
     for (const [backend, bytes] of newBytes(open)) {
       const used = usedBefore.get(backend)!;
-      if (used + bytes <= quotaOf(backend)) continue;
+      if (isFound || used + bytes <= quotaOf(backend)) continue;
       const message = `${by?.actor.name} names ${bytes} new bytes on ${backend}, where ${used} of ${quotaOf(backend)} are used`;
       report(new Violation('quota', message));
     }
