@@ -163,6 +163,21 @@ test.each(['its MD5', 'an ETag that tells nothing'])(
   },
 );
 
+test('a big file that nobody hashed, whose second reading fails, is unreadable by a word of ours', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+  fleet.backends.a!.putNow('k', big, { etag: '"of-parts-2"' });
+  fleet.clock.advance(2 * 3_600_000);
+  await fleet.tick('reconciler');
+  let reads = 0;
+  fleet.before = ({ port, method, args }) => {
+    if (port !== 'a' || method !== 'get' || args[0] !== 'k') return;
+    reads += 1;
+    if (reads === 2) throw new BackendError('unavailable', 'a', 'no');
+  };
+  const given = await fleet.newClient().get('k');
+  await expect(collect(given!.body)).rejects.toMatchObject({ name: 'HoldfastError', kind: 'unreadable' });
+});
+
 async function* flippedOnce(body: Body): Body {
   let isFirst = true;
   for await (const chunk of body) {
