@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
+import { systemClock } from '../../lib/base/clock.ts';
+import { endLeftovers } from '../../lib/local/leftovers.ts';
 import { bareEnv, entry } from './kit.ts';
 
 /** `holdfast run` as a process of its own. */
@@ -37,4 +40,10 @@ export function startRun(dir: string, env: Readonly<Record<string, string>>, arg
       return ((await ended) as [number | null])[0];
     },
   };
+}
+
+/** Ends it at once, and the tables that it served: they outlive a process that is killed. */
+export async function endWithTables(running: Running, home: string): Promise<void> {
+  await running.end('SIGKILL');
+  await endLeftovers(join(home, 'dynamodb.sqlite'), systemClock);
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Providers, startProviders } from '../support/providers.ts';
 import { runCli } from './kit.ts';
-import { type Running, startRun } from './run-kit.ts';
+import { endWithTables, type Running, startRun } from './run-kit.ts';
 
 let providers: Providers;
 let running: Running;
@@ -15,7 +15,7 @@ beforeAll(async () => {
   await running.says('until a signal');
 });
 afterAll(async () => {
-  await running.end('SIGKILL');
+  await endWithTables(running, home);
   await providers.close();
 });
 

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Providers, startProviders } from '../support/providers.ts';
 import { runCli } from './kit.ts';
-import { type Running, startRun } from './run-kit.ts';
+import { endWithTables, type Running, startRun } from './run-kit.ts';
 
 const files = Number(process.env.HOLDFAST_RUN_FILES ?? 1_000);
 const tuning = {
@@ -33,7 +33,7 @@ beforeAll(async () => {
   for (let i = 0; i < files; i += 1) writeFileSync(join(providers.dir, 'files', nameOf(i)), contentOf(i));
 });
 afterAll(async () => {
-  await running.end('SIGKILL');
+  await endWithTables(running, home);
   await providers.close();
 });
 

@@ -40,14 +40,17 @@ export function createQuotasCheck(
   }
 
   /** The bytes about to be written, or just written, that a transaction named for the first time. */
-  function newBytes({ places }: Transaction): Map<string, number> {
+  function newBytes({ places, by }: Transaction): Map<string, number> {
     const found = new Map<string, number>();
+    // It sends no bytes: what its imports and recoveries record stood there before. What it queued to be sent would be new.
+    const isReconciler = by?.actor.name.startsWith('reconciler') === true;
     for (const [place, { backend, storageKey, wasNamed }] of places) {
       const item = queue.get(place);
       const entry = namedBy(sight, backend, storageKey);
       // A copy at the key itself was imported where it stood; what is queued for deletion stood there too.
       const isPlain = storageKey === entry?.key;
-      const isNew = (entry !== undefined && !isPlain) || item?.state === 'intent' || item?.state === 'transfer';
+      const isRecorded = entry !== undefined && !isPlain && !isReconciler;
+      const isNew = isRecorded || item?.state === 'intent' || item?.state === 'transfer';
       if (wasNamed || !isNew) continue;
       const sizeBytes = item?.sizeBytes ?? (entry?.kind === 'object' ? entry.sizeBytes : 0);
       found.set(backend, (found.get(backend) ?? 0) + sizeBytes);
@@ -66,11 +69,9 @@ export function createQuotasCheck(
   function settle(): void {
     if (open === null) return;
     const { by, usedBefore } = open;
-    // It writes no bytes: what an import or a recovery records stood there before.
-    const isFound = by?.actor.name.startsWith('reconciler') === true;
     for (const [backend, bytes] of newBytes(open)) {
       const used = usedBefore.get(backend)!;
-      if (isFound || used + bytes <= quotaOf(backend)) continue;
+      if (used + bytes <= quotaOf(backend)) continue;
       const message = `${by?.actor.name} names ${bytes} new bytes on ${backend}, where ${used} of ${quotaOf(backend)} are used`;
       report(new Violation('quota', message));
     }
