@@ -15,7 +15,8 @@ export function suite(leftOut: readonly string[], env: Record<string, string>) {
       testTimeout: 900_000,
       hookTimeout: 900_000,
       expect: { poll: { timeout: 900_000 } },
-      maxWorkers: 2,
+      // Of two cores: what waits for an answer or for a time limit leaves its core to others.
+      maxWorkers: 3,
       projects: [
         { extends: true, test: { name: 'apart', include: apart, exclude } },
         // A process imports the code once for all its files: that is half of what a file costs that works in memory.

@@ -2,7 +2,7 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
-import { apply } from '../../lib/operations/apply.ts';
+import { readFleet } from '../../lib/store/fleet-view.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -15,18 +15,18 @@ import { type Lab, openLab } from '../support/lab.ts';
 let lab: Lab;
 /** Two buckets of one server. */
 const names = ['first', 'second'];
-let fleetId: string;
 
 beforeAll(async () => {
-  lab = await openLab();
-  const [local] = lab.stack.fleet.backends;
-  // A copy: the SDK writes into what it is given.
-  const credentials = { ...(local!.credentials as { accessKeyId: string; secretAccessKey: string }) };
-  const s3 = new S3Client({ endpoint: local!.endpoint!, credentials, region: 'us-east-1', forcePathStyle: true });
-  for (const Bucket of names) await s3.send(new CreateBucketCommand({ Bucket }));
-  s3.destroy();
-  const backends = names.map((name) => ({ ...local!, name, bucket: name, prefix: `${name} +/` }));
-  ({ fleetId } = await apply(lab.holdfastProcess, parseFleetFile({ backends, policies: { default: { factor: 2 } } })));
+  lab = await openLab({}, async ({ fleet }) => {
+    const [local] = fleet.backends;
+    // A copy: the SDK writes into what it is given.
+    const credentials = { ...(local!.credentials as { accessKeyId: string; secretAccessKey: string }) };
+    const s3 = new S3Client({ endpoint: local!.endpoint!, credentials, region: 'us-east-1', forcePathStyle: true });
+    for (const Bucket of names) await s3.send(new CreateBucketCommand({ Bucket }));
+    s3.destroy();
+    const backends = names.map((name) => ({ ...local!, name, bucket: name, prefix: `${name} +/` }));
+    return parseFleetFile({ backends, policies: { default: { factor: 2 } } });
+  });
 });
 afterAll(() => lab.close());
 
@@ -46,11 +46,11 @@ test('a server with two buckets copies by itself what is replicated from one to 
   expect({ CopyObject, GetObject, PutObject }).toEqual({ CopyObject: contents.size, GetObject: 0, PutObject: 0 });
   const bodies = requests.all().reduce((sum, { bytesIn }) => sum + bytesIn, 0);
   expect(bodies).toBe(0);
-  const configs = (await lab.holdfastProcess.store.control('fleet')).rows.find(({ sk }) => sk === 'config')!.data.file;
+  const { fleetId, file } = (await readFleet(lab.holdfastProcess.store, Date.now())).config!;
   for (const [key, bytes] of contents) {
     const { copies } = (await lab.holdfastProcess.store.objects([key])).get(key) as ObjectRecord;
     expect(Object.keys(copies).sort()).toEqual(names);
-    for (const config of (configs as ReturnType<typeof parseFleetFile>).backends) {
+    for (const config of file.backends) {
       const backend = await lab.holdfastProcess.openBackend(config, {}, 'read-write');
       const storage = storageKey(key, copies[config.name]!);
       const found = await backend.get(storage);

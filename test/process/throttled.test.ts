@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
-import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -11,9 +10,9 @@ import { type Lab, openLab } from '../support/lab.ts';
 
 let lab: Lab;
 beforeAll(async () => {
-  lab = await openLab();
-  const backends = lab.stack.fleet.backends.slice(0, 2);
-  await apply(lab.holdfastProcess, parseFleetFile({ backends, policies: { default: { factor: 2 } } }));
+  lab = await openLab({}, ({ fleet }) =>
+    parseFleetFile({ backends: fleet.backends.slice(0, 2), policies: { default: { factor: 2 } } }),
+  );
 });
 afterAll(() => lab.close());
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { systemClock } from '../../lib/base/clock.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import { createHoldfast, type Holdfast } from '../../lib/index.ts';
 import { type Stack, startStack } from '../../lib/local/stack.ts';
 import { apply } from '../../lib/operations/apply.ts';
@@ -22,13 +23,20 @@ export interface Lab {
   close(): Promise<void>;
 }
 
-export async function openLab(tuning: Record<string, string> = {}): Promise<Lab> {
+/**
+ * `fleetOf` makes the fleet of the running stack's. A second `apply` that moves or drops a backend waits until no process
+ * knows the former place any more: half a minute.
+ */
+export async function openLab(
+  tuning: Record<string, string> = {},
+  fleetOf: (stack: Stack) => FleetFile | Promise<FleetFile> = ({ fleet }) => fleet,
+): Promise<Lab> {
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-lab-'));
   const stack = await startStack({ dir });
   const env = { ...(process.env as Record<string, string>), ...stack.env, ...tuning };
   const holdfastProcess = createProcess({ env });
   await holdfastProcess.createTables();
-  await apply(holdfastProcess, stack.fleet);
+  await apply(holdfastProcess, await fleetOf(stack));
   const holdfast = createHoldfast({ env });
   const raw = JSON.parse(await readFile(stack.fleetPath, 'utf8')) as {
     backends: {
