@@ -8,6 +8,7 @@ import { apply } from './operations/apply.ts';
 import { createUsageBook } from './store/usage-book.ts';
 import { createMemoryBackend, type MemoryBackend } from './testing/backend/memory-backend.ts';
 import { createManualClock } from './testing/manual-clock.ts';
+import { namedBackend } from './testing/named-backend.ts';
 import { seeded } from './testing/seeded.ts';
 import { createMemoryStore, type MemoryStore } from './testing/store/memory-store.ts';
 import { createWorkers, type Workers } from './workers.ts';
@@ -50,12 +51,7 @@ export async function createMemoryFleet(options: MemoryFleetOptions = {}): Promi
   const backends: Record<string, MemoryBackend> = {};
   for (const { name } of given) backends[name] = createMemoryBackend({ name, clock, neighbours: backends });
   const file = parseFleetFile({
-    backends: given.map((one) => ({
-      endpoint: `https://${one.name}.example.com`,
-      bucket: `bucket-${one.name}`,
-      credentials: 'role',
-      ...one,
-    })),
+    backends: given.map(namedBackend),
     policies: options.policies ?? { default: { factor: Math.min(2, given.length) } },
   });
   const deps = {

@@ -5,12 +5,12 @@
  * `made-up.ts <folder> <files> <ms per S3 request> <ms per DynamoDB request> <DynamoDB endpoint>`
  */
 import { createHash } from 'node:crypto';
-import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createS3Server } from '../../lib/local/s3/server.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 /** What the servers were asked for since the last question. */
 export interface Asked {
@@ -114,11 +114,6 @@ function askingForUnits(raw: IncomingMessage, headers: IncomingMessage['headers'
   );
 }
 
-async function listening(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 function isMadeUp(url: URL): boolean {
   const prefix = url.searchParams.get('prefix') ?? '';
   return url.searchParams.get('list-type') === '2' && !prefix.startsWith('.holdfast');
@@ -155,7 +150,12 @@ interface Capacity {
   readonly CapacityUnits?: number;
 }
 
-const ready: Ready = { s3: await listening(s3), dynamodb: await listening(dynamodb), bucket, credentials };
+const ready: Ready = {
+  s3: await listenOnLoopback(s3),
+  dynamodb: await listenOnLoopback(dynamodb),
+  bucket,
+  credentials,
+};
 process.on('message', () => {
   process.send!(asked);
   asked = nothingAsked();

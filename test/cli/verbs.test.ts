@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { examples } from '../../lib/cli/examples.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { type Providers, startProviders } from '../support/providers.ts';
 import { type CliLab, runCli, startCli } from './kit.ts';
 
@@ -140,10 +140,9 @@ describe('what is wrong with a provider is said in words:', () => {
 
   test('a refusal without a reason', async () => {
     const server = createServer((_request, response) => response.writeHead(403).end());
-    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-    const { port } = server.address() as AddressInfo;
+    const endpoint = await listenOnLoopback(server);
     const said = await init((backend) => {
-      backend.endpoint = `http://127.0.0.1:${port}`;
+      backend.endpoint = endpoint;
     });
     server.close();
     expect(said).toContain('the backend answered 403');

@@ -2,10 +2,11 @@ import { spawn, spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 /** Why AWS's DynamoDB Local cannot be run here; null when it can. */
 export function whyNoDynamoLocal(): string | null {
@@ -55,9 +56,9 @@ export async function startDynamoLocal(): Promise<DynamoLocal> {
     incoming.on('error', () => outgoing.destroy());
     outgoing.on('error', () => incoming.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = await listenOnLoopback(server);
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint,
     close: async () => {
       server.close();
       child.stdin.end();

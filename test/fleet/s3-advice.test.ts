@@ -1,20 +1,21 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { BackendError } from '../../lib/fleet/backend.ts';
 import { adviceOn, type Place, type Refused } from '../../lib/fleet/s3/advice.ts';
 import type { S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
 import { createCredentialResolver } from '../../lib/process/credentials.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { bucket, keys, type S3Kit, startS3 } from './s3-kit.ts';
 
 let kit: S3Kit;
 /** Answers as a server that expects TLS does where it is asked without. */
 let tlsOnly: Server;
+let tlsEndpoint: string;
 beforeAll(async () => {
   kit = await startS3();
   tlsOnly = createServer((_, answer) => answer.writeHead(400).end('Client sent an HTTP request to an HTTPS server.\n'));
-  await new Promise<void>((done) => tlsOnly.listen(0, '127.0.0.1', done));
+  tlsEndpoint = await listenOnLoopback(tlsOnly);
 });
 afterAll(async () => {
   tlsOnly.close();
@@ -61,8 +62,9 @@ test('https where http is spoken, and http where https is, name the endpoint', a
   expect(await sentence({ endpoint: https })).toContain(
     `there is no TLS there: check whether \`endpoint\`, which is "${https}"`,
   );
-  const http = `http://127.0.0.1:${(tlsOnly.address() as AddressInfo).port}`;
-  expect(await sentence({ endpoint: http })).toContain(`it expects https: check \`endpoint\`, which is "${http}"`);
+  expect(await sentence({ endpoint: tlsEndpoint })).toContain(
+    `it expects https: check \`endpoint\`, which is "${tlsEndpoint}"`,
+  );
 });
 
 test('an address at which nothing listens, and a host that is not there, name the endpoint', async () => {

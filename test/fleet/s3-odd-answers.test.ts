@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
@@ -8,6 +7,7 @@ import { BackendError, type Capabilities } from '../../lib/fleet/backend.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
 import { kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { createManualClock } from '../support/fleet.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { keys } from './s3-kit.ts';
 
 type Script = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -23,8 +23,7 @@ describe('S3 backend and odd answers', () => {
   });
   let endpoint = '';
   beforeAll(async () => {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    endpoint = await listenOnLoopback(server);
   });
   beforeEach(() => {
     seen = [];

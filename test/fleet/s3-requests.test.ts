@@ -5,6 +5,7 @@ import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createS3Backend, type S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
 import { kindOf, someBytes } from '../contracts/backend-bytes.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { keys } from './s3-kit.ts';
 
 /** What requests that are built here do on the wire, which no answer of a good server shows. */
@@ -20,8 +21,7 @@ describe('requests that are built here', () => {
   server.on('connection', (socket) => sockets.add(socket));
   let endpoint = '';
   beforeAll(async () => {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    endpoint = await listenOnLoopback(server);
   });
   beforeEach(() => {
     seen = [];

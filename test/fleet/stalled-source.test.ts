@@ -1,5 +1,4 @@
 import { createServer, request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
@@ -9,6 +8,7 @@ import { storageKey } from '../../lib/store/keys.ts';
 import { newRecord } from '../../lib/store/records.ts';
 import { copy } from '../../lib/transfer/copy.ts';
 import { someBytes } from '../contracts/backend-bytes.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { bucket, everything, keys, type S3Kit, startS3 } from './s3-kit.ts';
 
 let kit: S3Kit;
@@ -33,9 +33,9 @@ async function impatient(idleMs: number) {
     });
     request.pipe(upstream);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = await listenOnLoopback(server);
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint,
     close: () => {
       server.closeAllConnections();
       server.close();

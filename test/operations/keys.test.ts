@@ -32,6 +32,12 @@ async function textOf(fleet: TestFleet, key: string): Promise<string> {
   return (await collect((await fleet.newClient().get(key))!.body)).toString();
 }
 
+/** What was put reads as it was, and is encrypted under the key that took over. */
+async function expectUnderNewKey(fleet: TestFleet): Promise<void> {
+  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
+  expect(await textOf(fleet, 'sealed/x')).toBe('content');
+}
+
 test('a key that encrypts what is put cannot be removed, nor replaced in one step', async () => {
   const fleet = await encrypted();
   expect(await refusal(fleet, next)).toContain(
@@ -107,8 +113,7 @@ test('a put frozen after its last look at the fleet, while its key is rotated ou
     await rotateOut(fleet);
   };
   await putAtLeisure(fleet);
-  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
-  expect(await textOf(fleet, 'sealed/x')).toBe('content');
+  await expectUnderNewKey(fleet);
   expect(fleet.queue()).toEqual([]);
 });
 
@@ -123,8 +128,7 @@ test('a put whose request was on its way while its key was rotated out is sealed
     await rotateOut(fleet);
   };
   await putAtLeisure(fleet);
-  expect(await textOf(fleet, 'sealed/x')).toBe('content');
-  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
+  await expectUnderNewKey(fleet);
   fleet.clock.advance(120 * minuteMs);
   await fleet.settle(['pending-reaper', 'cleanup-queue'], 30);
   expect(fleet.queue()).toEqual([]);
@@ -167,8 +171,7 @@ test('a put whose key is rotated while it is sealed uses the new one', async () 
     yield content;
   };
   await fleet.client.put('sealed/x', { sizeBytes: content.length, open });
-  expect(fleet.object('sealed/x').encryption).toMatchObject({ keyId: 'env:NEW' });
-  expect(await textOf(fleet, 'sealed/x')).toBe('content');
+  await expectUnderNewKey(fleet);
   expect(fleet.queue()).toEqual([]);
 });
 

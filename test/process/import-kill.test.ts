@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,6 +8,7 @@ import { recount } from '../../lib/operations/recount.ts';
 import { rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { seeded } from '../support/fleet.ts';
 import { expireLeases, type Lab, openLab } from '../support/lab.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const files = 600;
@@ -16,6 +16,7 @@ const kills = 10;
 const pass = 'import/local-1';
 let lab: Lab;
 let front: Server;
+let frontEndpoint: string;
 /** Told of every transaction before it is passed on. */
 let onTransaction: () => void = () => {};
 
@@ -32,7 +33,7 @@ beforeAll(async () => {
     from.on('error', () => to.destroy());
     from.pipe(to);
   });
-  await new Promise<void>((listening) => front.listen(0, '127.0.0.1', listening));
+  frontEndpoint = await listenOnLoopback(front);
   const { endpoint, credentials, bucket } = lab.stack.fleet.backends[0]!;
   const keys = credentials as { accessKeyId: string; secretAccessKey: string };
   const s3 = new S3Client({ endpoint: endpoint!, credentials: keys, region: 'us-east-1', forcePathStyle: true });
@@ -48,8 +49,7 @@ afterAll(async () => {
 
 /** Runs the import as its own process, and kills it when it sends so many transactions; returns what it said, if it ended. */
 async function importKilledAt(transactions: number): Promise<{ code: number | null; stdout: string }> {
-  const endpoint = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
-  const env = { ...lab.env, AWS_ENDPOINT_URL_DYNAMODB: endpoint, RECONCILER_BATCH_SIZE: '20' };
+  const env = { ...lab.env, AWS_ENDPOINT_URL_DYNAMODB: frontEndpoint, RECONCILER_BATCH_SIZE: '20' };
   const child = spawn(process.execPath, [bin, 'import', 'local-1', '--json'], {
     env,
     stdio: ['ignore', 'pipe', 'ignore'],

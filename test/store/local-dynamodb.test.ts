@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { createTables } from '../../lib/store/dynamodb/create-tables.ts';
 import { given, objectAt, putObject, record } from '../contracts/store-fixtures.ts';
 import { localClient, newTableNames, storeOn } from '../contracts/store-on-dynamodb.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 test('tables kept in a folder outlive the server, and keep their identity', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-dynamo-'));
@@ -43,8 +43,7 @@ test('several servers run side by side, and each is gone once it is closed', asy
 
 test('a given port that is taken is an error that says so', async () => {
   const other = createServer((_, response) => response.end('healthy'));
-  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
-  const { port } = other.address() as AddressInfo;
+  const port = Number(new URL(await listenOnLoopback(other)).port);
   await expect(startDynamo({ port })).rejects.toThrow(`port ${port} is already in use`);
   other.close();
 });

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 /** What the server does with one request: an answer, nothing at all, or a broken connection. */
 export type Reply = { readonly status?: number; readonly body: object } | 'hang' | 'reset';
@@ -28,10 +28,9 @@ export async function scriptedDynamo(
     received.push(one);
     send(request, response, await reply(one, received.length));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const endpoint = await listenOnLoopback(server);
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint,
     received,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();

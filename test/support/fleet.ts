@@ -19,6 +19,7 @@ import type { Store } from '../../lib/store/port.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { createManualClock, type ManualClock } from '../../lib/testing/manual-clock.ts';
+import { namedBackend } from '../../lib/testing/named-backend.ts';
 import { seeded } from '../../lib/testing/seeded.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -143,12 +144,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
       handles[name] = hooked(name, backends[name] as Backend, before, after);
     }
     const file = parseFleetFile({
-      backends: list.map((b) => ({
-        endpoint: `https://${b.name}.example.com`,
-        bucket: `bucket-${b.name}`,
-        credentials: 'role',
-        ...b,
-      })),
+      backends: list.map(namedBackend),
       policies: change.policies ?? { default: { factor: 2 } },
       routing: change.routing ?? 'pack',
       ...defined({ encryption: change.encryption }),

@@ -360,15 +360,7 @@ test('bytes at a storage key that is the name of another object are not deleted 
   const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
   const storage = 'k!01ARZ3NDEKTSV4RRFFQ69G5FAV';
   const { etag } = fleet.backends.a!.putNow(storage, Buffer.from('theirs'));
-  const record = newRecord({
-    key: storage,
-    generation: 'g',
-    sizeBytes: 6,
-    createdAt: 0,
-    copies: { a: '' },
-    policy: 'default',
-    plainEtags: { a: etag },
-  });
+  const record = recordOfFile(storage, etag);
   const item = newQueueItem({
     key: 'k',
     generation: 'old',
@@ -391,12 +383,10 @@ test('bytes at a storage key that is the name of another object are not deleted 
   expect(fleet.logs.filter(({ alarm }) => alarm === true)).toMatchObject([{ storageKey: storage }]);
 });
 
-/** A file that was imported and whose object was deleted: due to be deleted itself, remembered by a tombstone. */
-async function withDeletedFile() {
-  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
-  const { etag } = fleet.backends.a!.putNow('file', Buffer.from('theirs'));
-  const record = newRecord({
-    key: 'file',
+/** Of an imported file of six bytes on `a`. */
+const recordOfFile = (key: string, etag: string) =>
+  newRecord({
+    key,
     generation: 'g',
     sizeBytes: 6,
     createdAt: 0,
@@ -404,6 +394,12 @@ async function withDeletedFile() {
     policy: 'default',
     plainEtags: { a: etag },
   });
+
+/** A file that was imported and whose object was deleted: due to be deleted itself, remembered by a tombstone. */
+async function withDeletedFile() {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  const { etag } = fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+  const record = recordOfFile('file', etag);
   fleet.store.apply([
     { kind: 'object', put: { ...record, rev: 1 }, expect: 'absent' },
     { kind: 'add', pk: 'fleet', sk: 'placement/default/a*#0', add: { objects: 1, bytes: 6 } },

@@ -11,6 +11,7 @@ import { packFleet } from '../../../lib/config/packed-fleet.ts';
 import { startDynamo } from '../../../lib/local/dynamodb.ts';
 import { createS3Server, type S3Server } from '../../../lib/local/s3/server.ts';
 import { createProcess, type HoldfastProcess } from '../../../lib/process/process.ts';
+import { listenOnLoopback } from '../../support/loopback.ts';
 import { allowing, type Need, type Statement, statementsGranted, statementsOf } from './iam.ts';
 import { dynamoNeeds, record, s3Needs, serveSecrets } from './recorder.ts';
 import { type Synthesised, synthesise, testFleet } from './template.ts';
@@ -85,8 +86,7 @@ export async function createLambdaKit(): Promise<LambdaKit> {
       answer.writeHead(isTaken ? 200 : 400).end();
     });
   });
-  await new Promise<void>((resolve) => cloudFormation.listen(0, '127.0.0.1', resolve));
-  const responseUrl = `http://127.0.0.1:${(cloudFormation.address() as { port: number }).port}/`;
+  const responseUrl = `${await listenOnLoopback(cloudFormation)}/`;
   const [a, b, x] = testFleet.backends;
   const fleet = ({ ext: extChange = {}, ...change }: { readonly ext?: object } = {}) => ({
     ...testFleet,

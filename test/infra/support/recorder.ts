@@ -1,6 +1,7 @@
 import { createServer, request as send } from 'node:http';
 import { defined } from '../../../lib/base/defined.ts';
 import { operationOf } from '../../../lib/local/s3/operations.ts';
+import { listenOnLoopback } from '../../support/loopback.ts';
 import type { Need } from './iam.ts';
 
 /** A request on its way to a server, as it was seen. */
@@ -41,10 +42,9 @@ export async function record(target: string, needs: (seen: Seen) => Need[]): Pro
     from.on('data', (chunk: Buffer) => chunks.push(chunk));
     from.pipe(to);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address() as { port: number };
+  const endpoint = await listenOnLoopback(server);
   return {
-    endpoint: `http://127.0.0.1:${address.port}`,
+    endpoint,
     take: () => seen.splice(0).flatMap(needs),
     close: () =>
       new Promise((resolve) => {
@@ -174,10 +174,9 @@ export async function serveSecrets(secrets: Readonly<Record<string, string>>): P
       answer.end(JSON.stringify({ ARN: SecretId, SecretString: secrets[SecretId] }));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
+  const endpoint = await listenOnLoopback(server);
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint,
     take: () => asked.splice(0),
     close: () =>
       new Promise((resolve) => {
