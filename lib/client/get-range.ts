@@ -3,14 +3,15 @@ import { isEncrypted } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { contentOf, type GetObject, type GetOptions, openObject, resuming } from './get.ts';
 import { openCopy, wholeBytesOf } from './open-copy.ts';
+import { contentOf, type GetObject, openObject, resuming } from './open-object.ts';
 import { readEntry } from './read-entry.ts';
 
-type Range = NonNullable<GetOptions['range']>;
+/** First and last byte, counted from 0; without the last, to the end; negative: so many last bytes. */
+export type ByteRange = readonly [number, number?];
 
 /** Reads a part of an object; null when there is no such object. What of it can be verified, `GetOptions.range` says. */
-export async function getRange(context: ClientContext, key: string, range: Range): Promise<GetObject | null> {
+export async function getRange(context: ClientContext, key: string, range: ByteRange): Promise<GetObject | null> {
   const fleet = await context.fleet();
   checkKey(fleet.file, key);
   const entry = await readEntry(context, key);
@@ -44,7 +45,7 @@ export async function getRange(context: ClientContext, key: string, range: Range
 }
 
 /** The first and the last byte that a range means. Throws `bad-range`. */
-function placeIn(key: string, sizeBytes: number, [from, to]: Range): readonly [number, number] {
+function placeIn(key: string, sizeBytes: number, [from, to]: ByteRange): readonly [number, number] {
   const first = from < 0 ? Math.max(0, sizeBytes + from) : from;
   const last = Math.min(to ?? sizeBytes - 1, sizeBytes - 1);
   const isRange = Number.isSafeInteger(from) && (to === undefined || (Number.isSafeInteger(to) && from >= 0));

@@ -11,9 +11,10 @@ import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import { BackendError, type Capabilities, type DeleteOutcome } from './backend.ts';
 import { type Check, found, keyOf, refusal, small, textAt } from './s3/check.ts';
-import { connectS3, type S3ConnectionOptions } from './s3/connection.ts';
+import { connectS3 } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
 import { findLimits } from './s3/find-limits.ts';
+import type { S3ConnectionOptions } from './s3/options.ts';
 import { backendOn } from './s3-backend.ts';
 
 /** Where the capability checks write: below the backend's prefix, one folder for each run. */

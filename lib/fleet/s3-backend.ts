@@ -1,6 +1,7 @@
 import { defined } from '../base/defined.ts';
 import type { Backend } from './backend.ts';
-import { connectS3, type S3Connection, type S3ConnectionOptions } from './s3/connection.ts';
+import { connectS3, type S3Connection } from './s3/connection.ts';
+import type { S3ConnectionOptions } from './s3/options.ts';
 import { putObject } from './s3/put.ts';
 import { firstPartBytes, getObject, headObject } from './s3/read.ts';
 

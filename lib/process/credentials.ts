@@ -2,7 +2,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, CredentialsConfig } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
-import type { S3Credentials, S3KeySource, S3Keys } from '../fleet/s3/connection.ts';
+import type { S3Credentials, S3KeySource, S3Keys } from '../fleet/s3/options.ts';
 
 /** What resolving credentials takes from the process. */
 export interface CredentialDeps {

@@ -4,7 +4,7 @@ import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
 import { noteRequest } from '../fleet/meter.ts';
-import type { S3ConnectionOptions } from '../fleet/s3/connection.ts';
+import type { S3ConnectionOptions } from '../fleet/s3/options.ts';
 import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
 import type { CredentialResolver } from './credentials.ts';
 

@@ -4,12 +4,11 @@ import { internalPrefix } from '../fleet/owner.ts';
 import { refusalBackoffMs } from '../plans/backoff.ts';
 import type { ControlRow } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
-import type { Refusing } from '../store/refusing.ts';
+import { type Refusing, refusingProblem } from '../store/refusing.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import type { FleetAsRead, Tick, TickAccount, TickTime } from '../tick/tick.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import type { WriteCheck } from './target-trust.ts';
-import { problemOf } from './write-check.ts';
 
 /** What this file asks of a tick. */
 export type CheckWritesTick = Pick<Tick, 'deps' | 'runId' | 'backend'> & FleetAsRead & TickAccount & TickTime;
@@ -32,7 +31,7 @@ export async function checkWrites(tick: CheckWritesTick, backend: string): Promi
   const attempts = (before?.attempts ?? 0) + 1;
   const retryAt = now + refusalBackoffMs(attempts - 1);
   const refusing: Refusing = { since: before?.since ?? now, attempts, retryAt, message: refusal.message };
-  tick.problem(problemOf(backend, refusing));
+  tick.problem(refusingProblem(backend, refusing));
   tick.audit('Backend takes no writes', { backend, attempts, reason: refusal.message });
   const put: ControlRow = {
     pk: fleetKey,

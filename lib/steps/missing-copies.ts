@@ -63,8 +63,7 @@ export function missingCopies(
 }
 
 export function missingOf({ copies, groups }: Lacking): number {
-  const missing = Math.max(copies, groups);
-  return missing;
+  return Math.max(copies, groups);
 }
 
 /** Whether a copy may go from one backend to another. */

@@ -1,4 +1,4 @@
-import { type Refusing, refusingOf } from '../store/refusing.ts';
+import { refusingOf, refusingProblem } from '../store/refusing.ts';
 import type { Tick } from '../tick/tick.ts';
 import type { CheckWritesTick } from './check-writes.ts';
 import { createTargetTrust, type TargetTrust } from './target-trust.ts';
@@ -19,13 +19,8 @@ export function isLeftAlone(tick: Pick<Tick, 'view' | 'now'>, backend: string): 
 export function reportRefusing(tick: WriteCheckTick): void {
   for (const { name } of tick.config.backends) {
     const refusing = refusingOf(tick.view, name);
-    if (refusing !== undefined && refusing.retryAt > tick.now()) tick.problem(problemOf(name, refusing));
+    if (refusing !== undefined && refusing.retryAt > tick.now()) tick.problem(refusingProblem(name, refusing));
   }
-}
-
-export function problemOf(backend: string, { message, since, retryAt }: Refusing): string {
-  const [first, next] = [since, retryAt].map((at) => new Date(at).toISOString());
-  return `Backend "${backend}" takes no writes since ${first}, it is tried again at ${next}: ${message}`;
 }
 
 /** The trust of this tick in its targets. */

@@ -14,3 +14,9 @@ export interface Refusing {
 export function refusingOf(view: Pick<FleetView, 'row'>, backend: string): Refusing | undefined {
   return view.row(rowKeys.refusing(backend))?.data as Refusing | undefined;
 }
+
+/** The sentence for people. */
+export function refusingProblem(backend: string, { message, since, retryAt }: Refusing): string {
+  const [first, next] = [since, retryAt].map((at) => new Date(at).toISOString());
+  return `Backend "${backend}" takes no writes since ${first}, it is tried again at ${next}: ${message}`;
+}

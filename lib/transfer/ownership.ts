@@ -1,11 +1,8 @@
 import type { Backend } from '../fleet/backend.ts';
 import { type Ownership, readOwnership } from '../fleet/owner.ts';
 import type { FleetView } from '../store/fleet-view.ts';
-import type { Store } from '../store/port.ts';
 import { rowKeys } from '../store/row-keys.ts';
-
-/** What telling whose a bucket is needs of the metadata. */
-export type OwnershipStore = Pick<Store, 'identity' | 'control'>;
+import type { OwnershipStore } from './settle-start.ts';
 
 /**
  * Whose the bucket of a backend is, by the tables that there are. One HEAD, and nothing else where the owner object names the start

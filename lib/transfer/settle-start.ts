@@ -2,8 +2,11 @@ import { defined } from '../base/defined.ts';
 import { type Backend, BackendError } from '../fleet/backend.ts';
 import { type Owner, type Ownership, readOwnership } from '../fleet/owner.ts';
 import { noteStart } from '../fleet/write-owner.ts';
+import type { Store } from '../store/port.ts';
 import { readStarts } from '../store/starts.ts';
-import type { OwnershipStore } from './ownership.ts';
+
+/** What telling whose a bucket is needs of the metadata. */
+export type OwnershipStore = Pick<Store, 'identity' | 'control'>;
 
 type Ours = Extract<Ownership, { outcome: 'ours' }>;
 

@@ -1,5 +1,5 @@
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import type { ChaosDeps } from './chaos.ts';
+import type { ChaosDeps } from './deps.ts';
 import { type Fault, windowFaults } from './faults.ts';
 import type { Actor } from './operation.ts';
 import { keyWithin, storageKeyOf } from './oracle/reading.ts';

@@ -1,18 +1,12 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { presentWorkers, type RunningTick } from './actors.ts';
-import type { ChaosDeps } from './chaos.ts';
+import type { CalmDeps } from './deps.ts';
 import { workingPart } from './fleet.ts';
 import { createNeeds } from './needs.ts';
 import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
-import type { Refusals } from './refusals.ts';
 import { createRest } from './rest.ts';
-
-export interface CalmDeps extends Omit<ChaosDeps, 'bucketEvents'> {
-  readonly refusals: Refusals;
-  readonly step: () => Promise<boolean>;
-}
 
 export interface Calm {
   /** The fleet is applied and filled. */

@@ -1,30 +1,13 @@
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { createAccidents } from './accidents.ts';
-import type { Actors, ClientProcess } from './actors.ts';
+import type { ClientProcess } from './actors.ts';
 import { presentWorkers } from './actors.ts';
-import type { BucketEvents } from './bucket-events.ts';
-import type { ExternalClients } from './external-clients.ts';
-import type { Faults } from './faults.ts';
-import { changedFile, type Plan, spreadOtherwise, withoutBackend, workingPart } from './fleet.ts';
+import type { ChaosDeps } from './deps.ts';
+import { changedFile, spreadOtherwise, withoutBackend, workingPart } from './fleet.ts';
 import type { Actor } from './operation.ts';
-import type { Oracle } from './oracle/oracle.ts';
 import type { Random } from './random.ts';
 import { createRotations } from './rotations.ts';
-import type { Surroundings } from './surroundings.ts';
-import type { World } from './world.ts';
-
-export interface ChaosDeps {
-  readonly world: World;
-  readonly faults: Faults;
-  readonly plan: Plan;
-  readonly oracle: Oracle;
-  readonly actors: Actors;
-  readonly surroundings: Surroundings;
-  readonly externalClients: ExternalClients;
-  readonly bucketEvents: BucketEvents;
-  readonly random: Random;
-}
 
 const mostTicks = 6;
 const minuteMs = 60_000;

@@ -1,6 +1,6 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { RunningTick } from './actors.ts';
-import type { CalmDeps } from './calm.ts';
+import type { CalmDeps } from './deps.ts';
 import { workingPart } from './fleet.ts';
 import type { Needs } from './needs.ts';
 import { storageKeyOf } from './oracle/reading.ts';

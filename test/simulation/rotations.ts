@@ -1,6 +1,6 @@
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { ClientProcess } from './actors.ts';
-import type { ChaosDeps } from './chaos.ts';
+import type { ChaosDeps } from './deps.ts';
 import { rotatedFile, withoutKey } from './fleet.ts';
 
 /** Operators who replace the key that encrypts, and remove those that nothing needs any more. */

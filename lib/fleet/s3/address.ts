@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { S3ConnectionOptions } from './connection.ts';
+import type { S3ConnectionOptions } from './options.ts';
 import { percentEncoded, type SigningScope } from './sign.ts';
 
 /** Where the objects of a bucket are asked for, and for whom requests are signed. */

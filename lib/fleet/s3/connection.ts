@@ -6,47 +6,9 @@ import { BackendError } from '../errors.ts';
 import { addressOf, ownEndpoint } from './address.ts';
 import { type Answer, type Asked, createAsk } from './ask.ts';
 import { type Attempted, backendError, MissingCredentialsError, toBackendError } from './errors.ts';
+import type { S3ConnectionOptions, S3Credentials, S3KeySource, S3Keys } from './options.ts';
 import type { SdkClients } from './sdk-clients.ts';
-import { createWire, type OnRequest, type S3Timeouts } from './wire.ts';
-
-export interface S3Keys {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-  readonly expiration?: Date;
-}
-
-/** Fetches keys, and keeps them as long as they may be used; its failure is `missing-credentials`. */
-export interface S3KeySource {
-  (): Promise<S3Keys>;
-  /** After keys were refused: whether others are to be had now, which it gives from then on. */
-  renew?(refused: S3Keys): Promise<boolean>;
-}
-
-export type S3Credentials = S3Keys | S3KeySource;
-
-export interface S3ConnectionOptions {
-  readonly name: string;
-  /** Absent for AWS itself. */
-  readonly endpoint?: string;
-  readonly region: string;
-  readonly bucket: string;
-  /** Empty, or ends in `/`. Prepended to every storage key. */
-  readonly prefix: string;
-  readonly pathStyle: boolean;
-  readonly credentials: S3Credentials;
-  /** Used by `delete` alone. */
-  readonly deleteCredentials?: S3Credentials;
-  readonly capabilities: Capabilities;
-  readonly clock: Clock;
-  /** [2 s to connect, 30 s to answer, 30 s without a byte] */
-  readonly timeouts?: Partial<S3Timeouts>;
-  /** Requests that may wait for an answer at a time, and idle sockets kept [64]. */
-  readonly maxSockets?: number;
-  /** Attempts at a request that can be sent again [3]. */
-  readonly attempts?: number;
-  readonly onRequest?: OnRequest;
-}
+import { createWire, type S3Timeouts } from './wire.ts';
 
 /** How a call is sent: the SDK's own options. */
 export interface CallOptions {

@@ -1,5 +1,5 @@
 import { createHmac, hash } from 'node:crypto';
-import type { S3Keys } from './connection.ts';
+import type { S3Keys } from './options.ts';
 
 /** A request as it is signed. */
 export interface Signable {

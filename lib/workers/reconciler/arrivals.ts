@@ -1,8 +1,8 @@
 import type { PutEvent } from '../../fleet/s3/event-documents.ts';
 import type { Worker } from '../../tick/tick.ts';
+import type { ArrivalEnd } from './import-arrivals.ts';
 
-/** How it ended with one file: nothing is left to do for its event, or it is to be delivered again. */
-export type ArrivalEnd = { readonly outcome: 'settled' } | { readonly outcome: 'again'; readonly reason: string };
+export type { ArrivalEnd } from './import-arrivals.ts';
 
 /**
  * Files of which events say that they were put: each is asked for now, and imported as a pass imports it. An event is a hint

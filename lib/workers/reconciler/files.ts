@@ -10,6 +10,7 @@ import { newRecord } from '../../store/records.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { carriesMark } from '../../transfer/mark.ts';
+import type { FileFound, FileResult } from './file-found.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, notReadNow, settled, settledByName } from './key-turn.ts';
 import { type FileReading, readFile, sizeAndMd5 } from './read-file.ts';
@@ -27,15 +28,6 @@ export interface ImportDeps {
   readonly isAsked: boolean;
   /** Of a dry run: what would be done is added up here. */
   readonly plan?: ImportPlan;
-}
-
-/** A file as the backends list it: one or several of one key, and the entry at that key. */
-export interface FileFound {
-  readonly key: string;
-  /** In the order in which one is preferred where they differ. */
-  readonly files: readonly ListedOn[];
-  readonly entry: Entry | null;
-  readonly askedAt: number;
 }
 
 /**
@@ -95,12 +87,6 @@ async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<r
 
 const mostAttempts = 5;
 const lostTurn = 'import-lost';
-
-/** What became of a file on one backend. */
-export interface FileResult {
-  readonly backend: string;
-  readonly turn: KeyTurn;
-}
 
 function changedAt(entry: Entry): number {
   return entry.kind === 'tombstone' ? entry.deletedAt : entry.createdAt;

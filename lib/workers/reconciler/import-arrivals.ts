@@ -7,11 +7,13 @@ import { parseStorageKey } from '../../store/keys.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readMark } from '../../transfer/mark.ts';
-import type { ArrivalEnd } from './arrivals.ts';
 import { isPossibleKey, type KeyResult } from './compare-page.ts';
 import { importStretch } from './import-work.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, settled, turnOf } from './key-turn.ts';
+
+/** How it ended with one file: nothing is left to do for its event, or it is to be delivered again. */
+export type ArrivalEnd = { readonly outcome: 'settled' } | { readonly outcome: 'again'; readonly reason: string };
 
 /** A key of a backend that listens to the events of its bucket. */
 interface Arrived {

@@ -2,7 +2,7 @@ import { policyOf } from '../../config/fleet-file.ts';
 import { type ImportPlan, writeUnitsOf } from '../../plans/import-estimate.ts';
 import type { Entry } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
-import type { FileFound, FileResult } from './files.ts';
+import type { FileFound, FileResult } from './file-found.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { settled } from './key-turn.ts';
 import { sizeAndMd5 } from './read-file.ts';

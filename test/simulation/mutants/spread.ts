@@ -1,4 +1,4 @@
-import { field, variable, withoutGuard, withoutOperand } from './edits.ts';
+import { field, instead, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Defects of where copies may be, and of what keeps them apart. */
@@ -6,7 +6,7 @@ export const spreadMutants: readonly Mutant[] = [
   { name: 'copies go where their policy does not allow them', edits: [withoutGuard('isOfUse', 'allows')] },
   {
     name: 'objects whose copies stand at one provider are left there',
-    edits: [variable('missingOf', 'missing', 'copies')],
+    edits: [instead('missingOf', ['copies', 'groups'], 'copies')],
   },
   {
     name: 'the cleaner takes the copy at the other provider',

@@ -1,15 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ObjectHeaders } from '../../../lib/fleet/backend.ts';
 import type { Entry } from '../../../lib/store/model.ts';
 import type { Actor, Operation } from '../operation.ts';
-import type { Content } from './plain.ts';
+import type { Content, Description } from './content.ts';
 import { Violation } from './violation.ts';
-
-/** What travels with a content. */
-export interface Description {
-  readonly headers: ObjectHeaders;
-  readonly metadata: Readonly<Record<string, string>>;
-}
 
 /** A call of the library by a simulated application. */
 export interface ClientCall {

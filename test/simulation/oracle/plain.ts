@@ -1,17 +1,10 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
-import type { Description } from './calls.ts';
+import type { Content } from './content.ts';
 import type { DrainsCheck } from './drains.ts';
 import { descriptionIn, hashOf, keyWithin } from './reading.ts';
 import { partsOf, placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
-
-/** The content of a file that we did not write. */
-export interface Content {
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  readonly description: Description;
-}
 
 /** Files that external clients keep under plain keys: what of them may be recorded, and when one may be removed. */
 export interface PlainCheck {

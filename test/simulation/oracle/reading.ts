@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
 import type { ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
-import type { Description } from './calls.ts';
+import type { Description } from './content.ts';
 
 // The oracle's own reading of keys, labels, policies and bytes: it shares no code with lib/, only types.
 
