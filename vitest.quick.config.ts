@@ -10,6 +10,8 @@ const slow = [
   'test/package.test.ts',
   // Recovery is tested in memory.
   'test/cli/recover.whole.test.ts',
+  // It compiles and tests a copy of the project.
+  'test/docs/new-worker.test.ts',
   // Copies in parts are tested in memory, and one process is killed at work.
   'test/process/transfers.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.

@@ -24,8 +24,8 @@ interface Access {
   readonly bytes: 'read' | 'write' | 'write-parts' | 'delete' | 'own-keys';
 }
 
-/** What a worker may do unless it is named below: find objects, read copies, change records, and put bytes into the queue. */
-const usual: Access = {
+/** What a worker may do whose rights are not named below: find objects, read copies, change records, and put bytes into the queue. */
+export const usual: Access = {
   tables: { objects: records, queue: ['PutItem'], control: leasedTick },
   indexes: ['by-key', 'by-placement'],
   bytes: 'read',

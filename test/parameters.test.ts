@@ -5,7 +5,7 @@ test.each(Object.entries(parameters))('the default of %s is one of its values', 
   expect(parameterProblem(name, value)).toBeNull();
 });
 
-test('every bad value is reported at once, and an empty one means the default', () => {
+test('every bad value is reported at once, and an empty one means the default [bad-values-refused]', () => {
   const env = { REPLICATOR_BATCH_SIZE: '0.5', REMOVAL_LIMIT_RATIO: '2', LEDGER_STRIPES: '' };
   expect(() => parseParameters(env, { SCRUB_ATTEST: 'yes' })).toThrow(
     expect.objectContaining({

@@ -20,6 +20,10 @@ const retired: readonly (readonly [RegExp, string])[] = [
   [/\bpersistently\b/, 'retryTransient'],
   [/\blends\b/, 'reusesBuffers'],
   [/\bTakenError\b|\bdeafMs\b|\bboldly\b|\bfrugalTick\b|\bwired\b/, 'what it is'],
+  [/[a-z]Persistently\b|\bprobeBackend\b|\blookBehind\b|\bmomentOf\b/, 'what it does'],
+  [/\b(?:const|let|function|readonly) (?:there|made|said|shown|moment|lent|look)(?= ?[=(:,;<]| of )/, 'what it holds'],
+  [/[({,] ?(?:made|said|shown|moment|lent)\??: |\.(?:made|said|shown|moment)\b(?!\.up)/, 'what it holds'],
+  [/['"`]ended as failed: |['"`]failed: all it attempted/, 'failed: every attempted item failed'],
 ];
 
 function sources(): string[] {

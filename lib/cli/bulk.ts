@@ -87,9 +87,9 @@ export function resultOfBulk(
   more: object = {},
 ): Result {
   const { done, same, problems, wasStopped } = bulk;
-  const there = same === 0 ? '' : `, ${same} ${same === 1 ? 'was' : 'were'} there already`;
+  const unchanged = same === 0 ? '' : `, ${same} ${same === 1 ? 'was' : 'were'} there already`;
   const lines = [
-    `${verb.did} ${plural(done, 'object')}${there}  ${bytes(bulk.bytes)}`,
+    `${verb.did} ${plural(done, 'object')}${unchanged}  ${bytes(bulk.bytes)}`,
     ...problems.map(({ name, why }) => `left: "${escaped(name)}": ${escaped(why)}`),
     ...(problems.length === 0 ? [] : [`${plural(problems.length, 'object')} left`]),
     ...(wasStopped ? [`Stopped before the end: ${verb.again} goes on from here`] : []),

@@ -169,13 +169,13 @@ async function bring(bucket: Bucket, object: ObjectSummary, before: Exported | u
   const { key, generation, sizeBytes } = object;
   const odd = oddName(config.prefix, key);
   const name = odd === null ? key : `${exportFolder}/odd/${nameHash(key)}`;
-  const there = await backend.head(name);
-  const isOurs = there !== null && before?.name === name && before.etag === there.etag;
+  const stored = await backend.head(name);
+  const isOurs = stored !== null && before?.name === name && before.etag === stored.etag;
   if (isOurs && before.generation === generation) return { outcome: 'same', sizeBytes };
   const step =
-    there === null || isOurs
-      ? await store(bucket, object, name, isOurs ? there.etag : undefined)
-      : await recognise(bucket, object, name, there);
+    stored === null || isOurs
+      ? await store(bucket, object, name, isOurs ? stored.etag : undefined)
+      : await recognise(bucket, object, name, stored);
   if (odd === null || step.outcome === 'problem') return step;
   return { ...step, outcome: 'problem', why: `${odd}; it is in "${name}"` };
 }
@@ -191,21 +191,21 @@ async function recognise(
   bucket: Bucket,
   object: ObjectSummary,
   name: string,
-  there: StoredObject,
+  stored: StoredObject,
 ): Promise<ExportStep> {
   const { client, backend } = bucket;
   const another = `"${name}" is another object, which this export did not write`;
-  if (there.sizeBytes !== object.sizeBytes) return { outcome: 'problem', why: another };
-  const { body } = await backend.get(name, { ifMatch: there.etag });
+  if (stored.sizeBytes !== object.sizeBytes) return { outcome: 'problem', why: another };
+  const { body } = await backend.get(name, { ifMatch: stored.etag });
   const found = await digestOf(body);
   const content = await client.read(object.key, async (one) => ({ ...one, sha256: (await digestOf(one.body)).sha256 }));
   if (content === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
-  const isSame = found.sha256 === content.sha256 && describes(there) === describes(content);
+  const isSame = found.sha256 === content.sha256 && describes(stored) === describes(content);
   if (!isSame) return { outcome: 'problem', why: another };
   return {
     outcome: 'same',
     sizeBytes: content.sizeBytes,
-    exported: exportedAs(content, name, content.sha256, there.etag),
+    exported: exportedAs(content, name, content.sha256, stored.etag),
   };
 }
 
@@ -239,9 +239,9 @@ async function store(
   const within = over === undefined ? await copyWithin(bucket, object, name) : ({ outcome: 'not-here' } as const);
   if (within.outcome === 'copied') return { outcome: 'done', sizeBytes: object.sizeBytes, exported: within.exported };
   // A copy whose answer was lost, or somebody else's: its bytes say so.
-  if (within.outcome === 'there') return recognise(bucket, object, name, within.there);
+  if (within.outcome === 'present') return recognise(bucket, object, name, within.stored);
   const { client, backend, session } = bucket;
-  const stored = await client.read(object.key, async (content) => {
+  const written = await client.read(object.key, async (content) => {
     const { headers, metadata, sizeBytes, sha256 } = content;
     const answer = await putVerified(backend, {
       storageKey: name,
@@ -256,19 +256,19 @@ async function store(
     if (answer.outcome === 'refused') throw answer.error;
     return { content, answer };
   });
-  if (stored === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
-  const { content, answer } = stored;
+  if (written === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
+  const { content, answer } = written;
   if (answer.outcome === 'wrong') return { outcome: 'problem', why: answer.detail };
-  const there = await backend.head(name);
-  if (there === null) return { outcome: 'problem', why: `"${name}" is gone again` };
-  const exported = exportedAs(content, name, answer.digest.sha256, there.etag);
+  const stored = await backend.head(name);
+  if (stored === null) return { outcome: 'problem', why: `"${name}" is gone again` };
+  const exported = exportedAs(content, name, answer.digest.sha256, stored.etag);
   return { outcome: 'done', sizeBytes: content.sizeBytes, exported };
 }
 
 type Within =
   | { readonly outcome: 'copied'; readonly exported: Exported }
   | { readonly outcome: 'not-here' }
-  | { readonly outcome: 'there'; readonly there: StoredObject };
+  | { readonly outcome: 'present'; readonly stored: StoredObject };
 
 /** Has the storage copy what it holds, with other metadata in place of our mark. */
 async function copyWithin(bucket: Bucket, { key, generation }: ObjectSummary, name: string): Promise<Within> {
@@ -289,7 +289,7 @@ async function copyWithin(bucket: Bucket, { key, generation }: ObjectSummary, na
     return await copyRecorded(bucket, record, neighbour, name, storageKey(key, copyId));
   } catch (error) {
     // What the storage does not do by itself is done by hand.
-    if (error instanceof BackendError) return lookBehind(backend, name);
+    if (error instanceof BackendError) return checkAfterFailure(backend, name);
     throw error;
   }
 }
@@ -318,16 +318,16 @@ async function copyRecorded(
     metadata,
     ifAbsent: true,
   });
-  const there = await backend.head(name);
-  if (there === null) return { outcome: 'not-here' };
+  const stored = await backend.head(name);
+  if (stored === null) return { outcome: 'not-here' };
   const sha256 = answer.sha256 ?? (await digestOf((await backend.get(name)).body)).sha256;
-  if (sha256 !== record.sha256) return { outcome: 'there', there };
+  if (sha256 !== record.sha256) return { outcome: 'present', stored };
   const content = { ...record, sha256, headers: found.headers, metadata };
-  return { outcome: 'copied', exported: exportedAs(content, name, sha256, there.etag) };
+  return { outcome: 'copied', exported: exportedAs(content, name, sha256, stored.etag) };
 }
 
 /** After a copy that failed: whether it left something all the same. */
-async function lookBehind(backend: Backend, name: string): Promise<Within> {
-  const there = await backend.head(name);
-  return there === null ? { outcome: 'not-here' } : { outcome: 'there', there };
+async function checkAfterFailure(backend: Backend, name: string): Promise<Within> {
+  const stored = await backend.head(name);
+  return stored === null ? { outcome: 'not-here' } : { outcome: 'present', stored };
 }

@@ -56,21 +56,21 @@ function fleetLines(gauges: Gauges | undefined): string[] {
 }
 
 function workerLines(workers: Figures['workers']): string[] {
-  const there = workerNames.flatMap((name) => {
+  const ran = workerNames.flatMap((name) => {
     const figures = workers[name];
     return figures === undefined ? [] : [{ name, ...figures }];
   });
   return [
     '# TYPE holdfast_ticks_total counter',
-    ...there.flatMap(({ name, ticks }) =>
+    ...ran.flatMap(({ name, ticks }) =>
       Object.entries(ticks).map(([outcome, n]) => `holdfast_ticks_total{worker="${name}",outcome="${outcome}"} ${n}`),
     ),
     '# TYPE holdfast_items_total counter',
-    ...there.flatMap(({ name, items }) =>
+    ...ran.flatMap(({ name, items }) =>
       results.map((result) => `holdfast_items_total{worker="${name}",result="${result}"} ${items[result]}`),
     ),
     '# TYPE holdfast_last_tick_timestamp_seconds gauge',
-    ...there.map(
+    ...ran.map(
       ({ name, endedAt }) => `holdfast_last_tick_timestamp_seconds{worker="${name}"} ${(endedAt ?? 0) / 1000}`,
     ),
   ];

@@ -193,13 +193,13 @@ async function putUntilDone(put: Put, first: Entry | null): Promise<void> {
   for (;;) {
     const item = await writeFirst(put, seen, isDoubtful);
     const at = clock.now();
-    const made = await makeRecord(put, item, seen);
+    const recording = await makeRecord(put, item, seen);
     const verified = new Map([[item.backend, copyIdOf(item)]]);
-    if (made.outcome === 'recorded') return secure(put, made.record, at, verified);
+    if (recording.outcome === 'recorded') return secure(put, recording.record, at, verified);
     const now = await readEntry(context, key);
     const own = ownRecord(put, now);
     if (own !== null) return secure(put, own, at, verified);
-    if (made.outcome === 'not-taking') isDoubtful ||= made.isDoubtful;
+    if (recording.outcome === 'not-taking') isDoubtful ||= recording.isDoubtful;
     // The reaper took the intent. Anything but what this put replaces: it happened (the reaper promoted it), or would have been
     // overwritten by now.
     else if (now?.generation !== seen?.generation) {

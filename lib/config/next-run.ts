@@ -44,16 +44,16 @@ interface Fields {
 }
 
 /** 0 where the moment matches; else how far the next one is that may. */
-function stepTo(fields: Fields, moment: Date): number {
-  const midnight = Date.UTC(moment.getUTCFullYear(), moment.getUTCMonth(), moment.getUTCDate() + 1);
+function stepTo(fields: Fields, time: Date): number {
+  const midnight = Date.UTC(time.getUTCFullYear(), time.getUTCMonth(), time.getUTCDate() + 1);
   const isDay =
-    fields.year(moment.getUTCFullYear()) &&
-    fields.month(moment.getUTCMonth() + 1) &&
-    fields.day(moment.getUTCDate()) &&
-    fields.weekday(moment.getUTCDay() + 1);
-  if (!isDay) return midnight - moment.getTime();
-  if (!fields.hour(moment.getUTCHours())) return (60 - moment.getUTCMinutes()) * minuteMs;
-  return fields.minute(moment.getUTCMinutes()) ? 0 : minuteMs;
+    fields.year(time.getUTCFullYear()) &&
+    fields.month(time.getUTCMonth() + 1) &&
+    fields.day(time.getUTCDate()) &&
+    fields.weekday(time.getUTCDay() + 1);
+  if (!isDay) return midnight - time.getTime();
+  if (!fields.hour(time.getUTCHours())) return (60 - time.getUTCMinutes()) * minuteMs;
+  return fields.minute(time.getUTCMinutes()) ? 0 : minuteMs;
 }
 
 const months = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];

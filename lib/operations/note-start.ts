@@ -27,16 +27,16 @@ export type NotedStart =
 
 /** Notes a start of the process that keeps the tables of a configured fleet: `lib/store/starts.ts` says what for. */
 export async function noteStart(deps: NoteStartDeps): Promise<NotedStart> {
-  const before = await look(deps, await readFleet(deps.store, deps.clock.now()));
+  const before = await refresh(deps, await readFleet(deps.store, deps.clock.now()));
   if (before.problems.length > 0) return { outcome: 'not-ours', problems: before.problems };
   await addStart(deps, deps.clock.now());
-  const after = await look(deps, await readFleet(deps.store, deps.clock.now()));
+  const after = await refresh(deps, await readFleet(deps.store, deps.clock.now()));
   if (after.problems.length > 0) return { outcome: 'not-ours', problems: after.problems };
   return { outcome: 'noted', silent: after.silent };
 }
 
 /** Looks at every owner object; one that is behind is brought up to date by that. */
-async function look(deps: NoteStartDeps, view: FleetView) {
+async function refresh(deps: NoteStartDeps, view: FleetView) {
   const problems: string[] = [];
   const silent: string[] = [];
   const lookAt = async (config: BackendConfig) => {

@@ -8,7 +8,7 @@ import type { CopyTurn } from './copy-turn.ts';
 import { spendOf } from './make-copy.ts';
 import { countedOf, ruleOf, wantsCopyOn } from './missing-copies.ts';
 import { readableCopies } from './quarantine.ts';
-import { isWaiting, momentOf } from './refusals.ts';
+import { isWaiting, retryViewOf } from './refusals.ts';
 import type { Place } from './target-trust.ts';
 import { isHeldByTarget } from './transfers/pending.ts';
 import { isLeftAlone } from './write-check.ts';
@@ -26,9 +26,9 @@ export type TargetChoice =
 /** Backends that may receive a copy of an object. */
 export function chooseTargets(turn: CopyTurn, object: ObjectRecord): TargetChoice {
   const { tick } = turn;
-  const moment = momentOf(tick);
+  const retryView = retryViewOf(tick);
   const possible = tick.standings().filter((standing) => isTarget(turn, standing, object));
-  const willing = possible.filter(({ name }) => !isWaiting(object, name, 'target', moment));
+  const willing = possible.filter(({ name }) => !isWaiting(object, name, 'target', retryView));
   const sources = sourcesOf(turn, object);
   const limits = new Map(willing.map(({ name }) => [name, limitFor(turn, object, sources, name)]));
   const affordable = willing.flatMap(({ name, config }) => (limits.get(name) === null ? [config!] : []));
@@ -47,10 +47,10 @@ export function inSpreadOrder(
   turn: CopyTurn,
   object: ObjectRecord,
   targets: readonly BackendConfig[],
-  made: readonly string[] = [],
+  copied: readonly string[] = [],
 ): BackendConfig[] {
   const { tick } = turn;
-  const holders = countedOf(tick, [...Object.keys(object.copies), ...comingTo(turn, object), ...made]);
+  const holders = countedOf(tick, [...Object.keys(object.copies), ...comingTo(turn, object), ...copied]);
   return spreadOrder(ruleOf(tick, object.key), holders, targets);
 }
 
@@ -91,8 +91,10 @@ function limitFor(turn: CopyTurn, object: ObjectRecord, sources: readonly string
 
 /** Copies that may be read now, in the order in which they are tried. */
 export function sourcesOf({ tick, usable }: CopyTurn, object: ObjectRecord): string[] {
-  const moment = momentOf(tick);
-  return readableCopies(tick, object).filter((name) => usable.has(name) && !isWaiting(object, name, 'source', moment));
+  const retryView = retryViewOf(tick);
+  return readableCopies(tick, object).filter(
+    (name) => usable.has(name) && !isWaiting(object, name, 'source', retryView),
+  );
 }
 
 /** Whether a backend takes copies now, and none of this object is there or on its way. */

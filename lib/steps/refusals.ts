@@ -15,7 +15,7 @@ export interface Refusal {
 }
 
 /** The moment at which refusals are looked at, and the fleet as it is then. */
-export interface Moment {
+export interface RetryView {
   readonly now: number;
   /** The fleet file and the drains in force: refusals met under others are no longer waited for. */
   readonly asOf: string;
@@ -26,7 +26,7 @@ const maxMessage = 300;
 /** What speaks against a copy's bytes is settled by quarantine: it makes no object stuck, however long that takes. */
 const evidence: ReadonlySet<string> = new Set(['missing', 'wrong', 'changed', 'examining', 'examining-change']);
 
-export function momentOf(tick: Pick<Tick, 'view' | 'config' | 'now'>): Moment {
+export function retryViewOf(tick: Pick<Tick, 'view' | 'config' | 'now'>): RetryView {
   return { now: tick.now(), asOf: fleetAsOf(tick.view, tick.config) };
 }
 
@@ -47,9 +47,14 @@ function reasonOf(object: ObjectRecord, backend: string, leg: StuckReason['leg']
 }
 
 /** Whether a backend refused the object, and is not to be asked again yet. */
-export function isWaiting(object: ObjectRecord, backend: string, leg: StuckReason['leg'], moment: Moment): boolean {
+export function isWaiting(
+  object: ObjectRecord,
+  backend: string,
+  leg: StuckReason['leg'],
+  retryView: RetryView,
+): boolean {
   const reason = reasonOf(object, backend, leg);
-  return reason !== undefined && reason.asOf === moment.asOf && reason.nextTryAt > moment.now;
+  return reason !== undefined && reason.asOf === retryView.asOf && reason.nextTryAt > retryView.now;
 }
 
 type FleetTick = Pick<Tick, 'config' | 'standing' | 'standings'>;
@@ -91,12 +96,12 @@ export function withRefusals(
   object: ObjectRecord,
   { refusals, settled = [] }: Learnt,
 ): ObjectRecord {
-  const moment = momentOf(tick);
+  const retryView = retryViewOf(tick);
   const stuck = { ...reasonsThatHold(object) };
   for (const backend of settled) delete stuck[backend];
   for (const refusal of refusals) {
     const before = reasonOf(object, refusal.backend, refusal.leg);
-    stuck[refusal.backend] = reasonFor(refusal, before?.attempts ?? 0, moment);
+    stuck[refusal.backend] = reasonFor(refusal, before?.attempts ?? 0, retryView);
   }
   return withReasons(object, stuck, (after) => isRefusedEverywhere(tick, after));
 }
@@ -130,7 +135,7 @@ function reasonsThatHold(object: ObjectRecord): Record<string, StuckReason> {
   return Object.fromEntries(entries.filter(([name, { leg }]) => reasonOf(object, name, leg) !== undefined));
 }
 
-function reasonFor({ leg, cause, message }: Refusal, before: number, { now, asOf }: Moment): StuckReason {
+function reasonFor({ leg, cause, message }: Refusal, before: number, { now, asOf }: RetryView): StuckReason {
   const nextTryAt = now + refusalBackoffMs(before);
   return { leg, cause, message: message.slice(0, maxMessage), attempts: before + 1, refusedAt: now, nextTryAt, asOf };
 }

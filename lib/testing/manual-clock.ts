@@ -21,13 +21,13 @@ export function createManualClock(start = Date.UTC(2026, 0, 5), { shortMs = 10_0
     advance,
     untilAsleep: (ms) =>
       new Promise((resolve) => {
-        const look = () => {
+        const check = () => {
           if (![...sleepers].some(({ at }) => at >= now + ms)) return;
-          watchers.delete(look);
+          watchers.delete(check);
           resolve();
         };
-        watchers.add(look);
-        look();
+        watchers.add(check);
+        check();
       }),
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
@@ -44,7 +44,7 @@ export function createManualClock(start = Date.UTC(2026, 0, 5), { shortMs = 10_0
           },
         };
         sleepers.add(sleeper);
-        for (const look of watchers) look();
+        for (const check of watchers) check();
         signal?.addEventListener('abort', () => {
           sleepers.delete(sleeper);
           reject(signal.reason);

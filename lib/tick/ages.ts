@@ -31,8 +31,8 @@ export function noteWaiting(tick: AgesTick, object: Waiting): void {
 }
 
 /** Notes, once copies are recorded, how long an object waited for the last one it needed. */
-export function noteLag(tick: AgesTick, before: ObjectRecord, made: readonly string[]): void {
-  const holders = new Set([...Object.keys(before.copies), ...made]);
+export function noteLag(tick: AgesTick, before: ObjectRecord, newHolders: readonly string[]): void {
+  const holders = new Set([...Object.keys(before.copies), ...newHolders]);
   const rule = placementRule(tick.config, policyOf(tick.config, before.key).name);
   const counted = [...holders].filter((name) => tick.standing(name).isCounted && rule.allows(name)).length;
   if (counted < rule.factor) return;

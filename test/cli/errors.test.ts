@@ -22,7 +22,7 @@ function expectError(ran: Ran, code: number, sentence: string | RegExp): void {
   expect(ran.code).toBe(code);
 }
 
-test('bad flags end with 2', async () => {
+test('bad flags end with 2 [exit-codes]', async () => {
   expectError(await lab.run(['frobnicate']), 2, "error: unknown command 'frobnicate'");
   expectError(await lab.run(['put']), 2, "error: missing required argument 'key'");
   expectError(await lab.run(['status', '--verbose']), 2, "error: unknown option '--verbose'");
@@ -49,13 +49,13 @@ test('an unknown worker is answered with those that there are', async () => {
   expectError(await lab.run(['pause', 'nobody']), 2, /There is no worker "nobody"; there are replicator, /);
 });
 
-test('bad keys end with 2', async () => {
+test('bad keys end with 2 [exit-codes]', async () => {
   expectError(await lab.run(['put', ''], { stdin: 'x' }), 2, 'A key must have 1 to 997 bytes; this one is empty');
   expectError(await lab.run(['get', 'k'.repeat(998)]), 2, 'has 998 UTF-8 bytes; at most 997 are allowed');
   expectError(await lab.run(['rm', '.holdfast/owner']), 2, 'which is reserved');
 });
 
-test('with --json an error is a document too', async () => {
+test('with --json an error is a document too [one-document]', async () => {
   const ran = await lab.run(['get', 'nothing', 'file', '--json']);
 
   expect(ran.json()).toEqual({ error: 'There is no object "nothing"', kind: 'not-found' });
@@ -121,7 +121,7 @@ test('an unreachable backend is named by put, and by apply, which goes on with w
   expect([apply.code, apply.stderr]).toEqual([0, '']);
 });
 
-test('a wrong secret is named by apply, with its key and region, although a HEAD says nothing of it', async () => {
+test('a wrong secret is named by apply, with its key and region, although a HEAD says nothing of it [messages-name-the-cause]', async () => {
   const file = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as { backends: { credentials: object }[] };
   const [first, ...others] = file.backends;
   const wrong = { ...first!, credentials: { ...first!.credentials, secretAccessKey: 'wrong' } };
@@ -136,7 +136,7 @@ test('a wrong secret is named by apply, with its key and region, although a HEAD
   );
 });
 
-test('no region and no credentials for the tables are each said with what to set', async () => {
+test('no region and no credentials for the tables are each said with what to set [messages-name-the-cause]', async () => {
   const nothing = { AWS_CONFIG_FILE: '/none', AWS_SHARED_CREDENTIALS_FILE: '/none' };
   expectError(
     await lab.run(['status'], { env: { ...nothing, AWS_REGION: '' } }),
@@ -231,7 +231,7 @@ test('a role is shown to S3 alone, whoever else answers below amazonaws.com [rol
   );
 });
 
-test('what would be unseen in a terminal is written out, whoever it comes from', async () => {
+test('what would be unseen in a terminal is written out, whoever it comes from [unseen-text-is-shown]', async () => {
   const key = 'evil\u001b[2J\u2028\u202ekey';
   const ran = await lab.run(['locate', key]);
   expect(ran.code).toBe(1);

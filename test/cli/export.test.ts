@@ -61,7 +61,7 @@ const manifestOf = (folder: string): Line[] =>
     .split('\n')
     .map((line) => JSON.parse(line) as Line);
 
-test('everything goes into a folder under its plain name, with a manifest; again, nothing is written', async () => {
+test('everything goes into a folder under its plain name, with a manifest; again, nothing is written [exports-are-plain]', async () => {
   expect(await lab.json<Done>(['export', '', 'out'])).toMatchObject({ done: 4, same: 0, isComplete: true });
   for (const [key, bytes] of content) expect(readFileSync(join(lab.dir, 'out', key))).toEqual(bytes);
   const lines = manifestOf('out');
@@ -73,7 +73,7 @@ test('everything goes into a folder under its plain name, with a manifest; again
   expect(await lab.json<Done>(['export', '', 'out'])).toMatchObject({ done: 0, same: 4, isComplete: true });
 });
 
-test('an export that was cut short goes on; what was overwritten since goes over its own file, and over nobody else’s', async () => {
+test('an export that was cut short goes on; what was overwritten since goes over its own file, and over nobody else’s [exports-spare-others]', async () => {
   await lab.json(['export', 'docs/', 'cut']);
   // The crash came before the manifest was whole, and in the middle of a line.
   const manifest = join(lab.dir, 'cut', '.holdfast-export', 'manifest.jsonl');
@@ -96,7 +96,7 @@ test('an export that was cut short goes on; what was overwritten since goes over
   expect(readFileSync(join(lab.dir, 'cut', 'docs/a.txt'), 'utf8')).toBe('edited');
 });
 
-test('keys that are no names of files write nothing outside the folder, and are found in the manifest', async () => {
+test('keys that are no names of files write nothing outside the folder, and are found in the manifest [files-stay-inside]', async () => {
   const hostile = [
     'hostile/../../../escaped',
     'hostile/nul\u0000',
@@ -139,7 +139,7 @@ const listed = async () =>
     .map(({ Key }) => Key!)
     .filter((key) => !key.includes('.holdfast-export/'));
 
-test('a bucket of a provider gets what it holds by copies within, the rest by bytes; without our mark, and over nothing', async () => {
+test('a bucket of a provider gets what it holds by copies within, the rest by bytes; without our mark, and over nothing [exports-are-plain]', async () => {
   await s3.send(new PutObjectCommand({ Bucket: 'leaving', Key: 'to/empty', Body: 'of somebody' }));
   for (const { server } of lab.stack.backends) server.requests.clear();
   const first = await lab.run(['export', '', 's3://leaving/to', '--backend', 'local-1', '--json']);
@@ -161,7 +161,7 @@ test('a bucket of a provider gets what it holds by copies within, the rest by by
   expect(again.json<Done>()).toMatchObject({ done: 0, same: 3 });
 });
 
-test('the manifest in a bucket tells its own objects from others: what was overwritten goes over its own alone', async () => {
+test('the manifest in a bucket tells its own objects from others: what was overwritten goes over its own alone [exports-spare-others]', async () => {
   await lab.holdfast.put('versions/one', 'old');
   await lab.holdfast.put('versions/two', 'old');
   const args = ['export', 'versions/', 's3://leaving/v', '--backend', 'local-1', '--json'];
@@ -177,7 +177,7 @@ test('the manifest in a bucket tells its own objects from others: what was overw
   expect(await read('v/versions/two')).toBe('theirs');
 });
 
-test('an export never goes where a backend is, by whatever name', async () => {
+test('an export never goes where a backend is, by whatever name [exports-avoid-backends]', async () => {
   const refused = async (url: string, ...more: string[]) => {
     const ran = await lab.run(['export', '', url, '--backend', 'local-1', ...more]);
     expect(ran.code).toBe(2);

@@ -40,7 +40,7 @@ interface Done {
   readonly problems: readonly { readonly name: string; readonly why: string }[];
 }
 
-test('a folder is put under a prefix, with content types by name; again, nothing is sent', async () => {
+test('a folder is put under a prefix, with content types by name; again, nothing is sent [commands-go-on]', async () => {
   expect(await lab.json<Done>(['put', '-r', 'photos', 'album'])).toMatchObject({ done: 5, same: 0, isComplete: true });
   expect(await lab.json<Done>(['put', '-r', 'photos', 'album/'])).toMatchObject({ done: 0, same: 5, isComplete: true });
   const object = await lab.holdfast.get('album/deep/page.html');
@@ -51,7 +51,7 @@ test('a folder is put under a prefix, with content types by name; again, nothing
   expect(await lab.json<Done>(['put', '-r', 'photos', 'album'])).toMatchObject({ done: 1, same: 4 });
 });
 
-test('a prefix is got into a folder, byte for byte; again, nothing is written; what was changed is mended', async () => {
+test('a prefix is got into a folder, byte for byte; again, nothing is written; what was changed is mended [commands-go-on]', async () => {
   await lab.holdfast.put('album2/not-mine', 'x');
   expect(await lab.json<Done>(['get', '-r', 'album', 'out'])).toMatchObject({ done: 5, same: 0 });
   const found = readdirSync(join(lab.dir, 'out'), { recursive: true, withFileTypes: true })
@@ -76,7 +76,7 @@ test.each([
   ['file/below', 'is a file, and would have to be a folder'],
   ['dir', 'a folder, which is not written over'],
   ['pipe', 'no regular file, which is not written over'],
-])('the key %j writes nothing outside the folder, and is named', async (key, why) => {
+])('the key %j writes nothing outside the folder, and is named [files-stay-inside]', async (key, why) => {
   const folder = join(lab.dir, 'trap', 'in');
   mkdirSync(join(folder, 'dir'), { recursive: true });
   mkdirSync(join(lab.dir, 'trap', 'elsewhere'), { recursive: true });
@@ -97,7 +97,7 @@ test.each([
   expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('mine');
 });
 
-test('patterns name objects for ls, get and rm; many are deleted only by somebody who is sure', async () => {
+test('patterns name objects for ls, get and rm; many are deleted only by somebody who is sure [many-deletions-ask]', async () => {
   for (const key of ['docs/a.txt', 'docs/b.txt', 'docs/sub/c.txt', 'docs/d.md', 'docs[x]'])
     await lab.holdfast.put(key, key);
   const keys = async (pattern: string) => (await lab.json<{ key: string }[]>(['ls', pattern])).map(({ key }) => key);

@@ -68,7 +68,7 @@ async function tables(): Promise<unknown[]> {
   return [rows, counters, entries, leases];
 }
 
-test('a dry run counts and prices, with each backend’s own price of egress, and writes nothing', async () => {
+test('a dry run counts and prices, with each backend’s own price of egress, and writes nothing [dry-runs-change-nothing]', async () => {
   const before = await tables();
   const planned = await lab.json<Planned>(['import', 'full', 'second', '--dry-run']);
   expect(await tables()).toEqual(before);
@@ -90,7 +90,7 @@ test('a dry run counts and prices, with each backend’s own price of egress, an
   expect(people.stdout).toMatch(/would-import +25 .*\n[\s\S]*first replication: egress of full +93\.8 KiB +0\.00/);
 });
 
-test('an import ends with a table that accounts for every listed key, and every object is under-replicated until the replicator’s next tick', async () => {
+test('an import ends with a table that accounts for every listed key, and every object is under-replicated until the replicator’s next tick [imports-account-for-keys]', async () => {
   const ran = await lab.run(['import', 'full', 'second', '--json']);
   expect(ran.code).toBe(0);
   expect(ran.json()).toMatchObject({

@@ -52,7 +52,7 @@ test('an empty object is an object', async () => {
   expect(readFileSync(join(lab.dir, 'empty.out'))).toHaveLength(0);
 });
 
-test('ls lists by prefix in UTF-8 order, and rm takes objects out of it', async () => {
+test('ls lists by prefix in UTF-8 order, and rm takes objects out of it [lists-in-byte-order]', async () => {
   for (const key of ['list/b', 'list/ä', 'list/a']) await lab.holdfast.put(key, key);
   const keys = async () => (await lab.json<{ key: string }[]>(['ls', 'list/'])).map(({ key }) => key);
 

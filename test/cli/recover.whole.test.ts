@@ -101,10 +101,10 @@ async function rotSome({ buckets, json }: RecoveryLab, keys: Iterable<string>): 
       copies += 1;
       if (copies % 20 !== 0 || i > 0 || located.copies.length < 2) continue;
       const { s3, bucket } = buckets.find(({ name }) => name === backend)!;
-      const there = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: at }));
-      const bytes = Buffer.from(await there.Body!.transformToByteArray());
+      const stored = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: at }));
+      const bytes = Buffer.from(await stored.Body!.transformToByteArray());
       bytes[0] = bytes[0]! ^ 1;
-      const { Metadata, ContentType } = there;
+      const { Metadata, ContentType } = stored;
       await s3.send(new PutObjectCommand({ Bucket: bucket, Key: at, Body: bytes, Metadata, ContentType }));
       rotten += 1;
     }

@@ -9,7 +9,7 @@ import { bareEnv, entry } from './kit.ts';
 export interface Running {
   readonly child: ChildProcess;
   /** Everything that it has said. */
-  said(): string;
+  output(): string;
   /** Resolves once it has said something; throws when it ends first. */
   says(what: RegExp | string): Promise<void>;
   end(signal: NodeJS.Signals): Promise<number | null>;
@@ -25,7 +25,7 @@ export function startRun(dir: string, env: Readonly<Record<string, string>>, arg
   }
   return {
     child,
-    said: () => text,
+    output: () => text,
     async says(what) {
       const isSaid = () => (typeof what === 'string' ? text.includes(what) : what.test(text));
       while (!isSaid()) {

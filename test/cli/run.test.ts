@@ -29,7 +29,7 @@ test('an empty machine keeps a fleet: tables in a folder, the file applied, copi
   const located = (await holdfast(['locate', 'letters/a', '--json'])).json<{ copies: { backend: string }[] }>();
   expect(located.copies.map(({ backend }) => backend)).toEqual(['east', 'west']);
 
-  const address = /http:\S+\/metrics/.exec(running.said())![0];
+  const address = /http:\S+\/metrics/.exec(running.output())![0];
   expect(address).toContain('127.0.0.1');
   const figures = await (await fetch(address)).text();
   expect(figures).toMatch(/^holdfast_under_replicated \d+$/m);
@@ -41,7 +41,7 @@ test('an empty machine keeps a fleet: tables in a folder, the file applied, copi
   expect(second.stderr).toContain('is running there');
 
   expect(await running.end('SIGTERM')).toBe(0);
-  expect(running.said()).toContain('Stopped: nothing is in flight');
+  expect(running.output()).toContain('Stopped: nothing is in flight');
 
   // Nobody serves the tables now: a command serves them for itself.
   expect((await holdfast(['get', 'letters/a'])).stdout).toBe('dear reader');
@@ -53,7 +53,7 @@ test('a folder and DynamoDB are not both where the tables are', async () => {
   expect(both.stderr).toContain('unset one of them');
 });
 
-test('a schedule that only EventBridge understands is refused before anything runs', async () => {
+test('a schedule that only EventBridge understands is refused before anything runs [run-ends-clean]', async () => {
   const env = { ...providers.env, HOLDFAST_HOME: home, SCRUBBER_SCHEDULE: 'cron(0 3 L * ? *)' };
   const ran = await runCli(['run'], { cwd: providers.dir, env });
   expect(ran.code).toBe(2);

@@ -43,7 +43,9 @@ const contentOf = (i: number) => `content of file ${i} `.repeat(1 + (i % 50));
 async function holdfast<T = Record<string, unknown>>(...args: string[]): Promise<T> {
   const ran = await runCli([...args, '--json'], { cwd: providers.dir, env: env() });
   if (ran.code !== 0)
-    throw new Error(`holdfast ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}\n${running.said().slice(-2000)}`);
+    throw new Error(
+      `holdfast ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}\n${running.output().slice(-2000)}`,
+    );
   return ran.json<T>();
 }
 

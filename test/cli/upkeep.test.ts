@@ -40,7 +40,7 @@ test('a tick of the replicator brings objects to their factor, and the next one 
   expect(after.workers.find(({ name }) => name === 'replicator')!.last).toMatchObject({ succeeded: 2 });
 });
 
-test('a dry run plans and changes nothing', async () => {
+test('a dry run plans and changes nothing [dry-runs-change-nothing]', async () => {
   await lab.holdfast.put('dry', 'content');
 
   const tick = await lab.json(['tick', 'replicator', '--dry-run', '--part', '0', '--of', '1', '--rounds', '1']);
@@ -50,7 +50,7 @@ test('a dry run plans and changes nothing', async () => {
   await lab.json(['tick', 'replicator']);
 });
 
-test('a paused worker does nothing until it is resumed', async () => {
+test('a paused worker does nothing until it is resumed [settings-hold-everywhere]', async () => {
   await lab.holdfast.put('paused', 'content');
 
   const paused = await lab.json(['pause', 'replicator']);
@@ -64,7 +64,7 @@ test('a paused worker does nothing until it is resumed', async () => {
   expect(afterwards).toMatchObject({ outcome: 'success', succeeded: 1 });
 });
 
-test('what is set holds in other processes until it is unset, and the cleanup queue obeys it', async () => {
+test('what is set holds in other processes until it is unset, and the cleanup queue obeys it [settings-hold-everywhere]', async () => {
   await lab.holdfast.put('doomed', 'content');
   const set = await lab.json(['set', 'CLEANUP_QUEUE_GRACE_SECONDS', '0']);
   const used = (s: Status) => s.backends.reduce((sum, b) => sum + b.usedBytes, 0);

@@ -56,7 +56,7 @@ test('settings say what is in force and where it comes from', async () => {
   expect(of('SCRUBBER_CYCLE_DAYS')).toMatchObject({ value: '30', source: 'default' });
 });
 
-test('apply --dry-run shows the difference and changes nothing; keys are not shown', async () => {
+test('apply --dry-run shows the difference and changes nothing; keys are not shown [dry-runs-change-nothing]', async () => {
   const file = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as {
     backends: { quotaBytes?: number; credentials: { secretAccessKey: string } }[];
     policies: Record<string, unknown>;
@@ -122,31 +122,31 @@ describe('what is wrong with a provider is said in words:', () => {
     return ran.stderr;
   };
 
-  test('a wrong secret', async () => {
-    const said = await init((backend) => {
+  test('a wrong secret [messages-name-the-cause]', async () => {
+    const stderr = await init((backend) => {
       backend.credentials = { accessKeyId: 'PROVIDER', secretAccessKey: 'wrong' };
     });
-    expect(said).toContain('SignatureDoesNotMatch');
-    expect(said).not.toContain('UnknownError');
+    expect(stderr).toContain('SignatureDoesNotMatch');
+    expect(stderr).not.toContain('UnknownError');
   });
 
   test('https where http is spoken', async () => {
-    const said = await init((backend) => {
+    const stderr = await init((backend) => {
       backend.endpoint = String(backend.endpoint).replace('http:', 'https:');
     });
-    expect(said).toContain('there is no TLS there');
-    expect(said).not.toMatch(/OPENSSL|openssl/);
+    expect(stderr).toContain('there is no TLS there');
+    expect(stderr).not.toMatch(/OPENSSL|openssl/);
   });
 
   test('a refusal without a reason', async () => {
     const server = createServer((_request, response) => response.writeHead(403).end());
     const endpoint = await listenOnLoopback(server);
-    const said = await init((backend) => {
+    const stderr = await init((backend) => {
       backend.endpoint = endpoint;
     });
     server.close();
-    expect(said).toContain('the backend answered 403');
-    expect(said).not.toContain('UnknownError');
+    expect(stderr).toContain('the backend answered 403');
+    expect(stderr).not.toContain('UnknownError');
   });
 
   test('no AWS credentials', async () => {

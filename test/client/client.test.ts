@@ -44,7 +44,7 @@ const keys = [
   '__proto__',
 ];
 
-test('odd keys are put, read, listed in UTF-8 byte order and deleted, without collisions', async () => {
+test('odd keys are put, read, listed in UTF-8 byte order and deleted, without collisions [lists-in-byte-order]', async () => {
   const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
   for (const key of keys) await fleet.client.put(key, `of ${key}`);
   for (const key of keys) expect(await fleet.read(key)).toBe(`of ${key}`);
@@ -94,7 +94,7 @@ test('a put goes to another backend when the first one fails, and leaves nothing
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('a put that no backend can take says why each one could not', async () => {
+test('a put that no backend can take says why each one could not [messages-name-the-cause]', async () => {
   const fleet = await createTestFleet({
     backends: [
       { name: 'a', quotaBytes: 3 },

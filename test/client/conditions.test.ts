@@ -5,7 +5,7 @@ import { createTestFleet } from '../support/fleet.ts';
 
 const text = async (body: AsyncIterable<Uint8Array>) => (await collect(body)).toString();
 
-test('ifAbsent puts over nothing and over a deleted object, and over no other; nothing is left of the one that was refused', async () => {
+test('ifAbsent puts over nothing and over a deleted object, and over no other; nothing is left of the one that was refused [conditional-puts]', async () => {
   const fleet = await createTestFleet();
   const { client } = fleet;
   await client.put('k', 'first', { ifAbsent: true });
@@ -20,7 +20,7 @@ test('ifAbsent puts over nothing and over a deleted object, and over no other; n
   expect(fleet.keysOn('a').filter((key) => key.startsWith('k!'))).toHaveLength(1);
 });
 
-test('ifGeneration puts over that very generation alone', async () => {
+test('ifGeneration puts over that very generation alone [conditional-puts]', async () => {
   const { client, ...fleet } = await createTestFleet();
   const first = await client.put('k', 'first');
   const second = await client.put('k', 'second', { ifGeneration: first.generation });
@@ -32,7 +32,7 @@ test('ifGeneration puts over that very generation alone', async () => {
   expect(await fleet.read('k')).toBe('second');
 });
 
-test('of many that put at once on a condition exactly one succeeds, and what the others wrote is deleted', async () => {
+test('of many that put at once on a condition exactly one succeeds, and what the others wrote is deleted [conditional-puts]', async () => {
   const fleet = await createTestFleet();
   const puts = await Promise.allSettled(
     Array.from({ length: 8 }, (_, i) => fleet.newClient().put('lock', `writer ${i}`, { ifAbsent: true })),
@@ -81,7 +81,7 @@ test('a conditional put whose intent expired while others wrote does not pass fo
   expect(await fleet.read('k')).toBe('theirs');
 });
 
-test('a stream of unknown length is put, in memory or through a file, and one that breaks puts nothing', async () => {
+test('a stream of unknown length is put, in memory or through a file, and one that breaks puts nothing [refused-puts-leave-nothing]', async () => {
   const fleet = await createTestFleet();
   const { client } = fleet;
   await client.put('text', Readable.from(['one ', 'two']));
@@ -106,7 +106,7 @@ test.each([
   [{ sizeBytes: -1, open: () => Readable.from([]) }, 'of -1 bytes'],
   [{ open: () => Readable.from([]) }, 'of undefined bytes'],
   [Readable.from([{ an: 'object' }]), 'a stream of objects'],
-])('a content of %s is refused in words', async (body, what) => {
+])('a content of %s is refused in words [messages-name-the-cause]', async (body, what) => {
   const fleet = await createTestFleet();
   await expect(fleet.client.put('k', body as unknown as string)).rejects.toMatchObject({
     kind: 'bad-body',
@@ -154,7 +154,7 @@ test('a part of a small object comes from the whole, verified; a wrong copy is p
   expect(await fleet.client.get('none', { range: [0] })).toBeNull();
 });
 
-test('of a large object only the part is read, from another copy where one fails, and it says that it is not verified', async () => {
+test('of a large object only the part is read, from another copy where one fails, and it says that it is not verified [ranges-say-unverified]', async () => {
   const fleet = await createTestFleet();
   const bytes = Buffer.alloc(9 * 1024 * 1024);
   for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE(i, i);

@@ -23,7 +23,7 @@ const rotated = (fleet: TestFleet, encryption: object) =>
 const textOf = async (fleet: TestFleet, key: string) =>
   (await collect((await fleet.newClient().get(key))!.body)).toString();
 
-test('content under an encrypting policy is stored as ciphertext, copied as ciphertext, and read as plaintext', async () => {
+test('content under an encrypting policy is stored as ciphertext, copied as ciphertext, and read as plaintext [encrypted-before-leaving]', async () => {
   const fleet = await encrypted();
   const sha256 = createHash('sha256').update(secret).digest('hex');
   expect(await fleet.client.put('sealed/x', secret)).toMatchObject({ sizeBytes: secret.length, sha256 });
@@ -49,7 +49,7 @@ test('content under an encrypting policy is stored as ciphertext, copied as ciph
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('ciphertext is bound to its key and generation: under another record it does not open', async () => {
+test('ciphertext is bound to its key and generation: under another record it does not open [ciphertext-bound]', async () => {
   const fleet = await encrypted();
   await fleet.client.put('sealed/one', 'one');
   await fleet.client.put('sealed/two', 'two');
@@ -80,7 +80,7 @@ test('a big content is encrypted through a temporary file and read back in a str
 });
 
 test.each(['missing', 'another'])(
-  'with a key that is %s nothing is read, nothing is quarantined and copies still move',
+  'with a key that is %s nothing is read, nothing is quarantined and copies still move [workers-need-no-key]',
   async (what) => {
     const fleet = await encrypted();
     await fleet.client.put('sealed/x', secret);
@@ -139,7 +139,7 @@ test('a record whose key the file does not list is not read with another', async
   });
 });
 
-test('a put under an encrypting policy without its key is refused, and stores nothing', async () => {
+test('a put under an encrypting policy without its key is refused, and stores nothing [encrypted-before-leaving]', async () => {
   const fleet = await encrypted();
   delete fleet.env.FLEET_KEY;
   await expect(fleet.newClient().put('sealed/x', secret)).rejects.toMatchObject({

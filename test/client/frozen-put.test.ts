@@ -93,18 +93,18 @@ const keyValues = { OLD: Buffer.alloc(32, 1).toString('base64'), NEW: Buffer.all
 
 interface Freeze {
   readonly call: number;
-  readonly moment: 'before' | 'after';
+  readonly side: 'before' | 'after';
   readonly hour: (fleet: TestFleet) => Promise<unknown>;
 }
 
 /** A client that sleeps for an hour at one of its calls; what it began otherwise sleeps with it. */
-function freezingClient(fleet: TestFleet, { call, moment, hour }: Freeze) {
+function freezingClient(fleet: TestFleet, { call, side, hour }: Freeze) {
   let calls = 0;
   let asleep: Promise<unknown> | undefined;
-  const at = (when: Freeze['moment']) => async () => {
+  const at = (when: Freeze['side']) => async () => {
     if (asleep !== undefined) return void (await asleep);
     if (when === 'before') calls += 1;
-    if (when !== moment || calls !== call || asleep !== undefined) return;
+    if (when !== side || calls !== call || asleep !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     asleep = promise;
     await hour(fleet);
@@ -129,15 +129,15 @@ async function freezeEverywhere(
 ) {
   const { encryption, ...asked } = options;
   const told: string[] = [];
-  for (const moment of ['before', 'after'] as const) {
+  for (const side of ['before', 'after'] as const) {
     // The quick run freezes at every third call.
     for (let call = 1; ; call += isWhole ? 1 : 3) {
       const fleet = await createTestFleet(
         encryption === undefined ? withAll : { ...sealedFile(encryption), env: keyValues },
       );
       if (options.before !== undefined) await fleet.client.put('k', options.before);
-      const { client, wasFrozen } = freezingClient(fleet, { call, moment, hour });
-      const where = `frozen ${moment} call ${call}`;
+      const { client, wasFrozen } = freezingClient(fleet, { call, side, hour });
+      const where = `frozen ${side} call ${call}`;
       const outcome = await client.put('k', 'content', { timeoutMs, ...asked }).then(
         () => 'acknowledged',
         (error: unknown) => {

@@ -24,7 +24,7 @@ test.each([
   ['small', 'put', 50],
   ['in parts', 'createUpload', 500],
 ] as const)(
-  'a put %s that is refused leaves nothing in the queue, and a drain of that backend ends',
+  'a put %s that is refused leaves nothing in the queue, and a drain of that backend ends [refused-puts-leave-nothing]',
   async (_, method, sizeBytes) => {
     const fleet = await answering('rejected', [method]);
     await fleet.client.put('k', Buffer.alloc(sizeBytes));
@@ -34,7 +34,7 @@ test.each([
   },
 );
 
-test('a put that every backend refuses leaves no record and nothing in the queue', async () => {
+test('a put that every backend refuses leaves no record and nothing in the queue [refused-puts-leave-nothing]', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
   fleet.before = ({ port, method }) => {
     if (method === 'put' && port !== 'store') throw new BackendError('unacceptable', port, 'no such key here');

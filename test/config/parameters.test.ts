@@ -46,7 +46,7 @@ test('any value that a parameter allows is taken, whoever sets it, and live over
   );
 });
 
-test('every bad value is reported at once, with its name, and nothing else is', () => {
+test('every bad value is reported at once, with its name, and nothing else is [bad-values-refused]', () => {
   fc.assert(
     fc.property(entriesOf(badValue), (bad) => {
       fc.pre(bad.length > 0);

@@ -37,17 +37,17 @@ test('what CONTRIBUTING.md asks to be read first is at most 400 lines, about as 
     const lines = readFileSync(join(root, file), 'utf8').trimEnd().split('\n');
     const names = codeIn(what!);
     const real = names.length === 0 ? lines.length : names.reduce((sum, name) => sum + extentOf(lines, name), 0);
-    return { file, said: Number(count), real };
+    return { file, stated: Number(count), real };
   });
-  expect(found.filter(({ said, real }) => !(Math.abs(said - real) <= roundedBy))).toEqual([]);
+  expect(found.filter(({ stated, real }) => !(Math.abs(stated - real) <= roundedBy))).toEqual([]);
   expect(found.reduce((sum, { real }) => sum + real, 0)).toBeLessThanOrEqual(400);
 });
 
 test('CONTRIBUTING.md has a line for every folder of code, and no other', () => {
   const named = rowsOf(section('Where things are')).flatMap(([folder]) => codeIn(folder!));
   const ofLib = readdirSync(join(root, 'lib'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const there = [...ofLib.map(({ name }) => `lib/${name}/`), 'functions/', 'infra/', 'test/'];
-  expect([...named].sort()).toEqual(there.sort());
+  const present = [...ofLib.map(({ name }) => `lib/${name}/`), 'functions/', 'infra/', 'test/'];
+  expect([...named].sort()).toEqual(present.sort());
 });
 
 test('every file that CONTRIBUTING.md and test/README.md name is there', () => {

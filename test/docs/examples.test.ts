@@ -5,7 +5,7 @@ import { examples } from './examples.ts';
 const folder = new URL('examples/', import.meta.url);
 
 test('the TypeScript of the pages is compiled as it stands there: otherwise, npm run docs', () => {
-  const there = existsSync(folder) ? readdirSync(folder) : [];
-  const kept = new Map(there.map((name) => [name, readFileSync(new URL(name, folder), 'utf8')]));
+  const present = existsSync(folder) ? readdirSync(folder) : [];
+  const kept = new Map(present.map((name) => [name, readFileSync(new URL(name, folder), 'utf8')]));
   expect(Object.fromEntries(kept)).toEqual(Object.fromEntries(examples()));
 });

@@ -19,7 +19,7 @@ describe('capabilities', () => {
     findCapabilities({ ...kit.options, prefix: 'our own+/', ...more }, { ids: createIds(systemClock) });
   const left = async () => (await kit.connect().list({})).items;
 
-  it('finds what a bucket can do, and leaves nothing behind', async () => {
+  it('finds what a bucket can do, and leaves nothing behind [capabilities-by-trying]', async () => {
     expect(await find()).toEqual(everything);
     expect(await left()).toEqual([]);
   });
@@ -95,13 +95,22 @@ describe('capabilities', () => {
     [403, 'AccessDenied'],
     [400, 'InvalidArgument'],
     [501, 'NotImplemented'],
-  ])('takes what is refused with %i for missing while ordinary writes work', async (status, code) => {
-    const refused = (operation: string) => kit.server.faults.add({ kind: 'error', status, code, match: { operation } });
-    for (const operation of ['UploadPartCopy', 'CopyObject', 'GetObjectTagging', 'ListObjectVersions'])
-      refused(operation);
-    expect(await find({ attempts: 1 })).toEqual({ ...everything, partCopy: false, attestsCopies: false, tags: false });
-    expect(await left()).toEqual([]);
-  });
+  ])(
+    'takes what is refused with %i for missing while ordinary writes work [capabilities-by-trying]',
+    async (status, code) => {
+      const refused = (operation: string) =>
+        kit.server.faults.add({ kind: 'error', status, code, match: { operation } });
+      for (const operation of ['UploadPartCopy', 'CopyObject', 'GetObjectTagging', 'ListObjectVersions'])
+        refused(operation);
+      expect(await find({ attempts: 1 })).toEqual({
+        ...everything,
+        partCopy: false,
+        attestsCopies: false,
+        tags: false,
+      });
+      expect(await left()).toEqual([]);
+    },
+  );
 
   it('writes nothing that would have to be a folder and a file at once', async () => {
     kit.server.requests.clear();

@@ -40,18 +40,18 @@ test('a content header comes back with its white space folded', () => {
 
 test('a backend that checks signatures takes headers, metadata and tags of any text, small or streamed, and gives them back', async () => {
   const backend = kit.connect();
-  const said = {
+  const given = {
     headers: { contentDisposition: 'attachment; filename="r\u00e9sum\u00e9 \u65e5.pdf"', contentType: 'text/plain' },
     metadata: { name: '\u65e5\u672c', tab: 'a\tb', ends: '\u00e0', blank: ' a ', word: '=?UTF-8?B?Y2Fmw6k=?=' },
     tags: { 'a b+c': 'd & e=\u00e9' },
   };
   for (const sizeBytes of [0, 10, 300_000]) {
     const bytes = Buffer.alloc(sizeBytes, 'x');
-    await backend.put({ storageKey: 'k', sizeBytes, body: bodyOf(bytes), ...said });
-    expect(await backend.head('k')).toMatchObject({ headers: said.headers, metadata: said.metadata });
-    expect(await backend.tags('k')).toEqual(said.tags);
+    await backend.put({ storageKey: 'k', sizeBytes, body: bodyOf(bytes), ...given });
+    expect(await backend.head('k')).toMatchObject({ headers: given.headers, metadata: given.metadata });
+    expect(await backend.tags('k')).toEqual(given.tags);
   }
-  const { uploadId } = await backend.createUpload({ storageKey: 'm', ...said });
+  const { uploadId } = await backend.createUpload({ storageKey: 'm', ...given });
   const part = await backend.uploadPart({
     storageKey: 'm',
     uploadId,
@@ -60,5 +60,5 @@ test('a backend that checks signatures takes headers, metadata and tags of any t
     body: bodyOf(Buffer.from('x')),
   });
   await backend.completeUpload({ storageKey: 'm', uploadId, parts: [{ partNumber: 1, sizeBytes: 1, ...part }] });
-  expect(await backend.head('m')).toMatchObject({ headers: said.headers, metadata: said.metadata });
+  expect(await backend.head('m')).toMatchObject({ headers: given.headers, metadata: given.metadata });
 });

@@ -5,7 +5,7 @@ import { createPace } from '../../lib/fleet/s3/pace.ts';
 import { createManualClock } from '../support/fleet.ts';
 import { startS3 } from './s3-kit.ts';
 
-test('a pace lets requests pass at will until the backend complains, and then half as many, and twice as many every ten seconds', async () => {
+test('a pace lets requests pass at will until the backend complains, and then half as many, and twice as many every ten seconds [slow-down-slows]', async () => {
   const clock = createManualClock();
   const pace = createPace(clock);
   const perSecond = async (requests: number) => {

@@ -41,7 +41,7 @@ async function withSecret(first: unknown): Promise<S3Backend> {
 const put = (backend: S3Backend, sizeBytes: number) =>
   backend.put({ storageKey: 'k', sizeBytes, body: bodyOf(someBytes(sizeBytes)) });
 
-test('a rotated secret is read again at the first refusal, and the request goes on with it', async () => {
+test('a rotated secret is read again at the first refusal, and the request goes on with it [rotated-secrets]', async () => {
   const backend = await withSecret(former);
   secret = keys;
   await put(backend, 10);
@@ -74,7 +74,7 @@ test('requests that are refused together read the secret once', async () => {
   expect(reads).toBe(2);
 });
 
-test('a secret that is the same is read again at most once a minute', async () => {
+test('a secret that is the same is read again at most once a minute [rotated-secrets]', async () => {
   const backend = await withSecret(former);
   for (let request = 0; request < 5; request += 1) expect(await kindOf(backend.list({}))).toBe('credentials');
   expect(reads).toBe(2);
@@ -83,7 +83,7 @@ test('a secret that is the same is read again at most once a minute', async () =
   expect(reads).toBe(3);
 });
 
-test('keys stay in use where their secret cannot be read again', async () => {
+test('keys stay in use where their secret cannot be read again [rotated-secrets]', async () => {
   const backend = await withSecret(keys);
   secret = 'not the keys';
   kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', times: 1 });

@@ -88,7 +88,7 @@ describe('S3 backend under faults', () => {
       if (name !== 'head') expect([name, await kindOf(call(backend))]).toEqual([name, 'throttled']);
   });
 
-  it('a message says what was done, to which key, where, and what is so', async () => {
+  it('a message says what was done, to which key, where, and what is so [messages-name-the-cause]', async () => {
     kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', message: 'Not you.' });
     await expect(backend.get('a/"b"')).rejects.toThrow(
       'Cannot read "a/\\"b\\"" on "cold-1": the backend answered 403 AccessDenied (Not you.)',
@@ -180,7 +180,7 @@ describe('S3 backend under faults', () => {
       ]);
     });
 
-    it('never send a streamed body, a conditional put or a completion twice', async () => {
+    it('never send a streamed body, a conditional put or a completion twice [resends-are-safe]', async () => {
       const stubborn = kit.connect();
       const { uploadId } = await stubborn.createUpload({ storageKey: 'sent once' });
       kit.server.requests.clear();

@@ -107,7 +107,7 @@ describe('S3 backend and odd answers', () => {
       expect(await position({})).toEqual([null, 'token']);
     });
 
-    it('a page that does not get past the one before is an error', async () => {
+    it('a page that does not get past the one before is an error [odd-answers-are-errors]', async () => {
       listing(entry('p/a'), truncated);
       expect(await kindOf(connect({ listsInByteOrder: true }).list({ from: { afterKey: 'a' } }))).toBe('unavailable');
     });
@@ -165,7 +165,7 @@ describe('S3 backend and odd answers', () => {
       expect(await kindOf(connect().head('k'))).toBe('delete-marker');
     });
 
-    it('a range that was not heeded is an error, unless it is the whole', async () => {
+    it('a range that was not heeded is an error, unless it is the whole [odd-answers-are-errors]', async () => {
       answer(200, { 'content-length': '5' }, 'abcde');
       expect(await kindOf(connect().get('k', asked))).toBe('unsupported');
       expect((await collect((await connect().get('k', { range: [0, 9] })).body)).toString()).toBe('abcde');
@@ -342,7 +342,7 @@ describe('S3 backend and odd answers', () => {
   describe('to writes', () => {
     const big = 1024 * 1024;
 
-    it('a success before all bytes were sent is not believed', async () => {
+    it('a success before all bytes were sent is not believed [odd-answers-are-errors]', async () => {
       answer(200, { etag: '"e"' }, '');
       const body = (async function* () {
         yield someBytes(1000);
@@ -408,7 +408,7 @@ describe('S3 backend and odd answers', () => {
       });
     });
 
-    it('a success without an ETag is not believed', async () => {
+    it('a success without an ETag is not believed [odd-answers-are-errors]', async () => {
       answer(200, {}, '<html><body>Welcome</body></html>');
       const at = { storageKey: 'k', uploadId: 'u', partNumber: 1, sizeBytes: 0 };
       const body = (async function* () {})();

@@ -42,7 +42,7 @@ function open(rates: Rates, mayAsk = () => true) {
 
 const mib = 2 ** 20;
 
-test('bytes pass no faster than allowed, both directions and all bodies together', async () => {
+test('bytes pass no faster than allowed, both directions and all bodies together [rates-hold]', async () => {
   const { clock, memory, backend } = open({ bytesPerSecond: mib, requestsPerSecond: 0 });
   memory.putNow('there', Buffer.alloc(4 * mib));
   const put = (storageKey: string) =>
@@ -53,7 +53,7 @@ test('bytes pass no faster than allowed, both directions and all bodies together
   expect(clock.now() / 1000).toBeLessThanOrEqual(10.1);
 });
 
-test('requests are asked no faster than allowed', async () => {
+test('requests are asked no faster than allowed [rates-hold]', async () => {
   const { clock, backend } = open({ bytesPerSecond: 0, requestsPerSecond: 5 });
   await clock.run(Promise.all(Array.from({ length: 20 }, () => backend.head('x'))));
   expect(clock.now() / 1000).toBeCloseTo(4, 0);

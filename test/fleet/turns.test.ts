@@ -10,7 +10,7 @@ async function takeAll(turns: ReturnType<typeof createTurns>, asked = 200): Prom
   return taken;
 }
 
-test('all turns are to be had until the backend complains; then half of those under way, and one more in each quiet second', async () => {
+test('all turns are to be had until the backend complains; then half of those under way, and one more in each quiet second [slow-down-slows]', async () => {
   const clock = createManualClock();
   const turns = createTurns(clock, 64);
   expect(await takeAll(turns, 64)).toBe(64);

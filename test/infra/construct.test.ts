@@ -25,10 +25,10 @@ const standard = synthesise();
 
 function stackWith(...fleets: (Partial<HoldfastFleetProps> & { readonly id?: string })[]) {
   const stack = new Stack(new App({ analyticsReporting: false }), 'somebodys');
-  const made = fleets.map(
+  const created = fleets.map(
     ({ id = 'Fleet', ...props }) => new HoldfastFleet(stack, id, { fleet: onAws, code, ...props }),
   );
-  return { stack, fleets: made };
+  return { stack, fleets: created };
 }
 
 function resourcesOf(stack: Stack): [string, Resource][] {

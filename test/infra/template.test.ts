@@ -59,12 +59,12 @@ test('every function runs Node 24 on arm64, is never retried, and has a log grou
   expect(properties('AWS::Logs::LogGroup').map((p) => p.RetentionInDays)).toEqual(actors.map(() => 30));
 });
 
-test('a role serves one function', () => {
+test('a role serves one function [least-rights]', () => {
   const roles = properties('AWS::Lambda::Function').map(({ Role }) => Role['Fn::GetAtt'][0]);
   expect(new Set(roles).size).toBe(actors.length);
 });
 
-test('only the cleanup queue may delete bytes, and apply below .holdfast/', () => {
+test('only the cleanup queue may delete bytes, and apply below .holdfast/ [least-rights]', () => {
   for (const actor of actors) {
     const deletes = named(actor).filter(({ actions }) =>
       actions.some((action) => action.startsWith('s3:DeleteObject')),
@@ -88,7 +88,7 @@ test('bytes are written by the replicator, the rebalancer and apply alone', () =
   expect(writers).toEqual(['replicator', 'rebalancer', 'apply']);
 });
 
-test('no statement scans a table, names a wildcard resource or a wildcard action', () => {
+test('no statement scans a table, names a wildcard resource or a wildcard action [least-rights]', () => {
   for (const actor of actors) {
     for (const { actions, resources } of named(actor)) {
       expect(actions.filter((action) => /\*|:Scan$/.test(action))).toEqual([]);
@@ -101,7 +101,7 @@ test('no statement scans a table, names a wildcard resource or a wildcard action
   }
 });
 
-test('nothing is public: no policy allows everyone, topic and queues refuse plain HTTP', () => {
+test('nothing is public: no policy allows everyone, topic and queues refuse plain HTTP [nothing-public]', () => {
   const policies = [...properties('AWS::SQS::QueuePolicy'), ...properties('AWS::SNS::TopicPolicy')];
   expect(policies).toHaveLength(3);
   for (const { PolicyDocument } of policies) {
@@ -154,7 +154,7 @@ test('a fleet in which nothing listens has neither queue nor function for events
   expect(synthesised.ofType('AWS::Lambda::Function')).toHaveLength(actors.length - 1);
 });
 
-test('tables outlive the stack, refuse deletion, can be restored, and are paid on demand', () => {
+test('tables outlive the stack, refuse deletion, can be restored, and are paid on demand [tables-outlive-stacks]', () => {
   const tables = plain.ofType('AWS::DynamoDB::Table').map(([, table]) => table);
   expect(tables).toHaveLength(3);
   for (const { Properties, DeletionPolicy } of tables) {
@@ -181,7 +181,7 @@ test('provisioned tables and indexes take exactly the 25 + 25 units that are alw
   expect([sum('ReadCapacityUnits'), sum('WriteCapacityUnits')]).toEqual([25, 25]);
 });
 
-test('every deployment applies the fleet file, before any worker runs', () => {
+test('every deployment applies the fleet file, before any worker runs [deployments-apply-first]', () => {
   const [[id, { Properties }]] = plain.ofType('Custom::HoldfastFleet') as [[string, Resource]];
   expect(JSON.parse(unpackFleet(Properties))).toEqual(testFleet);
   expect(Properties.deployedAt).toBe('2026-01-01T00:00:00Z');
@@ -207,7 +207,7 @@ test('every enabled worker has an alarm for failing and one for silence; a disab
   expect(of('holdfast-worker-not-running-')).toEqual(enabled);
 });
 
-test('every alarm goes to the topic and names a section that the runbook has', () => {
+test('every alarm goes to the topic and names a section that the runbook has [alarms-name-the-runbook]', () => {
   const runbook = readFileSync(new URL('../../docs/runbook.md', import.meta.url), 'utf8');
   const sections = [...runbook.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
   for (const name of alarmNames) expect(sections).toContain(name);
@@ -235,7 +235,7 @@ test('the plaintext check has an alarm where the fleet has a key', () => {
   expect(alarmsOf(synthesise(encryptedFleet))).toContain('holdfast-plaintext-check-overdue');
 });
 
-test('an alarm watches only metrics that ticks publish, in windows that CloudWatch takes', () => {
+test('an alarm watches only metrics that ticks publish, in windows that CloudWatch takes [alarms-name-the-runbook]', () => {
   const known = new Set<string>([...fleetMetrics, ...backendMetrics]);
   const all = synthesise(encryptedFleet)
     .ofType('AWS::CloudWatch::Alarm')
@@ -251,7 +251,7 @@ test('an alarm watches only metrics that ticks publish, in windows that CloudWat
   }
 });
 
-test('five backends make at most 27 pairs of metric and dimension', () => {
+test('five backends make at most 27 pairs of metric and dimension [metrics-stay-few]', () => {
   expect(fleetMetrics.length + 5 * backendMetrics.length).toBeLessThanOrEqual(27);
 });
 

@@ -48,7 +48,7 @@ test('a fleet file with eight mistakes yields eight messages', () => {
     expect(problems.filter((problem) => pattern.test(problem))).toHaveLength(1);
 });
 
-test('mistakes of file, parameters and options are told together', () => {
+test('mistakes of file, parameters and options are told together [mistakes-before-deployment]', () => {
   const fleet = { ...testFleet, policies: { default: { factor: 4 } } };
   const tuning = { SCRUBBER_PARTS: '17', REPLICATOR_SCHEDULE: 'every five minutes' };
   const options = { SCRUBBER_TIMEOUT_SECONDS: '901', HOLDFAST_LOG_RETENTION_DAYS: '31' };

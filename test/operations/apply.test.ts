@@ -141,7 +141,7 @@ test('two files applied at once: one of them is in force, whole [one-fleet-file]
   expect(await namesInForce(fleet)).toEqual(['a', 'b', 'c']);
 });
 
-test('a rollback of a deployment parks what was put since, and only the file before counts as one', async () => {
+test('a rollback of a deployment parks what was put since, and only the file before counts as one [deployments-apply-first]', async () => {
   const before = { backends: ['a'], policies: single };
   const fleet = await createTestFleet(before);
   await fleet.apply({ backends: ['b', 'a'], policies: single });
@@ -178,8 +178,8 @@ test('keys that a new prefix makes too long and quotas below what is used are sa
     backends: [{ name: 'a', quotaBytes: 5 }, 'b', { name: 'c', prefix: 'deep/below/' }],
     policies: single,
   });
-  const said = fleet.logs.filter(({ level }) => level === 'warn').map(({ warning }) => warning);
-  expect(said).toEqual([
+  const warnings = fleet.logs.filter(({ level }) => level === 'warn').map(({ warning }) => warning);
+  expect(warnings).toEqual([
     'Backend "a" holds 13 bytes, more than its quota of 5: it takes nothing more',
     expect.stringContaining('1 objects have keys of more than 986 bytes'),
   ]);

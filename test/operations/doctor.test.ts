@@ -9,9 +9,9 @@ test('doctor says that a backend keeps no tags, and how many parts an upload has
     ...fleet.deps,
     findCapabilities: async ({ name }) => (name === 'b' ? { ...usual, tags: false, maxParts: 1000 } : usual),
   });
-  const said = (name: string) =>
+  const sentencesOn = (name: string) =>
     findings.filter(({ subject, level }) => subject === name && level === 'warning').map(({ sentence }) => sentence);
-  expect(said('b').join()).toContain('object tags (none are kept there');
-  expect(said('b').join()).toContain('at most 1000 parts in one upload');
-  expect(said('a').join()).not.toMatch(/object tags|parts in one upload/);
+  expect(sentencesOn('b').join()).toContain('object tags (none are kept there');
+  expect(sentencesOn('b').join()).toContain('at most 1000 parts in one upload');
+  expect(sentencesOn('a').join()).not.toMatch(/object tags|parts in one upload/);
 });

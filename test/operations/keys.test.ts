@@ -66,7 +66,7 @@ test('a key that records name cannot be removed, and the sentence says how many 
 test('a key that a put under way names cannot be removed', async () => {
   const fleet = await encrypted();
   await apply(fleet, { ...old, decryptOnly: [next] });
-  let said = '';
+  let message = '';
   fleet.before = async ({ port, method, args }) => {
     if (
       port !== 'a' ||
@@ -77,10 +77,10 @@ test('a key that a put under way names cannot be removed', async () => {
     fleet.before = undefined;
     await apply(fleet, { ...next, decryptOnly: [old] });
     fleet.clock.advance(60 * minuteMs);
-    said = await refusal(fleet, next);
+    message = await refusal(fleet, next);
   };
   await fleet.client.put('sealed/x', 'content', { timeoutMs: 120 * minuteMs });
-  expect(said).toMatch(/1 objects or queue items/);
+  expect(message).toMatch(/1 objects or queue items/);
   expect(await textOf(fleet, 'sealed/x')).toBe('content');
 });
 

@@ -120,7 +120,7 @@ test('a tick that had more to do is followed by the next at once, and one that t
   expect(failed).toEqual(['replicator: odd']);
 });
 
-test('the end waits for the tick that is in flight, begins no other, and the tick is told', async () => {
+test('the end waits for the tick that is in flight, begins no other, and the tick is told [run-ends-clean]', async () => {
   let finish = () => {};
   const { time, stop, begun, done } = start([cleanup], {
     tick: () =>

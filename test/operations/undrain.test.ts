@@ -44,7 +44,7 @@ function namesOf(undrained: Undrained, what: 'deleted' | 'left' | 'unsure'): str
 }
 
 /** Undrains at the nth call of a port that a tick makes. False when it makes fewer. */
-async function undrainWithin(worker: WorkerName, moment: 'before' | 'after', nth: number): Promise<boolean> {
+async function undrainWithin(worker: WorkerName, side: 'before' | 'after', nth: number): Promise<boolean> {
   const fleet = await draining();
   if (worker === 'cleanup-queue') {
     await fleet.tick('over-replication-cleaner');
@@ -53,12 +53,12 @@ async function undrainWithin(worker: WorkerName, moment: 'before' | 'after', nth
   let calls = 0;
   let undrained: Undrained | undefined;
   let later: string[] = [];
-  const where = `${worker}, ${moment} call ${nth}`;
-  fleet[moment] = async ({ port, method }) => {
+  const where = `${worker}, ${side} call ${nth}`;
+  fleet[side] = async ({ port, method }) => {
     calls += 1;
     // What is on its way has begun.
     if (calls !== nth || (port === 'a' && method === 'delete')) return;
-    fleet[moment] = undefined;
+    fleet[side] = undefined;
     undrained = await undrain(fleet.deps, 'a');
     later = watchDeletions(fleet);
   };
@@ -88,10 +88,10 @@ test.each([
   ['cleanup-queue', 'after'],
 ] as const)(
   'no file is deleted by a drain that ends %s %s any call: it stays, or it is named',
-  async (worker, moment) => {
+  async (worker, side) => {
     let calls = 1;
     // The quick run ends the drain at every seventh call.
-    while (await undrainWithin(worker, moment, calls)) calls += isWhole ? 1 : 7;
+    while (await undrainWithin(worker, side, calls)) calls += isWhole ? 1 : 7;
     expect(calls).toBeGreaterThan(5);
   },
 );

@@ -53,13 +53,13 @@ export const planInputs: fc.Arbitrary<PlanInput> = fc
 export function replay(
   { backends }: PlanInput,
   moves: readonly Move[],
-  look: (move: Move, ratio: Ratio) => void,
+  inspect: (move: Move, ratio: Ratio) => void,
 ): Ratio {
   const used = new Map(backends.map(({ name, usedBytes }) => [name, usedBytes]));
   const limits = new Map(backends.map(({ name, limitBytes }) => [name, limitBytes]));
   const ratio: Ratio = (name) => used.get(name)! / limits.get(name)!;
   for (const move of moves) {
-    look(move, ratio);
+    inspect(move, ratio);
     used.set(move.from, used.get(move.from)! - move.sizeBytes);
     used.set(move.to, used.get(move.to)! + move.sizeBytes);
   }

@@ -89,7 +89,7 @@ async function generations(): Promise<Map<string, string>> {
   return found;
 }
 
-test('kill -9 at ten moments of an import: going on loses nothing and imports nothing twice, and the ledger is exact', async () => {
+test('kill -9 at ten moments of an import: going on loses nothing and imports nothing twice, and the ledger is exact [imports-go-on]', async () => {
   const random = seeded(20261128);
   let before = new Map<string, string>();
   for (let kill = 0; kill < kills; kill += 1) {

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => lab.close());
 
-test('a tick into a backend that throttles slows down instead of giving it up, and opens no breaker', async () => {
+test('a tick into a backend that throttles slows down instead of giving it up, and opens no breaker [slow-down-slows]', async () => {
   const sizes = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 1_000 : 300_000));
   for (const [i, size] of sizes.entries()) await lab.holdfast.put(`k${i}`, someBytes(size, i));
   const { faults, requests } = lab.stack.backends[1]!.server;

@@ -92,7 +92,7 @@ async function tryTarget({ target, version, dir, outage }: Trial): Promise<Targe
   const { name } = target;
   try {
     say(`${name} ${version}: capabilities`);
-    const capabilities = await findCapabilities(optionsFor(target, 'probe/'), { ids: createIds(systemClock) });
+    const capabilities = await findCapabilities(optionsFor(target, 'capabilities/'), { ids: createIds(systemClock) });
     say(`${name} ${version}: contract`);
     const contract = await runContract({ ...target, capabilities }, dir);
     say(`${name} ${version}: end to end`);

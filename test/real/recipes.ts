@@ -78,14 +78,14 @@ export function maven(group: string, artifact: string, version: string): Recipe 
 /** At the lowest priority: nobody waits for it at a desk. */
 function run(program: string, args: readonly string[], cwd: string): Promise<void> {
   const child = spawn('nice', ['-n', '15', program, ...args], { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
+  let output = '';
   child.stderr.on('data', (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-2_000);
+    output = (output + chunk.toString()).slice(-2_000);
   });
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) =>
-      code === 0 ? resolve() : reject(new Error(`${program} ${args[0]} ended with ${code}: ${said.trim()}`)),
+      code === 0 ? resolve() : reject(new Error(`${program} ${args[0]} ended with ${code}: ${output.trim()}`)),
     );
   });
 }

@@ -26,7 +26,7 @@ export async function startServer(server: RealServer): Promise<Running> {
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
-  let said = '';
+  let output = '';
   const kill = async () => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'close');
@@ -37,7 +37,7 @@ export async function startServer(server: RealServer): Promise<Running> {
     const { program, args, env } = server.launch({ home: homeOf(server.name, server.version), dir, port });
     child = spawn(program, args, { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const hear = (chunk: Buffer) => {
-      said = (said + chunk.toString()).slice(-4_000);
+      output = (output + chunk.toString()).slice(-4_000);
     };
     child.stdout!.on('data', hear);
     child.stderr!.on('data', hear);
@@ -45,7 +45,7 @@ export async function startServer(server: RealServer): Promise<Running> {
     await answering(
       endpoint,
       () => child!.exitCode === null && child!.signalCode === null,
-      () => said,
+      () => output,
     );
   };
   const close = async () => {
@@ -62,7 +62,7 @@ export async function startServer(server: RealServer): Promise<Running> {
 }
 
 /** Waits until a bucket can be made, or is there. */
-async function answering(endpoint: string, isAlive: () => boolean, said: () => string): Promise<void> {
+async function answering(endpoint: string, isAlive: () => boolean, output: () => string): Promise<void> {
   const s3 = new S3Client({ endpoint, region, credentials: keys, forcePathStyle: true, maxAttempts: 1 });
   const until = Date.now() + startMs;
   try {
@@ -72,7 +72,8 @@ async function answering(endpoint: string, isAlive: () => boolean, said: () => s
         (refused: Error) => refused,
       );
       if (error === null || /BucketAlready|AlreadyExists/.test(error.name)) return;
-      if (!isAlive() || Date.now() > until) throw new Error(`It does not answer: ${error.message}; it said: ${said()}`);
+      if (!isAlive() || Date.now() > until)
+        throw new Error(`It does not answer: ${error.message}; it said: ${output()}`);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   } finally {

@@ -27,8 +27,8 @@ export function createBucketEvents({ plan, actors, backends, random }: BucketEve
 
   function forged(): PutEvent {
     const bucket = bucketOf(random.pick([...backends.keys()]));
-    const there = [...backends.values()].flatMap((backend) => [...backend.contents().keys()]);
-    const key = random.chance(0.5) && there.length > 0 ? random.pick(there) : random.pick(plan.keys);
+    const present = [...backends.values()].flatMap((backend) => [...backend.contents().keys()]);
+    const key = random.chance(0.5) && present.length > 0 ? random.pick(present) : random.pick(plan.keys);
     return { bucket, key };
   }
 

@@ -58,7 +58,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       subject: storageKey,
       signal,
       cancelled: () => fail('cancelled'),
-      fate: refusing(operation, storageKey, shown(stalling(fate))),
+      fate: refusing(operation, storageKey, observed(stalling(fate))),
       effect: faulting(effect),
     });
     const ended = () => observer.requestEnded(actor, name);
@@ -80,7 +80,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
   }
 
   /** The oracle is told of everything that speaks of the backend. */
-  function shown(fate: () => Fate): () => Fate {
+  function observed(fate: () => Fate): () => Fate {
     return () => {
       const next = fate();
       if (next.kind !== 'answered') observer.backendFaulted(name);

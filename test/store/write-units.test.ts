@@ -45,7 +45,7 @@ function recordOf(i: number): ObjectRecord {
   };
 }
 
-test('recording copies in batches of 50 costs at most 4.5 write units per object, ledger and quota included', async () => {
+test('recording copies in batches of 50 costs at most 4.5 write units per object, ledger and quota included [copies-cost-little]', async () => {
   let units = 0;
   const counting: Store = {
     ...store,

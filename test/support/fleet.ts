@@ -65,7 +65,7 @@ export interface TestFleetOptions {
 
 type FleetChange = Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>;
 
-/** A whole fleet on the in-memory in-memory implementations, with its clock, library and workers. */
+/** A whole fleet on in-memory implementations, with its clock, library and workers. */
 export interface TestFleet {
   readonly clock: ManualClock;
   readonly ids: Ids;

@@ -33,7 +33,7 @@ async function tell(fleet: TestFleet, ...keys: string[]) {
   return { report, ends, asked };
 }
 
-test('a new file is asked for once, imported under its policy, and copied by the next replicator tick', async () => {
+test('a new file is asked for once, imported under its policy, and copied by the next replicator tick [events-are-hints]', async () => {
   const fleet = await listeningFleet();
   fleet.backends.a!.putNow('photo', Buffer.from('theirs'));
   const { report, ends, asked } = await tell(fleet, 'in/photo', 'in/photo');
@@ -46,7 +46,7 @@ test('a new file is asked for once, imported under its policy, and copied by the
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
-test('the same event again, or hours later, changes nothing', async () => {
+test('the same event again, or hours later, changes nothing [events-repeat-harmlessly]', async () => {
   const fleet = await listeningFleet();
   fleet.backends.a!.putNow('photo', Buffer.from('theirs'));
   await tell(fleet, 'in/photo');
@@ -58,7 +58,7 @@ test('the same event again, or hours later, changes nothing', async () => {
   expect(fleet.queue()).toEqual([]);
 });
 
-test('events out of order: what is there now is what counts', async () => {
+test('events out of order: what is there now is what counts [events-are-hints]', async () => {
   const fleet = await listeningFleet();
   const a = fleet.backends.a!;
   a.putNow('photo', Buffer.from('first'));
@@ -77,7 +77,7 @@ test('events out of order: what is there now is what counts', async () => {
   expect(fleet.copiesOf('photo')).toEqual({ a: null, b: 'second' });
 });
 
-test('what a person deleted through the library is not brought back by a late event', async () => {
+test('what a person deleted through the library is not brought back by a late event [events-undo-nothing]', async () => {
   const fleet = await listeningFleet();
   fleet.backends.a!.putNow('photo', Buffer.from('theirs'));
   await tell(fleet, 'in/photo');
@@ -88,7 +88,7 @@ test('what a person deleted through the library is not brought back by a late ev
   expect(fleet.backends.a!.peek('photo')).toBeDefined();
 });
 
-test('our own keys, other prefixes and buckets, and backends that do not listen are not even asked for', async () => {
+test('our own keys, other prefixes and buckets, and backends that do not listen are not even asked for [events-cost-nothing-else]', async () => {
   const fleet = await listeningFleet();
   await fleet.client.put('ours', 'ours');
   const storage = `ours!${Object.values(fleet.object('ours').copies)[0]}`;
@@ -122,7 +122,7 @@ test('a forged mark, or a copy of ours under a plain name, is left alone', async
   expect(fleet.entry('marked')).toBeUndefined();
 });
 
-test('a backend that does not answer, or a worker that is paused: the event is to come again, and then its file is imported', async () => {
+test('a backend that does not answer, or a worker that is paused: the event is to come again, and then its file is imported [events-come-again]', async () => {
   const fleet = await listeningFleet();
   fleet.backends.a!.putNow('photo', Buffer.from('theirs'));
   fleet.backends.a!.putNow('other', Buffer.from('other'));
@@ -142,7 +142,7 @@ test('a backend that does not answer, or a worker that is paused: the event is t
   expect(fleet.object('photo').copies).toEqual({ a: '' });
 });
 
-test('an event that is held up until its answer is too old records nothing by it', async () => {
+test('an event that is held up until its answer is too old records nothing by it [events-undo-nothing]', async () => {
   const fleet = await listeningFleet();
   fleet.backends.a!.putNow('photo', Buffer.from('theirs'));
   fleet.before = ({ port, method }) => {
@@ -158,7 +158,7 @@ test('an event that is held up until its answer is too old records nothing by it
   expect((await tell(fleet, 'in/photo')).report.reasons).toEqual({ gone: 1 });
 });
 
-test('two deliveries of one event at the same time make one object', async () => {
+test('two deliveries of one event at the same time make one object [events-repeat-harmlessly]', async () => {
   const fleet = await listeningFleet();
   for (let i = 0; i < 30; i += 1) fleet.backends.a!.putNow(`f${i}`, Buffer.from(`${i}`));
   const keys = Array.from({ length: 30 }, (_, i) => `in/f${i}`);

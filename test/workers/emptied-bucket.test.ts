@@ -14,7 +14,7 @@ test('an emptied bucket is unhealthy, nothing is written there, and its copies a
   for (let i = 0; i < 30; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
   await fleet.settle(undefined, 3);
   await empty(fleet, 'a');
-  const said: string[] = [];
+  const messages: string[] = [];
   for (let minute = 0; minute < 60; minute += 5) {
     for (const name of [
       'replicator',
@@ -23,12 +23,12 @@ test('an emptied bucket is unhealthy, nothing is written there, and its copies a
       'scrubber',
       'over-replication-cleaner',
     ] as const)
-      said.push((await fleet.tick(name)).message ?? '');
+      messages.push((await fleet.tick(name)).message ?? '');
     if (minute === 5) await fleet.newClient().put('while', 'it is empty');
     fleet.clock.advance(5 * minuteMs);
   }
   expect(fleet.keysOn('a')).toEqual([]);
-  expect(said.join()).toContain('"a" has no owner object');
+  expect(messages.join()).toContain('"a" has no owner object');
   const breaker = fleet.store.rowAt('fleet', 'breaker/a')?.data;
   expect(breaker).toHaveProperty('unhealthySince');
   for (let i = 0; i < 30; i += 1) expect(fleet.copiesOf(`k${i}`), `k${i}`).toMatchObject({ b: `v${i}`, c: `v${i}` });

@@ -21,10 +21,10 @@ function putAgain(
   change: { headers?: object; metadata?: Record<string, string> },
 ): void {
   const storage = `k!${fleet.object('k').copies[backend]}`;
-  const there = fleet.backends[backend]!.peek(storage)!;
-  fleet.backends[backend]!.putNow(storage, there.bytes, {
-    headers: { ...there.headers, ...change.headers },
-    metadata: { ...there.metadata, ...change.metadata },
+  const stored = fleet.backends[backend]!.peek(storage)!;
+  fleet.backends[backend]!.putNow(storage, stored.bytes, {
+    headers: { ...stored.headers, ...change.headers },
+    metadata: { ...stored.metadata, ...change.metadata },
   });
 }
 
@@ -47,8 +47,8 @@ test('bytes that were put again with other metadata are quarantined like wrong b
   await fleet.tick('replicator');
   fleet.clock.advance(10 * 24 * hourMs);
   for (const name of Object.keys(fleet.object('k').copies)) {
-    const there = fleet.backends[name]!.peek(`k!${fleet.object('k').copies[name]}`)!;
-    expect(there).toMatchObject({ headers, metadata });
+    const stored = fleet.backends[name]!.peek(`k!${fleet.object('k').copies[name]}`)!;
+    expect(stored).toMatchObject({ headers, metadata });
   }
   expect(Object.keys(fleet.object('k').copies)).toHaveLength(2);
 });
@@ -149,8 +149,8 @@ test('an imported file whose owner changed its headers, and nothing else, is a n
   expect(after.generation).not.toBe(before.generation);
   expect(Object.keys(after.copies)).toHaveLength(2);
   for (const [name, copyId] of Object.entries(after.copies)) {
-    const there = fleet.backends[name]!.peek(copyId === '' ? 'file' : `file!${copyId}`)!;
-    expect(there.headers).toEqual(changed);
+    const stored = fleet.backends[name]!.peek(copyId === '' ? 'file' : `file!${copyId}`)!;
+    expect(stored.headers).toEqual(changed);
   }
   expect(await fleet.newClient().get('file')).toMatchObject({ headers: changed, metadata });
 });

@@ -14,6 +14,26 @@ async function withFile(env: Record<string, string> = {}): Promise<TestFleet> {
   return fleet;
 }
 
+test('a file that was imported, never read and taken away by its owner is gone, without damage or an alarm [unread-files-may-go]', async () => {
+  const fleet = await withFile();
+  fleet.backends.a!.deleteNow('file');
+  expect(await fleet.tick('reconciler')).toMatchObject({ outcome: 'success', reasons: { gone: 1 } });
+  expect(fleet.entry('file')).toMatchObject({ kind: 'tombstone' });
+  expect(fleet.logs.filter(({ level }) => level === 'error')).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('an object of which only the imported file is gone lives on in its other copies', async () => {
+  const fleet = await withFile({ REPLICATOR_BATCH_SIZE: '10' });
+  await fleet.apply({ backends: ['b', 'a'], policies: { default: { factor: 2 } } });
+  await fleet.tick('replicator');
+  fleet.backends.a!.deleteNow('file');
+  fleet.clock.advance(25 * hourMs);
+  await fleet.tick('reconciler');
+  await fleet.settle();
+  expect(await fleet.read('file')).toBe('content');
+});
+
 test('what remembers a file that a put left behind forgets it once its owner has removed it', async () => {
   const fleet = await withFile();
   await fleet.client.put('file', 'through the library');

@@ -216,7 +216,7 @@ test('one range meets a store that fails while others are worked on: the tick en
   expect((await fleet.tick('reconciler')).figures.passComplete).toBe(1);
 });
 
-test('a pass over what is settled writes nothing to objects and queue, and at most twice to each range', async () => {
+test('a pass over what is settled writes nothing to objects and queue, and at most twice to each range [copies-cost-little]', async () => {
   const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '10' } }, 400);
   await fleet.tick('reconciler');
   fleet.clock.advance(25 * hourMs);

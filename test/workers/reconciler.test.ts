@@ -406,7 +406,7 @@ const externalClients = [
   '__multipart/u/1',
 ];
 
-test('external clients’ files are recovered as they are, replicated, and never deleted or touched again', async () => {
+test('external clients’ files are imported as they are, replicated, and never deleted or touched again', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   for (const key of externalClients) fleet.backends.a!.putNow(key, Buffer.from(`file ${key}`));
   const ours = await fleet.client.put('ours', 'v');
@@ -546,7 +546,7 @@ test('what a pass over one backend imported is replicated as soon as the pass ha
   expect(fleet.copiesOf('file')).toEqual({ a: 'recovered', b: 'recovered' });
 });
 
-test('an import that is stopped goes on where it was, and lists no page twice', async () => {
+test('an import that is stopped goes on where it was, and lists no page twice [imports-go-on]', async () => {
   const fleet = await createTestFleet({
     backends: ['a', 'b'],
     env: { RECONCILER_BATCH_SIZE: '5', RECONCILER_ROUNDS: '1' },

@@ -90,12 +90,16 @@ function forge(fleet: TestFleet, backend: string, key: string, generation: strin
 /** Bytes that rotted where they are: the same mark, the same ETag. */
 function rot(fleet: TestFleet, backend: string, key: string, text = 'rotten'): void {
   const storage = `${key}!${fleet.object(key).copies[backend]}`;
-  const there = fleet.backends[backend]!.peek(storage)!;
-  fleet.backends[backend]!.putNow(storage, Buffer.from(text.padEnd(there.bytes.length).slice(0, there.bytes.length)), {
-    metadata: there.metadata,
-    headers: there.headers,
-    etag: there.etag,
-  });
+  const stored = fleet.backends[backend]!.peek(storage)!;
+  fleet.backends[backend]!.putNow(
+    storage,
+    Buffer.from(text.padEnd(stored.bytes.length).slice(0, stored.bytes.length)),
+    {
+      metadata: stored.metadata,
+      headers: stored.headers,
+      etag: stored.etag,
+    },
+  );
 }
 
 function withoutSha256InMarks(fleet: TestFleet): void {
@@ -167,8 +171,8 @@ test('single copies, and content that only two copies agree on, are recovered; w
   withoutSha256InMarks(fleet);
   // Neither ETag says anything of the bytes of k2, and they differ.
   for (const name of ['a', 'b']) {
-    const there = fleet.backends[name]!.peek(storageOf('k2', name))!;
-    fleet.backends[name]!.putNow(storageOf('k2', name), Buffer.from(`of ${name}`), { ...there, etag: '"parts-2"' });
+    const stored = fleet.backends[name]!.peek(storageOf('k2', name))!;
+    fleet.backends[name]!.putNow(storageOf('k2', name), Buffer.from(`of ${name}`), { ...stored, etag: '"parts-2"' });
   }
   const after = await takenOver(fleet);
   await after.recover();
@@ -199,9 +203,9 @@ test('encrypted objects are recovered as such, whatever marks say; ciphertext is
   const { copies, generation } = fleet.object('k2');
   for (const [name, copyId] of Object.entries(copies)) {
     const storage = `k2!${copyId}`;
-    const there = fleet.backends[name]!.peek(storage)!;
+    const stored = fleet.backends[name]!.peek(storage)!;
     const mark = markFor({ fleetId: fleetIdOf(fleet), generation, isEncrypted: false }, name, storage);
-    fleet.backends[name]!.putNow(storage, there.bytes, { ...there, metadata: { [markName]: mark } });
+    fleet.backends[name]!.putNow(storage, stored.bytes, { ...stored, metadata: { [markName]: mark } });
   }
   const after = await takenOver(fleet);
   await after.recover();
@@ -322,10 +326,10 @@ test('a backend that does not answer holds back the end, not the others; what it
   // The newest content of k1 is on c alone.
   await fleet.client.put('k1', 'newest');
   const { copies } = fleet.object('k1');
-  const there = fleet.backends.a!.peek(`k1!${copies.a}`)!;
+  const stored = fleet.backends.a!.peek(`k1!${copies.a}`)!;
   forge(fleet, 'c', 'k1', fleet.object('k1').generation, 'newest');
   fleet.backends.a!.deleteNow(`k1!${copies.a}`);
-  expect(there).toBeDefined();
+  expect(stored).toBeDefined();
   const after = await takenOver(fleet);
   const real = { ...fleet.backends.c! };
   fleet.before = undefined;

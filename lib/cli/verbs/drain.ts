@@ -71,8 +71,8 @@ function describePlan(name: string, { holds, copies, imported, egressUsd }: Drai
     imported.objects === 0
       ? ''
       : `; ${plural(imported.objects, 'imported file')} ${deletes ? 'are deleted once they are elsewhere' : 'stay where they are'}`;
-  const made = plural(copies.objects, 'copy').replace(/copys$/, 'copies');
-  return `To drain ${name}, which holds ${plural(holds.objects, 'object')}: ${made} to make elsewhere (${bytes(copies.bytes)}${price})${files}`;
+  const copyCount = plural(copies.objects, 'copy').replace(/copys$/, 'copies');
+  return `To drain ${name}, which holds ${plural(holds.objects, 'object')}: ${copyCount} to make elsewhere (${bytes(copies.bytes)}${price})${files}`;
 }
 
 function describeDrain(name: string, status: DrainStatus): string {

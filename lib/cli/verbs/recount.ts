@@ -32,8 +32,8 @@ function describe({ differences, moved, repaired }: Recounted): string {
     bytes(counted.bytes),
   ]);
   const end = repaired > 0 ? `${repaired} repaired` : 'not repaired: --repair does';
-  const shown = table(['ROW', 'LEDGER', 'SIZE', 'COUNTED', 'SIZE'], rows);
-  return [shown, `${plural(differences.length, 'difference')}, ${end}`, movement]
+  const rowsTable = table(['ROW', 'LEDGER', 'SIZE', 'COUNTED', 'SIZE'], rows);
+  return [rowsTable, `${plural(differences.length, 'difference')}, ${end}`, movement]
     .filter((part) => part !== '')
     .join('\n\n');
 }

@@ -80,10 +80,10 @@ function differences(before: FleetFile | null, after: FleetFile): Difference[] {
   return [...new Set([...was.keys(), ...is.keys()])].sort().flatMap((path): Difference[] => {
     const [from, to] = [was.get(path), is.get(path)];
     if (from === to) return [];
-    const shown = (text: string) => (/secretAccessKey$/.test(path) ? '(not shown)' : text);
-    if (from === undefined) return [{ change: 'added', path, to: shown(to!) }];
-    if (to === undefined) return [{ change: 'removed', path, from: shown(from) }];
-    return [{ change: 'changed', path, from: shown(from), to: shown(to) }];
+    const withoutSecret = (text: string) => (/secretAccessKey$/.test(path) ? '(not shown)' : text);
+    if (from === undefined) return [{ change: 'added', path, to: withoutSecret(to!) }];
+    if (to === undefined) return [{ change: 'removed', path, from: withoutSecret(from) }];
+    return [{ change: 'changed', path, from: withoutSecret(from), to: withoutSecret(to) }];
   });
 }
 

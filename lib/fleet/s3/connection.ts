@@ -163,14 +163,14 @@ async function renewAny(sources: readonly S3KeySource[], refused: readonly (S3Ke
 
 /** The same promise for everybody; asked again after a failure. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
+  let value: Promise<T> | undefined;
   return () => {
-    if (made === undefined) {
-      made = make();
-      made.catch(() => {
-        made = undefined;
+    if (value === undefined) {
+      value = make();
+      value.catch(() => {
+        value = undefined;
       });
     }
-    return made;
+    return value;
   };
 }

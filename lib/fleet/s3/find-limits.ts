@@ -67,8 +67,8 @@ async function takesKey(check: Check, name: string): Promise<boolean> {
 }
 
 async function isThere(check: Check, storageKey: string): Promise<boolean> {
-  const there = await found(check, () => check.backend.head(storageKey, check.signal));
-  return there !== false && there !== null;
+  const stored = await found(check, () => check.backend.head(storageKey, check.signal));
+  return stored !== false && stored !== null;
 }
 
 const filler = 'holdfast-fill';

@@ -47,18 +47,18 @@ function describingHeaders(
   s3: S3Connection,
   { storageKey, headers = {}, metadata = {}, tags = {} }: Omit<PutRequest, 'body' | 'sizeBytes'>,
 ): Asked['headers'] {
-  const said: Record<string, string> = {};
+  const given: Record<string, string> = {};
   try {
     for (const [name, header] of contentHeaders) {
       const text = headers[name];
-      if (text !== undefined) said[header] = sentHeader(text);
+      if (text !== undefined) given[header] = sentHeader(text);
     }
-    for (const [name, text] of Object.entries(metadata)) said[`x-amz-meta-${name.toLowerCase()}`] = sentMetadata(text);
+    for (const [name, text] of Object.entries(metadata)) given[`x-amz-meta-${name.toLowerCase()}`] = sentMetadata(text);
   } catch (error) {
     throw toBackendError(error, s3.attempted('write', storageKey));
   }
-  if (Object.keys(tags).length > 0 && s3.capabilities.tags !== false) said['x-amz-tagging'] = tagQuery(tags);
-  return { 'content-type': 'application/octet-stream', ...said };
+  if (Object.keys(tags).length > 0 && s3.capabilities.tags !== false) given['x-amz-tagging'] = tagQuery(tags);
+  return { 'content-type': 'application/octet-stream', ...given };
 }
 
 const contentHeaders = [

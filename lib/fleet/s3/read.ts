@@ -93,17 +93,17 @@ function objectBody(
   if (!(answer.body instanceof Readable)) throw backendError('unavailable', attempted, 'it answered without a body');
   const chunks = watchedBody(answer.body, s3.clock, s3.timeouts.stallMs)[Symbol.asyncIterator]();
   let received = 0;
-  let lent: Uint8Array | undefined;
+  let previous: Uint8Array | undefined;
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     let step: IteratorResult<Uint8Array>;
-    if (lent !== undefined) freeMemoryOf(lent);
+    if (previous !== undefined) freeMemoryOf(previous);
     try {
       step = await chunks.next();
     } catch (error) {
       const seen = toBackendError(error, attempted, signal);
       throw seen.kind === 'unavailable' ? truncated(error) : seen;
     }
-    lent = reusesBuffers && !step.done ? step.value : undefined;
+    previous = reusesBuffers && !step.done ? step.value : undefined;
     received += step.done ? 0 : step.value.length;
     if (step.done && received < lengthBytes) throw truncated();
     return step;

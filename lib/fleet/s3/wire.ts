@@ -217,7 +217,7 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
   const everyMs = Math.ceil(Math.min(connectMs, answerMs) / 8);
   const watched = new Map<object, Watched>();
   let over = new AbortController();
-  const look = async () => {
+  const checkProgress = async () => {
     const { signal } = over;
     while (watched.size > 0) {
       await systemClock.sleep(everyMs, signal);
@@ -235,7 +235,7 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
       if (watched.size > 1) return;
       over.abort('stopped');
       over = new AbortController();
-      look().catch(ignored); // ended by `over`
+      checkProgress().catch(ignored); // ended by `over`
     },
     stop(what: object): void {
       if (watched.delete(what) && watched.size === 0) over.abort('stopped');

@@ -10,7 +10,7 @@ import { type CopyTurn, noteBlame } from '../copy-turn.ts';
 import { type Blame, judgeCopy } from '../judge-copy.ts';
 import { noteRefusals } from '../note-refusals.ts';
 import { readableCopies } from '../quarantine.ts';
-import { isWaiting, momentOf } from '../refusals.ts';
+import { isWaiting, retryViewOf } from '../refusals.ts';
 import type { Place, PlaceEnd } from '../target-trust.ts';
 import { isLeftAlone } from '../write-check.ts';
 import { claim, type Hold } from './hold.ts';
@@ -161,13 +161,13 @@ function isOfSource(outcome: TransferOutcome): outcome is SourceOutcome {
 function sourcesFor({ tick, usable }: CopyTurn, item: QueueItem, object: ObjectRecord) {
   const { from, failedSources = [], sourceKey } = item.transfer!;
   if (sourceKey !== undefined) return { sources: usable.has(from) ? [from] : [], waitMs: null };
-  const moment = momentOf(tick);
+  const retryView = retryViewOf(tick);
   const readable = readableCopies(tick, object).filter((name) => usable.has(name) && name !== item.backend);
-  const sources = readable.filter((name) => !isWaiting(object, name, 'source', moment));
+  const sources = readable.filter((name) => !isWaiting(object, name, 'source', retryView));
   const rank = (name: string) => (failedSources.includes(name) ? 2 : name === from ? 0 : 1);
   sources.sort((a, b) => rank(a) - rank(b));
   const waits = readable.flatMap((name) => object.stuck?.[name]?.nextTryAt ?? []);
-  const waitMs = sources.length > 0 || waits.length === 0 ? null : Math.max(0, Math.min(...waits) - moment.now);
+  const waitMs = sources.length > 0 || waits.length === 0 ? null : Math.max(0, Math.min(...waits) - retryView.now);
   return { sources, waitMs };
 }
 

@@ -4,7 +4,7 @@ import { exceedsThreshold } from '../../plans/exceeds-threshold.ts';
 import type { PlanBackend, PlanInput, PlanObject } from '../../plans/plan-draft.ts';
 import { planPackTight } from '../../plans/plan-pack-tight.ts';
 import { planSpreadEven } from '../../plans/plan-spread-even.ts';
-import { isWaiting, momentOf } from '../../steps/refusals.ts';
+import { isWaiting, retryViewOf } from '../../steps/refusals.ts';
 import type { PlacedCopy } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -143,7 +143,7 @@ function isMovable(tick: PlanRebalancingTick, object: ObjectRecord): boolean {
 /** Whether an object has a copy on a backend that is ours to move, and may be read now. */
 function mayLeave(tick: PlanRebalancingTick, object: ObjectRecord, name: string): boolean {
   if (!Object.hasOwn(object.copies, name) || object.copies[name] === '') return false;
-  return !isWaiting(object, name, 'source', momentOf(tick));
+  return !isWaiting(object, name, 'source', retryViewOf(tick));
 }
 
 /**
@@ -154,12 +154,12 @@ function planObject(tick: PlanRebalancingTick, object: ObjectRecord, from: strin
   const { key, sizeBytes, copies } = object;
   const rule = placementRule(tick.config, object.policy);
   const holders = Object.keys(copies);
-  const moment = momentOf(tick);
+  const retryView = retryViewOf(tick);
   const unfit = tick.config.backends.filter(
     ({ name, maxObjectBytes }) =>
       !mayMove(rule, holders, from, name) ||
       (maxObjectBytes > 0 && maxObjectBytes < sizeBytes) ||
-      isWaiting(object, name, 'target', moment),
+      isWaiting(object, name, 'target', retryView),
   );
   return { key, sizeBytes, backends: [...Object.keys(copies), ...unfit.map(({ name }) => name)] };
 }

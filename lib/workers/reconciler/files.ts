@@ -48,7 +48,7 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
     const { planFiles } = await import('./plan-file.ts');
     return [...results, ...planFiles(tick, deps.plan ?? newImportPlan(), { ...found, files })];
   }
-  return [...results, ...(await recordPersistently(deps, { ...found, files }))];
+  return [...results, ...(await recordWithRetries(deps, { ...found, files }))];
 }
 
 /** The files that may be recorded, and what became of the others. */
@@ -64,7 +64,7 @@ async function importable(deps: ImportDeps, { files: all, entry }: FileFound, as
 }
 
 /** The same file, or others of its key, may be imported in the same moment: then it is tried again by what is there now. */
-async function recordPersistently(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
+async function recordWithRetries(deps: ImportDeps, found: FileFound): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
   let { files, entry } = found;
   for (let attempt = 0; attempt < mostAttempts; attempt += 1) {

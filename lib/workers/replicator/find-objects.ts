@@ -1,5 +1,5 @@
 import { missingCopies, wantsCopyOn } from '../../steps/missing-copies.ts';
-import { isRefusedEverywhere, isWaiting, type Moment, momentOf } from '../../steps/refusals.ts';
+import { isRefusedEverywhere, isWaiting, type RetryView, retryViewOf } from '../../steps/refusals.ts';
 import type { ObjectRecord } from '../../store/model.ts';
 import { findByPlacement } from '../../tick/find-work.ts';
 import type { Tick } from '../../tick/tick.ts';
@@ -63,14 +63,14 @@ export function createObjectFinder(tick: FindObjectsTick): ObjectFinder {
     const wanting: ObjectRecord[] = [];
     const lifted: ObjectRecord[] = [];
     const labels = stuckPlacements(tick).map(({ label }) => label);
-    const moment = momentOf(tick);
+    const retryView = retryViewOf(tick);
     while (!areStuckWalked && labels.length > 0 && wanting.length < limit && stuckRead < mostStuckRead) {
       const found = await findByPlacement(store, labels, tick.shards, cursor.stuck, limit - wanting.length);
       const fresh = found.objects.filter(({ key }) => !seen.has(key));
       for (const object of fresh) {
         seen.set(object.key, object.rev);
         if (missingCopies(tick, object) <= 0) lifted.push(object);
-        else if (isDue(tick, object, moment)) wanting.push(object);
+        else if (isDue(tick, object, retryView)) wanting.push(object);
       }
       stuckRead += found.objects.length;
       cursor = { ...cursor, stuck: found.cursor };
@@ -102,17 +102,17 @@ function shareOf(limit: number, random: number): number {
 }
 
 /** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */
-function isDue(tick: FindObjectsTick, object: ObjectRecord, moment: Moment): boolean {
+function isDue(tick: FindObjectsTick, object: ObjectRecord, retryView: RetryView): boolean {
   const standings = tick.standings().filter(({ isReachable }) => isReachable);
   if (!isRefusedEverywhere(tick, object)) return true;
   const isSource = ({ name }: { readonly name: string }) => object.copies[name] !== undefined;
-  const sources = standings.filter((one) => isSource(one) && !isWaiting(object, one.name, 'source', moment));
+  const sources = standings.filter((one) => isSource(one) && !isWaiting(object, one.name, 'source', retryView));
   const targets = standings.filter(
     (one) =>
       !isSource(one) &&
       one.isCounted &&
       wantsCopyOn(tick, object, one.name) &&
-      !isWaiting(object, one.name, 'target', moment),
+      !isWaiting(object, one.name, 'target', retryView),
   );
   return sources.length > 0 && targets.length > 0;
 }

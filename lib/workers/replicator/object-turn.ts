@@ -15,7 +15,7 @@ import type { Orphan } from '../../steps/enqueue-orphans.ts';
 import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
 import { makeCopy } from '../../steps/make-copy.ts';
 import { lackOf, missingCopies, missingOf, wantsCopyOn } from '../../steps/missing-copies.ts';
-import { isWaiting, momentOf } from '../../steps/refusals.ts';
+import { isWaiting, retryViewOf } from '../../steps/refusals.ts';
 import type { PlaceEnd } from '../../steps/target-trust.ts';
 import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';
 import type { TurnEnd } from '../../steps/turn-end.ts';
@@ -40,7 +40,7 @@ export type ObjectTurn =
 export interface TriedTurn {
   readonly outcome: 'tried';
   /** Copies that want to be recorded: backend → copy id. */
-  readonly made: Readonly<Record<string, string>>;
+  readonly newCopies: Readonly<Record<string, string>>;
   /** What every copy was read to be; null where none was made. */
   readonly content: FoundContent | null;
   readonly met: readonly Met[];
@@ -71,8 +71,8 @@ export async function replicateObject(turn: CopyTurn, object: ObjectRecord): Pro
 }
 
 function hasWaitingSource({ tick }: CopyTurn, object: ObjectRecord): boolean {
-  const moment = momentOf(tick);
-  return Object.keys(object.copies).some((name) => isWaiting(object, name, 'source', moment));
+  const retryView = retryViewOf(tick);
+  return Object.keys(object.copies).some((name) => isWaiting(object, name, 'source', retryView));
 }
 
 /** Names the copies that a big object lacks, each within the month's limits; others make them. */
@@ -124,25 +124,25 @@ function targetsOfUse(
   turn: CopyTurn,
   object: ObjectRecord,
   targets: readonly BackendConfig[],
-  made: readonly string[],
+  newCopies: readonly string[],
 ): BackendConfig[] {
-  const coming = [...comingTo(turn, object), ...made];
+  const coming = [...comingTo(turn, object), ...newCopies];
   const useful = targets.filter(
     (target) => hasRoom(turn, target, object.sizeBytes) && wantsCopyOn(turn.tick, object, target.name, coming),
   );
-  return inSpreadOrder(turn, object, useful, made);
+  return inSpreadOrder(turn, object, useful, newCopies);
 }
 
 /** Copies a small object to as many targets as it lacks: first where no copy of it stands, then in routing order. */
 async function makeCopies(turn: CopyTurn, object: ObjectRecord, targets: readonly BackendConfig[]): Promise<TriedTurn> {
-  const made: Record<string, string> = {};
+  const newCopies: Record<string, string> = {};
   const met: Met[] = [];
   const orphans: TriedTurn['orphans'][number][] = [];
   let content: FoundContent | null = null;
   let end: TurnEnd = { verdict: 'skipped', reason: 'no-target' };
   let left = targets;
   for (;;) {
-    left = targetsOfUse(turn, object, left, Object.keys(made));
+    left = targetsOfUse(turn, object, left, Object.keys(newCopies));
     if (left.length === 0) break;
     const at = await takePlace(
       turn,
@@ -155,15 +155,15 @@ async function makeCopies(turn: CopyTurn, object: ObjectRecord, targets: readonl
     met.push(...attempt.met);
     orphans.push(...attempt.orphans);
     if (attempt.outcome === 'copied') {
-      made[at.target] = attempt.copyId;
+      newCopies[at.target] = attempt.copyId;
       content ??= attempt.content;
       continue;
     }
     end = attempt.end;
     if (attempt.outcome === 'no-source') break;
   }
-  if (Object.keys(made).length > 0) end = { verdict: 'succeeded' };
-  return { outcome: 'tried', made, content, met, orphans, end };
+  if (Object.keys(newCopies).length > 0) end = { verdict: 'succeeded' };
+  return { outcome: 'tried', newCopies, content, met, orphans, end };
 }
 
 /** What came of one target. */

@@ -175,13 +175,13 @@ interface Recorded {
 
 async function commitCopies(turn: Turn, object: ObjectRecord, tried: TriedTurn): Promise<Recorded> {
   const { tick } = turn;
-  const made = Object.entries(tried.made).map(([backend, copyId]) => ({ backend, copyId }));
-  if (made.length === 0) return { object, isCurrent: true, orphans: [], end: tried.end };
+  const newCopies = Object.entries(tried.newCopies).map(([backend, copyId]) => ({ backend, copyId }));
+  if (newCopies.length === 0) return { object, isCurrent: true, orphans: [], end: tried.end };
   const answer = await turn.committer.commit(swapFor(tick, object, tried), tick.deadline.commitUntil);
   const { outcome } = answer;
   if (outcome === 'committed') {
-    noteLag(tick, object, Object.keys(tried.made));
-    for (const { backend, copyId } of made)
+    noteLag(tick, object, Object.keys(tried.newCopies));
+    for (const { backend, copyId } of newCopies)
       tick.audit('Copy recorded', { key: object.key, backend, copyId, reason: 'under-replicated' });
     return { object: answer.entry as ObjectRecord, isCurrent: true, orphans: [], end: tried.end };
   }
@@ -190,16 +190,16 @@ async function commitCopies(turn: Turn, object: ObjectRecord, tried: TriedTurn):
   return {
     object,
     isCurrent: outcome === 'no-room' || outcome === 'not-taking',
-    orphans: isKnown ? made.map((copy) => ({ ...copy, reason: outcome })) : [],
+    orphans: isKnown ? newCopies.map((copy) => ({ ...copy, reason: outcome })) : [],
     end: { verdict: isKnown ? 'skipped' : 'failed', reason: outcome },
   };
 }
 
-function swapFor(tick: RoundsTick, object: ObjectRecord, { made, content }: TriedTurn) {
+function swapFor(tick: RoundsTick, object: ObjectRecord, { newCopies, content }: TriedTurn) {
   const after: ObjectRecord = {
     ...content,
     ...object,
-    copies: { ...object.copies, ...made },
+    copies: { ...object.copies, ...newCopies },
     policy: policyOf(tick.config, object.key).name,
   };
   return { key: object.key, change: { before: object, after: withoutRefusals(after, missingCopies(tick, after) > 0) } };

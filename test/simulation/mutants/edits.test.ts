@@ -59,9 +59,9 @@ test.each<[what: string, edit: Edit, before: string, now: string]>([
   ['something happens first', first('take', 'stop();'), '', '{stop(); return item; }'],
   ['something happens before', before('settle', ['remove'], 'stop();'), '', 'stop();return remove(item)'],
   ['something happens after', after('settle', ['remove'], 'stop();'), '', 'keep(item);stop();'],
-])('%s', (_what, edit, there, now) => {
-  expect(file.code).toContain(there);
-  if (there !== '' && !there.startsWith('else')) expect(edited(edit)).not.toContain(there);
+])('%s', (_what, edit, original, now) => {
+  expect(file.code).toContain(original);
+  if (original !== '' && !original.startsWith('else')) expect(edited(edit)).not.toContain(original);
   expect(edited(edit)).toContain(now);
 });
 

@@ -52,7 +52,7 @@ export function createBreakersCheck(
   /** Backends whose breakers an application has never read to be closed. */
   const neverClosed = new WeakMap<Actor, ReadonlySet<string>>();
   /** When backends failed, since their breaker was last closed, and before that as long as a tick that saw it may still report it. */
-  const shown = new Map<string, readonly number[]>();
+  const faultsOf = new Map<string, readonly number[]>();
   const wrong = (message: string) => report(new Violation('one probe', message));
 
   function claimed(by: Actor, backend: string, before: Spell | undefined, sentAt: number): void {
@@ -73,9 +73,9 @@ export function createBreakersCheck(
       const isClosed = before !== undefined && openedAt === undefined;
       if (isClosed && (heardAt.get(by)?.get(backend) ?? Number.NEGATIVE_INFINITY) < before.since - skewMs)
         wrong(`${by.name} closes the breaker of ${backend}, of which it has heard nothing since it was opened`);
-      const failedAt = shown.get(backend) ?? [];
+      const failedAt = faultsOf.get(backend) ?? [];
       if (isClosed)
-        shown.set(
+        faultsOf.set(
           backend,
           failedAt.filter((at) => at >= now() - longestTickMs),
         );
@@ -102,7 +102,7 @@ export function createBreakersCheck(
       const before = neverClosed.get(by) ?? open;
       neverClosed.set(by, new Set([...before].filter((name) => open.has(name))));
     },
-    backendFaulted: (backend) => void shown.set(backend, [...(shown.get(backend) ?? []), now()]),
+    backendFaulted: (backend) => void faultsOf.set(backend, [...(faultsOf.get(backend) ?? []), now()]),
     requestEnded(by, backend) {
       heardAt.set(by, (heardAt.get(by) ?? new Map<string, number>()).set(backend, now()));
     },
