@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import type { EncryptionConfig } from '../../lib/config/encryption.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
-import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { createTestFleet, type Hook, type TestFleet } from '../support/fleet.ts';
 
 const policies = { default: { factor: 1 }, sealed: { prefix: 'sealed/', factor: 1, encrypt: true } };
 const backends = ['a', 'b'];
@@ -30,6 +30,11 @@ const refusal = (fleet: TestFleet, encryption: EncryptionConfig | undefined, oth
 
 async function textOf(fleet: TestFleet, key: string): Promise<string> {
   return (await collect((await fleet.newClient().get(key))!.body)).toString();
+}
+
+/** Whether a call sends content of the policy that encrypts to the first backend. */
+function isPutOfSealed({ port, method, args }: Parameters<Hook>[0]): boolean {
+  return port === 'a' && method === 'put' && (args[0] as { storageKey: string }).storageKey.startsWith('sealed/');
 }
 
 /** What was put reads as it was, and is encrypted under the key that took over. */
@@ -67,13 +72,8 @@ test('a key that a put under way names cannot be removed', async () => {
   const fleet = await encrypted();
   await apply(fleet, { ...old, decryptOnly: [next] });
   let message = '';
-  fleet.before = async ({ port, method, args }) => {
-    if (
-      port !== 'a' ||
-      method !== 'put' ||
-      !String((args[0] as { storageKey: string }).storageKey).startsWith('sealed/')
-    )
-      return;
+  fleet.before = async (call) => {
+    if (!isPutOfSealed(call)) return;
     fleet.before = undefined;
     await apply(fleet, { ...next, decryptOnly: [old] });
     fleet.clock.advance(60 * minuteMs);
@@ -139,14 +139,9 @@ test('content that was sealed before policies ceased to encrypt is put as it is,
   const fleet = await encrypted();
   const open = { default: { factor: 1 } };
   let isOver = false;
-  fleet.before = async ({ port, method, args }) => {
+  fleet.before = async (call) => {
     // The first backend refuses; by the time the second is tried the fleet is another.
-    if (
-      port !== 'a' ||
-      method !== 'put' ||
-      !String((args[0] as { storageKey: string }).storageKey).startsWith('sealed/')
-    )
-      return;
+    if (!isPutOfSealed(call)) return;
     if (isOver) return;
     isOver = true;
     await apply(fleet, old, open);

@@ -517,14 +517,20 @@ test('a deletion is not begun under a claim that is about to end [cleanup-claims
   expect(fleet.queue().map(({ attempts }) => attempts)).toEqual([0, 0, 0]);
 });
 
-test('quarantined bytes that are good, and that somebody claimed once, come back under a fresh key, and go only then', async () => {
-  const fleet = await createTestFleet();
-  await withQuarantined(fleet);
-  const [item] = fleet.queue();
-  const claimed = { ...item!, claimedBy: 'frozen', claimedAt: 0 };
+/** Somebody claims the item of quarantined bytes and falls silent, and all recorded copies rot. Returns the item. */
+function claimAndRot(fleet: TestFleet) {
+  const item = fleet.queue()[0]!;
+  const claimed = { ...item, claimedBy: 'frozen', claimedAt: 0 };
   fleet.store.apply([{ kind: 'queue', put: claimed, expect: { state: 'cleanup' } }]);
   const rotten = Object.entries(fleet.object('k').copies);
   for (const [name, copyId] of rotten) fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  return item;
+}
+
+test('quarantined bytes that are good, and that somebody claimed once, come back under a fresh key, and go only then', async () => {
+  const fleet = await createTestFleet();
+  await withQuarantined(fleet);
+  const item = claimAndRot(fleet);
   fleet.clock.advance(7 * 24 * hourMs + 60_000);
   expect(await fleet.tick('cleanup-queue')).toMatchObject({ reasons: { 'copied-to-a-fresh-key': 1 } });
   // Nobody begins a second copy while the first one is under way.
@@ -548,11 +554,7 @@ test('good bytes on their way to a fresh key on a backend that drains are copied
   const fleet = await createTestFleet({ backends });
   await withQuarantined(fleet);
   await fleet.apply({ backends, policies: { default: { factor: 3 } } });
-  const [item] = fleet.queue();
-  const claimed = { ...item!, claimedBy: 'frozen', claimedAt: 0 };
-  fleet.store.apply([{ kind: 'queue', put: claimed, expect: { state: 'cleanup' } }]);
-  const rotten = Object.entries(fleet.object('k').copies);
-  for (const [name, copyId] of rotten) fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  const item = claimAndRot(fleet);
   fleet.clock.advance(7 * 24 * hourMs + 60_000);
   await fleet.tick('cleanup-queue');
   const transfer = fleet.queue().find(({ state }) => state === 'transfer')!;

@@ -1,15 +1,12 @@
-import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
-import { coversAll, type KeyRange } from '../../base/key-range.ts';
+import { coversAll } from '../../base/key-range.ts';
 import { createGrowingPool } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
-import { BackendError } from '../../fleet/backend.ts';
 import {
   createPassRows,
   isFree,
   type ListingPosition,
   mostRanges,
-  newRange,
   type PassHeader,
   type PassId,
   type PassRange,
@@ -17,20 +14,22 @@ import {
   passHeader,
   passName,
 } from '../../store/pass-rows.ts';
-import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import type { Budget } from '../../tick/budget.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { FleetAsRead, Tick, TickRequest, TickTime } from '../../tick/tick.ts';
-import { findCut, type Uncut } from './find-cut.ts';
+import { type BeginPassTick, currentPass, isOrdered, leaseSlackMs, pageSizeOf, pagesBeforeCut } from './begin-pass.ts';
 import { createJoinedFeed, type JoinedFeed } from './joined-feed.ts';
 import { createListingFeed, type ListingDeps, type ListingStop } from './listing-feed.ts';
 import { type RangeDeps, type RangeEnd, workRange } from './range-turn.ts';
+import { leaveRange, type ShareRangeTick, type Sharing, shareRange } from './share-range.ts';
 
 /** What this file asks of a tick. */
-export type PassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'figures' | 'backend' | 'budget'> &
+export type PassTick = BeginPassTick &
+  ShareRangeTick &
+  Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'figures' | 'backend' | 'budget'> &
   FleetAsRead &
   TickRequest &
   TickTime &
@@ -43,8 +42,7 @@ export type PassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'tally' | 'figur
  */
 const lanesPerPass = 16;
 const lanesPerImport = 4;
-/** A pass that begins as one range is cut after as many pages, until all lanes have work; else only what turns out large is. */
-const pagesBeforeCut = 2;
+/** What turns out large is cut after as many pages, where lanes are free. */
 const pagesOfLargeRange = 16;
 
 /** What a pass does with what it lists; how it lists is the same for all. */
@@ -66,7 +64,7 @@ export async function workPass(tick: PassTick, work: PassWork): Promise<PassEnd>
   const rows = createPassRows(tick.deps.store, tick.deps.ids, name);
   const usable = await usableBackends(tick, work.id);
   if (usable.length === 0) return 'parked';
-  const pass = await currentPass(tick, work, rows, passHeader(tick.view, name), usable);
+  const pass = await currentPass(tick, work.id, rows, passHeader(tick.view, name), usable);
   if (pass === null) return 'running';
   const { header, ranges } = pass;
   work.progress.listed = ranges.reduce((sum, range) => sum + range.listed, 0);
@@ -86,116 +84,6 @@ async function usableBackends(tick: PassTick, { backends }: PassId): Promise<str
     else count(tick.tally, 'skipped', 'parked');
   }
   return usable;
-}
-
-interface CurrentPass {
-  readonly header: PassHeader;
-  readonly ranges: readonly PassRange[];
-}
-
-/** The pass that is running, or a new one; null when another tick begins one in this moment. */
-async function currentPass(
-  tick: PassTick,
-  work: PassWork,
-  rows: PassRows,
-  before: PassHeader,
-  usable: readonly string[],
-): Promise<CurrentPass | null> {
-  const former = await rows.ranges();
-  if (before.isRunning && !isOutdated(tick, work.id, before) && !tick.dryRun) {
-    const ranges = former.filter(({ pass }) => pass === before.number);
-    // None are left when another tick ended that pass, and began the next, since the fleet was read.
-    return ranges.length === 0 ? null : { header: before, ranges };
-  }
-  const now = tick.now();
-  const { number, firstStartedAt = now } = before;
-  const header: PassHeader = { ...before, number: number + 1, startedAt: now, firstStartedAt, isRunning: true };
-  const planned = plannedRanges(tick, work, header, former, usable);
-  if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
-  const begun = await rows.begin(header, planned, former);
-  return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
-}
-
-/** A recovery that began before the tables were lost or restored is at a place in keys that these tables have not seen since. */
-function isOutdated(tick: PassTick, { kind }: PassId, { startedAt }: PassHeader): boolean {
-  return kind === 'recover' && isRecoveryPending(tick.view) && startedAt < recoveryOf(tick.view)!.since;
-}
-
-/**
- * The ranges of the pass before, begun anew, where they still fit; else one, which is cut where it turns out large. Backends are
- * listed side by side where their order is proven and they can be asked now.
- */
-function plannedRanges(
-  tick: PassTick,
-  { id }: PassWork,
-  header: PassHeader,
-  former: readonly PassRange[],
-  usable: readonly string[],
-): PassRange[] {
-  const joined = id.backends.filter((name) => isOrdered(tick, header, name) && usable.includes(name));
-  const alone = id.backends.filter((name) => !joined.includes(name));
-  const known = new Map(former.map((range) => [range.id, range]));
-  const planned: PassRange[] = [];
-  const plan = (backends: readonly string[], ranges: readonly KeyRange[]) => {
-    for (const range of ranges) {
-      const rangeId = String(planned.length).padStart(4, '0');
-      const fresh = newRange(rangeId, header.number, backends, range);
-      const isMine = planned.length % tick.of === tick.part;
-      const lease = isMine ? { holder: tick.runId, heldUntil: tick.deadline.at + leaseSlackMs } : {};
-      planned.push({ ...fresh, ...lease, version: known.get(rangeId)?.version ?? 0 });
-    }
-  };
-  if (joined.length > 0)
-    plan(
-      joined,
-      rangesOfBefore(
-        former.filter(({ backends }) => backends.join() === joined.join()),
-        pagesBeforeCut * pageSizeOf(tick, id),
-      ),
-    );
-  for (const name of alone) plan([name], [{}]);
-  return planned;
-}
-
-const leaseSlackMs = 5_000;
-
-/** Whether a backend lists in an order that says what came before a key. */
-function isOrdered(tick: PassTick, header: PassHeader, name: string): boolean {
-  const isDisproved = header.disprovedIn === tick.view.config!.version;
-  return tick.view.capabilities(name).listsInByteOrder === true && !isDisproved;
-}
-
-/** The ranges of a pass that was complete; neighbours that held little become one. */
-function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KeyRange[] {
-  if (!coversAll(former)) return [{}];
-  const sorted = former.toSorted((a, b) =>
-    a.from === undefined ? -1 : b.from === undefined ? 1 : compareUtf8(a.from, b.from),
-  );
-  const merged: { range: KeyRange; listed: number }[] = [];
-  for (const range of sorted) {
-    const last = merged.at(-1);
-    if (last !== undefined && last.listed + range.listed <= smallKeys) {
-      const { upTo: _upTo, ...rest } = last.range;
-      last.range = range.upTo === undefined ? rest : { ...rest, upTo: range.upTo };
-      last.listed += range.listed;
-    } else {
-      merged.push({ range, listed: range.listed });
-    }
-  }
-  return merged.map(({ range }) => range);
-}
-
-async function firstKeyAfter(tick: PassTick, name: string, prefix: string, key: string): Promise<string | null> {
-  const backend = await tick.backend(name);
-  const page = await backend.list({ prefix, from: { afterKey: key }, limit: 1 }, tick.signal);
-  return page.items[0]?.storageKey ?? null;
-}
-
-/** Where every key may be read to its end, less is begun at a time: a page that a tick cannot finish is compared again. */
-const recoveryPageSize = 100;
-
-function pageSizeOf(tick: PassTick, { kind }: PassId): number {
-  return Math.min(kind === 'recover' ? recoveryPageSize : 1000, tick.tuning.batchSize);
 }
 
 /** Works on ranges side by side until none is left to take. */
@@ -234,15 +122,6 @@ function isMine(tick: PassTick, { holder, position }: PassRange): boolean {
   return holder === tick.runId && position.phase !== 'done';
 }
 
-/** Where a range may give part of itself away. */
-interface Sharing {
-  /** Whether a range of which as many pages were compared since it was cut last should be cut. */
-  wants(pages: number): boolean;
-  give(range: PassRange): void;
-  /** Told of what keeps a backend that its range goes on without. */
-  noteStop(stop: ListingStop): void;
-}
-
 async function workOne(
   tick: PassTick,
   work: PassWork,
@@ -273,38 +152,6 @@ async function withoutUnusable(
   for (const name of held.backends.filter((one) => !usable.includes(one)))
     range &&= await leaveRange(tick, rows, range, position.lastKey ?? position.skipTo, name, undefined, sharing);
   return range;
-}
-
-/**
- * Parts a range: what was compared of it stays one of all its backends, which goes on with what is pending there; what is left of it
- * becomes one of the backend that cannot go on, and one of the others. All in one transaction: for each backend no key is left out.
- */
-async function leaveRange(
-  tick: PassTick,
-  rows: PassRows,
-  range: PassRange,
-  reached: string | undefined,
-  name: string,
-  problem: string | undefined,
-  sharing: Pick<Sharing, 'give'>,
-): Promise<PassRange | null> {
-  const others = range.backends.filter((one) => one !== name);
-  if (tick.dryRun) return { ...range, backends: others };
-  const { holder, heldUntil, upTo } = range;
-  const lease = { holder: holder!, heldUntil: heldUntil! };
-  const from = reached ?? range.from;
-  const left: KeyRange = defined({ from, upTo });
-  const id = `${range.id}.${range.version}`;
-  const own: PassRange = { ...newRange(`${id}.left`, range.pass, [name], left), ...defined({ problem }) };
-  if (reached === undefined) {
-    const both = await rows.split({ ...range, backends: others }, [own]);
-    return both === null ? null : both[0];
-  }
-  const rest = { ...newRange(id, range.pass, others, left), ...lease };
-  const all = await rows.split({ ...range, upTo: reached, position: { phase: 'pending' } }, [rest, own]);
-  if (all === null) return null;
-  sharing.give(all[1]!);
-  return all[0];
 }
 
 /** No backend of the range can be asked: what this tick held from the beginning is given back. */
@@ -376,47 +223,6 @@ function notedFor({ figures }: PassTick): Pick<PassRows, 'save'> {
       return range;
     },
   };
-}
-
-/** Cuts off about half of what is left of a range: one transaction on its version, so that no key is in neither. */
-async function shareRange(
-  tick: PassTick,
-  { prefix = '' }: PassId,
-  rows: PassRows,
-  range: PassRange,
-  feed: JoinedFeed,
-  first: string,
-  sharing: Sharing,
-): Promise<PassRange | null> {
-  const reached = feed.reached();
-  if (reached === undefined) return range;
-  const cut = await cutBehind(tick, prefix, range, { first, reached, upTo: range.upTo });
-  const now = feed.reached();
-  if (cut === null || (now !== undefined && compareUtf8(cut, now) <= 0)) return range;
-  feed.endAt(cut);
-  const rest = { from: cut, ...defined({ upTo: range.upTo }) };
-  const id = `${range.id}.${range.version}`;
-  const { holder, heldUntil } = range;
-  const child = { ...newRange(id, range.pass, range.backends, rest), holder: holder!, heldUntil: heldUntil! };
-  const both = await rows.split({ ...range, upTo: cut }, [child]);
-  if (both === null) return null;
-  sharing.give(both[1]!);
-  return both[0];
-}
-
-async function cutBehind(
-  tick: PassTick,
-  prefix: string,
-  { backends }: PassRange,
-  uncut: Uncut,
-): Promise<string | null> {
-  try {
-    return await findCut((key) => firstKeyAfter(tick, backends[0]!, prefix, key), uncut);
-  } catch (error) {
-    // The listing itself meets whatever it is, and says so.
-    if (error instanceof BackendError) return null;
-    throw error;
-  }
 }
 
 function openFeed(
