@@ -36,6 +36,8 @@ export interface Session extends Terminal {
   attach(): Promise<void>;
   /** The tables are served from this process, which kept them open: set in place of `attach`. */
   serve(home: Home): void;
+  /** The tables, where they are kept in a folder of this machine. */
+  readonly home: Home | undefined;
   /** The process of this session; made when it is first asked for. */
   process(): HoldfastProcess;
   client(): Holdfast;
@@ -66,6 +68,9 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
     },
     serve(served) {
       home = served;
+    },
+    get home() {
+      return home;
     },
     log() {
       log ??= createLog(terminal, isJson);

@@ -102,6 +102,11 @@ export function endpointConcerns(endpoint: string): string[] {
   ];
 }
 
+/** Whether an endpoint is this machine itself, written as people write it: another spelling has something to hide. */
+export function isThisMachine(endpoint: string): boolean {
+  return /^https?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?(\/|$)/.test(endpoint);
+}
+
 /** The fields of a backend that say where it is and as whom it is asked. */
 interface Located {
   readonly name: string;

@@ -218,6 +218,25 @@ test('an endpoint that is private, in whatever spelling, is refused until its ba
   expect(waived.code).toBe(1);
 });
 
+test('a server on this machine needs no leave where the tables are on it too, and only then', async () => {
+  const backend = { endpoint: 'http://127.0.0.1:9', bucket: 'bucket', pathStyle: true };
+  const fleet = (...credentials: unknown[]) =>
+    JSON.stringify({ backends: credentials.map((one, i) => ({ ...backend, name: `near-${i}`, credentials: one })) });
+  const apply = (env: Record<string, string>) =>
+    lab.run(['apply'], { env: { HOLDFAST_ALLOW_PRIVATE_ENDPOINTS: '', ...env } });
+  const beside = await apply({ HOLDFAST_FLEET: fleet({ env: 'NEAR' }) });
+  expect(beside.stderr).not.toContain('is loopback');
+  expect(beside.stderr).toContain('near-0');
+  const role = await apply({ HOLDFAST_FLEET: fleet('role') });
+  expectError(role, 2, 'Backend "near-0": credentials "role" is for buckets on AWS');
+  for (const elsewhere of ['https://dynamodb.us-east-1.amazonaws.com', 'http://10.0.0.7:8000', ''])
+    expectError(
+      await apply({ HOLDFAST_FLEET: fleet({ env: 'NEAR' }), AWS_ENDPOINT_URL_DYNAMODB: elsewhere }),
+      2,
+      'Backend "near-0": endpoint http://127.0.0.1:9 is loopback, private or link-local',
+    );
+});
+
 test('a role is shown to S3 alone, whoever else answers below amazonaws.com [roles-stay-home]', async () => {
   const backends = [
     { name: 'api', endpoint: 'https://abc.execute-api.us-east-1.amazonaws.com', bucket: 'bucket', credentials: 'role' },

@@ -1,4 +1,4 @@
-import { locationProblems, parseWaived } from '../../config/endpoints.ts';
+import { isThisMachine, locationProblems, parseWaived } from '../../config/endpoints.ts';
 import type { FleetFile } from '../../config/fleet-file.ts';
 import { ConfigError } from '../../config/problems.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
@@ -117,10 +117,20 @@ async function init(session: Session, _args: unknown, { takeOver, ...options }: 
 export function checkedFile(session: Session, { fleet, allowPrivateEndpoint = [] }: SetupOptions): FleetFile {
   const file = readFleetFile(session.env, fleet);
   const given = parseWaived(session.env.HOLDFAST_ALLOW_PRIVATE_ENDPOINTS);
-  const problems = locationProblems(file.backends, given === 'all' ? given : [...given, ...allowPrivateEndpoint]);
+  const waived = given === 'all' ? given : [...given, ...allowPrivateEndpoint, ...besideTheTables(session, file)];
+  const problems = locationProblems(file.backends, waived);
   if (problems.length > 0)
     throw new ConfigError('The fleet file is not applied; --allow-private-endpoint <backend> waives this', problems);
   return file;
+}
+
+/** Where the tables are on this machine too, nobody works on the fleet from elsewhere: a server on it is what it says. */
+function besideTheTables({ env, home }: Session, { backends }: FleetFile): string[] {
+  const tables = home?.endpoint ?? (env.AWS_ENDPOINT_URL_DYNAMODB || env.AWS_ENDPOINT_URL);
+  if (!tables || !isThisMachine(tables)) return [];
+  return backends
+    .filter(({ endpoint, credentials }) => endpoint !== undefined && isThisMachine(endpoint) && credentials !== 'role')
+    .map(({ name }) => name);
 }
 
 export function describeApplied({ version, fleetId, capabilities, warnings, parked }: Applied): string {
