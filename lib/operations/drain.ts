@@ -42,13 +42,14 @@ export interface Remains {
 
 /**
  * `draining` something names the backend · `settling` nothing does, but what began before may still be under way until
- * `settledAt` · `drained` nothing names it and nothing can · `not-draining`.
+ * `settledAt` · `drained` nothing names it and nothing can · `recovering` nothing names it, and the tables may know less than
+ * the buckets hold · `not-draining`.
  */
 export type DrainStatus =
   | { readonly outcome: 'not-draining' }
   | ({ readonly outcome: 'draining'; readonly since: number } & Remains)
   | { readonly outcome: 'settling'; readonly since: number; readonly settledAt: number }
-  | { readonly outcome: 'drained'; readonly since: number };
+  | { readonly outcome: 'drained' | 'recovering'; readonly since: number };
 
 /** How often a row is tried again when someone else wrote it meanwhile. */
 const attempts = 5;
@@ -115,6 +116,7 @@ export async function drainStatus(deps: DrainDeps, name: string): Promise<DrainS
     const warnings = warningsOfDrain(again, name, deps.clock.now(), unhealthyAfterMs);
     return { outcome: 'draining', since, ...remainsOf(again, name), warnings };
   }
+  if (isRecoveryPending(view) || isRecoveryPending(again)) return { outcome: 'recovering', since };
   const closedSince = record.closedSince ?? (await close(deps, name, again));
   const settledAt = Math.max(
     since + parseParameters(deps.env, view.settings.overrides).drainSettleMs,

@@ -9,7 +9,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import { lane, shards } from '../store/keys.ts';
 import type { ControlRow, Count, QueueItem } from '../store/model.ts';
 import type { Change } from '../store/port.ts';
-import { isRecoveryPending } from '../store/recovery.ts';
+import { isOfLostTime, isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, isDeletedByDrain, rowKeys } from '../store/row-keys.ts';
 import type { DrainDeps } from './drain.ts';
 import { addUp } from './naming.ts';
@@ -169,7 +169,9 @@ async function endItems(deps: UndrainDeps, view: FleetView, items: readonly Queu
   const ends = items.map((item) => {
     // A claim moves the time at which the item is due: what is claimed meanwhile is not settled here.
     const held = { item, expect: { state: item.state, dueAt: item.dueAt } };
-    return afterDrain(held, entries.get(item.key), { wasClaimed: item.claimedBy !== undefined, dueAt: now + graceMs });
+    // What restored tables say of it was so in the past: it may be deleted.
+    const wasClaimed = item.claimedBy !== undefined || isOfLostTime(view, item);
+    return afterDrain(held, entries.get(item.key), { wasClaimed, dueAt: now + graceMs });
   });
   const outcomes = await commit(
     commitDeps(deps, view),

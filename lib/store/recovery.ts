@@ -1,6 +1,7 @@
-import type { FleetView } from './fleet-view.ts';
+import { type FleetView, readFleet } from './fleet-view.ts';
+import type { QueueItem } from './model.ts';
 import type { Store } from './port.ts';
-import { fleetKey, rowKeys } from './row-keys.ts';
+import { fleetKey, isDrainRow, rowKeys } from './row-keys.ts';
 
 /**
  * The tables were lost or restored, and buckets of theirs were taken over. Until a recovery is complete they may know less than
@@ -26,23 +27,54 @@ export function recoveryOf(view: Pick<FleetView, 'row'>): Recovery | undefined {
   return view.row(rowKeys.recovery)?.data as Recovery | undefined;
 }
 
+/** Whether a queue item was made before the tables were lost or restored: what became of its bytes since, they do not know. */
+export function isOfLostTime(view: Pick<FleetView, 'row'>, { createdAt }: Pick<QueueItem, 'createdAt'>): boolean {
+  const recovery = recoveryOf(view);
+  return recovery !== undefined && createdAt <= recovery.since;
+}
+
 /** Whether nothing may be deleted yet, and no surplus be looked for: what is recorded may not be what is there. */
 export function isRecoveryPending(view: Pick<FleetView, 'row'>): boolean {
   const recovery = recoveryOf(view);
   return recovery !== undefined && recovery.completedAt === undefined;
 }
 
+/** How often a row is tried again when someone else wrote it meanwhile. */
+const attempts = 5;
+
 /**
- * Notes that a recovery is due. Called right before the first owner object of other tables is replaced, and before any is:
- * from then on nothing is deleted. Throws `StoreError`.
+ * Notes that a recovery is due. Called right before each owner object of other tables is replaced: from then on nothing is
+ * deleted, and a recovery that is at its end meanwhile does not end. False where its row kept changing. Throws `StoreError`.
  */
-export async function beginRecovery(
+export async function beginRecovery(store: Pick<Store, 'control' | 'write'>, now: number): Promise<boolean> {
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    const view = await readFleet(store, now);
+    const row = view.row(rowKeys.recovery);
+    const since = isRecoveryPending(view) ? recoveryOf(view)!.since : now;
+    const isNoted = await isWritten(store, rowKeys.recovery, row?.version, { since });
+    if (isNoted && (await beginDrainsAnew(store, now))) return true;
+  }
+  return false;
+}
+
+/**
+ * A drain of restored tables may have ended since, and what they showed to be empty may hold copies: it begins anew, open to
+ * what the recovery finds there, and what it had queued is no deletion of the new one. Imported files stay before a person
+ * asks again. Every row is written: whoever is about to close a drain that it read before this must fail.
+ */
+async function beginDrainsAnew(store: Pick<Store, 'control' | 'write'>, now: number): Promise<boolean> {
+  const { rows } = await store.control(fleetKey);
+  for (const { sk, version } of rows.filter((row) => isDrainRow(row.sk)))
+    if (!(await isWritten(store, sk, version, { since: now }))) return false;
+  return true;
+}
+
+async function isWritten(
   store: Pick<Store, 'write'>,
-  view: Pick<FleetView, 'row'>,
-  since: number,
-): Promise<void> {
-  const row = view.row(rowKeys.recovery);
-  if (row !== undefined && row.data.completedAt === undefined) return;
-  const put = { pk: fleetKey, sk: rowKeys.recovery, version: (row?.version ?? 0) + 1, data: { since } };
-  await store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
+  sk: string,
+  version: number | undefined,
+  data: Readonly<Record<string, unknown>>,
+): Promise<boolean> {
+  const put = { pk: fleetKey, sk, version: (version ?? 0) + 1, data };
+  return (await store.write({ kind: 'row', put, expect: version ?? 'absent' })).outcome === 'done';
 }

@@ -15,6 +15,7 @@ export function readingKey(backend: string, storageKey: string): string {
   return `reading/${backend}/${storageKey}`;
 }
 
+const drainPrefix = 'drain/';
 const placementPrefix = 'placement/';
 const deletedPrefix = 'drain-deleted/';
 const quotaPrefix = 'quota/';
@@ -35,7 +36,7 @@ export const rowKeys = {
   settings: 'settings',
   /** The start that was noted last. */
   start: 'start',
-  drain: (backend: string) => `drain/${backend}`,
+  drain: (backend: string) => `${drainPrefix}${backend}`,
   breaker: (backend: string) => `breaker/${backend}`,
   capabilities: (backend: string) => `capabilities/${backend}`,
   /** That a backend takes no writes, and when it is tried again. */
@@ -78,6 +79,10 @@ export function removalsOfRow(row: string): { readonly backend: string; readonly
   if (!row.startsWith(removalsPrefix)) return undefined;
   const [backend, day] = row.slice(removalsPrefix.length).split('/');
   return backend === undefined || day === undefined ? undefined : { backend, day };
+}
+
+export function isDrainRow(row: string): boolean {
+  return row.startsWith(drainPrefix);
 }
 
 /** Whether a total is of files that a drain of this backend deleted. */

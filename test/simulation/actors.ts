@@ -84,7 +84,8 @@ export interface Actors {
   close(process: ClientProcess): void;
   put(process: ClientProcess, key: string, options?: { timeoutMs?: number; isStreamed?: boolean }): void;
   remove(process: ClientProcess, key: string): void;
-  get(process: ClientProcess, key: string): void;
+  /** Asks again so often where what came proved wrong at its end [0]. */
+  get(process: ClientProcess, key: string, again?: number): void;
   head(process: ClientProcess, key: string): void;
   list(process: ClientProcess, prefix: string): void;
   /** Backends that the file leaves out may keep what they hold. */
@@ -376,7 +377,7 @@ export function createActors(deps: ActorsDeps): Actors {
         () => process.holdfast.delete(key),
         (mine) => oracle.calls.deleteAcked(mine),
       ),
-    get(process, key) {
+    get(process, key, again = 0) {
       const take = async ({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> => {
         const bytes = await collect(body);
         const sha256 = createHash('sha256').update(bytes).digest('hex');
@@ -385,14 +386,17 @@ export function createActors(deps: ActorsDeps): Actors {
       // What comes may prove wrong at its end: one who can begin again is given another copy.
       const beginsAgain = streams.chance(0.6);
       const watch = beginsAgain ? watchRead(key) : undefined;
+      const getOnce = async (tries = again): Promise<ReadResult | null> => {
+        const found = await process.holdfast.get(key);
+        if (found === null) return null;
+        return take(found).catch((error) => (tries > 0 ? getOnce(tries - 1) : Promise.reject(error)));
+      };
       call(
         process,
         { kind: 'get', key },
         async () => {
           try {
-            if (beginsAgain) return await process.holdfast.read(key, take);
-            const found = await process.holdfast.get(key);
-            return found === null ? null : await take(found);
+            return await (beginsAgain ? process.holdfast.read(key, take) : getOnce());
           } catch (error) {
             watch?.failed(process.actor, error as Error);
             throw error;

@@ -96,6 +96,7 @@ export const allFaults = [
   'spreading changed',
   'version listing denied',
   'target hangs up first',
+  'parked at a take-over',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

@@ -184,6 +184,10 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
         backends,
         env: plan.env,
         random: stream('restored'),
+        trace: world.trace,
+        parked: faults.strikesAtRest('parked at a take-over', stream('parks'), 0.5)
+          ? stream('parked').pick(file.backends).name
+          : undefined,
         areTablesLost: faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
         areMarksBare: faults.strikesAtRest('marks without hashes', stream('bare'), 0.8),
         dies: () => faults.strikesAtRest('recovery killed', deaths, 0.4),

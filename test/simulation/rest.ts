@@ -1,4 +1,5 @@
 import type { WorkerName } from '../../lib/config/parameters.ts';
+import type { Entry } from '../../lib/store/model.ts';
 import type { RunningTick } from './actors.ts';
 import type { CalmDeps } from './deps.ts';
 import { workingPart } from './fleet.ts';
@@ -33,18 +34,25 @@ export function createRest(deps: RestDeps): Rest {
   const { world, faults, plan, oracle, actors, surroundings, random, step } = deps;
   const { needs, quick, settle, idle, tick } = deps;
 
-  /** Every object with a good copy can be read, every deleted one is gone, and a listing shows just what is there. */
+  /**
+   * Every object with a good copy can be read, and every deleted one is gone. Bytes of a big object are given before their end was
+   * seen: a copy that rotted since it was read last fails one `get`, and the next one reads another. Each wrong copy may do so once.
+   */
   async function readAll(): Promise<void> {
     const before = actors.failures.length;
     const client = actors.startClient();
     for (const key of new Set([...plan.keys, ...oracle.objects.keys()]))
-      if (needs.isReadable(key)) actors.get(client, key);
+      if (needs.isReadable(key)) actors.get(client, key, wrongCopies(oracle.objects.get(key)));
     await settle();
     const failure = actors.failures[before];
     if (failure !== undefined)
       throw new Violation('5 what callers were told', `Nothing goes wrong any more, and yet: ${failure}`);
     actors.close(client);
     await settle();
+  }
+
+  function wrongCopies(entry: Entry | undefined): number {
+    return entry?.kind === 'object' ? Object.keys(entry.copies).length - oracle.goodCopies(entry).length : 0;
   }
 
   /** Invariant 7. */

@@ -8,20 +8,23 @@ import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
-import type { ObjectRecord } from '../../lib/store/model.ts';
+import type { Entry, ObjectRecord } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { createManualClock } from '../../lib/testing/manual-clock.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickEvent } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
+import { withoutBackend } from './fleet.ts';
+import { summary } from './operation.ts';
 import type { Oracle } from './oracle/oracle.ts';
 import { keyWithin, storageKeyOf } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import type { Random } from './random.ts';
 import { flipped } from './sim-backend.ts';
+import { describeChanges } from './sim-store.ts';
 import { createToyKeyring } from './toy-keyring.ts';
 
 export interface RestoreDeps {
@@ -40,8 +43,12 @@ export interface RestoreDeps {
   rots(): boolean;
   /** Whether marks say nothing of the bytes: as they once were written. */
   readonly areMarksBare: boolean;
+  /** Leaves the file when the buckets are taken over, with what it holds, and comes back days later. */
+  readonly parked: string | undefined;
   /** Whether the process is killed that takes the buckets over, or recovers what they hold; asked at each beginning. */
   dies(): boolean;
+  /** A line of a history that is traced. */
+  trace(text: () => string): void;
 }
 
 const hourMs = 3_600_000;
@@ -58,13 +65,16 @@ function withRestored(file: FleetFile, rows: MemorySnapshot['rows']): FleetFile 
 /**
  * Operators put the tables of an earlier moment in the place of those that are there, as new tables, take the buckets over and
  * recover what these hold. Until that is done nothing is deleted; afterwards every object that was not deleted
- * before the moment they went back to is there, with the content it had at the end.
+ * before the moment they went back to is there, with the content it had at the end. A backend that is out of the file meanwhile is
+ * taken over when it comes back, and what it holds is recovered then.
  */
 export async function restore(deps: RestoreDeps): Promise<void> {
   const { oracle, backends, env, random } = deps;
   const isLost = deps.areTablesLost;
   const snapshot = isLost ? nothing : deps.snapshot;
   const clock = createManualClock(deps.startAt);
+  /** Half a minute passes while a backend leaves the file. */
+  const operatorClock = { now: clock.now, sleep: async (ms: number) => clock.advance(ms) };
   // Whatever was paused then, the operators want to run now.
   const rows = snapshot.rows.filter(({ sk }) => sk !== 'settings');
   const store = createMemoryStore({
@@ -72,8 +82,9 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     ...(!isLost && { from: { ...deps.snapshot, rows } }),
     identity: 'restored',
   });
-  const wanted = [...oracle.objects.values()].filter((e): e is ObjectRecord => e.kind === 'object' && isExpected(e));
+  const wanted = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
   const file = withRestored(deps.file, rows);
+  const everywhere = file.backends.map(({ name }) => name);
   let isTakenOver = false;
   let isImported = false;
   /** Places of bytes that stand there when the recovery is complete. */
@@ -81,7 +92,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   /** Places that a record, or the restored queue, has named. */
   const known = new Set([...deps.snapshot.queue.keys()]);
   const shared = {
-    store,
+    store: tracedStore(store, deps.trace),
     clock,
     ids: idsFrom(clock, () => random.next()),
     log: silentLog,
@@ -101,6 +112,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       ...memory,
       put: (request, signal) => {
         if (!isTakenOver && !request.storageKey.startsWith('.holdfast/')) refuse(`"${request.storageKey}" is written`);
+        deps.trace(() => `restored: ${memory.name} PUT ${request.storageKey}`);
         return memory.put(request, signal);
       },
       delete: (requests, signal) => {
@@ -109,6 +121,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
           if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
           if (!isImported && !storageKey.startsWith('.holdfast/'))
             refuse(`"${storageKey}" is deleted before the recovery was complete`);
+          deps.trace(() => `restored: ${memory.name} DELETE ${storageKey}`);
         }
         return memory.delete(requests, signal);
       },
@@ -129,24 +142,28 @@ export async function restore(deps: RestoreDeps): Promise<void> {
           known.add(`${name}/${storageKeyOf(entry.key, copyId)}`);
   }
 
-  /** At the end it had a good copy; then it had not been deleted, and nothing on the buckets looks newer than it. */
-  function isExpected(entry: ObjectRecord): boolean {
-    if (entry.condition === 'damaged' || oracle.goodCopies(entry).length === 0) return false;
-    if (snapshot.objects.get(entry.key)?.kind === 'tombstone' || oracle.hasForged(entry.key)) return false;
-    const generations = [...backends.values()].flatMap((bucket) =>
-      [...bucket.contents()]
-        .filter(([storageKey]) => keyWithin(storageKey) === entry.key)
-        .map(([, { metadata }]) => metadata.holdfast?.split(' ')[1] ?? ''),
-    );
-    const then = snapshot.objects.get(entry.key);
-    if (![...generations, then?.generation ?? ''].every((generation) => generation <= entry.generation)) return false;
-    // What restored tables name, and what verifies, gives way only to bytes that two backends hold.
-    const isSame = then === undefined || then.generation === entry.generation || then.kind === 'tombstone';
-    return isSame || oracle.goodCopies(then).length === 0 || oracle.goodCopies(entry).length > 1;
+  /**
+   * What must be readable when backends were recovered over what tables held `then`. At the end it had a good copy there; it had
+   * not been deleted then, and nothing on these buckets looks newer than it.
+   */
+  function expectedOf(then: ReadonlyMap<string, Entry>, names: readonly string[]): ObjectRecord[] {
+    const isThere = (name: string) => names.includes(name);
+    const goodOf = (entry: ObjectRecord) => oracle.goodCopies(entry).filter(isThere).length;
+    return wanted.filter((entry) => {
+      if (entry.condition === 'damaged' || goodOf(entry) === 0) return false;
+      const before = then.get(entry.key);
+      if (before?.kind === 'tombstone' || oracle.hasForged(entry.key)) return false;
+      const generations = names.flatMap((name) => generationsOn(backends.get(name)!, entry.key));
+      if ([...generations, before?.generation ?? ''].some((generation) => generation > entry.generation)) return false;
+      // What tables name, and what verifies, gives way only to bytes that two backends hold.
+      const isSame = before === undefined || before.generation === entry.generation;
+      return isSame || goodOf(before) === 0 || goodOf(entry) > 1;
+    });
   }
 
   async function tick(worker: WorkerName, event: Partial<TickEvent> = {}, process = shared) {
     clock.advance(60_000);
+    deps.trace(() => `restored: ${worker} ticks ${JSON.stringify(event)}`);
     return runTick({ ...process, unreported: createUsageBook() }, workers[worker]!, {
       deadline: clock.now() + 900_000,
       ...event,
@@ -177,12 +194,13 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   }
 
   if (deps.areMarksBare) bareMarks(backends.values());
-  for (const entry of wanted) {
+  for (const entry of expectedOf(snapshot.objects, everywhere)) {
     const good = oracle.goodCopies(entry);
     if (good.length < 2 || !deps.rots()) continue;
     const backend = random.pick(good);
     const storage = storageKeyOf(entry.key, entry.copies[backend]!);
     const existing = backends.get(backend)!.peek(storage)!;
+    deps.trace(() => `restored: ${storage} rots on ${backend}`);
     if (existing.bytes.length > 0)
       backends.get(backend)!.putNow(storage, flipped(existing.bytes, random, 'rest'), existing);
   }
@@ -190,32 +208,45 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   if (!isLost) for (const worker of everyone) await tick(worker);
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
-  await untilWhole((process) => apply({ ...process, findCapabilities }, file, { takeOver: true }));
-  clock.advance(25 * hourMs);
-  for (const worker of random.shuffled(everyone)) await tick(worker);
-  await recover(random.shuffled(file.backends.map(({ name }) => name)));
-  isImported = true;
-  for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
-  noteRecorded();
-  // Copies that these tables have on their way.
-  for (const id of store.snapshot().queue.keys()) known.add(id);
-  for (let day = 0; day < 4; day += 1) {
+  if (deps.parked !== undefined) await takeOver(withoutBackend(file, deps.parked));
+  await takeOver(file);
+
+  /** Buckets are taken over and recovered, and the fleet works for some days: then what it must have is looked at. */
+  async function takeOver(file: FleetFile): Promise<void> {
+    const names = file.backends.map(({ name }) => name);
+    const expected = expectedOf(store.snapshot().objects, names);
+    isImported = false;
+    const options = { takeOver: true, park: 'any' } as const;
+    await untilWhole((process) => apply({ ...process, clock: operatorClock, findCapabilities }, file, options));
     clock.advance(25 * hourMs);
-    for (const worker of [...random.shuffled(everyone), 'replicator', 'cleanup-queue', 'scrubber'] as const) {
-      await tick(worker);
-      noteRecorded();
+    for (const worker of random.shuffled(everyone)) await tick(worker);
+    await recover(random.shuffled(names));
+    isImported = true;
+    for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
+    noteRecorded();
+    // Copies that these tables have on their way.
+    for (const id of store.snapshot().queue.keys()) known.add(id);
+    for (let day = 0; day < 4; day += 1) {
+      clock.advance(25 * hourMs);
+      for (const worker of [...random.shuffled(everyone), 'replicator', 'cleanup-queue', 'scrubber'] as const) {
+        await tick(worker);
+        noteRecorded();
+      }
     }
+    await expectReadable(expected);
   }
 
-  const client = createClient(shared);
-  for (const { key, ...stored } of wanted) {
-    const sha256 = stored.encryption?.plaintextSha256 ?? stored.sha256;
-    const found = await client.get(key).catch((error: Error) => error.message);
-    if (found === null || typeof found === 'string')
-      throw new Violation('restored metadata', `"${key}" cannot be read: ${found ?? 'it is not there'}`, key);
-    const bytes = await collect(found.body);
-    if (createHash('sha256').update(bytes).digest('hex') !== sha256)
-      throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
+  async function expectReadable(expected: readonly ObjectRecord[]): Promise<void> {
+    const client = createClient(shared);
+    for (const { key, ...stored } of expected) {
+      const sha256 = stored.encryption?.plaintextSha256 ?? stored.sha256;
+      const found = await client.get(key).catch((error: Error) => error.message);
+      if (found === null || typeof found === 'string')
+        throw new Violation('restored metadata', `"${key}" cannot be read: ${found ?? 'it is not there'}`, key);
+      const bytes = await collect(found.body);
+      if (createHash('sha256').update(bytes).digest('hex') !== sha256)
+        throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
+    }
   }
 
   async function recover(backends: readonly string[]): Promise<void> {
@@ -226,6 +257,25 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     }
     throw new Violation('restored metadata', 'The recovery does not come to its end');
   }
+}
+
+/** What bytes of an object say of themselves on one backend. */
+function generationsOn(bucket: MemoryBackend, key: string): string[] {
+  return [...bucket.contents()]
+    .filter(([storageKey]) => keyWithin(storageKey) === key)
+    .map(([, { metadata }]) => metadata.holdfast?.split(' ')[1] ?? '');
+}
+
+/** The store, with every change of it among the lines of a traced history. */
+function tracedStore(store: MemoryStore, trace: RestoreDeps['trace']): MemoryStore {
+  return {
+    ...store,
+    async transact(changes, token) {
+      const answer = await store.transact(changes, token);
+      trace(() => `restored: transact ${describeChanges(changes)} → ${summary(answer)}`);
+      return answer;
+    },
+  };
 }
 
 /** Takes the SHA-256 out of every mark whose bytes prove themselves by their ETag. */

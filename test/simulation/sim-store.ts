@@ -125,7 +125,7 @@ function conflict(changes: readonly Change[]): TransactAnswer {
 }
 
 /** One word per change, for the trace. */
-function describeChanges(changes: readonly Change[]): string {
+export function describeChanges(changes: readonly Change[]): string {
   return changes
     .map((change) => {
       switch (change.kind) {

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
 import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
+import { drain } from '../../lib/operations/drain.ts';
+import { undrain } from '../../lib/operations/undrain.ts';
 import { createPassRows, newRange, passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { type Change, StoreError } from '../../lib/store/port.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
@@ -320,6 +322,38 @@ test('files that a drain left behind rejoin their objects in the first pass that
   expect(fleet.object('file')).toMatchObject({ sha256, copies, plainEtags });
   expect(fleet.store.rowAt('fleet', 'rejoin/a')).toBeUndefined();
 });
+
+test.each([
+  ['with other content', 'through the library', {}],
+  ['with other headers', 'theirs', { metadata: { owner: 'me' } }],
+  ['with the same content', 'theirs', {}],
+] as const)(
+  'a file that a drain left behind rejoins what was put %s meanwhile only after a read that shows it to be the same',
+  async (_, content, described) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_MIN_AGE_SECONDS: '0' } });
+    fleet.backends.a!.putNow('file', Buffer.from('theirs'));
+    await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
+    await drain(fleet.deps, 'a');
+    await fleet.settle(['replicator', 'scrubber', 'over-replication-cleaner'], 5);
+    expect(fleet.object('file').copies.a).toBeUndefined();
+    await fleet.client.put('file', content, described);
+    const { generation } = fleet.object('file');
+    await undrain({ ...fleet.deps, clock: fleet.operatorClock }, 'a');
+    fleet.clock.advance(60_000);
+    const reads: unknown[] = [];
+    fleet.before = ({ port, method, args }) => void (port === 'a' && method === 'get' && reads.push(args[0]));
+    await fleet.tick('reconciler');
+    fleet.before = undefined;
+    const isSame = content === 'theirs' && !('metadata' in described);
+    const isReadable = content.length === 'theirs'.length;
+    expect(reads.filter((key) => key === 'file').length > 0).toBe(isReadable);
+    expect(fleet.object('file').copies.a).toBe(isSame ? '' : undefined);
+    fleet.clock.advance(31 * 24 * 3_600_000);
+    await fleet.settle(['scrubber', 'reconciler', 'replicator'], 5);
+    expect(fleet.object('file').generation).toBe(generation);
+    expect(await fleet.read('file')).toBe(content);
+  },
+);
 
 test('the spent egress of one backend keeps no other from being reconciled: what its copies would prove is said, and met again', async () => {
   const policies = { default: { factor: 3 } };

@@ -477,6 +477,22 @@ test('what a person deleted through the library is not imported again while its 
   expect((await fleet.recount()).differences).toEqual([]);
 });
 
+test('a delete is undone by no file that is older than it, remembered or not, before a person asks; one that its owner writes later is an object', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { RECONCILER_IMPORT: 'true' } });
+  // Two deletes over nothing: neither tombstone remembers a file.
+  for (const key of ['older', 'newer']) fleet.backends.a!.putNow(key, Buffer.from(`${key}, at first`));
+  fleet.clock.advance(2 * hourMs);
+  for (const key of ['older', 'newer']) await fleet.client.delete(key);
+  fleet.clock.advance(60_000);
+  fleet.backends.a!.putNow('newer', Buffer.from('written since'));
+  fleet.clock.advance(2 * hourMs);
+  await fleet.tick('reconciler');
+  expect(fleet.entry('older')).toMatchObject({ kind: 'tombstone' });
+  expect(await fleet.read('newer')).toBe('written since');
+  await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['a'] } });
+  expect(await fleet.read('older')).toBe('older, at first');
+});
+
 test('an import that another was faster than looks at the queue again before it records the file', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], env: { RECONCILER_IMPORT: 'true' } });
   fleet.backends.a!.putNow('file', Buffer.from('theirs'));

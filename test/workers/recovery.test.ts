@@ -6,7 +6,9 @@ import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import { apply } from '../../lib/operations/apply.ts';
+import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { recount } from '../../lib/operations/recount.ts';
+import { undrain } from '../../lib/operations/undrain.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { isRecoveryPending } from '../../lib/store/recovery.ts';
@@ -309,6 +311,82 @@ test('a recovery that was under way when the tables were restored begins anew, a
   expect(await recovering.read('z')).toBe('new z');
 });
 
+test('a drain that restored tables show as done keeps no copy from being recovered, and is not done before the recovery is [recovery-takes-what-is-proven]', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'], policies: { default: { factor: 2 } } });
+  await drain(fleet.deps, 'c', { deleteImported: true });
+  await drainStatus(fleet.deps, 'c');
+  fleet.clock.advance(2 * hourMs);
+  expect(await drainStatus(fleet.deps, 'c')).toMatchObject({ outcome: 'drained' });
+  const yesterday = fleet.store.snapshot();
+  await undrain({ ...fleet.deps, clock: fleet.operatorClock }, 'c');
+  await fleet.apply({ backends: ['a', 'b', 'c'], policies: { default: { factor: 3 } } });
+  for (const key of ['everywhere', 'on c alone']) await fleet.client.put(key, key);
+  await fleet.tick('replicator');
+  for (const name of ['a', 'b'])
+    fleet.backends[name]!.deleteNow(`on c alone!${fleet.object('on c alone').copies[name]}`);
+  fleet.clock.advance(2 * hourMs);
+
+  const after = await takenOver(fleet, yesterday);
+  const deps = { ...fleet.deps, store: after.store };
+  expect(await drainStatus(deps, 'c')).toMatchObject({ outcome: 'recovering' });
+  await after.recover();
+  expect(await after.isPending()).toBe(false);
+  for (const key of ['everywhere', 'on c alone']) expect(await after.read(key)).toBe(key);
+  expect(Object.keys(after.object('everywhere').copies).sort()).toEqual(['a', 'b', 'c']);
+  // It drains anew: what it holds is copied first, and files of others stay before a person asks again.
+  const view = await readFleet(after.store, fleet.clock.now());
+  expect(view.drain('c')).toEqual({ since: expect.any(Number) });
+  expect(await drainStatus(deps, 'c')).toMatchObject({ outcome: 'draining', copies: { objects: 2 } });
+});
+
+test('whoever is about to close a drain when the tables are taken over closes nothing', async () => {
+  const fleet = await filled({ policies: { default: { factor: 1 } } }, 2);
+  await drain(fleet.deps, 'c');
+  const store = createMemoryStore({ clock: fleet.clock, identity: 'new tables', from: fleet.store.snapshot() });
+  const deps = { ...fleet.deps, store };
+  const file = (await readFleet(store, fleet.clock.now())).config!.file;
+  const findCapabilities = async ({ name }: { name: string }) => fleet.backends[name]!.capabilities;
+  let hasRead = 0;
+  const slow = {
+    ...store,
+    async control(pk: string) {
+      const read = await store.control(pk);
+      hasRead += 1;
+      if (hasRead === 2) await apply({ ...deps, findCapabilities }, file, { takeOver: true });
+      return read;
+    },
+  };
+  await drainStatus({ ...deps, store: slow }, 'c');
+  expect((await readFleet(store, fleet.clock.now())).drain('c')?.isClosed).toBeUndefined();
+});
+
+test('what restored tables had queued for a drain rejoins no record when the drain is ended: it may be deleted by now', async () => {
+  const fleet = await filled({ policies: { default: { factor: 2 } } }, 1);
+  await drain(fleet.deps, 'a');
+  await fleet.settle(['replicator', 'over-replication-cleaner']);
+  const yesterday = fleet.store.snapshot();
+  const [item] = yesterday.queue.values();
+  expect(item).toMatchObject({ backend: 'a', drainSince: expect.any(Number) });
+  fleet.backends.a!.deleteNow(item!.storageKey);
+  const after = await takenOver(fleet, yesterday);
+  await after.recover();
+  const deps = { ...fleet.deps, store: after.store, clock: fleet.operatorClock };
+  expect(await undrain(deps, 'a')).toMatchObject({ outcome: 'undrained', rejoined: 0 });
+  expect(Object.keys(after.object('k0').copies).sort()).toEqual(['b', 'c']);
+});
+
+test('a backend that is about to leave the file keeps no other copy from being recovered', async () => {
+  const fleet = await filled({ policies: { default: { factor: 2 } } }, 1);
+  const after = await takenOver(fleet);
+  const config = after.store.snapshot().rows.find(({ sk }) => sk === 'config')!;
+  const data = { ...config.data, leaving: { a: { since: fleet.clock.now() } } };
+  const put = { ...config, version: config.version + 1, data };
+  await after.store.write({ kind: 'row', put, expect: config.version });
+  await after.recover();
+  expect(await after.read('k0')).toBe('content 0');
+  expect(Object.keys(after.object('k0').copies)).toEqual(['b']);
+});
+
 test('a tombstone of restored tables hides nothing that was put since', async () => {
   const fleet = await filled({}, 2);
   await fleet.client.delete('k0');
@@ -396,6 +474,25 @@ test('what a recovery passed over is deleted only once a person says so, and onl
   for (const { dueAt } of items) expect(dueAt).toBeGreaterThan(fleet.clock.now() + 6 * 24 * hourMs);
   for (let i = 0; i < 4; i += 1) expect(await after.read(`k${i}`)).toBe(`content ${i}`);
   expect(fleet.keysOn('c')).toContain(orphan);
+});
+
+test('a file at the key of what is recovered is another copy only if it says the same of its bytes and carries no mark', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'] });
+  for (const key of ['same', 'other', 'marked']) await fleet.client.put(key, 'content', { metadata: { owner: 'me' } });
+  await fleet.tick('replicator');
+  const storage = `marked!${fleet.object('marked').copies.a}`;
+  const bytes = Buffer.from('content');
+  fleet.backends.c!.putNow('same', bytes, { metadata: { owner: 'me' } });
+  fleet.backends.c!.putNow('other', bytes, { metadata: { owner: 'them' } });
+  fleet.backends.c!.putNow('marked', bytes, { metadata: fleet.backends.a!.peek(storage)!.metadata });
+  const after = await takenOver(fleet);
+  await after.recover();
+  expect(after.object('same').copies).toMatchObject({ c: '' });
+  for (const key of ['other', 'marked']) expect(Object.keys(after.object(key).copies).sort()).toEqual(['a', 'b']);
+  const generation = after.object('other').generation;
+  fleet.clock.advance(31 * 24 * hourMs);
+  for (const worker of ['scrubber', 'reconciler', 'scrubber'] as const) await after.tick(worker);
+  expect(after.object('other').generation).toBe(generation);
 });
 
 test('every object is counted once, whichever backend it was met on', async () => {

@@ -81,6 +81,8 @@ function describeDrain(name: string, status: DrainStatus): string {
       return `${name} does not drain`;
     case 'drained':
       return `${name} is drained: nothing names it, and it can leave the fleet file`;
+    case 'recovering':
+      return `${name} drains; what it holds is not known before \`holdfast recover\` is complete`;
     case 'settling':
       return `${name} is empty; what was decided before may still be under way until ${timestamp(status.settledAt)}`;
     case 'draining': {

@@ -12,7 +12,7 @@ import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { readStarts } from '../../store/starts.ts';
 import { ownershipOf } from '../../transfer/ownership.ts';
 import { withReason } from '../ask-for-reason.ts';
-import { type ApplyDeps, type ApplyOptions, NotApplied, sentenceOf } from './deps.ts';
+import { type ApplyDeps, type ApplyOptions, contended, NotApplied, sentenceOf } from './deps.ts';
 
 /** `ours` · `free` to be claimed · `taken-over` from other tables · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
 export type Bucket =
@@ -82,7 +82,7 @@ export async function claimBucket(
   if (state === 'unreachable') return withSettings(view.capabilities(name) as Capabilities, config);
   if (state === 'free' || state === 'taken-over') {
     // Noted before the first owner object is replaced: nothing is deleted before what these buckets hold is known.
-    if (state === 'taken-over') await beginRecovery(deps.store, view, deps.clock.now());
+    if (state === 'taken-over' && !(await beginRecovery(deps.store, deps.clock.now()))) throw contended();
     const backend = await deps.openBackend(config, {}, 'read-write');
     const { latest: start } = await readStarts(deps.store);
     await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity(), ...defined({ start }) });

@@ -36,6 +36,10 @@ export class NotApplied extends ConfigError {
   }
 }
 
+export function contended(): NotApplied {
+  return new NotApplied(['another version was applied meanwhile: look at it and apply again']);
+}
+
 /** What a backend answered, for a person. Throws what is no answer of one. */
 export function sentenceOf(error: unknown): string {
   if (error instanceof BackendError) return error.message;

@@ -6,7 +6,7 @@ import type { FleetConfig, FleetView } from '../../store/fleet-view.ts';
 import type { Change } from '../../store/port.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { holdingOf, namesNothing, readTwice } from '../naming.ts';
-import { type ApplyDeps, type ApplyOptions, NotApplied } from './deps.ts';
+import { type ApplyDeps, type ApplyOptions, contended, NotApplied } from './deps.ts';
 import { keyFieldsOf } from './keys.ts';
 import { digestOfFile } from './problems.ts';
 
@@ -146,10 +146,6 @@ async function writeVersion(
   const answer = await deps.store.transact(changes, deps.ids.ulid());
   if (answer.outcome === 'done') return version;
   throw contended();
-}
-
-function contended(): NotApplied {
-  return new NotApplied(['another version was applied meanwhile: look at it and apply again']);
 }
 
 function capabilitiesRow(view: FleetView, name: string, found: Capabilities | undefined): Change[] {

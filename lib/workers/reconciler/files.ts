@@ -6,9 +6,10 @@ import type { Outcome } from '../../store/commit.ts';
 import type { Committer } from '../../store/committer.ts';
 import { queueId } from '../../store/keys.ts';
 import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts';
-import { newRecord } from '../../store/records.ts';
+import { expectedHeaders, newRecord } from '../../store/records.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
+import { headersProblem } from '../../transfer/headers-digest.ts';
 import { carriesMark } from '../../transfer/mark.ts';
 import type { FileFound, FileResult } from './file-found.ts';
 import type { ListedOn } from './joined-feed.ts';
@@ -163,6 +164,7 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
   let sha256: string | undefined;
   if (doubtful.some(({ item }) => item.sizeBytes === first.item.sizeBytes)) {
     const reading = await readFile(tick, first.backend, first.item);
+    if (reading.outcome === 'foreign') return makeObjectWithout(deps, found, entry, first);
     if (reading.outcome !== 'read')
       return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(reading) }));
     sha256 = reading.sha256;
@@ -170,6 +172,7 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
   for (const file of doubtful) {
     const reading =
       file.item.sizeBytes === first.item.sizeBytes ? await readFile(tick, file.backend, file.item) : different;
+    if (reading.outcome === 'foreign') return makeObjectWithout(deps, found, entry, file);
     if (reading.outcome !== 'read')
       return found.files.map(({ backend }) => ({ backend, turn: turnOfReading(reading) }));
     if (reading.sha256 === sha256) copies.push(file);
@@ -199,15 +202,27 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
   return [...turns, ...results];
 }
 
+/** One of them is no content: the others are what there is of the object. */
+async function makeObjectWithout(
+  deps: ImportDeps,
+  found: FileFound,
+  entry: Entry | null,
+  foreign: ListedOn,
+): Promise<readonly FileResult[]> {
+  const files = found.files.filter((file) => file !== foreign);
+  const result = { backend: foreign.backend, turn: settled('skipped', 'foreign-mark') };
+  return [result, ...(await makeObject(deps, { ...found, files }, entry))];
+}
+
 /** Bytes of another length need not be read to be told apart. */
-const different: FileReading = { outcome: 'read', sha256: 'another length' };
+const different: FileReading = { outcome: 'read', sha256: 'another length', found: { headers: {}, metadata: {} } };
 
 function isSameByListing(a: Listed, b: Listed): boolean {
   const one = sizeAndMd5(a);
   return one !== null && one === sizeAndMd5(b);
 }
 
-/** A further copy of an object, if its bytes are the same; else a conflict, remembered so as not to be read again. */
+/** A further copy of an object, if it is the same; else a conflict, remembered so as not to be read again. */
 async function joinFile(
   deps: ImportDeps,
   object: ObjectRecord,
@@ -218,7 +233,8 @@ async function joinFile(
   const plainEtags = { ...object.plainEtags, [backend]: item.etag };
   const comparison = await compareFile(tick, object, backend, item);
   if (comparison.outcome === 'unknown') return { turn: comparison.turn };
-  const { isSame, sha256 } = comparison;
+  const { difference, sha256 } = comparison;
+  const isSame = difference === 'none';
   if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: settled('skipped', 'left-behind') };
   const known = sha256 === undefined ? {} : { sha256 };
   const after: ObjectRecord = isSame
@@ -227,24 +243,29 @@ async function joinFile(
   const outcome = await commitFile(deps, object, after, askedAt);
   if (outcome.outcome !== 'committed') return { turn: notCommitted(outcome) };
   const committed = outcome.entry as ObjectRecord;
-  if (!isSame) return { turn: settledByName('skipped', 'conflict'), after: committed };
+  if (!isSame) return { turn: settledByName('skipped', difference), after: committed };
   tick.audit('File joined an object', { key: object.key, backend });
   return { turn: settled('succeeded', 'joined'), after: committed };
 }
 
+/** `conflict` other bytes, or other headers beside them · `foreign-mark` bytes of a fleet, which somebody copied there. */
 type Comparison =
-  | { readonly outcome: 'compared'; readonly isSame: boolean; readonly sha256?: string }
+  | {
+      readonly outcome: 'compared';
+      readonly difference: 'none' | 'conflict' | 'foreign-mark';
+      readonly sha256?: string;
+    }
   | { readonly outcome: 'unknown'; readonly turn: KeyTurn };
 
 async function compareFile(tick: ImportTick, object: ObjectRecord, backend: string, item: Listed): Promise<Comparison> {
-  if (item.sizeBytes !== object.sizeBytes) return { outcome: 'compared', isSame: false };
+  if (item.sizeBytes !== object.sizeBytes) return { outcome: 'compared', difference: 'conflict' };
   const plain = Object.keys(object.copies).filter((name) => object.copies[name] === '');
   const isSameByEtag = plain.some((name) => {
     const recorded = { sizeBytes: object.sizeBytes, etag: object.plainEtags?.[name] ?? '' };
     const one = sizeAndMd5(recorded);
     return one !== null && one === sizeAndMd5(item);
   });
-  if (isSameByEtag) return { outcome: 'compared', isSame: true };
+  if (isSameByEtag) return { outcome: 'compared', difference: 'none' };
   let { sha256 } = object;
   for (const name of sha256 === undefined ? plain : []) {
     const etag = object.plainEtags?.[name] ?? '';
@@ -256,11 +277,22 @@ async function compareFile(tick: ImportTick, object: ObjectRecord, backend: stri
   if (sha256 === undefined)
     return { outcome: 'unknown', turn: { outcome: 'refused', what: 'unreadable', message: object.key } };
   const reading = await readFile(tick, backend, item);
+  if (reading.outcome === 'foreign') return { outcome: 'compared', difference: 'foreign-mark', sha256 };
   if (reading.outcome !== 'read') return { outcome: 'unknown', turn: turnOfReading(reading) };
-  return { outcome: 'compared', isSame: reading.sha256 === sha256, sha256 };
+  const isSame = reading.sha256 === sha256 && hasHeadersOf(object, backend, reading.found);
+  return { outcome: 'compared', difference: isSame ? 'none' : 'conflict', sha256 };
 }
 
-function turnOfReading(reading: Exclude<FileReading, { outcome: 'read' }>): KeyTurn {
+/**
+ * Whether a file says of its bytes what was put with them. One that does not would be taken for a change of its owner's by whoever
+ * reads it next, and replace what was put.
+ */
+function hasHeadersOf(object: ObjectRecord, backend: string, found: Parameters<typeof headersProblem>[1]): boolean {
+  const joined = { ...object, copies: { ...object.copies, [backend]: '' } };
+  return headersProblem({ headersSha256: expectedHeaders(joined, backend) }, found) === null;
+}
+
+function turnOfReading(reading: Exclude<FileReading, { outcome: 'read' | 'foreign' }>): KeyTurn {
   if (reading.outcome === 'reading') return { outcome: 'unfinished' };
   // Nobody else reads a file that is not recorded: three failures in a row end its rests.
   if (reading.outcome === 'put-off' && reading.reason === 'backing-off') return { outcome: 'unfinished' };

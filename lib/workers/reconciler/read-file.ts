@@ -1,10 +1,13 @@
-import type { Listed } from '../../fleet/backend.ts';
+import type { Listed, StoredObject } from '../../fleet/backend.ts';
 import { type CopyReaderTick, copyReader } from '../../steps/copy-reader.ts';
+import { carriesMark } from '../../transfer/mark.ts';
 import type { PutOffReason } from '../../transfer/reading/reading.ts';
 
 /** What a file that Holdfast did not write holds, by the rule for first hashes; or why that is not known now. */
 export type FileReading =
-  | { readonly outcome: 'read'; readonly sha256: string }
+  | { readonly outcome: 'read'; readonly sha256: string; readonly found: Pick<StoredObject, 'headers' | 'metadata'> }
+  /** Somebody copied bytes of a fleet there: whatever it holds, it is no content. */
+  | { readonly outcome: 'foreign' }
   /** Progress was made: a later tick goes on. */
   | { readonly outcome: 'reading' }
   /** A usage limit, or no time, or a failure before that backs off. */
@@ -22,7 +25,8 @@ export async function readFile(
   const reading = await copyReader(tick).read(bytes);
   switch (reading.outcome) {
     case 'good':
-      return { outcome: 'read', sha256: reading.sha256 };
+      if (carriesMark(reading.found.metadata)) return { outcome: 'foreign' };
+      return { outcome: 'read', sha256: reading.sha256, found: reading.found };
     case 'reading':
       return { outcome: 'reading' };
     case 'missing':

@@ -6,12 +6,14 @@ import { policyOf } from '../../config/fleet-file.ts';
 import { judgeGeneration, type ReadCandidate } from '../../plans/judge-candidates.ts';
 import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
-import type { Encryption, Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
+import type { Content, Encryption, Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
 import { newRecord } from '../../store/records.ts';
-import { isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
+import { isOfLostTime, isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
+import { copiesOf as copiesIn } from '../../store/swap.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
-import { headersDigest } from '../../transfer/headers-digest.ts';
+import { headersDigest, headersProblem } from '../../transfer/headers-digest.ts';
+import { carriesMark } from '../../transfer/mark.ts';
 import type { CandidatesTick } from './candidates.ts';
 import { type Gathered, gatherCandidates, type MarkedBytes } from './candidates.ts';
 import { type KeyTurn, settled, settledByName } from './key-turn.ts';
@@ -62,9 +64,8 @@ interface Case {
 /** A write under way, or a deletion that may be, keeps bytes to itself; what restored tables say of it is of the lost time. */
 function mayBeRecorded(tick: RecoverObjectTick, { queued }: MarkedBytes): boolean {
   if (queued === undefined) return true;
-  const recovery = recoveryOf(tick.view);
-  const isOfLostTime = recovery !== undefined && isRecoveryPending(tick.view) && queued.createdAt <= recovery.since;
-  return isOfLostTime && !(queued.state === 'cleanup' && queued.claimedBy !== undefined);
+  const isKnownFromThen = isRecoveryPending(tick.view) && isOfLostTime(tick.view, queued);
+  return isKnownFromThen && !(queued.state === 'cleanup' && queued.claimedBy !== undefined);
 }
 
 /**
@@ -206,12 +207,13 @@ async function recordGood(tick: RecoverObjectTick, it: Case, good: GoodContent):
   // Neither ciphertext is served as content, nor content taken for ciphertext.
   if (isSaidOtherwise) return keepUndecided(tick, it, good.copies, first.generation, 'not-as-marked');
   const { entry } = it;
-  const files = await equalFiles(tick, it, good.sha256, first);
+  const same = entry?.kind === 'object' && entry.generation === first.generation ? entry : null;
+  const headersSha256 = same?.headersSha256 ?? headersOf(good.copies);
+  const files = await equalFiles(tick, it, first, { sha256: good.sha256, ...defined({ headersSha256 }) });
   const copies = {
     ...Object.fromEntries([...files.keys()].map((name) => [name, ''])),
     ...copiesOf(good.copies, entry),
   };
-  const same = entry?.kind === 'object' && entry.generation === first.generation ? entry : null;
   const plainEtags = { ...entry?.plainEtags, ...Object.fromEntries(files) };
   const after = newRecord({
     key: it.key,
@@ -223,7 +225,7 @@ async function recordGood(tick: RecoverObjectTick, it: Case, good: GoodContent):
     policy: policyOf(tick.config, it.key).name,
     condition: isRecoveryPending(tick.view) && same?.condition !== 'sound' ? 'recovering' : 'sound',
     ...defined({
-      headersSha256: same?.headersSha256 ?? headersOf(good.copies),
+      headersSha256,
       encryption: same?.encryption ?? encryption ?? undefined,
       plainEtags: Object.keys(plainEtags).length > 0 ? plainEtags : undefined,
     }),
@@ -245,7 +247,7 @@ function headersOf(copies: readonly MarkedBytes[]): string | undefined {
 
 /** One copy a backend: the one that was recorded, where it is good; else the last that was written. */
 function copiesOf(copies: readonly MarkedBytes[], entry: Entry | null = null): Record<string, string> {
-  const recorded = entry?.kind === 'object' ? entry.copies : {};
+  const recorded = copiesIn(entry);
   const byAge = copies.toSorted((a, b) => (a.copyId < b.copyId ? -1 : 1));
   const last = byAge.toSorted(
     (a, b) => Number(recorded[a.backend] === a.copyId) - Number(recorded[b.backend] === b.copyId),
@@ -253,17 +255,24 @@ function copiesOf(copies: readonly MarkedBytes[], entry: Entry | null = null): R
   return Object.fromEntries(last.map(({ backend, copyId }) => [backend, copyId]));
 }
 
-/** Files at the object's own key with its very bytes: they were imported, or are equal to what was. By ETag. */
+/**
+ * Files at the object's own key that are the same: they were imported, or are equal to what was. By ETag. Not one that says
+ * anything else of its bytes, or that somebody copied there with its mark: neither is the content that was put.
+ */
 async function equalFiles(
   tick: RecoverObjectTick,
-  { key, gathered }: Case,
-  sha256: string,
+  { key, gathered, entry }: Case,
   { generation, sizeBytes }: MarkedBytes,
+  content: Content,
 ): Promise<Map<string, string>> {
   const equal = new Map<string, string>();
+  // What is recorded of this very content its owner may have described otherwise: workers settle that.
+  const isRecorded = (backend: string) => entry?.generation === generation && copiesIn(entry)[backend] === '';
   for (const [backend, file] of gathered.files) {
-    if (file.sizeBytes !== sizeBytes) continue;
-    const bytes = { backend, storageKey: key, key, generation, sizeBytes, sha256, etag: file.etag };
+    if (file.sizeBytes !== sizeBytes || carriesMark(file.metadata)) continue;
+    if (!isRecorded(backend) && headersProblem(content, file) !== null) continue;
+    const { sha256 } = content;
+    const bytes = { backend, storageKey: key, key, generation, sizeBytes, ...defined({ sha256 }), etag: file.etag };
     if ((await copyReader(tick).read(bytes)).outcome === 'good') equal.set(backend, file.etag);
   }
   return equal;
@@ -328,6 +337,11 @@ async function record(
   const [outcome] = await tick.commit([
     { key: after.key, change: { before, after }, completes, keepsBytes: true, ignoresRoom: true },
   ]);
+  if (outcome?.outcome === 'not-taking') {
+    // It is about to leave the file: what is there stays there, and the others are the object.
+    const { [outcome.backend]: _leaving, ...copies } = after.copies;
+    if (Object.keys(copies).length > 0) return record(tick, before, { ...after, copies }, bytes, what);
+  }
   if (outcome?.outcome !== 'committed')
     return {
       outcome: 'refused',

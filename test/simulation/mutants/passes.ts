@@ -40,7 +40,15 @@ export const passesMutants: readonly Mutant[] = [
   },
   {
     name: 'files join whatever they hold',
-    edits: [first('compareFile', "return { outcome: 'compared', isSame: true };")],
+    edits: [first('compareFile', "return { outcome: 'compared', difference: 'none' };")],
+  },
+  {
+    name: 'a file with a mark joins an object that has its bytes',
+    edits: [instead('read-file#readFile', ['carriesMark', 'reading', 'found', 'metadata'], 'false')],
+  },
+  {
+    name: 'a file with other headers joins an object that has its bytes',
+    edits: [first('hasHeadersOf', 'return true;')],
   },
   {
     name: 'an imported file that carries a mark stays recorded',
@@ -72,7 +80,11 @@ export const passesMutants: readonly Mutant[] = [
   },
   {
     name: 'recovery leaves what the restored queue takes for a write under way',
-    edits: [instead('mayBeRecorded', ['isOfLostTime', 'claimedBy'], 'false')],
+    edits: [instead('mayBeRecorded', ['isKnownFromThen', 'claimedBy'], 'false')],
+  },
+  {
+    name: 'a drain that restored tables show as done keeps copies from being recovered',
+    edits: [first('beginDrainsAnew', 'return true;')],
   },
   { name: 'recovery believes what it reads first', edits: [first('judgeGeneration', firstComes)] },
   {
