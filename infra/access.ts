@@ -178,9 +178,17 @@ function bucketStatements(
     });
   };
   const reads = [statement('Read', ['s3:GetObject'], at(ours)), ...inside('List', ['s3:ListBucket'], ours)];
-  const write = statement('Write', ['s3:PutObject'], at(ours));
+  // A storage key is written once: who writes objects may not write over any.
+  const create = [
+    statement('Create', ['s3:PutObject'], at(ours), { Null: { 's3:if-none-match': 'false' } }),
+    // Requests that begin an upload and send its parts make no object, and know no condition.
+    statement('CreateParts', ['s3:PutObject'], at(ours), { Bool: { 's3:ObjectCreationOperation': 'false' } }),
+  ];
+  // Always the same key, written over by the next check.
+  const check = statement('WriteCheck', ['s3:PutObject'], exactly(ours, '.holdfast/write-check'));
+  const ownKeys = statement('Write', ['s3:PutObject'], at(ours));
   const tags = statement('Tags', ['s3:GetObjectTagging', 's3:PutObjectTagging'], at(ours));
-  const writes = withTags ? [write, tags] : [write];
+  const writes = [...create, check, ...(withTags ? [tags] : [])];
   // An upload in parts is no object yet: who began it may give it up.
   const parts = [
     statement('Parts', ['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours)),
@@ -197,11 +205,11 @@ function bucketStatements(
   const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
-    write: [...reads, write, ...aborts],
+    write: [...reads, ...create, ...aborts],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
     // Whether a backend keeps tags is found out whatever is preserved.
-    'own-keys': [...reads, write, tags, ...deletes, ...aborts],
+    'own-keys': [...reads, ownKeys, tags, ...deletes, ...aborts],
   }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }
@@ -210,8 +218,17 @@ function s3Arn(resource: string): string {
   return `arn:${Aws.PARTITION}:s3:::${resource}`;
 }
 
-function statement(sid: string, actions: readonly string[], resources: readonly string[]): PolicyStatement {
-  return new PolicyStatement({ sid, actions: [...actions], resources: [...resources] });
+function exactly(backends: readonly BackendConfig[], storageKey: string): string[] {
+  return backends.map(({ bucket, prefix }) => s3Arn(`${bucket}/${prefix}${storageKey}`));
+}
+
+function statement(
+  sid: string,
+  actions: readonly string[],
+  resources: readonly string[],
+  conditions: Readonly<Record<string, Readonly<Record<string, string>>>> = {},
+): PolicyStatement {
+  return new PolicyStatement({ sid, actions: [...actions], resources: [...resources], conditions });
 }
 
 function titled(name: string): string {

@@ -60,7 +60,7 @@ export async function bucketTarget(session: Session, url: string, options: Bucke
     holdfastProcess.openBackend({ ...config, prefix }, can, 'read-write');
   await assertNobodys(url, config, fleet.fingerprints, (prefix) => open({}, prefix));
   // The storage that ignores a condition, or refuses it, is asked by a HEAD before each write: that is done always.
-  const backend = await open({ conditionalPut: true });
+  const backend = await open({ conditionalPut: true, conditionalCopies: true });
   const manifest = new Map<string, Exported>();
   for (const text of await manifestFiles(backend)) for (const [key, one] of parseManifest(text)) manifest.set(key, one);
   const bucket: Bucket = { session, client: session.client(), backend, config, ...defined({ neighbour }) };

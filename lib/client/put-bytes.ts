@@ -187,6 +187,7 @@ async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<Uploaded
     const backend = await context.backend(fleet, item.backend);
     const stored = await putVerified(backend, {
       storageKey: item.storageKey,
+      ifAbsent: true,
       body: content.open(),
       expected: { sizeBytes: content.sizeBytes, sha256: content.sha256 },
       what: `The content for "${put.key}"`,

@@ -64,6 +64,8 @@ const endpoint = v.pipe(
 /** What a backend can do that a check of it cannot tell, or told wrong. */
 const capabilities = v.strictObject({
   conditionalPut: v.optional(v.boolean()),
+  conditionalCompletion: v.optional(v.boolean()),
+  conditionalCopies: v.optional(v.boolean()),
   conditionalDelete: v.optional(v.boolean()),
   checksumSha256: v.optional(v.boolean()),
   bulkDelete: v.optional(v.boolean()),

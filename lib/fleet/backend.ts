@@ -55,7 +55,10 @@ export interface PutRequest {
   readonly tags?: Readonly<Record<string, string>>;
   /** Hex; sent as `x-amz-checksum-sha256` where the backend checks it. */
   readonly sha256?: string;
-  /** Refuse to overwrite, where the backend can (`conditionalPut`). */
+  /**
+   * Refuse to overwrite, where the backend can (`conditionalPut`; copies `conditionalCopies`). `precondition` after more than one
+   * sending does not say whose bytes stand there: an earlier one may have stored them.
+   */
   readonly ifAbsent?: boolean;
   /** Overwrite only these very bytes, where the backend can. */
   readonly ifMatch?: string;
@@ -126,6 +129,10 @@ export type DeleteOutcome =
 /** What a backend can do, found by trying; absent means not tried: assume the least. */
 export interface Capabilities {
   readonly conditionalPut?: boolean;
+  /** Completes an upload in parts only where nothing stands. */
+  readonly conditionalCompletion?: boolean;
+  /** Copies an object by itself only to where nothing stands. */
+  readonly conditionalCopies?: boolean;
   readonly conditionalDelete?: boolean;
   readonly checksumSha256?: boolean;
   readonly bulkDelete?: boolean;
@@ -207,7 +214,13 @@ export interface Backend {
   ): Promise<{ etag: string }>;
   listParts(storageKey: string, uploadId: string, signal?: AbortSignal): Promise<readonly CompletedPart[]>;
   completeUpload(
-    request: { readonly storageKey: string; readonly uploadId: string; readonly parts: readonly CompletedPart[] },
+    request: {
+      readonly storageKey: string;
+      readonly uploadId: string;
+      readonly parts: readonly CompletedPart[];
+      /** Refuse to overwrite, where the backend can (`conditionalCompletion`): the upload stays open then. */
+      readonly ifAbsent?: boolean;
+    },
     signal?: AbortSignal,
   ): Promise<{ etag: string }>;
   abortUpload(storageKey: string, uploadId: string, signal?: AbortSignal): Promise<void>;

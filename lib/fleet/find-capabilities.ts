@@ -23,6 +23,8 @@ export const capabilitiesPrefix = '.holdfast/capabilities/';
 /** Everything is tried, whatever is believed so far. */
 const everyCapability: Capabilities = {
   conditionalPut: true,
+  conditionalCompletion: true,
+  conditionalCopies: true,
   conditionalDelete: true,
   checksumSha256: true,
   listsInByteOrder: true,
@@ -50,6 +52,8 @@ export async function findCapabilities(
     can = {
       ...can,
       conditionalPut: await found(check, () => checkConditionalPut(check)),
+      conditionalCompletion: await found(check, () => checkConditionalCompletion(check)),
+      conditionalCopies: await found(check, () => checkConditionalCopies(check)),
       conditionalDelete: await found(check, () => checkConditionalDelete(check)),
       checksumSha256: await found(check, () => checkChecksum(check)),
       bulkDelete: await found(check, () => checkBulkDelete(check)),
@@ -124,6 +128,46 @@ async function checkConditionalPut(check: Check): Promise<boolean> {
   const second = await refusal(check, () => backend.put(small(storageKey, 'two', { ifAbsent: true }), signal));
   const third = await refusal(check, () => backend.put(small(storageKey, 'three', { ifMatch: anotherEtag }), signal));
   return second === 'precondition' && third === 'precondition' && (await textAt(check, storageKey)) === 'one';
+}
+
+async function checkConditionalCompletion(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
+  return createsOnly(check, 'conditional-completion', async (storageKey) => {
+    const { uploadId } = await backend.createUpload({ storageKey }, signal);
+    try {
+      const { body, sizeBytes } = small(storageKey, 'two');
+      const { etag } = await backend.uploadPart({ storageKey, uploadId, partNumber: 1, sizeBytes, body }, signal);
+      const parts = [{ partNumber: 1, etag, sizeBytes }];
+      await backend.completeUpload({ storageKey, uploadId, parts, ifAbsent: true }, signal);
+    } catch (error) {
+      await refusal(check, () => backend.abortUpload(storageKey, uploadId, signal));
+      throw error;
+    }
+  });
+}
+
+async function checkConditionalCopies(check: Check): Promise<boolean> {
+  const { s3, backend, signal } = check;
+  const from = keyOf(check, 'conditional-copy-source');
+  await backend.put(small(from, 'two'), signal);
+  const source = { backend: s3.name, bucket: s3.bucket, prefix: s3.prefix, storageKey: from };
+  return createsOnly(check, 'conditional-copy', (storageKey) =>
+    backend.copyFrom({ source, storageKey, ifAbsent: true }, signal),
+  );
+}
+
+/** Whether a way to write "two" does so where nothing stands, and leaves alone what stands. */
+async function createsOnly(
+  check: Check,
+  name: string,
+  write: (storageKey: string) => Promise<unknown>,
+): Promise<boolean> {
+  const taken = keyOf(check, `${name}-taken`);
+  await check.backend.put(small(taken, 'one'), check.signal);
+  if ((await refusal(check, () => write(taken))) !== 'precondition' || (await textAt(check, taken)) !== 'one')
+    return false;
+  const free = keyOf(check, `${name}-free`);
+  return (await refusal(check, () => write(free))) === undefined && (await textAt(check, free)) === 'two';
 }
 
 async function checkConditionalDelete(check: Check): Promise<boolean> {

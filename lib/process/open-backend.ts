@@ -19,6 +19,9 @@ export interface BackendOpener {
   close(): Promise<void>;
 }
 
+/** S3 itself heeds conditions, and the roles of functions let them create keys only with one: nobody waits for a check. */
+const heedsConditions: Capabilities = { conditionalPut: true, conditionalCompletion: true };
+
 export interface OpenerDeps {
   readonly clock: Clock;
   readonly ids: Ids;
@@ -42,7 +45,8 @@ export function createBackendOpener({ clock, ids, credentials, env }: OpenerDeps
   const create = async (config: BackendConfig, can: Capabilities, use: BackendUse): Promise<S3Backend> => {
     const wanted = use === 'delete' ? (config.deleteCredentials ?? config.credentials) : config.credentials;
     const keys = await credentials.resolve(config, wanted);
-    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities: can, onRequest: noteRequest });
+    const capabilities = config.credentials === 'role' ? { ...heedsConditions, ...can } : can;
+    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities, onRequest: noteRequest });
   };
   return {
     open(config, can, use) {

@@ -51,11 +51,14 @@ function bytesOf(object: ObjectRecord): { reading: Spend; writing: Spend } {
 /** Whether the storage is to make this copy by itself. */
 function isWithin({ tick, declined }: CopyTurn, plan: CopyPlan): boolean {
   const { object, source, target } = plan;
-  if (tick.view.capabilities(target).attestsCopies !== true || declined.has(pairOf(plan))) return false;
+  const { attestsCopies, conditionalCopies } = tick.view.capabilities(target);
+  if (attestsCopies !== true || declined.has(pairOf(plan))) return false;
   // Nothing attests the SHA-256 of a whole that is copied in parts; and what has no hash cannot be attested.
   if (object.sha256 === undefined || isBig(tick, object)) return false;
   const [from, to] = [source, target].map((name) => tick.standing(name).config);
-  return from !== undefined && to !== undefined && areNeighbours(from, to);
+  if (from === undefined || to === undefined || !areNeighbours(from, to)) return false;
+  // The role of a function creates keys only where nothing stands.
+  return to.credentials !== 'role' || conditionalCopies === true;
 }
 
 function pairOf({ source, target }: CopyPlan): string {

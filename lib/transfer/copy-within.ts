@@ -53,6 +53,7 @@ export async function copyWithin(request: CopyWithinRequest, signal?: AbortSigna
       {
         source: { backend: from.name, ...place, storageKey: sourceKey, ...defined({ ifMatch }) },
         storageKey: target,
+        ifAbsent: true,
         ...describeBytes(description, to.name, target),
       },
       signal,

@@ -82,6 +82,7 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
       to,
       {
         storageKey: target,
+        ifAbsent: true,
         body: proof === undefined ? source.body : hashing(source.body, proof),
         expected: object,
         what,

@@ -1,5 +1,6 @@
 import { createHash, hash as digestNow } from 'node:crypto';
 import { type Body, bodyOf } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { type Backend, BackendError, type CompletedPart, type ObjectHeaders } from '../fleet/backend.ts';
 import { describeBytes } from './describe-bytes.ts';
 import type { Mark } from './mark.ts';
@@ -17,8 +18,9 @@ export interface StoreRequest {
   readonly tags?: Readonly<Record<string, string>>;
   /** Absent: the bytes become nobody's of the fleet. */
   readonly mark?: Mark;
-  /** Of a write in one request: not over anything, or over these very bytes alone. */
+  /** Not over anything. */
   readonly ifAbsent?: boolean;
+  /** Of a write in one request: over these very bytes alone. */
   readonly ifMatch?: string;
   /** For messages: what is being read. */
   readonly what: string;
@@ -60,7 +62,10 @@ export async function putInParts(
   try {
     const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes, to.maxParts);
     const sent = await sendAll(to, request, { ...rules, uploadId, partSizeBytes }, signal);
-    await to.completeUpload({ storageKey, uploadId, parts: sent.parts }, signal);
+    await to.completeUpload(
+      { storageKey, uploadId, parts: sent.parts, ...defined({ ifAbsent: request.ifAbsent }) },
+      signal,
+    );
     return { outcome: 'sent', sha256: sent.sha256, isProven: sent.isProven };
   } catch (error) {
     // Best effort: the clean-up of this key aborts what is left.

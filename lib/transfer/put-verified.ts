@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
-import type { Backend, PutRequest } from '../fleet/backend.ts';
+import { type Backend, BackendError, type PutRequest } from '../fleet/backend.ts';
 import { describeBytes } from './describe-bytes.ts';
 import { headersDigest } from './headers-digest.ts';
+import { markName } from './mark.ts';
 import type { StoreRequest } from './put-parts.ts';
 import { type Refused, refusal } from './refusal.ts';
 import { type Digest, digestOf, verifying } from './verify.ts';
@@ -61,14 +62,46 @@ async function putBytes(to: Backend, request: StoreRequest, signal?: AbortSignal
     ...describeBytes(request, to.name, storageKey),
     ...defined({ sha256: expected.sha256, ifAbsent: request.ifAbsent, ifMatch: request.ifMatch }),
   };
-  const answer = await to.put(put, signal).catch((error: unknown) => refusal(to, error));
-  if ('outcome' in answer) return answer;
   // An empty body may never be asked for its first chunk.
-  const sent = digest ?? (await digestOf(bodyOf(new Uint8Array())));
+  const digestNow = async () => digest ?? digestOf(bodyOf(new Uint8Array()));
+  const answer = await to.put(put, signal).catch((error: unknown) => {
+    if (mayBeOurOwn(to, error)) return takeForSent(to, put, digestNow, error, signal);
+    return refusal(to, error);
+  });
+  if ('outcome' in answer) return answer;
+  const sent = await digestNow();
   // So does an ETag that is the MD5 of what was sent. Any other answer proves nothing, so the bytes are read back.
   const isProven = answer.sha256 === sent.sha256 || answer.etag.replaceAll('"', '') === md5?.digest('hex');
   if (isProven) return { outcome: 'stored', digest: sent };
   return readBack(to, storageKey, sent, signal);
+}
+
+/** Sent again, a write to an absent key is refused for what its own first sending stored. */
+function mayBeOurOwn(to: Backend, error: unknown): error is BackendError {
+  return (
+    error instanceof BackendError && error.backend === to.name && error.kind === 'precondition' && error.attempts > 1
+  );
+}
+
+/** Only what stands there with the very bytes, headers and mark that were sent is taken for sent; else the error stands. */
+async function takeForSent(
+  to: Backend,
+  { storageKey, headers, metadata = {} }: PutRequest,
+  digestNow: () => Promise<Digest>,
+  refused: BackendError,
+  signal?: AbortSignal,
+): Promise<StoreOutcome> {
+  try {
+    const sent = await digestNow();
+    const found = await to.get(storageKey, { reusesBuffers: true }, signal);
+    const { sha256 } = await digestOf(found.body);
+    const isDescribed = headersDigest(found.headers, found.metadata) === headersDigest(headers, metadata);
+    const isOurs = isDescribed && found.metadata[markName] === metadata[markName] && sha256 === sent.sha256;
+    if (isOurs) return { outcome: 'stored', digest: sent };
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+  }
+  throw refused;
 }
 
 async function readBack(to: Backend, storageKey: string, sent: Digest, signal?: AbortSignal): Promise<StoreOutcome> {

@@ -73,6 +73,23 @@ export function copiesContract(on: Access): void {
       expect(await on.backend.head('no')).toBeNull();
     });
 
+    it('copies only to where nothing stands with ifAbsent, and says whose fault it was', async () => {
+      const { etag } = await putThere('from', 'one');
+      const copyTo = (storageKey: string, more: Partial<CopySource> = {}) =>
+        on.backend.copyFrom({ source: source('from', more), storageKey, ifAbsent: true });
+      await copyTo('to', { ifMatch: etag });
+      await putThere('from', 'two');
+      const { name } = on.backend;
+      await expect(copyTo('to')).rejects.toMatchObject({ kind: 'precondition', backend: name });
+      const sourceName = on.neighbour.backend.name;
+      await expect(copyTo('no', { ifMatch: etag })).rejects.toMatchObject({
+        kind: 'precondition',
+        backend: sourceName,
+      });
+      expect((await on.read('to')).toString()).toBe('one');
+      expect(await on.backend.head('no')).toBeNull();
+    });
+
     it('cancelled before sends nothing', async () => {
       await putThere('from', 'x');
       const request = { source: source('from'), storageKey: 'to' };

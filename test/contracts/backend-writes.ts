@@ -74,6 +74,22 @@ export function writesContract(on: Access): void {
       expect((await on.read('k')).equals(someBytes(size, 1))).toBe(true);
     });
 
+    it('ifAbsent has a whole of parts stand only where nothing stands, and leaves the upload open', async () => {
+      await on.put('taken', 'one');
+      for (const storageKey of ['taken', 'free']) {
+        const { uploadId } = await on.backend.createUpload({ storageKey });
+        const body = inChunks(someBytes(3), [3]);
+        const { etag } = await on.backend.uploadPart({ storageKey, uploadId, partNumber: 1, sizeBytes: 3, body });
+        const parts = [{ partNumber: 1, etag, sizeBytes: 3 }];
+        const completed = kindOf(on.backend.completeUpload({ storageKey, uploadId, parts, ifAbsent: true }));
+        expect(await completed).toBe(storageKey === 'taken' ? 'precondition' : 'none');
+        expect(await on.backend.openUploads(storageKey)).toEqual(storageKey === 'taken' ? [uploadId] : []);
+        await on.backend.abortUpload(storageKey, uploadId);
+      }
+      expect((await on.read('taken')).toString()).toBe('one');
+      expect((await on.read('free')).equals(someBytes(3))).toBe(true);
+    });
+
     it('ifMatch overwrites only the very bytes', async () => {
       const { etag } = await on.put('k', 'one');
       await on.put('k', 'two', { ifMatch: etag });

@@ -25,28 +25,32 @@ describe('capabilities', () => {
   });
 
   it.each([
-    ['conditional-put', { conditionalPut: false }],
+    ['conditional-put', { conditionalPut: false, conditionalCompletion: false, conditionalCopies: false }],
+    ['conditional-completion', { conditionalCompletion: false }],
+    ['conditional-copy', { conditionalCopies: false }],
     ['conditional-delete', { conditionalDelete: false }],
-    ['checksum', { checksumSha256: false, attestsCopies: false }],
+    // A copy asks for one.
+    ['checksum', { checksumSha256: false, attestsCopies: false }, { conditionalCopies: false }],
   ] as const)(
     'takes %s for missing where it is refused, and where it is silently ignored',
-    async (feature, missing) => {
+    async (feature, missing, refusedToo: object = {}) => {
       for (const answer of ['not-implemented', 'silently-ignore'] as const) {
         kit.server.faults.add({ id: 'missing', kind: 'reject-feature', feature, answer });
-        expect(await find()).toEqual({ ...everything, ...missing });
+        const also = answer === 'not-implemented' ? refusedToo : {};
+        expect(await find()).toEqual({ ...everything, ...missing, ...also });
         expect(await left()).toEqual([]);
       }
     },
   );
 
   it.each([
-    ['DeleteObjects', 'bulkDelete'],
-    ['part-copy', 'partCopy'],
-    ['CopyObject', 'attestsCopies'],
-    ['multipart', 'partCopy'],
-  ] as const)('takes %s for missing where it is refused', async (feature, capability) => {
+    ['DeleteObjects', { bulkDelete: false }],
+    ['part-copy', { partCopy: false }],
+    ['CopyObject', { attestsCopies: false, conditionalCopies: false }],
+    ['multipart', { partCopy: false, conditionalCompletion: false }],
+  ] as const)('takes %s for missing where it is refused', async (feature, missing) => {
     kit.server.faults.add({ kind: 'reject-feature', feature });
-    expect(await find()).toEqual({ ...everything, [capability]: false });
+    expect(await find()).toEqual({ ...everything, ...missing });
     expect(await left()).toEqual([]);
   });
 
@@ -106,6 +110,7 @@ describe('capabilities', () => {
         ...everything,
         partCopy: false,
         attestsCopies: false,
+        conditionalCopies: false,
         tags: false,
       });
       expect(await left()).toEqual([]);

@@ -55,13 +55,13 @@ describe('requests that are built here', () => {
     expect(told).toEqual(['PutObject', 'PutObject', 'PutObject', 'PutObject']);
   });
 
-  it('that were streamed, or conditional, and not answered on a kept socket are unanswered, and not sent again', async () => {
+  it('that were streamed, or overwrite, and not answered on a kept socket are unanswered, and not sent again', async () => {
     const backend = connect({ capabilities: { conditionalPut: true } });
     await put(backend);
     script = (request) => request.socket.destroy();
     for (const send of [
       () => put(backend, 2 ** 20),
-      () => backend.put({ storageKey: 'k', sizeBytes: 1, body: bodyOf(someBytes(1)), ifAbsent: true }),
+      () => backend.put({ storageKey: 'k', sizeBytes: 1, body: bodyOf(someBytes(1)), ifMatch: '"e"' }),
       () =>
         backend.uploadPart({ storageKey: 'k', uploadId: 'u', partNumber: 1, sizeBytes: 1, body: bodyOf(someBytes(1)) }),
     ]) {
@@ -69,6 +69,21 @@ describe('requests that are built here', () => {
       expect(await send().catch((error: unknown) => error)).toMatchObject({ kind: 'unavailable', isUnanswered: true });
       expect(seen.length).toBe(1);
     }
+  });
+
+  it.each([
+    [412, 'PreconditionFailed'],
+    [409, 'ConditionalRequestConflict'],
+  ])('to an absent key are sent again, and a refusal with %i then says that they were', async (status, code) => {
+    const backend = connect({ capabilities: { conditionalPut: true } });
+    const body = `<Error><Code>${code}</Code></Error>`;
+    script = (request, response) =>
+      seen.length === 1 ? request.socket.destroy() : response.writeHead(status).end(body);
+    const put = () => backend.put({ storageKey: 'k', sizeBytes: 1, body: bodyOf(someBytes(1)), ifAbsent: true });
+    const refused = { kind: 'precondition', storesNothing: false };
+    expect(await put().catch((error: unknown) => error)).toMatchObject({ ...refused, attempts: 2 });
+    expect(seen.map(({ headers }) => headers['if-none-match'])).toEqual(['*', '*']);
+    expect(await put().catch((error: unknown) => error)).toMatchObject({ ...refused, attempts: 1 });
   });
 
   it('do not reuse a socket whose request was given up', async () => {

@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { HoldfastFleet, type HoldfastFleetProps, HoldfastTables } from '../../infra/index.ts';
 import { packFleet, unpackFleet } from '../../lib/config/packed-fleet.ts';
 import type { ConfigError } from '../../lib/config/problems.ts';
-import { type Resource, synthesise, testFleet } from './support/template.ts';
+import { type Resource, type Synthesised, synthesise, testFleet } from './support/template.ts';
 
 const code = () => Code.fromInline('exports.handler = async () => {};');
 const onAws = {
@@ -192,6 +192,29 @@ test('what stays when the workers are destroyed or fail at first: nothing; of th
     // A named table that stayed is taken up again by `cdk deploy --import-existing-resources`.
     expect(resource.Properties.TableName).toMatch(/^holdfast-/);
   }
+});
+
+test('a worker that is switched off, another name of the stack, another name of a table: what the next deployment does', () => {
+  const resources = ({ resources: all }: Synthesised, type: string) =>
+    Object.values(all).filter((one) => one.Type === type);
+  const schedules = (one: Synthesised) =>
+    resources(one, 'AWS::Scheduler::Schedule').filter(({ Properties }) => Properties.State === 'ENABLED').length;
+  const without = synthesise(testFleet, { SCRUBBER_ENABLED: 'false' });
+  expect(schedules(without)).toBe(schedules(standard) - 1);
+  // Its function, role and log stay, so that it is switched on again by its schedule alone.
+  const functions = (one: Synthesised) => resources(one, 'AWS::Lambda::Function').length;
+  expect(functions(without)).toBe(functions(standard));
+
+  const tableNames = (one: Synthesised) => resourcesOf(one.data).map(([, { Properties }]) => Properties.TableName);
+  const renamed = synthesise(testFleet, {}, { HOLDFAST_STACK: 'other' });
+  expect([renamed.stack.stackName, renamed.data.stackName]).toEqual(['other', 'other-data']);
+  expect(tableNames(renamed)).toEqual(tableNames(standard));
+
+  const elsewhere = synthesise(testFleet, { OBJECTS_TABLE: 'another' });
+  const [before, after] = [standard, elsewhere].map((one) => resourcesOf(one.data));
+  expect(tableNames(elsewhere)).toEqual(tableNames(standard).map((name) => name.replace(/.*-objects$/, 'another')));
+  // The same resource with another name: CloudFormation makes a new table, and retains the old one.
+  expect(after!.map(([id]) => id)).toEqual(before!.map(([id]) => id));
 });
 
 test('the stacks hold each other by names alone: either can be changed, renamed or destroyed without the other', () => {

@@ -8,7 +8,8 @@ import { alarmNames } from '../../infra/alarm-names.ts';
 import { backendMetrics, fleetMetrics } from '../../lib/base/metric-names.ts';
 import { unpackFleet } from '../../lib/config/packed-fleet.ts';
 import { parameterPrefix, parseParameters, workerNames } from '../../lib/config/parameters.ts';
-import { statementsOf } from './support/iam.ts';
+import { writeCheckKey } from '../../lib/steps/check-writes.ts';
+import { type Statement, statementsGranted, statementsOf } from './support/iam.ts';
 import { type Resource, type Synthesised, synthesise, testFleet } from './support/template.ts';
 
 const plain = synthesise();
@@ -86,6 +87,24 @@ test('of the workers only the cleanup queue reads delete credentials; apply does
 test('bytes are written by the replicator, the rebalancer and apply alone', () => {
   const writers = actors.filter((actor) => named(actor).some(({ actions }) => actions.includes('s3:PutObject')));
   expect(writers).toEqual(['replicator', 'rebalancer', 'apply']);
+});
+
+test('who writes objects may only create their keys; the one key that is written over is that of the write check [least-rights]', () => {
+  const conditional = { Null: { 's3:if-none-match': 'false' } };
+  // Requests that send parts make no object: AWS has them exempted so.
+  const parts = { Bool: { 's3:ObjectCreationOperation': 'false' } };
+  const own = ['bucket-a/fleet/', 'bucket-b/'].map((place) => `arn:aws:s3:::${place}`);
+  const anywhere = own.map((place) => `${place}*`);
+  const writesOf = (statements: readonly Statement[]) =>
+    statements
+      .filter(({ actions }) => actions.includes('s3:PutObject'))
+      .map(({ resources, conditions }) => ({ resources, conditions }));
+  const objects = [conditional, parts].map((conditions) => ({ resources: anywhere, conditions }));
+  const check = { resources: own.map((place) => `${place}${writeCheckKey}`), conditions: {} };
+  for (const worker of ['replicator', 'rebalancer']) expect(writesOf(named(worker))).toEqual([...objects, check]);
+  const granted = synthesise(testFleet, {}, {}, 'Application');
+  expect(writesOf(statementsGranted(granted, 'Application'))).toEqual(objects);
+  expect(writesOf(named('apply'))).toEqual([{ resources: own.map((place) => `${place}.holdfast/*`), conditions: {} }]);
 });
 
 test('no statement scans a table, names a wildcard resource or a wildcard action [least-rights]', () => {

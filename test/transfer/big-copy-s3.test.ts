@@ -7,6 +7,7 @@ import type { ObjectRecord, TransferFields } from '../../lib/store/model.ts';
 import { copyInParts } from '../../lib/transfer/big/big-copy.ts';
 import type { BigCopyOutcome } from '../../lib/transfer/big/job.ts';
 import { createPartBuffers } from '../../lib/transfer/big/part-buffers.ts';
+import { digestOf } from '../../lib/transfer/verify.ts';
 import { type S3Kit, startS3 } from '../fleet/s3-kit.ts';
 
 const mib = 2 ** 20;
@@ -117,6 +118,19 @@ test.each([
   const { outcome } = await copyOnce(undefined, () => {}, fault.kind === 'hang');
   kit.server.faults.clear();
   expect(outcome).toMatchObject({ outcome: 'target-failed', error: { kind, backend: 'to' } });
+});
+
+test.each([
+  ['what stands at the key already is read, and is what was sent', bytes, { outcome: 'stored' }],
+  ['what stands at the key already is read, and is not what was sent', bytes.toReversed(), { outcome: 'target-wrong' }],
+])('%s', async (_, standing, outcome) => {
+  const to = kit.connect({ name: 'to' });
+  await to.put({ storageKey: target, sizeBytes: standing.length, body: bodyOf(standing) });
+  const { length: sizeBytes } = bytes;
+  kit.server.requests.clear();
+  expect(await copyOnce()).toMatchObject({ outcome });
+  const stands = await digestOf((await to.get(target)).body);
+  expect(stands).toMatchObject({ sizeBytes, sha256: createHash('sha256').update(standing).digest('hex') });
 });
 
 test('a completion whose answer is lost is found done', async () => {

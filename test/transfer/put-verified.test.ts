@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { defined } from '../../lib/base/defined.ts';
 import type { Backend, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { putVerified } from '../../lib/transfer/put-verified.ts';
+import { type S3Kit, s3ForFile } from '../fleet/s3-kit.ts';
 import { createManualClock } from '../support/fleet.ts';
 
 const bytes = Buffer.from('what was sent');
@@ -60,4 +61,47 @@ test.each([
   ['answers so, and the SHA-256 is not known', checks, { etag: `"${hex('md5', others)}"` }, undefined],
 ])('a target that stores other bytes and %s is found out', async (_, can, answer, known) => {
   expect(await store(target(others, answer, can).backend, known)).toBe('wrong');
+});
+
+/** A target on the wire whose first answer to a write is lost, after it has stored what it was sent. */
+function losingOne(kit: S3Kit): Backend {
+  kit.server.faults.add({ kind: 'lose-answer', match: { operation: 'PutObject' }, times: 1 });
+  return kit.connect({ name: 'to' });
+}
+
+describe('a write to an absent key whose first answer is lost', () => {
+  const { kit } = s3ForFile({});
+  const write = (to: Backend, metadata = {}) =>
+    putVerified(to, {
+      ...{ storageKey: 'k', body: bodyOf(bytes), expected: { sizeBytes: bytes.length, sha256 }, what: 'It' },
+      ...{ mark: { fleetId: 'f', generation: 'g' }, metadata, ifAbsent: true },
+    });
+
+  test('is sent again, refused for what it stored itself, and found to be stored', async () => {
+    const to = losingOne(kit);
+    expect(await write(to, { name: 'value' })).toMatchObject({ outcome: 'stored', digest: { sha256 } });
+    expect(kit.server.requests.count({ operation: 'PutObject' })).toBe(2);
+    expect(await collect((await to.get('k')).body)).toEqual(bytes);
+  });
+
+  test.each([
+    ['other bytes', others, {}],
+    ['other headers', bytes, { cacheControl: 'no-store' }],
+    ['no mark', bytes, {}],
+  ])('is refused where what stands there has %s', async (_, standing, headers) => {
+    const to = losingOne(kit);
+    const lost: Backend = {
+      ...to,
+      async put(request, signal) {
+        const answer = to.put(request, signal).catch(async (error: unknown) => {
+          // Somebody else wrote there between the two.
+          await kit.connect().put({ storageKey: 'k', sizeBytes: standing.length, body: bodyOf(standing), headers });
+          throw error;
+        });
+        return answer;
+      },
+    };
+    await expect(write(lost)).rejects.toMatchObject({ kind: 'precondition', attempts: 2, storesNothing: false });
+    expect(await collect((await to.get('k')).body)).toEqual(standing);
+  });
 });

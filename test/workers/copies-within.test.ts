@@ -62,6 +62,25 @@ test.each<[string, Record<string, unknown>, boolean]>([
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
 });
 
+test('a role that creates keys only where nothing stands has storage copy only where that is heeded by copies', async () => {
+  const ours = near('a', 'b').map((one) => ({
+    ...one,
+    credentials: 'role',
+    endpoint: 'https://s3.us-east-1.amazonaws.com',
+  }));
+  const fleet = await createTestFleet({ backends: ours });
+  await fleet.client.put('one', 'v');
+  const seen = calls(fleet);
+  await fleet.tick('replicator');
+  expect(seen).toEqual(['a.head', 'b.copyFrom']);
+  Object.assign(fleet.backends.b!.capabilities, { conditionalCopies: false });
+  await fleet.apply({ backends: ours });
+  await fleet.client.put('two', 'v');
+  seen.length = 0;
+  await fleet.tick('replicator');
+  expect(seen).toEqual(['a.get', 'b.put']);
+});
+
 test('an imported object is streamed until its hash is known, and then copied only while its ETag is the recorded one', async () => {
   const fleet = await nearFleet(['a', 'b', 'c'], { policies: factor(2) });
   fleet.backends.a!.putNow('plain', Buffer.from('v'), { headers: { contentType: 'text/x' }, metadata: { who: 'me' } });

@@ -6,6 +6,7 @@ import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
 import { assertFits } from './fits.ts';
 import { headerInput } from './header-input.ts';
+import { headObject } from './read.ts';
 
 /** CopyObject from a bucket of the same endpoint. Asks for a SHA-256 of what is stored. */
 export async function copyFrom(
@@ -14,12 +15,13 @@ export async function copyFrom(
   signal?: AbortSignal,
 ): Promise<{ readonly sha256?: string }> {
   assertFits(s3, 'copy to', { storageKey, ...defined({ metadata }) });
+  const isConditional = s3.capabilities.conditionalCopies === true && ifAbsent === true;
   const inputNow = () => ({
     Bucket: s3.bucket,
     Key: s3.fullKey(storageKey),
     CopySource: pathOf(source.bucket, source.prefix + source.storageKey),
     ...defined({ CopySourceIfMatch: source.ifMatch }),
-    ...(s3.capabilities.conditionalPut === true && ifAbsent ? { IfNoneMatch: '*' } : {}),
+    ...(isConditional ? { IfNoneMatch: '*' } : {}),
     ...headerInput(s3, headers, metadata, tags),
     MetadataDirective: 'REPLACE' as const,
     TaggingDirective: 'REPLACE' as const,
@@ -34,6 +36,8 @@ export async function copyFrom(
   } catch (error) {
     const { kind, cause } = error as BackendError;
     if (kind !== 'not-found' && kind !== 'precondition') throw error;
+    // The answer does not say which of both ends is not as it should be.
+    if (kind === 'precondition' && isConditional && (await headObject(s3, storageKey, signal)) !== null) throw error;
     const attempted = { backend: source.backend, action: 'copy', storageKey: source.storageKey };
     throw backendError(kind, attempted, kind === 'not-found' ? 'it is not there' : 'its ETag is another', cause);
   }

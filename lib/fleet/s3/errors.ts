@@ -52,6 +52,8 @@ const kindByCode: ReadonlyMap<string, BackendErrorKind> = new Map<string, Backen
   ['RequestTimeout', 'timeout'],
   ['InternalError', 'unavailable'],
   ['PreconditionFailed', 'precondition'],
+  // Another write of the same key is on its way: perhaps one of our own.
+  ['ConditionalRequestConflict', 'precondition'],
   ['EntityTooLarge', 'too-large'],
   ['QuotaExceeded', 'no-room'],
   ['InsufficientStorage', 'no-room'],

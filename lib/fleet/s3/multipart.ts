@@ -73,10 +73,11 @@ export function multipart(s3: S3Connection): Multipart {
       }
     },
 
-    async completeUpload({ storageKey, uploadId, parts }, signal) {
+    async completeUpload({ storageKey, uploadId, parts, ifAbsent }, signal) {
       const input = {
         ...at(storageKey),
         UploadId: uploadId,
+        ...(s3.capabilities.conditionalCompletion === true && ifAbsent ? { IfNoneMatch: '*' } : {}),
         MultipartUpload: { Parts: parts.map((part) => ({ PartNumber: part.partNumber, ETag: part.etag })) },
       };
       const requestTimeout = s3.timeouts.answerMs * completionFactor;

@@ -22,14 +22,14 @@ export async function putObject(s3: S3Connection, request: PutRequest, signal?: 
   const { storageKey, ifAbsent, ifMatch } = request;
   assertFits(s3, 'write', request);
   const heedsConditions = s3.capabilities.conditionalPut === true;
-  const conditions = heedsConditions
+  const conditions: Asked['headers'] = heedsConditions
     ? defined({ 'if-none-match': ifAbsent ? '*' : undefined, 'if-match': ifMatch })
     : {};
   const asked = {
     operation: 'PutObject',
     headers: { ...describingHeaders(s3, request), ...conditions },
-    // A condition that held for a first sending may no longer hold for the second, because of the first.
-    isSentOnce: Object.keys(conditions).length > 0,
+    // What the first sending overwrote is not there for the second. Who asked for an absent key is told how often it was sent.
+    isSentOnce: conditions['if-match'] !== undefined,
   } as const;
   const { headers } = await sendBody(s3, 'write', request, asked, signal);
   const sha256 = s3.capabilities.checksumSha256 === true ? sha256OfHeaders(headers) : undefined;

@@ -59,7 +59,8 @@ export function forgetIgnoredFeatures(request: S3Request, faults: RequestFaults)
     usesFeature(request, feature) &&
     faults.take('reject-feature', (effect) => effect.feature === feature && effect.answer === 'silently-ignore') !==
       undefined;
-  if (ignores('conditional-put') || ignores('conditional-delete')) {
+  const conditions = ['conditional-put', 'conditional-completion', 'conditional-copy', 'conditional-delete'] as const;
+  if (conditions.some(ignores)) {
     request.headers.delete('if-match');
     request.headers.delete('if-none-match');
   }
@@ -85,6 +86,10 @@ function usesFeature({ operation, headers, query }: S3Request, feature: Feature)
   switch (feature) {
     case 'conditional-put':
       return isConditional && WRITES.includes(operation);
+    case 'conditional-completion':
+      return isConditional && operation === 'CompleteMultipartUpload';
+    case 'conditional-copy':
+      return isConditional && operation === 'CopyObject';
     case 'conditional-delete':
       return isConditional && operation === 'DeleteObject';
     case 'checksum':

@@ -4,6 +4,8 @@ type FieldType = 'number' | 'string' | 'number?' | 'string?';
 
 const FEATURES: readonly Feature[] = [
   'conditional-put',
+  'conditional-completion',
+  'conditional-copy',
   'conditional-delete',
   'checksum',
   'DeleteObjects',

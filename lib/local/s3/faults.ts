@@ -30,6 +30,8 @@ export type FaultEffect =
 
 export type Feature =
   | 'conditional-put'
+  | 'conditional-completion'
+  | 'conditional-copy'
   | 'conditional-delete'
   | 'checksum'
   | 'DeleteObjects'

@@ -63,6 +63,8 @@ export interface MemoryBackend extends Backend {
 /** What a bucket in memory can do, unless a test says otherwise. */
 export const everything: Capabilities = {
   conditionalPut: true,
+  conditionalCompletion: true,
+  conditionalCopies: true,
   conditionalDelete: true,
   checksumSha256: true,
   bulkDelete: true,
@@ -258,7 +260,8 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
         const message = `Cannot copy ${JSON.stringify(source.storageKey)} on "${source.backend}": ${whatIsSo}`;
         throw new BackendError(isOther ? 'precondition' : 'not-found', source.backend, message);
       }
-      if (ifAbsent && objects.has(storageKey)) throw fail('precondition', 'copy to', storageKey, 'it is there already');
+      if (capabilities.conditionalCopies && ifAbsent && objects.has(storageKey))
+        throw fail('precondition', 'copy to', storageKey, 'it is there already');
       putNow(storageKey, object.bytes, {
         ...defined({ headers, metadata, tags }),
       });
@@ -275,6 +278,9 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
       return listNow(listOptions);
     },
 
-    ...memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody, putNow }),
+    ...memoryMultipart({
+      ...{ minPartBytes, fail, refuseCancelled, readBody, putNow },
+      stands: (storageKey) => capabilities.conditionalCompletion === true && objects.has(storageKey),
+    }),
   };
 }

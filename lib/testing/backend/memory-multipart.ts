@@ -15,6 +15,8 @@ interface MultipartDeps {
   fail(kind: BackendErrorKind, action: string, storageKey: string, whatIsSo: string): BackendError;
   refuseCancelled(action: string, storageKey: string, signal?: AbortSignal): void;
   readBody(action: string, request: Pick<PutRequest, 'storageKey' | 'sizeBytes' | 'body'>): Promise<Uint8Array>;
+  /** Whether a completion that must not overwrite is refused. */
+  stands(storageKey: string): boolean;
   putNow(
     storageKey: string,
     bytes: Uint8Array,
@@ -31,7 +33,8 @@ type Multipart = Pick<
 >;
 
 /** Multipart uploads of an in-memory bucket: S3's rules on ids, order, ETags and sizes of parts. */
-export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody, putNow }: MultipartDeps): Multipart {
+export function memoryMultipart(deps: MultipartDeps): Multipart {
+  const { minPartBytes, fail, refuseCancelled, readBody, stands, putNow } = deps;
   const uploads = new Map<string, OpenUpload>();
   let begun = 0;
   const open = (action: string, storageKey: string, uploadId: string, signal?: AbortSignal): OpenUpload => {
@@ -69,7 +72,7 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
         .map(([partNumber, { bytes, etag }]) => ({ partNumber, etag, sizeBytes: bytes.length }));
     },
 
-    async completeUpload({ storageKey, uploadId, parts }, signal) {
+    async completeUpload({ storageKey, uploadId, parts, ifAbsent }, signal) {
       const action = 'complete the upload of';
       const { headers, metadata, tags, parts: stored } = open(action, storageKey, uploadId, signal);
       if (parts.length === 0) throw fail('rejected', action, storageKey, 'it needs at least one part');
@@ -89,6 +92,7 @@ export function memoryMultipart({ minPartBytes, fail, refuseCancelled, readBody,
         }
         return part;
       });
+      if (ifAbsent && stands(storageKey)) throw fail('precondition', action, storageKey, 'it is there already');
       uploads.delete(uploadId);
       const digests = Buffer.from(chosen.map(({ etag }) => etag.slice(1, -1)).join(''), 'hex');
       const etag = `"${hash('md5', digests)}-${chosen.length}"`;

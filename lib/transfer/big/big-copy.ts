@@ -185,9 +185,16 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
     if (parts === null) return null;
     if (digestOfParts(parts) !== job.progress.partsDigest) await doubt(job);
     // It names these very parts: one that arrives from now on is refused, where the backend heeds that.
-    const { etag } = await to.completeUpload({ storageKey, uploadId, parts }, signal);
+    const { etag } = await to.completeUpload({ storageKey, uploadId, parts, ifAbsent: true }, signal);
     if (!mayBeMadeOf(etag, parts)) await doubt(job);
   } catch (error) {
+    if (isRefusedForBytes(error, to)) {
+      // An earlier completion, of which no answer came: or what stands there is not ours, which only reading it tells.
+      await doubt(job);
+      const standing = await to.head(storageKey, signal);
+      if (standing !== null) return standing;
+      throw error;
+    }
     if (error instanceof BackendError && error.backend === to.name && (await isOtherUpload(job, error, signal)))
       return null;
     // The answer to a completion, now or in an earlier turn, may have been lost: what stands there tells.
@@ -198,6 +205,11 @@ async function complete(job: BigCopy, signal: AbortSignal): Promise<StoredObject
     throw error;
   }
   return to.head(storageKey, signal);
+}
+
+/** Refused because something stands there already. */
+function isRefusedForBytes(error: unknown, to: Backend): boolean {
+  return error instanceof BackendError && error.backend === to.name && error.kind === 'precondition';
 }
 
 /** What was sent may not be what is there: the whole is read back before it is recorded. */

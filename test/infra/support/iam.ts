@@ -69,7 +69,8 @@ export function allowing(statements: readonly Statement[], need: Need): Statemen
 
 function holds(operator: string, pattern: string, value: string | undefined): boolean {
   if (operator === 'StringLikeIfExists') return value === undefined || matches(pattern, value);
-  if (operator === 'StringEquals') return value === pattern;
+  if (operator === 'StringEquals' || operator === 'Bool') return value === pattern;
+  if (operator === 'Null') return (value === undefined) === (pattern === 'true');
   throw new Error(`The test does not know the condition ${operator}`);
 }
 

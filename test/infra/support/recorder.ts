@@ -95,6 +95,14 @@ export function s3Needs({ method, url, headers, body, status }: Seen): Need[] {
     action: `s3:${action}`,
     resource: `arn:aws:s3:::${bucket}/${at}`,
   });
+  /** As the documentation of conditional writes says which requests make an object, and which carry a condition. */
+  const writes = (name: string): Need => ({
+    ...onKey('PutObject'),
+    context: {
+      's3:ObjectCreationOperation': String(['PutObject', 'CompleteMultipartUpload', 'CopyObject'].includes(name)),
+      ...defined({ 's3:if-none-match': named.get('if-none-match') }),
+    },
+  });
   const onBucket = (action: string): Need => {
     const prefix = query.get('prefix');
     return {
@@ -110,17 +118,17 @@ export function s3Needs({ method, url, headers, body, status }: Seen): Need[] {
       return status === 404 ? [onKey('GetObject'), onBucket('ListBucket')] : [onKey('GetObject')];
     case 'PutObject':
     case 'CreateMultipartUpload':
-      return named.has('x-amz-tagging') ? [onKey('PutObject'), onKey('PutObjectTagging')] : [onKey('PutObject')];
+      return named.has('x-amz-tagging') ? [writes(operation), onKey('PutObjectTagging')] : [writes(operation)];
     case 'GetObjectTagging':
     case 'PutObjectTagging':
       return [onKey(operation)];
     case 'UploadPart':
     case 'CompleteMultipartUpload':
-      return [onKey('PutObject')];
+      return [writes(operation)];
     case 'CopyObject':
     case 'UploadPartCopy':
       return [
-        onKey('PutObject'),
+        writes(operation),
         ...(named.has('x-amz-tagging') ? [onKey('PutObjectTagging')] : []),
         {
           action: 's3:GetObject',

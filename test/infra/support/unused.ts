@@ -29,6 +29,10 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
     /^(replicator Parts s3:AbortMultipartUpload|rebalancer (Parts|Uploads2?) s3:(AbortMultipartUpload|ListBucketMultipartUploads))$/,
     'A transfer that is given up, or begun twice, ends its own upload.',
   ],
+  [
+    /^(replicator|rebalancer) WriteCheck s3:PutObject$/,
+    'A target that refuses ten objects in one tick is asked to take a write of ours; in these cases none refuses as many.',
+  ],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
   [
     /^(replicator|rebalancer) Indexes dynamodb:Query due$/,
