@@ -74,10 +74,14 @@ const named: Readonly<Partial<Record<Grantee, Access>>> & Readonly<Record<Exclud
     indexes: [],
     bytes: 'read',
   },
-  // It makes objects and reads them; what was begun and left behind is others' to find.
+  // It makes objects, reads them, and brings back what waits for its deletion; what was begun and left behind is others' to find.
   application: {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: ['Query', 'PutItem', 'UpdateItem'] },
-    indexes: ['by-key'],
+    tables: {
+      objects: records,
+      queue: ['BatchGetItem', 'PutItem', 'DeleteItem'],
+      control: ['Query', 'PutItem', 'UpdateItem'],
+    },
+    indexes: ['by-key', 'due'],
     bytes: 'write',
   },
   apply: { tables: { control: ['Query', 'PutItem', 'UpdateItem'] }, indexes: ['by-key'], bytes: 'own-keys' },

@@ -1,10 +1,11 @@
 export type { Body } from './base/bytes.ts';
 export type { Log, LogFields } from './base/log.ts';
-export type { Holdfast, ObjectSummary } from './client/client.ts';
-export { HoldfastError, type HoldfastErrorKind } from './client/error.ts';
+export type { Holdfast, ObjectSummary, Undeletable } from './client/client.ts';
+export { HoldfastError, type HoldfastErrorKind, type PutStanding, TooFewCopiesError } from './client/error.ts';
 export type { GetObject, GetOptions } from './client/get.ts';
 export { createHoldfast, type HoldfastConfig } from './client/holdfast.ts';
 export type { PutBody, PutOptions, PutResult } from './client/put.ts';
+export type { UndeleteOptions, UndeleteResult } from './client/undelete.ts';
 export type { FleetFile } from './config/fleet-file.ts';
 export { ConfigError } from './config/problems.ts';
 export type { ObjectHeaders } from './fleet/backend.ts';

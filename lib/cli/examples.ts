@@ -30,6 +30,7 @@ export const examples: Readonly<Record<string, string>> = {
   undrain: 'holdfast undrain local-2',
   forget: 'holdfast forget old-backend',
   rm: "holdfast rm 'photos/*' --yes",
+  undelete: 'holdfast undelete photos/cat.jpg',
   completion: 'holdfast completion bash',
   run: 'holdfast run --metrics 9464',
   local: 'holdfast local --backends 2',

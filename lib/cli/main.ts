@@ -20,11 +20,13 @@ import { setupVerbs } from './verbs/setup.ts';
 import { statusVerbs } from './verbs/status.ts';
 import { stuckVerbs } from './verbs/stuck.ts';
 import { tickVerbs } from './verbs/tick.ts';
+import { undeleteVerbs } from './verbs/undelete.ts';
 
 /** Every group of verbs, in the order in which help lists them. */
 const groups = [
   setupVerbs,
   objectVerbs,
+  undeleteVerbs,
   exportVerbs,
   statusVerbs,
   lookVerbs,

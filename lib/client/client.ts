@@ -8,7 +8,12 @@ import { contentOf } from './open-object.ts';
 import { type PutBody, type PutOptions, type PutResult, put } from './put.ts';
 import { readEntry } from './read-entry.ts';
 import { remove } from './remove.ts';
+import type { UndeleteOptions, UndeleteResult } from './undelete.ts';
+import type { WaitingContent } from './waiting-bytes.ts';
 import { writeFile } from './write-file.ts';
+
+/** A content that was deleted or overwritten and can be brought back. */
+export type Undeletable = Omit<WaitingContent, 'items'>;
 
 /** What the library knows of an object without reading it. */
 export interface ObjectSummary {
@@ -36,6 +41,13 @@ export interface Holdfast {
   head(key: string): Promise<ObjectSummary | null>;
   /** Deletes; resolves to whether there was an object. */
   delete(key: string): Promise<boolean>;
+  /**
+   * Brings back what was deleted or overwritten, while its bytes wait for their deletion (`deleteGraceHours` of its policy), once
+   * they were read and found good.
+   */
+  undelete(key: string, options?: UndeleteOptions): Promise<UndeleteResult>;
+  /** What of a key could be brought back, those that were deleted or overwritten last first. */
+  undeletable(key: string): Promise<readonly Undeletable[]>;
   /** Objects whose key begins with a prefix, in UTF-8 byte order. */
   list(prefix?: string): AsyncIterable<ObjectSummary>;
   /** Writes down what was spent on backends and ends background work. */
@@ -87,6 +99,13 @@ export function createClient(deps: ClientDeps): Holdfast {
       return entry?.kind === 'object' ? summary(entry) : null;
     },
     delete: (key) => counted(() => remove(context, key)),
+    // Seldom needed: who starts with a put or a get does not load it.
+    undelete: (key, options) => counted(async () => (await import('./undelete.ts')).undelete(context, key, options)),
+    async undeletable(key) {
+      assertOpen();
+      const { waitingOf } = await import('./undelete.ts');
+      return (await waitingOf(context, key)).map(({ items: _, ...content }) => content);
+    },
     async *list(prefix) {
       assertOpen();
       await context.fleet();

@@ -1,13 +1,16 @@
+import type { Body } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import { encryptingKeyId } from '../config/encryption.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { placementRule, spreadOrder } from '../config/placement-rule.ts';
-import { BackendError, type ObjectHeaders } from '../fleet/backend.ts';
+import { BackendError } from '../fleet/backend.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { newCopyId, storageKey } from '../store/keys.ts';
 import type { QueueItem } from '../store/model.ts';
 import { enqueuedForDeletion, newQueueItem } from '../store/queue-items.ts';
-import { contentOf } from '../store/records.ts';
+import { bornAs, contentOf } from '../store/records.ts';
+import type { Swap } from '../store/swap.ts';
+import type { Description } from '../transfer/describe-bytes.ts';
 import { headersDigest } from '../transfer/headers-digest.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import type { ClientContext, Fleet } from './context.ts';
@@ -20,7 +23,7 @@ export interface Put {
   readonly key: string;
   readonly generation: string;
   readonly content: Sealed;
-  readonly options: { readonly headers?: ObjectHeaders; readonly metadata?: Readonly<Record<string, string>> };
+  readonly options: Pick<Description, 'headers' | 'metadata' | 'tags'>;
   /** Copies that must stand, verified and recorded, before it is acknowledged. */
   readonly copies: number;
   readonly startedAt: number;
@@ -29,10 +32,16 @@ export interface Put {
   readonly silenceMs: number;
   /** What must be there for it to happen; absent: whatever is. */
   readonly condition?: Condition;
+  /** Bytes that are to be copied: they must still be named when their copy is, so that what they need is kept. */
+  readonly source?: QueueItem;
 }
 
-/** What an object must be for a put to replace it: absent, or of this very generation. */
-export type Condition = { readonly kind: 'absent' } | { readonly kind: 'generation'; readonly generation: string };
+/** What an object must be for a put to replace it. */
+export type Condition =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'generation'; readonly generation: string }
+  /** The entry, object or tombstone, that was seen: nothing was put or deleted since. */
+  | { readonly kind: 'unchanged'; readonly generation: string | undefined };
 
 /** What a copy is made for. */
 export interface Aim {
@@ -42,16 +51,19 @@ export interface Aim {
   readonly holders: readonly string[];
 }
 
-/**
- * `written` the bytes stand there, verified, under an intent · `nowhere` no backend took them; `isDoubtful` when an intent
- * could not be taken back, so that the reaper may yet record what arrived.
- */
-export type Written =
-  | { readonly outcome: 'written'; readonly item: QueueItem }
-  | { readonly outcome: 'nowhere'; readonly why: string; readonly isDoubtful: boolean };
+/** Bytes that stand on a backend, verified, under an intent that is kept alive until told otherwise. */
+export interface WrittenCopy {
+  readonly item: QueueItem;
+  /** The intent is about to be recorded, or given up: it is left to itself. */
+  rest(): Promise<void>;
+}
 
-type Tried =
-  | { readonly outcome: 'written'; readonly item: QueueItem }
+/**
+ * `written` the bytes stand there · `failed` they do not; `isDoubtful` when the intent could not be taken back, so that the
+ * reaper may yet record what arrived.
+ */
+export type Tried =
+  | { readonly outcome: 'written'; readonly copy: WrittenCopy }
   | { readonly outcome: 'failed'; readonly why: string; readonly isDoubtful: boolean };
 
 /** The writer says at least this often that it lives, while it uploads. */
@@ -59,40 +71,22 @@ const heartbeatMs = 120_000;
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
-/** Intent, then bytes, on the first backend that takes them. */
-export async function writeBytes(put: Put, aim: Aim): Promise<Written> {
-  const failed = new Map<string, string>();
-  let isDoubtful = false;
-  for (;;) {
-    const fleet = await put.context.fleet();
-    const name = candidates(put, fleet, aim.holders).find((one) => !failed.has(one));
-    if (name === undefined) {
-      const why =
-        failed.size > 0
-          ? `: ${[...failed.values()].join('; ')}`
-          : ' (draining, leaving, unreachable, full or too small for it)';
-      return { outcome: 'nowhere', why, isDoubtful };
-    }
-    const tried = await tryBackend(put, fleet, name, aim);
-    if (tried.outcome === 'written') return tried;
-    failed.set(name, tried.why);
-    isDoubtful ||= tried.isDoubtful;
-  }
-}
-
-async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promise<Tried> {
+/** Intent, then bytes, on one backend. `open` gives the content, once. */
+export async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim, open: () => Body): Promise<Tried> {
   const { context, key } = put;
   const failed = (why: string, isDoubtful = false): Tried => ({ outcome: 'failed', why, isDoubtful });
   const obstacle = await context.obstacle(fleet, name);
   if (obstacle !== null) return failed(obstacle);
   // What is recorded keeps its key listed; what is about to be must not name one that leaves meanwhile.
-  const mayLoseKey = put.content.encryption !== undefined && aim.replaces !== put.generation;
+  const { source } = put;
+  const mayLoseKey = put.content.encryption !== undefined && aim.replaces !== put.generation && source === undefined;
   if (mayLoseKey && !isSealedFor(put, fleet)) throw new KeyRetiredError(key);
   const item = intentFor(put, name, aim);
   const until = mayLoseKey ? Math.min(put.deadline, fleet.view.readAt + sealedLifeMs) : put.deadline;
-  const reserved = await context.committer.commit({ key, reserves: [item] }, until);
+  const reserved = await context.committer.commit({ key, reserves: [item], ...whileNamed(source) }, until);
   if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
   if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving or drained`);
+  if (reserved.outcome === 'expired') throw new SourceGoneError(key);
   if (reserved.outcome !== 'committed') {
     // An intent that lands yet has no bytes: the reaper ends it.
     if (until < put.deadline) throw new KeyRetiredError(key);
@@ -105,8 +99,18 @@ async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim): Promi
     await giveUp(put, item, 'its encryption key may have left the fleet file');
     throw new KeyRetiredError(key);
   }
-  const uploaded = await upload(put, fleet, item);
-  if (uploaded.outcome === 'written') return { outcome: 'written', item };
+  const stop = new AbortController();
+  const heart = beat(put, item, stop.signal);
+  const rest = async () => {
+    stop.abort();
+    await heart;
+  };
+  const uploaded = await upload(put, fleet, item, open).catch(async (error: unknown) => {
+    await rest();
+    throw error;
+  });
+  if (uploaded.outcome === 'written') return { outcome: 'written', copy: { item, rest } };
+  await rest();
   const { why } = uploaded;
   // Bytes that were surely not stored are not queued: a key that is refused could not be deleted either.
   const isSettled = uploaded.outcome === 'refused' ? await endIntent(put, item) : await giveUp(put, item, why);
@@ -118,6 +122,20 @@ export class KeyRetiredError extends HoldfastError {
   constructor(key: string) {
     super('no-key', `Cannot put "${key}": its encryption key was replaced while it was being put`);
   }
+}
+
+/** The bytes that were to be copied are another's business by now, or gone. */
+export class SourceGoneError extends HoldfastError {
+  constructor(key: string) {
+    super('changed', `Cannot bring "${key}" back: its bytes are being deleted`);
+  }
+}
+
+/** Writes an item as it is, on condition that it is still so. */
+function whileNamed(item: QueueItem | undefined): Pick<Swap, 'moves'> {
+  if (item === undefined) return {};
+  const { state, dueAt, claimedBy } = item;
+  return { moves: [{ from: { item, expect: { state, dueAt, ...defined({ claimedBy }) } }, to: item }] };
 }
 
 /** A key that no policy encrypts with any more may be about to leave, like one that another took the place of. */
@@ -140,7 +158,7 @@ function isNamedTooLate({ context }: Put, { view }: Fleet): boolean {
 }
 
 /** Backends that may take the content by its policy, in the order in which they are tried: first where no copy of it is. */
-function candidates({ key, content }: Put, fleet: Fleet, holders: readonly string[]): string[] {
+export function candidates({ key, content }: Put, fleet: Fleet, holders: readonly string[]): string[] {
   const rule = placementRule(fleet.file, policyOf(fleet.file, key).name);
   const able = fleet.file.backends.filter(({ name, maxObjectBytes, quotaBytes }) => {
     if (holders.includes(name) || !rule.allows(name)) return false;
@@ -179,21 +197,19 @@ function intentFor(put: Put, backend: string, { replaces }: Aim): QueueItem {
 /** `refused` the backend said that it took nothing · `failed` bytes may be there, or come yet. */
 type Uploaded = { readonly outcome: 'written' } | { readonly outcome: 'refused' | 'failed'; readonly why: string };
 
-async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<Uploaded> {
+async function upload(put: Put, fleet: Fleet, item: QueueItem, open: () => Body): Promise<Uploaded> {
   const { context, options, content } = put;
-  const stop = new AbortController();
-  const heart = beat(put, item, stop.signal);
   try {
     const backend = await context.backend(fleet, item.backend);
     const stored = await putVerified(backend, {
       storageKey: item.storageKey,
       ifAbsent: true,
-      body: content.open(),
+      body: open(),
       expected: { sizeBytes: content.sizeBytes, sha256: content.sha256 },
       what: `The content for "${put.key}"`,
       mark: {
         fleetId: fleet.fleetId,
-        generation: put.generation,
+        generation: bornAs({ ...content, generation: put.generation }),
         sha256: content.sha256,
         isEncrypted: content.encryption !== undefined,
       },
@@ -202,7 +218,7 @@ async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<Uploaded
         partBytes: fleet.params.partBytes,
         clock: context.deps.clock,
       },
-      ...defined({ headers: options.headers, metadata: options.metadata }),
+      ...defined({ headers: options.headers, metadata: options.metadata, tags: options.tags }),
     });
     if (stored.outcome === 'stored') return { outcome: 'written' };
     if (stored.outcome === 'wrong') return { outcome: 'failed', why: stored.detail };
@@ -214,9 +230,6 @@ async function upload(put: Put, fleet: Fleet, item: QueueItem): Promise<Uploaded
     if (error.kind === 'body') throw error.cause;
     noteFailure(put, item, error);
     return { outcome: 'failed', why: error.message };
-  } finally {
-    stop.abort();
-    await heart;
   }
 }
 
@@ -247,6 +260,8 @@ async function beat(put: Put, item: QueueItem, signal: AbortSignal): Promise<voi
  * will be: the reaper may have recorded them, or may yet.
  */
 export async function giveUp(put: Put, item: QueueItem, reason: string): Promise<boolean> {
+  // What waits for its deletion anyhow goes on waiting.
+  if (item.state !== 'intent') return true;
   const to = enqueuedForDeletion(item, {
     cause: 'put-failed',
     reason: `put failed: ${reason}`.slice(0, 200),

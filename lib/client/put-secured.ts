@@ -3,9 +3,10 @@ import { copyIdOf } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import { readCopy } from '../transfer/read-copy.ts';
 import { type Fleet, fleetLifeMs } from './context.ts';
-import { HoldfastError } from './error.ts';
-import { type Put, writeBytes } from './put-bytes.ts';
-import { joinRecord, ownRecord } from './put-record.ts';
+import { HoldfastError, TooFewCopiesError } from './error.ts';
+import type { Put } from './put-bytes.ts';
+import { writeCopies } from './put-copies.ts';
+import { joinAll, ownRecord } from './put-record.ts';
 import { readEntry } from './read-entry.ts';
 
 /** Copies of a put that it wrote and verified, or read in full: backend → copy id. */
@@ -17,7 +18,7 @@ interface Known {
   readonly at: number;
 }
 
-/** Every round makes a copy at most, and looks again; a fleet that changes faster than that is not waited for. */
+/** Every round makes the copies that lack, and looks again; a fleet that changes faster than that is not waited for. */
 const mostRounds = 10;
 
 /**
@@ -26,7 +27,8 @@ const mostRounds = 10;
  * now. What lacks is made elsewhere. Returns also when the put was overwritten: it happened. Nothing is awaited after the
  * last look: whatever the process slept through, it looked when it woke.
  *
- * @throws HoldfastError `undecided`: it is recorded, and no backend in force took it
+ * @throws TooFewCopiesError it is recorded, with fewer copies than were asked for, and no further backend took it
+ * @throws HoldfastError `undecided`: it is recorded, and on no backend in force
  */
 export async function secure(put: Put, record: ObjectRecord, at: number, verified: Verified): Promise<void> {
   const { clock } = put.context.deps;
@@ -42,7 +44,7 @@ export async function secure(put: Put, record: ObjectRecord, at: number, verifie
     if (missingCopies(put, fleet, own, verified) === 0) continue;
     await verifyOthers(put, fleet, own, verified);
     if (missingCopies(put, fleet, own, verified) === 0) continue;
-    if (!(await addCopy(put, own, verified))) return;
+    if ((await addCopies(put, fleet, own, verified)) === 'overwritten') return;
   }
   throw undecided(put, 'the fleet keeps changing');
 }
@@ -52,11 +54,15 @@ function isDecryptable({ file }: Fleet, { encryption }: ObjectRecord): boolean {
 }
 
 /** Copies that are still to be made before the put is done. */
-function missingCopies(put: Put, fleet: Fleet, { copies }: ObjectRecord, verified: Verified): number {
-  const standing = Object.entries(copies).filter(
-    ([name, copyId]) => verified.get(name) === copyId && fleet.standing(name).takesCopies,
-  );
-  return Math.max(0, put.copies - standing.length);
+function missingCopies(put: Put, fleet: Fleet, record: ObjectRecord, verified: Verified): number {
+  return Math.max(0, put.copies - standing(fleet, record, verified).length);
+}
+
+/** Backends in force with a copy that this put verified. */
+function standing(fleet: Fleet, { copies }: ObjectRecord, verified: Verified): string[] {
+  return Object.entries(copies)
+    .filter(([name, copyId]) => verified.get(name) === copyId && fleet.standing(name).takesCopies)
+    .map(([name]) => name);
 }
 
 /** Reads the copies that others made. One that cannot be read now is no copy to rely on. */
@@ -70,15 +76,25 @@ async function verifyOthers(put: Put, fleet: Fleet, record: ObjectRecord, verifi
   }
 }
 
-/** One more copy of what is recorded. False when the put was overwritten meanwhile. */
-async function addCopy(put: Put, record: ObjectRecord, verified: Verified): Promise<boolean> {
+/** More copies of what is recorded, as many as lack and backends take. */
+async function addCopies(
+  put: Put,
+  fleet: Fleet,
+  record: ObjectRecord,
+  verified: Verified,
+): Promise<'added' | 'overwritten'> {
   const aim = { replaces: put.generation, holders: Object.keys(record.copies) };
-  const written = await writeBytes(put, aim);
-  if (written.outcome === 'nowhere')
-    throw undecided(put, `it is recorded, and cannot be put where it is needed${written.why}`);
-  const joined = await joinRecord(put, written.item, record);
-  if (joined.outcome === 'recorded') verified.set(written.item.backend, copyIdOf(written.item));
-  return joined.outcome !== 'overwritten';
+  const { items, why } = await writeCopies(put, aim, missingCopies(put, fleet, record, verified));
+  if (items.length === 0) throw tooFew(put, standing(fleet, record, verified), record, why);
+  for (const item of items) verified.set(item.backend, copyIdOf(item));
+  const { outcome } = await joinAll(put, items, record);
+  return outcome === 'overwritten' ? outcome : 'added';
+}
+
+function tooFew(put: Put, recorded: readonly string[], record: ObjectRecord, why: string): HoldfastError {
+  if (recorded.length === 0) return undecided(put, `it is recorded, and cannot be put where it is needed${why}`);
+  const { key, generation } = record;
+  return new TooFewCopiesError({ key, generation, asked: put.copies, recorded }, why);
 }
 
 function undecided({ key }: Put, why: string): HoldfastError {

@@ -1,6 +1,7 @@
 import { type Body, bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
-import { policyOf } from '../config/fleet-file.ts';
+import { type FleetFile, policyOf } from '../config/fleet-file.ts';
+import { placementRule } from '../config/placement-rule.ts';
 import type { ObjectHeaders } from '../fleet/backend.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { Entry, QueueItem } from '../store/model.ts';
@@ -8,7 +9,8 @@ import { KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { type Condition, KeyRetiredError, type Put, writeBytes } from './put-bytes.ts';
+import { type Condition, KeyRetiredError, type Put } from './put-bytes.ts';
+import { writeCopies } from './put-copies.ts';
 import { isAllowed, makeRecord, ownRecord, refusedBy } from './put-record.ts';
 import { secure } from './put-secured.ts';
 import { readEntry } from './read-entry.ts';
@@ -28,7 +30,7 @@ export interface PutOptions {
   readonly headers?: ObjectHeaders;
   /** User metadata; names in lower case, without `x-amz-meta-`. `holdfast` is reserved. */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** How many backends must hold it, verified and recorded, before the put resolves [1]. */
+  /** How many backends must hold it, verified and recorded, before the put resolves [the policy's `putCopies`, else 1]. */
   readonly copies?: number;
   /** Only where there is no such object; throws `precondition` otherwise. Of several that are put at once, one succeeds. */
   readonly ifAbsent?: boolean;
@@ -50,11 +52,12 @@ export interface PutResult {
 const freshStartMs = 6 * 24 * 3_600_000;
 
 /**
- * Stores content under a key, on as many backends as were asked for; the replicator makes the other copies. Intent, bytes,
- * record: a crash at any point leaves the old content or the new. Concurrent puts of a key: the last to commit stays.
+ * Stores content under a key, on as many backends as were asked for, side by side; the replicator makes the other copies.
+ * Intents, bytes, record: a crash at any point leaves the old content or the new. Concurrent puts of a key: the last to
+ * commit stays.
  * It resolves only when what it put can be read from backends in force, or was overwritten.
  *
- * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `no-backend`, `precondition`, `undecided`; StoreError when the metadata store refuses
+ * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `no-backend`, `too-few-copies`, `precondition`, `undecided`; StoreError when the metadata store refuses
  */
 export async function put(
   context: ClientContext,
@@ -64,7 +67,7 @@ export async function put(
 ): Promise<PutResult> {
   const { file } = await context.fleet();
   checkKey(file, key);
-  const copies = copiesAsked(options, file.backends.length);
+  const copies = copiesAsked(options, file, key);
   const described = describedBy(key, options);
   const condition = conditionOf(key, options);
   const content = await contentOf(key, body);
@@ -175,9 +178,17 @@ function describedBy(key: string, { headers, metadata = {} }: PutOptions): Pick<
   return { headers: { contentType: 'application/octet-stream', ...headers }, metadata };
 }
 
-function copiesAsked({ copies = 1 }: PutOptions, backends: number): number {
-  if (Number.isInteger(copies) && copies >= 1 && copies <= backends) return copies;
-  throw new HoldfastError('no-backend', `Cannot put ${copies} copies: the fleet file has ${backends} backends`);
+/** As many as the call asks for, else as its policy does, else one. */
+function copiesAsked({ copies }: PutOptions, file: FleetFile, key: string): number {
+  const { name: policy, putCopies = 1 } = policyOf(file, key);
+  const asked = copies ?? putCopies;
+  const { allows } = placementRule(file, policy);
+  const allowed = file.backends.filter(({ name }) => allows(name)).length;
+  if (Number.isInteger(asked) && asked >= 1 && asked <= allowed) return asked;
+  throw new HoldfastError(
+    'no-backend',
+    `Cannot put "${key}" on ${asked} backends: its policy "${policy}" allows 1 to ${allowed}`,
+  );
 }
 
 function noKey(error: unknown): never {
@@ -191,10 +202,11 @@ async function putUntilDone(put: Put, first: Entry | null): Promise<void> {
   let seen = first;
   let isDoubtful = false;
   for (;;) {
-    const item = await writeFirst(put, seen, isDoubtful);
+    const items = await writeFirst(put, seen, isDoubtful);
     const at = clock.now();
-    const recording = await makeRecord(put, item, seen);
-    const verified = new Map([[item.backend, copyIdOf(item)]]);
+    const recording = await makeRecord(put, items, seen);
+    if (recording.outcome === 'overwritten') return;
+    const verified = new Map(items.map((item) => [item.backend, copyIdOf(item)]));
     if (recording.outcome === 'recorded') return secure(put, recording.record, at, verified);
     const now = await readEntry(context, key);
     const own = ownRecord(put, now);
@@ -216,10 +228,10 @@ async function putUntilDone(put: Put, first: Entry | null): Promise<void> {
   }
 }
 
-async function writeFirst(put: Put, seen: Entry | null, wasDoubtful: boolean): Promise<QueueItem> {
-  const written = await writeBytes(put, { replaces: seen?.generation, holders: [] });
-  if (written.outcome === 'written') return written.item;
-  const { why, isDoubtful } = written;
+/** Copies on as many backends as were asked for, or on those that take it: one at least. */
+async function writeFirst(put: Put, seen: Entry | null, wasDoubtful: boolean): Promise<readonly QueueItem[]> {
+  const { items, why, isDoubtful } = await writeCopies(put, { replaces: seen?.generation, holders: [] }, put.copies);
+  if (items.length > 0) return items;
   const { key, content } = put;
   if (isDoubtful || wasDoubtful)
     throw new HoldfastError(

@@ -1,4 +1,5 @@
 import { defined } from '../base/defined.ts';
+import { deleteGraceMs, deletionDueAt } from '../config/delete-grace.ts';
 import type { Entry } from '../store/model.ts';
 import { newTombstone } from '../store/records.ts';
 import { copiesOf } from '../store/swap.ts';
@@ -26,9 +27,16 @@ export async function remove(context: ClientContext, key: string): Promise<boole
         key,
         change: {
           before,
-          after: newTombstone({ key, generation, deletedAt: now, ...defined({ plainEtags: before?.plainEtags }) }),
+          after: newTombstone(
+            { key, generation, deletedAt: now, ...defined({ plainEtags: before?.plainEtags }) },
+            deleteGraceMs(fleet.file, key),
+          ),
         },
-        orphans: { cause: 'deleted', dueAt: now + fleet.params.graceMs, createdAt: now },
+        orphans: {
+          cause: 'deleted',
+          dueAt: deletionDueAt(fleet.file, key, { now, graceMs: fleet.params.graceMs }),
+          createdAt: now,
+        },
         deletesPlain: importedFiles(before),
       },
       deadline,

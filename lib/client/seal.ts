@@ -15,6 +15,8 @@ export interface Sealed {
   /** Hex SHA-256 of the stored bytes. */
   readonly sha256: string;
   readonly encryption?: Encryption;
+  /** The generation that it was written under, when that is not its own. */
+  readonly writtenAs?: string;
   dispose(): Promise<void>;
 }
 

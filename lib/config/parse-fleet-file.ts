@@ -138,6 +138,16 @@ const policy = v.strictObject({
     v.maxValue(16, (issue) => `${issue.input} is above 16`),
   ),
   encrypt: v.optional(v.boolean(), false),
+  /** How long the bytes of what is deleted or overwritten wait, so that they can be brought back; absent: no longer than any. */
+  deleteGraceHours: v.exactOptional(
+    v.pipe(
+      v.number(),
+      v.minValue(0, (issue) => `${issue.input} is below 0`),
+      v.maxValue(8_760, (issue) => `${issue.input} is above 8760 (a year)`),
+    ),
+  ),
+  /** How many backends must hold what is put before a put resolves; absent: one. */
+  putCopies: v.exactOptional(count),
   /** Backends that may hold what counts; absent: all. */
   backends: v.exactOptional(v.pipe(v.array(v.string()), v.minLength(1, 'names no backend'))),
   /** Backends that may not. */
@@ -313,13 +323,15 @@ function crossProblems(file: Inspected['sound'], count: number, hasDefault: bool
 function placementProblems({ backends, policies }: Inspected['sound']): string[] {
   const known = backends.map(({ name: backendName }) => backendName);
   return Object.entries(policies).flatMap(([policyName, policy]) => {
-    const { factor, backends: only = known, excludeBackends = [], spreadOver } = policy;
+    const { factor, putCopies = 1, backends: only = known, excludeBackends = [], spreadOver } = policy;
     const at = `policies.${policyName}`;
     const unknown = [...new Set([...only, ...excludeBackends])].filter((one) => !known.includes(one));
     const problems = unknown.map((one) => `${at}: "${one}" is not the name of a backend of this file`);
     const allowed = backends.filter(({ name: one }) => only.includes(one) && !excludeBackends.includes(one));
     if (unknown.length === 0 && allowed.length < factor && known.length >= factor)
       problems.push(`${at}: factor ${factor} is above the number of backends that it allows (${allowed.length})`);
+    // The cleaner would take away again what is above the factor.
+    if (putCopies > factor) problems.push(`${at}: putCopies ${putCopies} is above the factor (${factor})`);
     const bare = spreadOver === undefined ? [] : allowed.filter(({ labels }) => labels?.[spreadOver] === undefined);
     return [
       ...problems,

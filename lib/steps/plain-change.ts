@@ -1,5 +1,6 @@
 import { defined } from '../base/defined.ts';
 import type { Sentence } from '../base/events.ts';
+import { deletionDueAt } from '../config/delete-grace.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../fleet/backend.ts';
 import type { Entry, ObjectRecord } from '../store/model.ts';
@@ -106,7 +107,11 @@ async function overwrite(
       key,
       change: { before: object, after },
       // The cleanup queue keeps bytes with this cause until the new content is at its factor.
-      orphans: { cause: 'overwritten', dueAt: now + tick.params.graceMs, createdAt: now },
+      orphans: {
+        cause: 'overwritten',
+        dueAt: deletionDueAt(tick.config, key, { now, graceMs: tick.params.graceMs }),
+        createdAt: now,
+      },
       counters: [removalCount(tick, name, object.sizeBytes)],
       ignoresRoom: true,
     },

@@ -21,6 +21,11 @@ export interface Content {
   /** Hex digest of the content headers and user metadata as stored; absent until they were read once. */
   readonly headersSha256?: string;
   readonly encryption?: Encryption;
+  /**
+   * The generation under which the bytes were written, where the object has another since: it was deleted or overwritten, and
+   * brought back. Marks bear it, and ciphertext is bound to it.
+   */
+  readonly writtenAs?: string;
 }
 
 /**

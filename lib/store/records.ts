@@ -13,14 +13,23 @@ export function newRecord(fields: NewRecord): ObjectRecord {
 /** How long it is remembered that an object was deleted. */
 const tombstoneMs = 7 * 24 * 3_600_000;
 
-/** The tombstone of a delete: it lasts for as long as it remembers a file that is still there, else for 7 days. */
-export function newTombstone(fields: Pick<Tombstone, 'key' | 'generation' | 'deletedAt' | 'plainEtags'>): Tombstone {
-  return expiring({ ...fields, kind: 'tombstone', rev: 0 });
+/**
+ * The tombstone of a delete: it lasts for as long as it remembers a file that is still there, else for 7 days, or a day longer
+ * than the bytes wait to be brought back.
+ */
+export function newTombstone(
+  fields: Pick<Tombstone, 'key' | 'generation' | 'deletedAt' | 'plainEtags'>,
+  graceMs = 0,
+): Tombstone {
+  return expiring({ ...fields, kind: 'tombstone', rev: 0 }, graceMs);
 }
 
-function expiring({ plainEtags = {}, ttl: _, ...rest }: Tombstone): Tombstone {
+const dayMs = 24 * 3_600_000;
+
+function expiring({ plainEtags = {}, ttl: _, ...rest }: Tombstone, graceMs = 0): Tombstone {
   const isRemembering = Object.keys(plainEtags).length > 0;
-  return { ...rest, ...(isRemembering ? { plainEtags } : { ttl: Math.ceil((rest.deletedAt + tombstoneMs) / 1000) }) };
+  const lastsMs = Math.max(tombstoneMs, graceMs + dayMs);
+  return { ...rest, ...(isRemembering ? { plainEtags } : { ttl: Math.ceil((rest.deletedAt + lastsMs) / 1000) }) };
 }
 
 /** An entry that no longer remembers a file on a backend: it is not there any more. */
@@ -52,8 +61,13 @@ export function isSameEtag(a: string, b: string): boolean {
 }
 
 /** What a record or a queue item knows of its bytes. */
-export function contentOf({ sha256, headersSha256, encryption }: Content): Content {
-  return defined({ sha256, headersSha256, encryption });
+export function contentOf({ sha256, headersSha256, encryption, writtenAs }: Content): Content {
+  return defined({ sha256, headersSha256, encryption, writtenAs });
+}
+
+/** The generation that stored bytes bear: in their mark, and as what ciphertext is bound to. */
+export function bornAs({ generation, writtenAs = generation }: Pick<ObjectRecord, 'generation' | 'writtenAs'>): string {
+  return writtenAs;
 }
 
 /** Whether two records differ in nothing but rev, condition and refusals: who read the one may go on with the other. */

@@ -1,6 +1,7 @@
 import type { Body } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Encryption, ObjectRecord } from '../store/model.ts';
+import { bornAs } from '../store/records.ts';
 import { digestOf, verifying } from './verify.ts';
 
 /** What ciphertext is bound to: it decrypts only as this content of this key. */
@@ -37,7 +38,12 @@ export function decrypted(
 ): Body {
   const { plaintextBytes, plaintextSha256, keyId } = object.encryption;
   const expected = { sizeBytes: plaintextBytes, ...defined({ sha256: plaintextSha256 }) };
-  return verifying(keyring.decrypt(ciphertext, keyId, object), expected, `The plaintext of "${object.key}"`);
+  return verifying(keyring.decrypt(ciphertext, keyId, bindingOf(object)), expected, `The plaintext of "${object.key}"`);
+}
+
+/** What the stored ciphertext of an object is bound to. */
+function bindingOf(object: ObjectRecord): Binding {
+  return { key: object.key, generation: bornAs(object) };
 }
 
 /** Whether stored bytes decrypt to the plaintext that was put. Throws `KeyringError` when that cannot be said. */
@@ -48,7 +54,7 @@ export async function plaintextVerifies(
 ): Promise<boolean> {
   const { plaintextBytes, plaintextSha256, keyId } = object.encryption;
   try {
-    const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, keyId, object));
+    const { sizeBytes, sha256 } = await digestOf(keyring.decrypt(ciphertext, keyId, bindingOf(object)));
     return sizeBytes === plaintextBytes && (plaintextSha256 === undefined || sha256 === plaintextSha256);
   } finally {
     // A key that cannot be had fails before a byte is asked for, and others read the same bytes.

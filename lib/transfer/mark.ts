@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { ObjectRecord } from '../store/model.ts';
+import { bornAs } from '../store/records.ts';
 
 /** User metadata that tells Holdfast's own bytes from those of others, and from a copy a person made of them. */
 export const markName = 'holdfast';
@@ -17,8 +18,9 @@ export interface Mark {
 }
 
 /** The mark of a copy of an object: what its record knows. */
-export function markOf({ generation, sha256, encryption }: ObjectRecord, fleetId: string): Mark {
-  return { fleetId, generation, sha256, isEncrypted: encryption !== undefined };
+export function markOf(object: ObjectRecord, fleetId: string): Mark {
+  const { sha256, encryption } = object;
+  return { fleetId, generation: bornAs(object), sha256, isEncrypted: encryption !== undefined };
 }
 
 const unknown = '-';

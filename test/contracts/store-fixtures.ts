@@ -46,18 +46,20 @@ export function wholeRecord(key: string, fields: Partial<ObjectRecord> = {}): Re
     stuck: { constructor: { ...refusal, attempts: 2, refusedAt: 1, nextTryAt: 2 } },
     plainEtags: { b2: '"etag"' },
     encryption: { plaintextSha256: '0'.repeat(64), plaintextBytes: 1000, keyId: 'k' },
+    writtenAs: laterGeneration,
     ...fields,
   };
 }
 
 /** A queue item in which every field has a value. */
 export function wholeItem(key: string, fields: Partial<QueueItem> = {}): Required<QueueItem> {
-  const { sha256, headersSha256, encryption } = wholeRecord(key);
+  const { sha256, headersSha256, encryption, writtenAs } = wholeRecord(key);
   return {
     ...item(key),
     sha256,
     headersSha256,
     encryption,
+    writtenAs,
     cause: 'quarantined',
     lastError: 'e',
     claimedBy: 'c',

@@ -326,6 +326,7 @@ full('application: puts, reads, lists and deletes, small and big, on one backend
     headBytes: 3,
     content: 'two',
     isDeleted: [true, false],
+    back: 'two',
   });
 });
 

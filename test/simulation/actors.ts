@@ -51,6 +51,8 @@ export interface ActorsDeps {
   readonly random: Random;
   /** How clients read. */
   readonly streams: Random;
+  /** How many copies puts ask for. */
+  readonly copiesAsked: Random;
 }
 
 export const presentWorkers = Object.keys(workers) as WorkerName[];
@@ -86,6 +88,8 @@ export interface Actors {
   remove(process: ClientProcess, key: string): void;
   /** Asks again so often where what came proved wrong at its end [0]. */
   get(process: ClientProcess, key: string, again?: number): void;
+  /** Brings back what was deleted or overwritten last. */
+  undelete(process: ClientProcess, key: string): void;
   head(process: ClientProcess, key: string): void;
   list(process: ClientProcess, prefix: string): void;
   /** Backends that the file leaves out may keep what they hold. */
@@ -111,7 +115,7 @@ export interface Actors {
 const leastPatienceMs = 60_000;
 
 export function createActors(deps: ActorsDeps): Actors {
-  const { world, faults, plan, oracle, refusals, store, backends, random, streams } = deps;
+  const { world, faults, plan, oracle, refusals, store, backends, random, streams, copiesAsked } = deps;
   const ticks = new Set<RunningTick>();
   const clients = new Set<ClientProcess>();
   /** Processes of workers that wait for their next tick: each has the usage that it has not written down. */
@@ -362,10 +366,13 @@ export function createActors(deps: ActorsDeps): Actors {
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
       const description = described();
+      const isSeveral = faults.isOn('puts of several copies') && copiesAsked.chance(0.5);
+      if (isSeveral) faults.count('puts of several copies');
+      const copies = isSeveral ? copiesAsked.between(2, 3) : 1;
       call(
         process,
-        { kind: 'put', key, sha256, sizeBytes: bytes.length, description: asStored(description) },
-        () => process.holdfast.put(key, body, { ...description, ...defined({ timeoutMs }) }),
+        { kind: 'put', key, sha256, sizeBytes: bytes.length, copies, description: asStored(description) },
+        () => process.holdfast.put(key, body, { ...description, copies, ...defined({ timeoutMs }) }),
         (mine, result) => oracle.calls.putAcked(mine, result.generation),
         Math.min(leastPatienceMs, timeoutMs ?? leastPatienceMs),
       );
@@ -377,6 +384,15 @@ export function createActors(deps: ActorsDeps): Actors {
         () => process.holdfast.delete(key),
         (mine) => oracle.calls.deleteAcked(mine),
       ),
+    undelete(process, key) {
+      faults.count('brought back');
+      call(
+        process,
+        { kind: 'undelete', key },
+        () => process.holdfast.undelete(key),
+        (mine, result) => oracle.calls.undeleteAcked(mine, result.generation),
+      );
+    },
     get(process, key, again = 0) {
       const take = async ({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> => {
         const bytes = await collect(body);

@@ -83,7 +83,7 @@ export interface Chaos {
 }
 
 export function createChaos(deps: ChaosDeps): Chaos {
-  const { world, faults, plan, oracle, actors, surroundings, externalClients, bucketEvents, random } = deps;
+  const { world, faults, plan, oracle, actors, surroundings, externalClients, bucketEvents, random, regrets } = deps;
   const accidents = createAccidents(deps);
   let isTrapSet = false;
   /** A put that is to fall silent, and the time when the reaper may take its intent, once it has. */
@@ -148,7 +148,16 @@ export function createChaos(deps: ChaosDeps): Chaos {
     if (process.busy.size >= 3) return;
     // A few keys are hot: most trouble comes from two hands on one object.
     const key = random.pick(random.chance(0.5) ? hotKeys : keys);
-    if (!process.busy.has(key)) calls[random.weighted(callWeights)](process, key);
+    if (process.busy.has(key)) return;
+    const regretted = faults.isOn('brought back') && regrets.chance(0.15) ? someRegret(key) : undefined;
+    if (regretted === undefined) calls[random.weighted(callWeights)](process, key);
+    else if (!process.busy.has(regretted)) actors.undelete(process, regretted);
+  }
+
+  /** Mostly something that waits for its deletion, which may be under way. */
+  function someRegret(key: string): string {
+    const waiting = [...oracle.queue.values()].filter(({ state }) => state === 'cleanup' || state === 'dead');
+    return waiting.length > 0 && regrets.chance(0.8) ? regrets.pick(waiting).key : key;
   }
 
   function someClient(): ClientProcess {

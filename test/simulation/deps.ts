@@ -20,10 +20,12 @@ export interface ChaosDeps {
   readonly externalClients: ExternalClients;
   readonly bucketEvents: BucketEvents;
   readonly random: Random;
+  /** Of those who delete, and think better of it. */
+  readonly regrets: Random;
 }
 
 /** What those need beside it who let a fleet come to rest. */
-export interface CalmDeps extends Omit<ChaosDeps, 'bucketEvents'> {
+export interface CalmDeps extends Omit<ChaosDeps, 'bucketEvents' | 'regrets'> {
   readonly refusals: Refusals;
   readonly step: () => Promise<boolean>;
 }

@@ -94,6 +94,8 @@ export const allFaults = [
   'listing denied',
   'copies spread',
   'spreading changed',
+  'puts of several copies',
+  'brought back',
   'version listing denied',
   'target hangs up first',
   'parked at a take-over',

@@ -79,7 +79,11 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
   const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.4);
   return {
-    file: spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults),
+    file: keeping(
+      spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults),
+      stream('graces'),
+      faults,
+    ),
     keys,
     imported,
     isRestored,
@@ -142,6 +146,16 @@ function spreading(file: FleetFile, random: Random, faults: Faults): FleetFile {
     backends: [first!, ...others],
     policies: { default: { ...usual, ...apart() }, wide: { ...wide, ...apart(), ...elsewhere } },
   };
+}
+
+/** What is deleted or overwritten can be brought back for a while, where that is on. */
+function keeping(file: FleetFile, random: Random, faults: Faults): FleetFile {
+  if (!faults.isOn('brought back')) return file;
+  const policies = Object.entries(file.policies).map(([name, policy]) => {
+    const deleteGraceHours = random.pick([0, 0.5, 6, 24]);
+    return [name, { ...policy, deleteGraceHours }];
+  });
+  return { ...file, policies: Object.fromEntries(policies) };
 }
 
 /** The same fleet, in which one policy keeps copies apart that did not, or no longer does. */

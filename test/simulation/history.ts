@@ -105,6 +105,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     ids: stream('ids'),
     random,
     streams: stream('streams'),
+    copiesAsked: stream('copies asked'),
   });
   const surroundings = createSurroundings(store, backends);
 
@@ -140,6 +141,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     externalClients,
     bucketEvents,
     random: stream('chaos'),
+    regrets: stream('regrets'),
   });
   const calm = createCalm({
     world,

@@ -3,6 +3,7 @@
  * and a history must be the same however often it is played in one process. A test checks that none is missing.
  */
 await import('../../lib/client/get-range.ts');
+await import('../../lib/client/undelete.ts');
 await import('../../lib/fleet/ownership-problem.ts');
 await import('../../lib/steps/check-writes.ts');
 await import('../../lib/steps/note-refusals.ts');

@@ -8,6 +8,7 @@ import { resultOfBulk } from '../bulk.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { getFolder, putFolder, removeMany } from '../folders.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
+import { wholeNumber } from '../numbers.ts';
 import { beginningWith, inFolder, isPattern, matching, type Selection, select, totalOf } from '../select-keys.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
@@ -26,6 +27,11 @@ export const objectVerbs: VerbGroup = (program, verb) => {
       )
       .option('--content-type <type>', 'content type [with -r by the ending of the name]')
       .option('--meta <name=value...>', 'user metadata')
+      .option(
+        '--copies <n>',
+        'backends that must hold it before this returns [putCopies of its policy]',
+        wholeNumber(1, 16),
+      )
       .option('--if-absent', 'only where there is no such object')
       .option('--if-generation <generation>', 'only over this very generation'),
     put,

@@ -7,12 +7,13 @@ export interface PutFlags {
   readonly contentType?: string;
   /** `name=value` each. */
   readonly meta?: readonly string[];
+  readonly copies?: number;
   readonly ifAbsent?: boolean;
   readonly ifGeneration?: string;
 }
 
 /** Flags of `put` as options of the library. Throws `UsageError` for metadata that no header can carry. */
-export function putOptions({ contentType, meta = [], ifAbsent, ifGeneration }: PutFlags): PutOptions {
+export function putOptions({ contentType, meta = [], copies, ifAbsent, ifGeneration }: PutFlags): PutOptions {
   const metadata: Record<string, string> = {};
   for (const pair of meta) {
     const at = pair.indexOf('=');
@@ -24,6 +25,7 @@ export function putOptions({ contentType, meta = [], ifAbsent, ifGeneration }: P
   return defined({
     headers: contentType === undefined ? undefined : { contentType },
     metadata: meta.length === 0 ? undefined : metadata,
+    copies,
     ifAbsent,
     ifGeneration,
   });

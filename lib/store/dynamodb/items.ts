@@ -40,6 +40,7 @@ const content = {
   sha256: v.exactOptional(v.string()),
   headersSha256: v.exactOptional(v.string()),
   encryption: v.exactOptional(encryption),
+  writtenAs: v.exactOptional(v.string()),
 };
 // Not v.record(), which drops some keys ("constructor") that are good names of backends.
 const textMap = v.custom<Record<string, string>>(isTextMap, 'not a map of strings');

@@ -1,6 +1,7 @@
 import { defined } from '../../base/defined.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { count, type Verdict } from '../../base/tally.ts';
+import { deletionDueAt } from '../../config/delete-grace.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import { BackendError, type StoredObject } from '../../fleet/backend.ts';
 import type { CopyReaderTick } from '../../steps/copy-reader.ts';
@@ -162,7 +163,8 @@ function decide(tick: PendingReaperTick, item: QueueItem, found: StoredObject | 
   const now = tick.now();
   if (namesBytes(entry, item.backend, item.storageKey))
     return { swap: { key: item.key, completes: [held] }, reason: 'settled' };
-  if (entry?.generation !== item.intent?.replaces || hasOther(item, entry)) {
+  const isAwaited = entry?.generation === item.intent?.replaces || isFurtherCopy(item, entry);
+  if (!isAwaited || hasOther(item, entry)) {
     return toCleanup(item, 'superseded', now + tick.params.graceMs, 'put-superseded');
   }
   if (now - item.createdAt > oldestMs) return toCleanup(item, 'too-old', now + tick.params.graceMs);
@@ -170,7 +172,8 @@ function decide(tick: PendingReaperTick, item: QueueItem, found: StoredObject | 
   if (found === null) return toCleanup(item, 'never-arrived', now + hourMs);
   if (found.sizeBytes !== item.sizeBytes) return toCleanup(item, 'wrong-size', now + hourMs);
   const after = promoted(tick, item, entry);
-  const orphans = { cause: 'replaced' as const, dueAt: now + tick.params.graceMs, createdAt: now };
+  const dueAt = deletionDueAt(tick.config, item.key, { now, graceMs: tick.params.graceMs });
+  const orphans = { cause: 'replaced' as const, dueAt, createdAt: now };
   return {
     swap: { key: item.key, change: { before: entry, after }, completes: [held], orphans },
     reason: 'promoted',
@@ -178,7 +181,7 @@ function decide(tick: PendingReaperTick, item: QueueItem, found: StoredObject | 
   };
 }
 
-/** A put that makes a further copy of what it recorded found that its object has one there by now. */
+/** Of a put that makes several copies one is recorded, and by now its object has one there. */
 function hasOther(item: QueueItem, entry: Entry | null): boolean {
   return isFurtherCopy(item, entry) && entry.copies[item.backend] !== undefined;
 }

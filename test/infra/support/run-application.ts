@@ -25,7 +25,9 @@ async function life(): Promise<unknown> {
   const head = await holdfast.head('app/small');
   const content = await contentOf('app/small');
   const isDeleted = [await holdfast.delete('app/small'), await holdfast.delete('app/small')];
-  return { bigBytes: file?.sizeBytes, keys, headBytes: head?.sizeBytes, content, isDeleted };
+  await holdfast.undelete('app/small');
+  const back = await contentOf('app/small');
+  return { bigBytes: file?.sizeBytes, keys, headBytes: head?.sizeBytes, content, isDeleted, back };
 }
 
 /** What a reader does about a copy that is not what is recorded. */

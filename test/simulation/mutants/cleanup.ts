@@ -68,7 +68,7 @@ export const cleanupMutants: readonly Mutant[] = [
     name: 'reaper promotes over a delete',
     edits: [instead('decide', ['entry', 'replaces', 'item'], "entry?.kind === 'object' && ($)")],
   },
-  { name: 'the reaper promotes over newer writes', edits: [never('decide', 'replaces')] },
+  { name: 'the reaper promotes over newer writes', edits: [variable('decide', 'isAwaited', 'true')] },
   {
     name: 'reaper ignores size',
     edits: [never('decide', 'sizeBytes'), always('examineIntent', 'after', 'undefined')],

@@ -1,4 +1,4 @@
-import { before, field, instead, variable } from './edits.ts';
+import { always, before, field, instead, variable, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 const putWithoutIntent = field('recording', 'completes', '[]');
@@ -20,6 +20,40 @@ export const clientMutants: readonly Mutant[] = [
     edits: [instead('putUntilDone', ['now', 'seen', 'generation'], 'now !== null')],
   },
   {
+    name: 'a put of several copies returns with the first',
+    edits: [instead('missingCopies', ['put', 'copies'], '1')],
+  },
+  {
+    name: 'what the reaper left of a put of several copies comes back over what replaced it',
+    edits: [always('withoutExpired', 'generation')],
+  },
+  {
+    name: 'what was claimed for deletion is brought back where it is',
+    edits: [withoutOperand('bringBack', 'claimedBy'), instead('held', ['dueAt', 'state', 'intent'], '{ state }')],
+  },
+  {
+    name: 'bytes are brought back unread',
+    edits: [
+      before(
+        'readWaiting',
+        ['readCopy'],
+        'if (item.sha256 !== undefined && item.headersSha256 !== undefined) return { item, content: { sha256: item.sha256, headersSha256: item.headersSha256 } };',
+      ),
+    ],
+  },
+  {
+    name: 'what was deleted is brought back over what was put since',
+    edits: [withoutGuard('isAllowed', 'unchanged')],
+  },
+  {
+    name: 'what is brought back has the generation that it had',
+    edits: [instead('putOf', ['ids', 'ulid'], 'bornAs(item)')],
+  },
+  {
+    name: 'what is deleted waits no longer than anything else',
+    edits: [instead('deletionDueAt', ['deleteGraceMs'], '0')],
+  },
+  {
     name: 'reads are not verified',
     edits: [instead('openOn', ['verifying', 'found', 'md5'], 'md5 === undefined ? found.body : $')],
   },
@@ -32,7 +66,7 @@ export const clientMutants: readonly Mutant[] = [
     edits: [
       instead(
         'expiring',
-        ['isRemembering', 'plainEtags', 'tombstoneMs'],
+        ['isRemembering', 'plainEtags', 'lastsMs'],
         '{ plainEtags, ttl: Math.ceil((rest.deletedAt + tombstoneMs) / 1000) }',
       ),
     ],

@@ -8,12 +8,14 @@ import { Violation } from './violation.ts';
 export interface ClientCall {
   readonly id: number;
   readonly actor: Actor;
-  readonly kind: 'put' | 'delete' | 'get' | 'head' | 'list';
+  readonly kind: 'put' | 'delete' | 'undelete' | 'get' | 'head' | 'list';
   readonly key: string;
   readonly sha256?: string;
   readonly sizeBytes?: number;
   /** Of a put. */
   readonly description?: Description;
+  /** Of a put: how many backends were to hold it before it returns. */
+  readonly copies?: number;
   readonly invokedStep: number;
   endedStep: number;
   /** `acked` it returned · `failed` it threw · `killed` its process died: what it wanted may have happened. */
@@ -49,6 +51,10 @@ export interface CallsCheck {
   /** A put was acknowledged with a generation. */
   putAcked(call: ClientCall, generation: string): void;
   deleteAcked(call: ClientCall): void;
+  /** An undelete was acknowledged with the generation that it made. */
+  undeleteAcked(call: ClientCall, generation: string): void;
+  /** A process that brings a content back has named its copy: whoever records it does so in its name. */
+  broughtBack(key: string, generation: string, operation: Operation | null): void;
   failed(call: ClientCall): void;
   processEnded(actor: Actor): void;
   readAcked(call: ClientCall, result: ReadResult | null): void;
@@ -68,6 +74,8 @@ export interface CallsCheck {
   ): void;
   /** The delete that an operation carries out for a key. */
   deleteBehind(key: string, operation: Operation): ClientCall | undefined;
+  /** The undelete that made an entry, if one did. */
+  undeleteOf(entry: Entry | null, operation: Operation | null): ClientCall | undefined;
   /** What travels with the content of an entry. */
   descriptionOf(entry: Entry): Description | undefined;
   /** The put that made the content an entry describes. */
@@ -105,13 +113,25 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     if (at >= 0) calls.splice(at, 1);
   }
 
-  /** The delete that a process was carrying out for a key when it sent an operation. */
-  const deletes: ClientCall[] = [];
-  const deleteBehind = (key: string, { actor, issuedStep }: Operation) =>
-    deletes.findLast(
+  /** What a process was doing to a key when it sent an operation. */
+  const changes: ClientCall[] = [];
+  const changeBehind = (kind: ClientCall['kind'], key: string, { actor, issuedStep }: Operation) =>
+    changes.findLast(
       (call) =>
-        call.key === key && call.actor === actor && call.invokedStep <= issuedStep && issuedStep <= call.endedStep,
+        call.kind === kind &&
+        call.key === key &&
+        call.actor === actor &&
+        call.invokedStep <= issuedStep &&
+        issuedStep <= call.endedStep,
     );
+  const deleteBehind = (key: string, operation: Operation) => changeBehind('delete', key, operation);
+  /** By the generation that they make. */
+  const undeletes = new Map<string, ClientCall>();
+  const undeleteOf = (entry: Entry | null, operation: Operation | null) => {
+    if (entry?.kind !== 'object' || entry.writtenAs === undefined) return undefined;
+    const known = undeletes.get(entry.generation);
+    return known ?? (operation === null ? undefined : changeBehind('undelete', entry.key, operation));
+  };
 
   function generationChanged(
     key: string,
@@ -128,14 +148,19 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     if (generation !== null && all.some((era) => era.generation === generation))
       wrong(key, `Generation ${generation} of "${key}" came back after it was replaced`);
     if (after === null && before?.kind !== 'tombstone') wrong(key, `The record of "${key}" vanished`);
+    const undelete = undeleteOf(after, operation);
     const call =
       after === null || file !== undefined
         ? undefined
         : after.kind === 'object'
-          ? putOf(after)
+          ? after.writtenAs === undefined
+            ? putOf(after)
+            : undelete
           : operation
             ? deleteBehind(key, operation)
             : undefined;
+    const former = after?.kind === 'object' ? all.findLast((era) => era.generation === after.writtenAs) : undefined;
+    const back = undelete === undefined ? undefined : former?.content;
     all.push({
       generation,
       isObject: after?.kind === 'object',
@@ -143,20 +168,20 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       content:
         call?.kind === 'put'
           ? { sizeBytes: call.sizeBytes!, sha256: call.sha256!, description: call.description! }
-          : (file ?? undefined),
+          : (back ?? file ?? undefined),
       fromStep: now,
       toStep: Number.POSITIVE_INFINITY,
     });
     if (after === null || file !== undefined) return;
-    const what = after.kind === 'object' ? 'put' : 'delete';
+    const what = after.kind === 'tombstone' ? 'delete' : after.writtenAs === undefined ? 'put' : 'undelete';
     if (call === undefined) {
       wrong(key, `Nobody asked for the ${what} that made generation ${generation} of "${key}"`);
       return;
     }
     if (call.key !== key) wrong(key, `"${key}" has the content that was put under "${call.key}"`);
     const sizeBytes = after.kind === 'object' ? (after.encryption?.plaintextBytes ?? after.sizeBytes) : undefined;
-    if (sizeBytes !== call.sizeBytes)
-      wrong(key, `"${key}" is recorded with ${sizeBytes} bytes; ${call.sizeBytes} were put`);
+    const given = undelete === undefined ? call.sizeBytes : back?.sizeBytes;
+    if (sizeBytes !== given) wrong(key, `"${key}" is recorded with ${sizeBytes} bytes; ${given} were put`);
     if (call.outcome === 'acked') wrong(key, `The ${what} ${call.id} of "${key}" took effect after it had returned`);
     if (last.call !== undefined && last.call.invokedStep > call.endedStep)
       wrong(
@@ -202,7 +227,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       };
       calls.push(call);
       if (call.kind === 'put') puts.set(call.sha256!, call);
-      if (call.kind === 'delete') deletes.push(call);
+      if (call.kind === 'delete' || call.kind === 'undelete') changes.push(call);
       return call;
     },
     putAcked(call, generation) {
@@ -219,6 +244,15 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
       if (!erasOf(call.key).some((era) => era.call === call))
         wrong(call.key, `The delete ${call.id} of "${call.key}" was acknowledged but never took effect`);
     },
+    undeleteAcked(call, generation) {
+      end(call, 'acked');
+      if (!erasOf(call.key).some((era) => era.call === call && era.generation === generation))
+        wrong(call.key, `The undelete ${call.id} of "${call.key}" was acknowledged but never took effect`);
+    },
+    broughtBack(key, generation, operation) {
+      const call = operation === null ? undefined : changeBehind('undelete', key, operation);
+      if (call !== undefined) undeletes.set(generation, call);
+    },
     failed: (call) => end(call, 'failed'),
     processEnded(actor) {
       for (const call of calls.filter((c) => c.actor === actor)) end(call, 'killed');
@@ -231,6 +265,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     listingEnded: (call) => end(call, 'acked'),
     generationChanged,
     deleteBehind,
+    undeleteOf,
     descriptionOf: ({ key, generation }) =>
       erasOf(key).findLast((era) => era.generation === generation)?.content?.description,
     putOf,

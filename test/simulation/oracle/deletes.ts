@@ -122,6 +122,14 @@ export function createDeletesCheck(sight: Sight, plain: PlainCheck, minAgeMs: nu
       const needsGrace = after.state === 'cleanup' && after.cause !== 'forgotten';
       if (before === null && needsGrace && after.dueAt - after.createdAt < graceMs)
         report(new Violation('grace', `${id} is queued for deletion without the grace that readers need`, after.key));
+      const isEnding = ['deleted', 'replaced', 'overwritten'].includes(after.cause);
+      if (
+        world.current !== null &&
+        before === null &&
+        isEnding &&
+        after.dueAt - after.createdAt < sight.lowestGraceMs(after.key)
+      )
+        report(new Violation('grace', `${id} waits less long than it can be brought back`, after.key));
     },
   };
 }

@@ -17,7 +17,7 @@ import { createListingsCheck, type ListingsCheck } from './listings.ts';
 import { createPlacesCheck, type PlacesCheck } from './places.ts';
 import { createPlainCheck } from './plain.ts';
 import { createQuotasCheck } from './quotas.ts';
-import { factorOf, keyWithin, storageKeyOf } from './reading.ts';
+import { deleteGraceMsOf, factorOf, keyWithin, storageKeyOf } from './reading.ts';
 import { createReadsCheck } from './reads.ts';
 import type { Sight } from './sight.ts';
 import { createUploadsCheck, type OpenUpload } from './uploads.ts';
@@ -113,8 +113,10 @@ export function createOracle({
   const calls = createCallsCheck(() => world.step, report);
   const places = createPlacesCheck(world, report);
   const lowestFactor = (key: string) => Math.min(...files.map((file) => factorOf(file, key)));
+  const lowestGraceMs = (key: string) => Math.min(...files.map((file) => deleteGraceMsOf(file, key)));
   const revived = new Set<string>();
-  const sight: Sight = { world, faults, backends, objects, queue, revived, calls, places, lowestFactor, report };
+  const mirror = { objects, queue, revived };
+  const sight: Sight = { world, faults, backends, ...mirror, calls, places, lowestFactor, lowestGraceMs, report };
   const ledger = createLedgerCheck();
   const draining = createDrainsCheck(sight, drains);
   const plain = createPlainCheck(sight, draining);
@@ -146,10 +148,11 @@ export function createOracle({
     if (before !== null && after !== null && before.generation === after.generation) sameGeneration(before, after);
     else if (after?.kind === 'tombstone' && !isDelete && plain.isGone(before))
       calls.generationChanged(key, before, after, world.current, null);
-    else
-      calls.generationChanged(key, before, after, world.current, after === null ? undefined : plain.contentOf(after));
-    plain.recordChanged(before, after, isDelete);
+    else calls.generationChanged(key, before, after, world.current, fileOf(after));
+    const isBack = calls.undeleteOf(after, world.current) !== undefined && before?.generation !== after?.generation;
+    plain.recordChanged(before, after, isDelete ? 'deleted' : isBack ? 'brought back' : 'otherwise');
     deletes.recordChanged(before);
+    places.recordChanged(before, after);
     bytes.recordChanged(before, after);
     keys.recordChanged(after);
     if (after?.kind !== 'object') return;
@@ -159,6 +162,12 @@ export function createOracle({
         draining.named(name, `a copy of "${key}" there`);
         reads.copyNamed(name, storageKeyOf(key, copyId));
       }
+  }
+
+  /** The file that an entry was made of, if one was: what somebody brought back was an object before. */
+  function fileOf(after: Entry | null) {
+    if (after === null || calls.undeleteOf(after, world.current) !== undefined) return undefined;
+    return plain.contentOf(after);
   }
 
   /** A record changes step by step, and only in what workers may change. */
@@ -186,6 +195,8 @@ export function createOracle({
     else queue.set(id, after);
     deletes.queueChanged(before, id, after);
     if (before !== null || after === null) return;
+    if (after.state === 'intent' && after.writtenAs !== undefined)
+      calls.broughtBack(after.key, after.generation, world.current);
     // A sweep may still find there what nothing named.
     if (after.reason !== 'orphan') draining.named(after.backend, id);
     plain.itemAdded(after);
@@ -240,7 +251,7 @@ export function createOracle({
       ...calls,
       putAcked(call, generation) {
         calls.putAcked(call, generation);
-        places.putAcked(generation, objects.get(call.key));
+        places.putAcked(generation, objects.get(call.key), call.copies ?? 1);
       },
     },
     objects,

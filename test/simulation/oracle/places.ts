@@ -13,7 +13,9 @@ export interface PlacesCheck {
   /** Whether a backend has been out of the file since before a step. */
   isOutSinceBefore(backend: string, step: number): boolean;
   /** A put was acknowledged, and this is what is recorded. */
-  putAcked(generation: string, entry: Entry | undefined): void;
+  putAcked(generation: string, entry: Entry | undefined, copies: number): void;
+  /** A record says another thing than before. */
+  recordChanged(before: Entry | null, after: Entry | null): void;
 }
 
 /** A put that has committed goes by a fleet of at most five seconds ago; its reading takes a while. */
@@ -23,7 +25,23 @@ export function createPlacesCheck(world: World, report: (violation: Violation) =
   const out = new Map<string, { readonly step: number; readonly at: number }>();
   const known = new Set<string>();
   const givenUp = new Set<string>();
+  /** By generation: how many copies were recorded of it, and until when. */
+  const counts = new Map<string, { readonly copies: number; until: number }[]>();
+  const countOf = (entry: Entry | null) => (entry?.kind === 'object' ? Object.keys(entry.copies).length : 0);
+
+  function mostLately(generation: string): number {
+    const lately = (counts.get(generation) ?? []).filter(({ until }) => world.now - until <= ackSlackMs);
+    return Math.max(0, ...lately.map(({ copies }) => copies));
+  }
+
   return {
+    recordChanged(before, after) {
+      const last = counts.get(before?.generation ?? '')?.at(-1);
+      if (last !== undefined) last.until = world.now;
+      if (after?.kind !== 'object') return;
+      const all = counts.get(after.generation) ?? [];
+      counts.set(after.generation, [...all, { copies: countOf(after), until: Number.POSITIVE_INFINITY }]);
+    },
     fileWritten({ backends }) {
       const names = new Set(backends.map(({ name }) => name));
       for (const name of names) {
@@ -39,8 +57,14 @@ export function createPlacesCheck(world: World, report: (violation: Violation) =
       const left = out.get(backend);
       return left !== undefined && left.step <= step;
     },
-    putAcked(generation, entry) {
+    putAcked(generation, entry, copies) {
       if (entry?.kind !== 'object' || entry.generation !== generation) return;
+      // Others may have taken some away in the meantime.
+      const most = mostLately(generation);
+      if (most < copies)
+        report(
+          new Violation('places', `A put of "${entry.key}" on ${copies} backends returned with ${most}`, entry.key),
+        );
       const isReadable = (backend: string) => world.now - (out.get(backend)?.at ?? world.now) <= ackSlackMs;
       const backends = Object.keys(entry.copies);
       if (backends.some(isReadable)) return;

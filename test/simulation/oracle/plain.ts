@@ -16,7 +16,7 @@ export interface PlainCheck {
   isExternal(place: string): boolean;
   /** The file at the key of an entry, if what made its generation was an import or an external client's overwrite. */
   contentOf(entry: Entry): Content | undefined;
-  recordChanged(before: Entry | null, after: Entry | null, isAskedDelete: boolean): void;
+  recordChanged(before: Entry | null, after: Entry | null, why: 'deleted' | 'brought back' | 'otherwise'): void;
   itemAdded(item: QueueItem): void;
   /** Whether the recorded file of a plain copy is not the one that is there: its owner acted since. */
   isChanged(record: ObjectRecord, backend: string): boolean;
@@ -69,7 +69,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend];
 
   /** Bytes are named by their ETag: they were there, they are what is recorded, and nobody had asked to delete them. */
-  function recorded(before: Entry | null, after: ObjectRecord, name: string): void {
+  function recorded(before: Entry | null, after: ObjectRecord, name: string, isBack: boolean): void {
     const { key, sizeBytes, sha256 } = after;
     const etag = after.plainEtags?.[name];
     const had = before?.kind === 'object' && before.copies[name] === '' ? before.plainEtags?.[name] : undefined;
@@ -88,7 +88,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     const isLookedAt = keyWithin(key) !== null || sha256 !== undefined;
     if (isJoining && isLookedAt && version.metadata.holdfast !== undefined)
       report('plain files', `${where} has a mark, and is recorded`, key);
-    if (queue.has(`${name}/${key}/${etag}`))
+    if (!isBack && queue.has(`${name}/${key}/${etag}`))
       report('plain files', `${where} is recorded while its delete is queued`, key);
     if (forsaken.get(placeOf(name, key)) === etag)
       report('plain files', `${where}, which a delete left there, is recorded again`, key);
@@ -129,18 +129,25 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       if (version === undefined) return undefined;
       return { sizeBytes: version.sizeBytes, sha256: hashOf(version), description: descriptionIn(version) };
     },
-    recordChanged(before, after, isAskedDelete) {
+    recordChanged(before, after, why) {
       if (after?.kind === 'tombstone')
         for (const [name, etag] of Object.entries(after.plainEtags ?? {})) forsaken.set(placeOf(name, after.key), etag);
       const had = plainOf(before);
       const has = plainOf(after);
       if (had.length === 0 && has.length === 0) return;
-      for (const name of has) recorded(before, after as ObjectRecord, name);
-      if (after?.kind === 'object' && before?.generation !== after.generation) checkOrigin(before, after);
+      // Whoever brings a file back asks no longer for its delete, which ends in the same transaction.
+      if (why === 'brought back')
+        for (const name of has) {
+          asked.delete(`${name}/${after!.key}/${after!.plainEtags?.[name]}`);
+          forsaken.delete(placeOf(name, after!.key));
+        }
+      for (const name of has) recorded(before, after as ObjectRecord, name, why === 'brought back');
+      if (after?.kind === 'object' && before?.generation !== after.generation && why !== 'brought back')
+        checkOrigin(before, after);
       const isCleaner = world.current?.actor.role === 'over-replication-cleaner';
       for (const name of had.filter((backend) => !has.includes(backend))) {
         const id = `${name}/${before!.key}/${before!.plainEtags?.[name]}`;
-        if (isAskedDelete || (isCleaner && drains.mayBeSeen(name) && drains.mayDeleteImported(name))) asked.add(id);
+        if (why === 'deleted' || (isCleaner && drains.mayBeSeen(name) && drains.mayDeleteImported(name))) asked.add(id);
       }
     },
     itemAdded(item) {

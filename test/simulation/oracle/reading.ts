@@ -26,6 +26,10 @@ export function factorOf(file: FleetFile, key: string): number {
   return ruleFor(file, key).factor;
 }
 
+export function deleteGraceMsOf(file: FleetFile, key: string): number {
+  return (ruleFor(file, key).deleteGraceHours ?? 0) * 3_600_000;
+}
+
 function ruleFor(file: FleetFile, key: string): FleetFile['policies'][string] {
   let longest = -1;
   let rule = file.policies.default!;

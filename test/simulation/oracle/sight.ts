@@ -20,6 +20,8 @@ export interface Sight {
   readonly places: PlacesCheck;
   /** The lowest factor that was ever in force: a process goes by the fleet file it read, and files are few. */
   lowestFactor(key: string): number;
+  /** The same, of how long what is deleted or overwritten can be brought back. */
+  lowestGraceMs(key: string): number;
   report(violation: Violation): void;
 }
 
