@@ -248,9 +248,9 @@ async function copyToFreshKey(
 /** Makes the content the object, and looks once more whether it can be read. */
 async function acknowledge(put: Put, items: readonly QueueItem[], seen: Entry | null): Promise<'back' | 'claimed'> {
   const at = put.context.deps.clock.now();
-  const made = await makeRecord(put, items, seen);
-  if (made.outcome === 'overwritten') return 'back';
-  const entry = made.outcome === 'recorded' ? made.record : await readEntry(put.context, put.key);
+  const recording = await makeRecord(put, items, seen);
+  if (recording.outcome === 'overwritten') return 'back';
+  const entry = recording.outcome === 'recorded' ? recording.record : await readEntry(put.context, put.key);
   if (entry?.kind === 'object' && entry.generation === put.generation) {
     await secure(put, entry, at, new Map(items.map((item) => [item.backend, copyIdOf(item)])));
     return 'back';

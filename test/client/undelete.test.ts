@@ -168,7 +168,7 @@ async function undeleteWith(fleet: TestFleet, client = fleet.client): Promise<'b
 }
 
 /** Has something happen before, or after, the n-th call that the work makes; says whether there was one. */
-function atCall(fleet: TestFleet, moment: 'before' | 'after', n: number, what: () => Promise<unknown>) {
+function atCall(fleet: TestFleet, phase: 'before' | 'after', n: number, what: () => Promise<unknown>) {
   let calls = 0;
   let isOther = false;
   const hook: Hook = async () => {
@@ -178,7 +178,7 @@ function atCall(fleet: TestFleet, moment: 'before' | 'after', n: number, what: (
     isOther = true;
     await what();
   };
-  Object.assign(fleet, { [moment]: hook });
+  Object.assign(fleet, { [phase]: hook });
   return () => calls >= n;
 }
 
@@ -186,12 +186,12 @@ const everyWay = isWhole ? 1 : 2;
 
 test('beside a clean-up at any moment of it, an object is back, whole, or its deletion stands [undelete-in-place]', async () => {
   const told = new Set<string>();
-  for (const moment of ['before', 'after'] as const) {
+  for (const phase of ['before', 'after'] as const) {
     for (let call = 1; ; call += everyWay) {
       const fleet = await withDeleted({ policies: short });
       fleet.clock.advance(hourMs);
       const client = fleet.newClient();
-      const happened = atCall(fleet, moment, call, () => fleet.tick('cleanup-queue'));
+      const happened = atCall(fleet, phase, call, () => fleet.tick('cleanup-queue'));
       const outcome = await undeleteWith(fleet, client);
       Object.assign(fleet, { before: undefined, after: undefined });
       if (!happened()) break;
@@ -204,12 +204,12 @@ test('beside a clean-up at any moment of it, an object is back, whole, or its de
 
 test('at any moment of a clean-up, an object is back, whole, or its deletion stands [undelete-in-place]', async () => {
   const told = new Set<string>();
-  for (const moment of ['before', 'after'] as const) {
+  for (const phase of ['before', 'after'] as const) {
     for (let call = 1; ; call += everyWay) {
       const fleet = await withDeleted({ policies: short });
       fleet.clock.advance(hourMs);
       let outcome: string | undefined;
-      const happened = atCall(fleet, moment, call, async () => {
+      const happened = atCall(fleet, phase, call, async () => {
         outcome = await undeleteWith(fleet, fleet.newClient());
       });
       await fleet.tick('cleanup-queue');
@@ -223,14 +223,12 @@ test('at any moment of a clean-up, an object is back, whole, or its deletion sta
 });
 
 test.each(['put', 'delete'] as const)('a %s at any moment of an undelete is not undone by it', async (what) => {
-  for (const moment of ['before', 'after'] as const) {
+  for (const phase of ['before', 'after'] as const) {
     for (let call = 1; ; call += 1) {
       const fleet = await withDeleted();
       const other = fleet.newClient();
       const client = fleet.newClient();
-      const happened = atCall(fleet, moment, call, () =>
-        what === 'put' ? other.put('k', 'newer') : other.delete('k'),
-      );
+      const happened = atCall(fleet, phase, call, () => (what === 'put' ? other.put('k', 'newer') : other.delete('k')));
       const outcome = await undeleteWith(fleet, client);
       Object.assign(fleet, { before: undefined, after: undefined });
       if (!happened()) break;
