@@ -60,7 +60,8 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
     if (movesCopies && unreachable.size === 0)
       for (const entry of objects) if (isWorkFor(worker, entry)) due.set(entry.key, entry);
     const crowd = queued.length + objects.length;
-    return { worker, due, crowd, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds };
+    const stuck = objects.filter(({ condition }) => condition === 'stuck').length;
+    return { worker, due, crowd, stuck, batchSize: param(`${prefix}_BATCH_SIZE`, 50), rounds };
   }
 
   /** Whether a copy in parts waits for a target that takes no writes, and is not to be asked yet. */

@@ -135,7 +135,11 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     for (let i = 0; i < count; i += 1) {
       const from = Math.floor((bytes.length * i) / count);
       const to = Math.floor((bytes.length * (i + 1)) / count);
-      const chunk = await ask('read', 'chunk', storageKey, signal, async () => bytes.subarray(from, to), chunkFate);
+      const read = async () => bytes.subarray(from, to);
+      const chunk = await ask('read', 'chunk', storageKey, signal, read, chunkFate).catch((error: BackendError) => {
+        if (error.kind !== 'cancelled') observer.bytesBroke(actor, name, storageKey);
+        throw error;
+      });
       observer.bytesMoved(actor, name, 'egressBytes', chunk.length);
       observer.bytesCame(actor, name, storageKey, at.from + from, at.from + to, at.sizeBytes);
       yield chunk;

@@ -1,7 +1,7 @@
 import type { BreakerState } from '../../lib/base/health.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { Lease } from '../../lib/store/model.ts';
-import type { Change, ControlPartition, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
+import type { Change, ControlPartition, RowEnd, Store, StoreError, TransactAnswer } from '../../lib/store/port.ts';
 import type { MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { Faults } from './faults.ts';
 import type { Observer } from './observer.ts';
@@ -42,16 +42,22 @@ export function createSimStore(
               observer.fileWritten(change.put.data.file as FleetFile);
         return answer;
       }),
-    write: (change) =>
-      ask('write', 'write', describeChanges([change]), async () => {
+    write: (change) => {
+      const place = readingPlaceOf(change);
+      const answered = ask('write', 'write', describeChanges([change]), async () => {
         const sentAt = world.current?.issuedAt ?? world.now;
         const answer = await memory.write(change);
+        if (answer.outcome === 'done' && place !== undefined && change.kind === 'row')
+          observer.progressWritten(actor, ...place, change.put.data);
         if (answer.outcome === 'done' && change.kind === 'row' && change.put.sk.startsWith(breakerRow)) {
           const state = change.put.data as unknown as BreakerState;
           observer.breakerWritten(actor, change.put.sk.slice(breakerRow.length), state, sentAt);
         }
         return answer;
-      }),
+      });
+      if (place !== undefined) answered.catch(() => observer.progressLost(actor));
+      return answered;
+    },
     objects: (keys) => ask('read', 'objects', keys.join(' '), () => memory.objects(keys)),
     queueItems: (ids) => ask('read', 'items', ids.join(' '), () => memory.queueItems(ids)),
     control: async (pk) => {
@@ -61,8 +67,8 @@ export function createSimStore(
       const rest = { port: 'store', operation: 'control, the rest', subject: pk, effect: all } as const;
       const read = isTorn ? joined(first, await world.ask(actor, rest)) : first;
       observer.fleetRead(actor, openBreakers(read));
-      const [, backend, storageKey] = /^reading\/([^/]+)\/(.*)$/s.exec(pk) ?? [];
-      if (backend !== undefined) observer.progressRead(actor, backend, storageKey!, read.rows[0]?.data);
+      const place = readingPlace(pk);
+      if (place !== undefined) observer.progressRead(actor, ...place, read.rows[0]?.data);
       return read;
     },
     everyEntry: (after, limit) => ask('read', 'scan', 'objects', () => memory.everyEntry(after, limit)),
@@ -102,6 +108,17 @@ export function createSimStore(
       return found;
     },
   };
+}
+
+/** Backend and storage key whose reading a partition is about. */
+function readingPlace(pk: string): [backend: string, storageKey: string] | undefined {
+  const [, backend, storageKey] = /^reading\/([^/]+)\/(.*)$/s.exec(pk) ?? [];
+  return backend === undefined ? undefined : [backend, storageKey!];
+}
+
+function readingPlaceOf(change: Change | RowEnd): [backend: string, storageKey: string] | undefined {
+  if (change.kind === 'row') return readingPlace(change.put.pk);
+  return change.kind === 'row-end' ? readingPlace(change.pk) : undefined;
 }
 
 function openBreakers({ rows }: ControlPartition): Set<string> {

@@ -266,6 +266,22 @@ test('what every target refuses has a share of each tick while others want copie
   expect(lifted).toBe(8);
 });
 
+test('a batch of one is a stuck object in every eighth round, whatever chance says, and from tick to tick', async () => {
+  const fleet = await createTestFleet({ env: { REPLICATOR_BATCH_SIZE: '1', REPLICATOR_ROUNDS: '2' } });
+  await fleet.client.put('stuck', 'v');
+  refuse(fleet, ['b', 'c'], new Set(['stuck']));
+  await ticks(fleet, 3);
+  expect(fleet.object('stuck').condition).toBe('stuck');
+  fleet.before = undefined;
+  fleet.clock.advance(6 * hourMs);
+  // Chance, asked, would never choose it.
+  Object.assign(fleet.ids, { random: () => 0.99 });
+  for (const key of allKeys.slice(100, 130)) await fleet.client.put(key, 'v');
+  await ticks(fleet, 4, minuteMs);
+  expect(copyCounts(fleet, ['stuck'])).toEqual([2]);
+  expect(copyCounts(fleet, allKeys.slice(100, 130)).filter((copies) => copies > 1)).toHaveLength(7);
+});
+
 test('a batch of one is shared by turns, and a tick ends', async () => {
   const fleet = await createTestFleet({ env: { REPLICATOR_BATCH_SIZE: '1' } });
   for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'v');

@@ -30,10 +30,12 @@ export interface ObjectFinder {
 interface Cursor {
   readonly wanting?: string | undefined;
   readonly stuck?: string | undefined;
+  /** Rounds of a single object since one was left to the stuck. */
+  readonly roundsOfOthers?: number | undefined;
 }
 
-/** Of each round, the share that stuck objects have while others want copies too. */
-const stuckShare = 1 / 8;
+/** One of so many in each round is a stuck object, while others want copies too. */
+const stuckShare = 8;
 /** Stuck objects that a tick looks at, most of which are not to be tried yet. */
 const mostStuckRead = 1_000;
 
@@ -80,9 +82,21 @@ export function createObjectFinder(tick: FindObjectsTick): ObjectFinder {
     return { wanting, lifted, next: isMore ? 'more' : 'done' };
   }
 
+  /**
+   * How many of a round are stuck objects, while others want copies too. A single one is theirs in every eighth round, which is
+   * counted from tick to tick: by chance one that is due could be passed over for as long as chance will have it.
+   */
+  function shareOf(limit: number): number {
+    if (limit !== 1) return Math.ceil(limit / stuckShare);
+    const rounds = (cursor.roundsOfOthers ?? 0) + 1;
+    const isTheirs = rounds >= stuckShare;
+    cursor = { ...cursor, roundsOfOthers: isTheirs ? undefined : rounds };
+    return isTheirs ? 1 : 0;
+  }
+
   return {
     async find(limit) {
-      const share = stuckPlacements(tick).length > 0 ? shareOf(limit, tick.deps.ids.random()) : 0;
+      const share = stuckPlacements(tick).length > 0 ? shareOf(limit) : 0;
       const ordinary = await findWanting(limit - share);
       const stuck = await findStuck(limit - ordinary.wanting.length);
       if (!tick.dryRun) tick.cursor = JSON.stringify(cursor);
@@ -93,12 +107,6 @@ export function createObjectFinder(tick: FindObjectsTick): ObjectFinder {
       };
     },
   };
-}
-
-/** How many of a round are stuck objects, while others want copies too. A single one is shared by turns. */
-function shareOf(limit: number, random: number): number {
-  if (limit > 1) return Math.ceil(limit * stuckShare);
-  return limit === 1 && random < stuckShare ? 1 : 0;
 }
 
 /** Whether a stuck object may be tried: some backend that it could go to, and one that it could come from, may be asked. */

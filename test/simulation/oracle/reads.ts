@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Lease, ObjectRecord } from '../../../lib/store/model.ts';
+import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
+import { createReadBytes, mostTwice } from './read-bytes.ts';
 import { storageKeyOf } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
@@ -12,10 +14,16 @@ import { Violation } from './violation.ts';
 export interface ReadsCheck {
   /** A process has read what is kept of reading some bytes. */
   progressRead(by: Actor, backend: string, storageKey: string, kept: Record<string, unknown> | undefined): void;
+  /** It has written down how far it has read some bytes; the row is gone where there is nothing any more. */
+  progressWritten(by: Actor, backend: string, storageKey: string, kept: Record<string, unknown> | undefined): void;
+  /** Whether what it wrote down stands is not known. */
+  progressLost(by: Actor): void;
   /** It asks for bytes from there on. */
   bytesAsked(by: Actor, backend: string, storageKey: string, from: number): void;
   /** They came: from there, up to and without there, of so many. */
   bytesCame(by: Actor, backend: string, storageKey: string, from: number, to: number, sizeBytes: number): void;
+  /** The answer broke off. */
+  bytesBroke(by: Actor, backend: string, storageKey: string): void;
   /** It was told that nothing is there. */
   nothingThere(by: Actor, backend: string, storageKey: string): void;
   /** The state of a scrubber that was saved. */
@@ -24,8 +32,6 @@ export interface ReadsCheck {
   copyNamed(backend: string, storageKey: string): void;
 }
 
-/** What may be read twice, of each byte: what was read and not yet kept when a turn ended. */
-const mostTwice = 0.1;
 /** Two clocks may be this far apart. */
 const skewMs = 10_000;
 /** Those that read bytes to know what they are; others read them to copy them. */
@@ -52,8 +58,13 @@ export interface ReadsOptions {
 export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOptions): ReadsCheck {
   const { world, backends, objects, report } = sight;
   const kept = new WeakMap<Actor, Map<string, Kept>>();
-  /** How far each place was read from its beginning, without a gap, by whoever. */
-  const reached = new Map<string, number>();
+  /**
+   * How far each process has come, from the first byte of a place and without a gap. Of each its own: what others read there
+   * meanwhile, from the beginning, takes nothing of it back. One that goes on where others stopped has come as far as they
+   * wrote down, which was looked at when they did.
+   */
+  const reached = new WeakMap<Actor, Map<string, number>>();
+  const readBytes = createReadBytes();
   /** When a scrubber had a place read to its end, or found nothing there, last. */
   const seenAt = new Map<string, number>();
   /** When a scrubber asked for it last: what is told to be wrong before its first byte is not read. */
@@ -67,6 +78,12 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     kept.set(by, known);
     return known;
   };
+  const reachedBy = (by: Actor) => {
+    const known = reached.get(by) ?? new Map<string, number>();
+    reached.set(by, known);
+    return known;
+  };
+  const isVerifying = (by: Actor) => verifiers.has(by.role);
 
   function checkClaim(backend: string, shard: string, since: number, owed: ScrubState['owed'] = []): void {
     const from = since - skewMs - maxLagMs;
@@ -85,6 +102,20 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     }
   }
 
+  function countBytes(
+    by: Actor,
+    place: string,
+    stored: Pick<MemoryObject, 'etag' | 'bytes'> | undefined,
+    bytes: number,
+    isWhole: boolean,
+  ): void {
+    if (stored !== undefined) {
+      const message = readBytes.came(by, { place, etag: stored.etag, sizeBytes: stored.bytes.length }, bytes);
+      if (message !== null) report(new Violation('whole reads', message));
+    }
+    if (isWhole) readBytes.ended(by, { place });
+  }
+
   /** In the place of an imported file stands a copy of ours: it is told by what stands beside the bytes, and only reported. */
   function isNoContent(backend: string, storageKey: string, copyId: string): boolean {
     return copyId === '' && backends.get(backend)?.peek(storageKey)?.metadata.holdfast !== undefined;
@@ -97,11 +128,26 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
       if (progress === undefined) keptBy(by).delete(place);
       else keptBy(by).set(place, { position: progress.position, etag: String(row!.etag) });
     },
+    progressWritten(by, backend, storageKey, row) {
+      const progress = row?.progress as { readonly position: number } | undefined;
+      if (progress === undefined) return;
+      const place = placeOf(backend, storageKey);
+      const own = Math.max(reachedBy(by).get(place) ?? 0, keptBy(by).get(place)?.position ?? 0);
+      if (progress.position > own) {
+        const message = `${by.name} writes down that ${progress.position} bytes of ${place} were read, and ${own} were`;
+        report(new Violation('whole reads', message));
+      }
+      readBytes.kept(by, { place, etag: String(row!.etag) }, progress.position, own);
+    },
+    progressLost: (by) => readBytes.notKept(by),
     bytesAsked(by, backend, storageKey, from) {
       const place = placeOf(backend, storageKey);
       if (by.role === 'scrubber') askedAt.set(place, world.now);
-      const known = verifiers.has(by.role) ? keptBy(by).get(place) : undefined;
+      const known = isVerifying(by) ? keptBy(by).get(place) : undefined;
       const stored = backends.get(backend)?.peek(storageKey);
+      const own = reachedBy(by).get(place) ?? 0;
+      const others = known !== undefined && known.position >= from ? known.position : 0;
+      reachedBy(by).set(place, from === 0 ? 0 : Math.max(own, Math.min(from, others)));
       // Another file stands there now: what was read of the one before counts for nothing.
       if (known === undefined || stored === undefined || stored.etag !== known.etag) return;
       const again = known.position - from;
@@ -111,13 +157,18 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     },
     bytesCame(by, backend, storageKey, from, to, sizeBytes) {
       const place = placeOf(backend, storageKey);
-      const before = from === 0 ? 0 : (reached.get(place) ?? 0);
-      if (from > before) return;
-      reached.set(place, Math.max(before, to));
-      if (to < sizeBytes) return;
+      const before = reachedBy(by).get(place) ?? 0;
+      if (from <= before) reachedBy(by).set(place, Math.max(before, to));
+      const isWhole = from <= before && to >= sizeBytes;
+      if (isVerifying(by)) countBytes(by, place, backends.get(backend)?.peek(storageKey), to - from, isWhole);
+      if (!isWhole) return;
       // Whatever follows is another read.
       keptBy(by).delete(place);
       if (by.role === 'scrubber') seenAt.set(place, world.now);
+    },
+    bytesBroke(by, backend, storageKey) {
+      const stored = backends.get(backend)?.peek(storageKey);
+      if (stored !== undefined) readBytes.broke(by, { place: placeOf(backend, storageKey), etag: stored.etag });
     },
     nothingThere(by, backend, storageKey) {
       const place = placeOf(backend, storageKey);

@@ -9,6 +9,8 @@ export interface Work {
   readonly due: ReadonlyMap<string, Entry | QueueItem>;
   /** Everything that may stand in a queue with it, hopeless things included. */
   readonly crowd: number;
+  /** Of these, objects under the label of stuck ones. */
+  readonly stuck: number;
   /** Taken by one round. */
   readonly batchSize: number;
   /** Rounds of one tick; 0: until nothing is left. */
@@ -24,15 +26,16 @@ export interface WaitingCheck {
 /**
  * Each round takes a batch from where the last one stopped, and goes round: so `crowd / (batch × rounds)` ticks see everything
  * once, and one without a limit of rounds sees it by itself. What got copies stands under another placement then, where it may
- * be met once more. A round may end where the circle does, which costs one more.
+ * be met once more. A round may end where the circle does, which costs one more. What is stuck has an eighth of what the
+ * rounds take, while others want copies.
  */
-export function ticksToComeRound({ crowd, batchSize, rounds }: Omit<Work, 'worker' | 'due'>): number {
-  return rounds === 0 ? 1 : Math.ceil((2 * crowd) / (batchSize * rounds)) + 1;
+export function ticksToComeRound({ crowd, stuck, batchSize, rounds }: Omit<Work, 'worker' | 'due'>): number {
+  return rounds === 0 ? 1 : Math.ceil(Math.max(2 * crowd, 8 * stuck) / (batchSize * rounds)) + 1;
 }
 
 export function createWaitingCheck(): WaitingCheck {
-  /** By how many ticks, and the largest crowd since the first of them. */
-  const passedOver = new Map<string, { readonly ticks: number; readonly crowd: number }>();
+  /** By how many ticks, and the largest crowds since the first of them. */
+  const passedOver = new Map<string, { readonly ticks: number; readonly crowd: number; readonly stuck: number }>();
   return {
     ticked(before, after) {
       const { worker } = before;
@@ -42,11 +45,13 @@ export function createWaitingCheck(): WaitingCheck {
           passedOver.delete(name);
           continue;
         }
-        const known = passedOver.get(name) ?? { ticks: 0, crowd: 0 };
+        const known = passedOver.get(name) ?? { ticks: 0, crowd: 0, stuck: 0 };
         const ticks = known.ticks + 1;
         const crowd = Math.max(known.crowd, before.crowd, after.crowd);
-        passedOver.set(name, { ticks, crowd });
-        if (ticks >= ticksToComeRound({ ...before, crowd }))
+        const stuck = Math.max(known.stuck, before.stuck, after.stuck);
+        passedOver.set(name, { ticks, crowd, stuck });
+        const isStuck = 'condition' in seen && seen.condition === 'stuck';
+        if (ticks >= ticksToComeRound({ ...before, crowd, stuck: isStuck ? stuck : 0 }))
           throw new Violation('waiting', `${id} was passed over by ${ticks} ticks of the ${worker}`, seen.key);
       }
     },
