@@ -33,6 +33,8 @@ export interface CommitDeps {
   /** Quota of a backend in bytes, 0 = none. */
   readonly quotaOf: (backend: string) => number;
   readonly stripes: number;
+  /** The stripe for one attempt [any]. */
+  readonly stripe?: () => number;
   /** Asked right before anything is given to backends. Absent: all take everything. */
   readonly whoTakes?: () => Promise<Taking>;
 }
@@ -261,7 +263,7 @@ function grantRoom(standings: readonly Standing[], rooms: ReadonlyMap<string, nu
 }
 
 function encode(deps: CommitDeps, live: readonly PreparedSwap[]): Tagged[] {
-  const stripe = Math.floor(deps.ids.random() * deps.stripes);
+  const stripe = deps.stripe?.() ?? Math.floor(deps.ids.random() * deps.stripes);
   const tagged: Tagged[] = [];
   const ledger = newLedgerDelta();
   const needs = new Map<string, number>();

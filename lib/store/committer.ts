@@ -4,6 +4,18 @@ import type { Swap } from './swap.ts';
 /** Groups swaps of many callers: what arrives while transactions are out goes together into the next. */
 export interface Committer {
   commit(swap: Swap, deadline: number): Promise<Outcome>;
+  /** What `gathering` tells has changed: a group that waits for more may have to wait no longer. */
+  look(): void;
+}
+
+/** When a group waits for more. Each transaction pays for its ledger rows, however few swaps are in it. */
+export interface Gathering {
+  /** So many are worth a transaction: no group of as many waits. */
+  readonly enough: number;
+  /** How many more may come, of work that is under way: a group waits for nothing else. */
+  coming(): number;
+  /** A group waits no longer than this. */
+  readonly longestMs: number;
 }
 
 interface Waiting {
@@ -18,22 +30,47 @@ export interface CommitterOptions {
   readonly groupSize?: number;
   /** Groups that may be out at once [4]. */
   readonly width?: number;
+  /** Absent: what is ready goes. */
+  readonly gathering?: Gathering;
 }
 
 export function createCommitter(deps: () => CommitDeps, options: CommitterOptions = {}): Committer {
-  const { groupSize = 40, width = 4 } = options;
+  const { groupSize = 40, width = 4, gathering } = options;
   let waiting: Waiting[] = [];
   let out = 0;
-  const pump = async (): Promise<void> => {
+  const stripes = createStripes();
+  /** While a group waits for more. */
+  let holding: AbortController | undefined;
+
+  const mayWait = (): boolean => {
+    if (gathering === undefined || waiting.length >= gathering.enough || gathering.coming() <= 0) return false;
+    if (holding !== undefined) return true;
+    const hold = new AbortController();
+    holding = hold;
+    deps()
+      .clock.sleep(gathering.longestMs, hold.signal)
+      .then(
+        () => void send(),
+        () => {}, // it did not have to wait so long
+      );
+    return true;
+  };
+  const pump = (): void => {
+    if (out < width && waiting.length > 0 && !mayWait()) void send();
+  };
+  const send = async (): Promise<void> => {
+    holding?.abort('sent');
+    holding = undefined;
     if (out >= width || waiting.length === 0) return;
     const needs = deps();
     const { group, rest } = together(waiting, groupSize, needs.clock.now());
     waiting = rest;
     out += 1;
+    const own = stripes.own(needs);
     try {
       const deadline = Math.min(...group.map((w) => w.deadline));
       const outcomes = await commit(
-        needs,
+        { ...needs, stripe: own.stripe },
         group.map((w) => w.swap),
         deadline,
       );
@@ -41,17 +78,41 @@ export function createCommitter(deps: () => CommitDeps, options: CommitterOption
     } catch (error) {
       for (const w of group) w.reject(error);
     } finally {
+      own.giveBack();
       out -= 1;
-      void pump();
+      pump();
     }
   };
+  // Let everything that is ready in this turn of the event loop join the group.
+  const look = () => queueMicrotask(pump);
   return {
     commit: (swap, deadline) =>
       new Promise((resolve, reject) => {
         waiting.push({ swap, deadline, resolve, reject });
-        // Let everything that is ready in this turn of the event loop join the group.
-        queueMicrotask(() => void pump());
+        look();
       }),
+    look,
+  };
+}
+
+/** Stripes of the ledger for transactions that are out at once: two on one stripe would be in each other's way. */
+function createStripes() {
+  const taken = new Set<number>();
+  return {
+    own({ ids, stripes }: Pick<CommitDeps, 'ids' | 'stripes'>) {
+      let own = -1;
+      return {
+        /** Another one at each call: what the last one met there may still be there. */
+        stripe(): number {
+          taken.delete(own);
+          const free = Array.from({ length: stripes }, (_, i) => i).filter((i) => !taken.has(i) && i !== own);
+          own = free[Math.floor(ids.random() * free.length)] ?? Math.floor(ids.random() * stripes);
+          taken.add(own);
+          return own;
+        },
+        giveBack: () => void taken.delete(own),
+      };
+    },
   };
 }
 

@@ -199,8 +199,23 @@ export interface BackendStanding {
   readonly isCounted: boolean;
 }
 
+/** By view: the standings that no time changes. They are asked for many times with every object. */
+const lasting = new WeakMap<FleetView, Map<string, BackendStanding>>();
+
 /** The standing of one backend by a fleet's state. */
 export function standingOf(view: FleetView, name: string, now: number, unhealthyAfterMs: number): BackendStanding {
+  const known = lasting.get(view)?.get(name);
+  if (known !== undefined) return known;
+  const standing = standingNow(view, name, now, unhealthyAfterMs);
+  // Only a breaker ages.
+  if (view.breaker(name) === undefined) {
+    const ofView = lasting.get(view) ?? new Map<string, BackendStanding>();
+    lasting.set(view, ofView.set(name, standing));
+  }
+  return standing;
+}
+
+function standingNow(view: FleetView, name: string, now: number, unhealthyAfterMs: number): BackendStanding {
   const config = view.config?.file.backends.find((b) => b.name === name);
   const state = view.breaker(name);
   const breaker = breakerPosition(state, now);

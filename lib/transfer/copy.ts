@@ -105,7 +105,9 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
     const { digest } = stored;
     const isRight = proof === undefined || proof.isProven() || (await isReadAgain(open, digest).catch(unread));
     if (!isRight) return { outcome: 'source-unproven', detail: `${what} was not read twice with the same bytes` };
-    return { outcome: 'copied', sha256: digest.sha256, headersSha256: headersDigest(source.headers, source.metadata) };
+    // What was recorded was compared with it.
+    const headersSha256 = object.headersSha256 ?? headersDigest(source.headers, source.metadata);
+    return { outcome: 'copied', sha256: digest.sha256, headersSha256 };
   } catch (error) {
     return explain(error, from.name);
   }

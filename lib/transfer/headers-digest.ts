@@ -35,7 +35,7 @@ export function headersDigest(
 }
 
 function words(value: string | undefined): string {
-  return (value ?? '').trim().replace(/[ \t\r\n]+/g, ' ');
+  return value === undefined ? '' : value.trim().replace(/[ \t\r\n]+/g, ' ');
 }
 
 /** What an object's record must say for its headers to be compared. */

@@ -284,3 +284,24 @@ test('what is changed while a batch is at work is heeded within it', async () =>
   const other = ['a', 'b', 'c'].find((name) => name !== first && name !== puts[0])!;
   expect(puts).toEqual([puts[0], other, other]);
 });
+
+test('copies are recorded in groups, and no more of them are ever unrecorded than are in work', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env: { REPLICATOR_CONCURRENCY: '16' } });
+  for (let i = 0; i < 200; i += 1) await fleet.client.put(`k${i}`, `v${i}`);
+  let transactions = 0;
+  let mostUnrecorded = 0;
+  const unrecorded = () => {
+    const recorded = [...fleet.store.allObjects()].filter((one) => one.kind === 'object' && 'b' in one.copies).length;
+    return fleet.keysOn('b').length - recorded;
+  };
+  fleet.after = ({ port, method }) => {
+    if (port === 'b' && method === 'put') mostUnrecorded = Math.max(mostUnrecorded, unrecorded());
+    if (port === 'store' && method === 'transact') transactions += 1;
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 200 });
+  expect(mostUnrecorded).toBeGreaterThan(1);
+  expect(mostUnrecorded).toBeLessThanOrEqual(16);
+  // Groups of eight, half of the places.
+  expect(transactions).toBeLessThanOrEqual(30);
+  expect((await fleet.recount()).differences).toEqual([]);
+});

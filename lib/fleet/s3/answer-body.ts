@@ -14,15 +14,16 @@ const leastBytesPerSecond = 1024;
  */
 export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Body {
   const chunks: AsyncIterator<Uint8Array> = answer[Symbol.asyncIterator]();
-  const over = new AbortController();
   let waitingSince: number | undefined;
-  let isWatched = false;
+  /** Ends the watch. What has arrived at once is never watched. */
+  let over: AbortController | undefined;
+  const end = () => over?.abort('ended');
 
-  const watch = async () => {
+  const watch = async (signal: AbortSignal) => {
     for (;;) {
       const dueMs = waitingSince === undefined ? stallMs : waitingSince + stallMs - clock.now();
       if (dueMs <= 0) break;
-      await clock.sleep(dueMs, over.signal);
+      await clock.sleep(dueMs, signal);
     }
     answer.destroy(new SilenceError(`no bytes came for ${stallMs} ms`));
   };
@@ -47,23 +48,23 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
 
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     waitingSince = clock.now();
-    if (!isWatched && !hasArrived(answer)) {
-      isWatched = true;
-      watch().catch(() => {}); // ended by `over`
+    if (over === undefined && !hasArrived(answer)) {
+      over = new AbortController();
+      watch(over.signal).catch(() => {}); // ended by `end`
     }
     try {
       const step = await chunks.next();
-      if (step.done) over.abort();
+      if (step.done) end();
       else arrived(step.value.length);
       return step;
     } catch (error) {
-      over.abort();
+      end();
       throw error;
     }
   };
 
   const leave = async (): Promise<IteratorResult<Uint8Array>> => {
-    over.abort();
+    end();
     answer.destroy();
     return { done: true, value: undefined };
   };

@@ -1,4 +1,4 @@
-import { createHmac, hash } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 import type { S3Keys } from './options.ts';
 
 /** A request as it is signed. */
@@ -35,11 +35,12 @@ export interface Signer {
  * Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
 export function createSigner({ region, service }: SigningScope): Signer {
-  let derived: { readonly secret: string; readonly day: string; readonly key: Buffer } | undefined;
-  const keyOf = (secret: string, day: string): Buffer => {
+  // As a key object: Node 24 takes seven times as long with bytes, which it makes one of each time.
+  let derived: { readonly secret: string; readonly day: string; readonly key: KeyObject } | undefined;
+  const keyOf = (secret: string, day: string): KeyObject => {
     if (derived?.secret !== secret || derived.day !== day) {
       const key = [day, region, service, 'aws4_request'].reduce<string | Buffer>(hmac, `AWS4${secret}`);
-      derived = { secret, day, key: key as Buffer };
+      derived = { secret, day, key: createSecretKey(key as Buffer) };
     }
     return derived.key;
   };

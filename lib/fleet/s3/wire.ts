@@ -155,6 +155,7 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
       }
     },
     destroy() {
+      watch.end();
       plain.destroy();
       secure.destroy();
     },
@@ -211,14 +212,14 @@ interface Watched {
 
 /**
  * Gives up requests whose time is over: one timer for all of them, a little late at most. It is the machine's time, whatever
- * clock the process has: sockets know no other.
+ * clock the process has: sockets know no other. Between two requests it goes on for one more turn, which costs less than a
+ * timer for each, unless it is told that there is no other.
  */
 function createWatch({ connectMs, answerMs }: S3Timeouts) {
   const everyMs = Math.ceil(Math.min(connectMs, answerMs) / 8);
   const watched = new Map<object, Watched>();
-  let over = new AbortController();
-  const checkProgress = async () => {
-    const { signal } = over;
+  let looking: AbortController | undefined;
+  const checkProgress = async (signal: AbortSignal) => {
     while (watched.size > 0) {
       await systemClock.sleep(everyMs, signal);
       const now = systemClock.now();
@@ -228,17 +229,23 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
         giveUp();
       }
     }
+    looking = undefined;
   };
   return {
     until(what: object, ms: number, giveUp: () => void): void {
       watched.set(what, { dueAt: systemClock.now() + ms, giveUp });
-      if (watched.size > 1) return;
-      over.abort('stopped');
-      over = new AbortController();
-      checkProgress().catch(ignored); // ended by `over`
+      if (looking !== undefined) return;
+      looking = new AbortController();
+      checkProgress(looking.signal).catch(ignored); // ended by `end`
     },
     stop(what: object): void {
-      if (watched.delete(what) && watched.size === 0) over.abort('stopped');
+      watched.delete(what);
+    },
+    /** No request is under way: nothing is to keep the process alive. */
+    end(): void {
+      if (watched.size > 0) return;
+      looking?.abort('ended');
+      looking = undefined;
     },
   };
 }

@@ -45,11 +45,20 @@ const shortestTurnMs = 2_000;
 /** As long as small ones have at most before big ones do: what of a batch has not begun then is put off. */
 const longestTurnMs = 30_000;
 
+/** Most that goes into one transaction, with its ledger rows just below the limit of one. */
+const groupSize = 80;
+/** Copies in one transaction beyond which its ledger rows cost each of them less than half a write unit. */
+const worthATransaction = 16;
+/** As long as a copy waits at most for others that are recorded with it. */
+const longestWaitMs = 100;
+
 /** What one tick remembers between its objects. */
 interface Turn extends CopyTurn {
   readonly tick: RoundsTick;
   readonly finder: ObjectFinder;
   readonly committer: Committer;
+  /** How many objects are being copied. */
+  readonly copying: { count: number };
 }
 
 /** Begins a tick's work under the lease: on what wants copies, or on the objects that are given. */
@@ -58,13 +67,26 @@ export async function beginRounds(tick: RoundsTick, finder: ObjectFinder = creat
   // As this tick's own health check found them: a claimed probe is not sent twice.
   for (const { name } of tick.config.backends) if (await isUsable(tick, name)) usable.add(name);
   reportRefusing(tick);
+  const copying = { count: 0 };
   const turn: Turn = {
     ...(await createCopyTurn(tick, usable)),
     tick,
     finder,
-    committer: createCommitter(() => tick.commitDeps(), { groupSize: 80, width: 1 }),
+    committer: committerOf(tick, copying),
+    copying,
   };
   return () => replicateRound(turn).finally(turn.trust.idle);
+}
+
+/**
+ * Copies are recorded in groups as they come, several at once. A group waits for others while at least half of the places are
+ * at work, so that places rarely wait. Where there is a quota its one row is in every transaction: those go one by one.
+ */
+function committerOf(tick: RoundsTick, copying: Turn['copying']): Committer {
+  const width = tick.config.backends.some(({ quotaBytes }) => quotaBytes > 0) ? 1 : 4;
+  const enough = Math.min(worthATransaction, Math.ceil(tick.tuning.concurrency / 2));
+  const gathering = { enough, coming: () => copying.count, longestMs: longestWaitMs };
+  return createCommitter(() => tick.commitDeps(), { groupSize, width, gathering });
 }
 
 /** Small copies and big ones share a tick: while there are more small ones, the big ones have as long as these had. */
@@ -100,10 +122,7 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   const settled: Settled[] = [];
   const startedAt = tick.now();
   await forEachConcurrently([...again, ...wanting], tick.tuning.concurrency, async (object) => {
-    const objectTurn = await turnOf(turn, object, startedAt);
-    settled.push(
-      objectTurn.outcome === 'tried' ? await record(turn, object, objectTurn) : { object, turn: objectTurn },
-    );
+    settled.push(await settledTurnOf(turn, object, startedAt));
   });
   for (const { object, turn: objectTurn } of settled) {
     if (objectTurn.outcome === 'put-off') turn.again.push(object);
@@ -120,6 +139,20 @@ async function writeDown(turn: Turn, lifted: readonly ObjectRecord[], met: reado
   const { liftStuck, noteRefusals } = await import('../../steps/note-refusals.ts');
   await liftStuck(turn, lifted);
   await noteRefusals(turn, met);
+}
+
+/** An object's turn, and the record of what it made. While it copies, a group of others may wait to be recorded with it. */
+async function settledTurnOf(turn: Turn, object: ObjectRecord, startedAt: number): Promise<Settled> {
+  const { copying, committer } = turn;
+  copying.count += 1;
+  try {
+    const objectTurn = await turnOf(turn, object, startedAt);
+    // Not awaited before it is said that nothing more comes of it: by then it is with the committer.
+    return objectTurn.outcome === 'tried' ? record(turn, object, objectTurn) : { object, turn: objectTurn };
+  } finally {
+    copying.count -= 1;
+    committer.look();
+  }
 }
 
 async function turnOf(turn: Turn, object: ObjectRecord, startedAt: number): Promise<ObjectTurn> {

@@ -1,0 +1,22 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { monthOf, systemClock } from '../../lib/base/clock.ts';
+
+test('the month of a moment is that of its date, in whatever order moments are asked for', () => {
+  const moments = fc.date({ min: new Date(0), max: new Date('2100-01-01'), noInvalidDate: true });
+  fc.assert(
+    fc.property(fc.array(moments, { minLength: 1 }), (dates) => {
+      for (const date of dates) expect(monthOf(date.getTime())).toBe(date.toISOString().slice(0, 7));
+    }),
+  );
+  const firstOfMarch = Date.UTC(2028, 2);
+  expect([firstOfMarch - 1, firstOfMarch].map(monthOf)).toEqual(['2028-02', '2028-03']);
+});
+
+test('a sleep that is aborted rejects with the reason of its signal, at once where it is aborted already', async () => {
+  const stop = new AbortController();
+  const sleep = systemClock.sleep(60_000, stop.signal);
+  stop.abort('enough');
+  await expect(sleep).rejects.toBe('enough');
+  await expect(systemClock.sleep(60_000, stop.signal)).rejects.toBe('enough');
+});
