@@ -116,6 +116,7 @@ async function overwrite(
       ignoresRoom: true,
     },
   ]);
+  if (outcome?.outcome === 'limited') return limitReached(tick, name);
   if (outcome?.outcome !== 'committed') return 'lost';
   tick.audit('Imported file was overwritten by its owner', { key, backend: name, generation: after.generation });
   return 'overwritten';
@@ -161,13 +162,20 @@ async function afterForeign(
   name: string,
   after: Entry,
   sentence: Sentence = 'Imported file was replaced by bytes of a fleet',
-): Promise<'foreign' | 'damaged' | 'lost'> {
+): Promise<'foreign' | 'damaged' | 'removal-limit' | 'lost'> {
   const isGone = after.kind === 'tombstone' || after.copies[name] === undefined;
   const counters = isGone ? [removalCount(tick, name, object.sizeBytes)] : [];
   const [outcome] = await tick.commit([{ key: object.key, change: { before: object, after }, counters }]);
+  if (outcome?.outcome === 'limited') return limitReached(tick, name);
   if (outcome?.outcome !== 'committed') return 'lost';
   tick.audit(sentence, { key: object.key, backend: name });
   return isGone ? 'foreign' : 'damaged';
+}
+
+/** Others have used the limit up since it was asked for: asked once more, it says so. */
+async function limitReached(tick: PlainChangeTick, name: string): Promise<'removal-limit'> {
+  await isWithinRemovalLimit(tick, name);
+  return 'removal-limit';
 }
 
 async function readFile(tick: PlainChangeTick, object: ObjectRecord, name: string): Promise<FileReading> {

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import { newLedgerDelta } from './ledger.ts';
 import type { Entry, QueueItem } from './model.ts';
@@ -11,6 +12,7 @@ import type { Swap } from './swap.ts';
 /**
  * What became of one swap:
  * `committed` all of it · `lost` the object is no longer what the swap saw · `no-room` a backend's quota does not allow it
+ * · `limited` a counter of the swap would go beyond what the swap allows it (the removal limit)
  * · `not-taking` a backend leaves the fleet file, or was told to be drained: nothing is given to it any more
  * · `expired` a queue item it needed is gone or was taken over · `already-queued` the bytes it wanted to name are queued
  * already · `not-now` time ran out and nothing happened · `undecided` time ran out while an answer was missing: it may
@@ -20,6 +22,7 @@ export type Outcome =
   | { readonly outcome: 'committed'; readonly entry: Entry | null }
   | { readonly outcome: 'lost'; readonly seen: Entry | null }
   | { readonly outcome: 'no-room'; readonly backend: string }
+  | { readonly outcome: 'limited' }
   | { readonly outcome: 'not-taking'; readonly backend: string }
   | { readonly outcome: 'expired'; readonly id: string; readonly seen: QueueItem | null }
   | { readonly outcome: 'already-queued'; readonly id: string; readonly seen: QueueItem }
@@ -214,6 +217,7 @@ export function settleRefused(
 ): AfterRefusal {
   const standings = new Map<number, Standing>(live.map((swap) => [swap.index, { swap }]));
   const rooms = new Map<string, number>();
+  const counts = new Map<string, number>();
   for (const [i, refusal] of refusals.entries()) {
     const { change, owner } = tagged[i]!;
     if (refusal === null) continue;
@@ -221,8 +225,10 @@ export function settleRefused(
     const backend = change.kind === 'add' && refusal.cause === 'counter' ? backendOfQuotaRow(change.sk) : undefined;
     if (backend !== undefined && refusal.cause === 'counter')
       rooms.set(backend, quotaOf(backend) - (refusal.seen?.bytes ?? 0));
+    if (change.kind === 'add' && change.atMostObjects !== undefined && refusal.cause === 'counter')
+      counts.set(change.sk, refusal.seen?.objects ?? 0);
   }
-  return grantRoom([...standings.values()], rooms);
+  return grantRoom(withinLimits([...standings.values()], counts), rooms);
 }
 
 /** Where a swap stands: settled once it has an outcome. */
@@ -243,6 +249,20 @@ function afterRefusal(standing: Standing, change: Change, refusal: Refusal): Sta
   const isNew = change.kind === 'queue' && change.expect === 'absent';
   if (isNew && seen !== null) return { swap, outcome: { outcome: 'already-queued', id, seen } };
   return { swap, outcome: { outcome: 'expired', id, seen } };
+}
+
+/** Lets swaps add to the counters that refused, in order, by what they hold now; only what goes beyond a limit is `limited`. */
+function withinLimits(standings: readonly Standing[], counts: ReadonlyMap<string, number>): Standing[] {
+  const now = new Map(counts);
+  return standings.map((standing) => {
+    const { swap, outcome } = standing;
+    const own = swap.counters.filter(({ sk }) => now.has(sk));
+    if (outcome !== undefined || own.length === 0) return standing;
+    if (own.some(({ sk, atMostObjects }) => atMostObjects !== undefined && now.get(sk)! > atMostObjects))
+      return { swap, outcome: { outcome: 'limited' } };
+    for (const { sk, add } of own) now.set(sk, now.get(sk)! + add.objects);
+    return standing;
+  });
 }
 
 /** Grants room in order; only what exceeds it has none. */
@@ -281,5 +301,14 @@ function encode(deps: CommitDeps, live: readonly PreparedSwap[]): Tagged[] {
 
 function sum(a: CounterAdd | undefined, b: CounterAdd): CounterAdd {
   if (a === undefined) return b;
-  return { ...a, add: { objects: a.add.objects + b.add.objects, bytes: a.add.bytes + b.add.bytes } };
+  const add = { objects: a.add.objects + b.add.objects, bytes: a.add.bytes + b.add.bytes };
+  return { ...a, add, ...defined({ atMostObjects: mostBefore(a, b, add.objects) }) };
+}
+
+/** What a counter may hold before both add to it: the narrower limit, less what they add. */
+function mostBefore(a: CounterAdd, b: CounterAdd, adds: number): number | undefined {
+  const after = [a, b].flatMap(({ atMostObjects, add }) =>
+    atMostObjects === undefined ? [] : [atMostObjects + add.objects],
+  );
+  return after.length === 0 ? undefined : Math.min(...after) - adds;
 }

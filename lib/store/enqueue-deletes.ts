@@ -13,8 +13,11 @@ export interface DeleteRequest {
   readonly counters?: Swap['counters'];
 }
 
-/** `queued` for deletion · `named` a record names them after all: left alone · `undecided` time ran out: nothing queued. */
-export type EnqueueOutcome = 'queued' | 'named' | 'undecided';
+/**
+ * `queued` for deletion · `named` a record names them after all: left alone · `limited` a counter would go beyond its limit:
+ * nothing queued · `undecided` time ran out: nothing queued.
+ */
+export type EnqueueOutcome = 'queued' | 'named' | 'limited' | 'undecided';
 
 /**
  * Queues bytes for deletion that no queue item names. In the same transaction the object's rev moves on, unless it already
@@ -32,7 +35,7 @@ export async function enqueueDeletes(
   for (const [i, outcome] of moved.entries()) {
     const { item } = all[i]!;
     if (outcome.outcome === 'committed' || outcome.outcome === 'already-queued') results[i] = 'queued';
-    else if (outcome.outcome !== 'lost') results[i] = 'undecided';
+    else if (outcome.outcome !== 'lost') results[i] = outcome.outcome === 'limited' ? 'limited' : 'undecided';
     else if (namesBytes(outcome.seen, item.backend, item.storageKey)) results[i] = 'named';
     else left.push(i);
   }
@@ -43,7 +46,7 @@ export async function enqueueDeletes(
   );
   for (const [n, outcome] of rest.entries()) {
     const isQueued = outcome.outcome === 'committed' || outcome.outcome === 'already-queued';
-    results[left[n]!] = isQueued ? 'queued' : 'undecided';
+    results[left[n]!] = isQueued ? 'queued' : outcome.outcome === 'limited' ? 'limited' : 'undecided';
   }
   return results;
 }

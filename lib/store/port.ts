@@ -29,13 +29,17 @@ export interface QueueEnd {
   readonly expect: QueueExpectation;
 }
 
-/** Adds to a counter of the fleet, creating it at zero. With `atMostBytes`: on condition that it is absent or its bytes are at most that before. */
+/**
+ * Adds to a counter of the fleet, creating it at zero. With `atMostBytes`: on condition that it is absent or its bytes are at
+ * most that before. With `atMostObjects`: on condition that its objects are, none where it is absent. At most one of the two.
+ */
 export interface CounterAdd {
   readonly kind: 'add';
   readonly pk: string;
   readonly sk: string;
   readonly add: Count;
   readonly atMostBytes?: number;
+  readonly atMostObjects?: number;
 }
 
 /** Removes a counter on condition that it still holds exactly these values. */

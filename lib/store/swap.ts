@@ -34,7 +34,7 @@ export interface Swap {
   readonly deletesPlain?: readonly string[];
   /** True when new bytes are charged whatever room there is (imports). */
   readonly ignoresRoom?: boolean;
-  /** Further counters that must change in the same transaction (the removal limit). */
+  /** Further counters that must change in the same transaction, each at most to its limit (removals on evidence). */
   readonly counters?: readonly CounterAdd[];
 }
 

@@ -24,14 +24,12 @@ export async function isWithinRemovalLimit(tick: RemovalLimitTick, backend: stri
 
 /**
  * How many more removals on evidence today's limit allows on a backend. They are rare, so the state of this very moment is
- * read. Where they are fewer than `wanted` it is said, with an alarm.
+ * read. Where they are fewer than `wanted` it is said, with an alarm. Others may remove meanwhile: what is counted with
+ * `removalCount` is refused where it goes beyond the limit.
  */
 export async function removalsLeft(tick: RemovalLimitTick, backend: string, listed = 0, wanted = 1): Promise<number> {
   await refresh(tick);
-  const removed = tick.view.removals(backend, dayOf(tick.now()));
-  // Of what was there before the day's removals: what they take away must not make the limit smaller meanwhile.
-  const copies = Math.max(recordedCopies(tick, backend) + removed, listed);
-  const allowed = Math.max(tick.params.removalLimitMinCount, Math.floor(copies * tick.params.removalLimitRatio));
+  const { removed, copies, allowed } = removalLimit(tick, backend, listed);
   const left = allowed - removed;
   if (left >= wanted) return left;
   tick.figures.removalLimitReached = (tick.figures.removalLimitReached ?? 0) + 1;
@@ -42,6 +40,15 @@ export async function removalsLeft(tick: RemovalLimitTick, backend: string, list
     copies,
   });
   return Math.max(0, left);
+}
+
+/** Today's limit of a backend, by the fleet as this tick read it last. */
+function removalLimit(tick: RemovalLimitTick, backend: string, listed: number) {
+  const removed = tick.view.removals(backend, dayOf(tick.now()));
+  // Of what was there before the day's removals: what they take away must not make the limit smaller meanwhile.
+  const copies = Math.max(recordedCopies(tick, backend) + removed, listed);
+  const { removalLimitMinCount, removalLimitRatio } = tick.params;
+  return { removed, copies, allowed: Math.max(removalLimitMinCount, Math.floor(copies * removalLimitRatio)) };
 }
 
 /**
@@ -62,10 +69,14 @@ export function inRemovalTurn<T>(
   return removed;
 }
 
-/** Counts one removal; it goes into the removal's own transaction. */
-export function removalCount(tick: RemovalLimitTick, backend: string, sizeBytes: number): CounterAdd {
+/**
+ * Counts one removal; it goes into the removal's own transaction, which is refused (`limited`) where ticks that run in parallel
+ * have used the limit up since it was asked for. So it is exact, whoever removes at once.
+ */
+export function removalCount(tick: RemovalLimitTick, backend: string, sizeBytes: number, listed = 0): CounterAdd {
   const sk = rowKeys.removals(backend, dayOf(tick.now()));
-  return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes } };
+  const { allowed } = removalLimit(tick, backend, listed);
+  return { kind: 'add', pk: fleetKey, sk, add: { objects: 1, bytes: sizeBytes }, atMostObjects: allowed - 1 };
 }
 
 /** The calendar day (UTC) of a moment, `yyyy-mm-dd`. */

@@ -22,7 +22,7 @@ export interface QuarantineDeps extends VerifiedCopyDeps {
   isWithinRemovalLimit(backend: string): Promise<boolean>;
   /** Runs one removal from this backend at a time, with the last question whether it is allowed. */
   inRemovalTurn<T>(backend: string, remove: () => Promise<T>): Promise<T>;
-  /** The counter of such removals, for the same transaction. */
+  /** The counter of such removals, for the same transaction: it is refused beyond the limit. */
   removalCount(backend: string, sizeBytes: number): CounterAdd;
   audit(sentence: Sentence, fields: LogFields): void;
 }
@@ -120,6 +120,11 @@ async function remove(
       counters: [deps.removalCount(name, object.sizeBytes)],
     },
   ]);
+  // Others have used it up since it was asked for.
+  if (outcome?.outcome === 'limited') {
+    await isAllowed(deps, object, name); // says so
+    return { outcome: 'removal-limit' };
+  }
   if (outcome?.outcome !== 'committed') return { outcome: outcome?.outcome === 'lost' ? 'lost' : 'unreadable' };
   deps.audit('Copy quarantined', { key: object.key, backend: name, copyId, reason: evidence });
   return { outcome: 'quarantined' };

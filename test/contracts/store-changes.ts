@@ -187,6 +187,19 @@ export function changesContract(fresh: () => Promise<Store>): void {
       expect(await counterAt(store, 'used/b2#0')).toEqual({ objects: 2, bytes: 20 });
     });
 
+    test('an addition limited by objects is made while there are at most so many, none where the counter is absent', async () => {
+      const store = await fresh();
+      expect(await attempt(store, add(2, 20, { atMostObjects: -1 }))).toEqual(
+        refused({ cause: 'counter', seen: null }),
+      );
+      await given(store, add(2, 20, { atMostObjects: 0 }));
+      await given(store, add(1, 10, { atMostObjects: 2 }));
+      const seen = { objects: 3, bytes: 30 };
+      const limited = await attempt(store, add(1, 10, { atMostObjects: 2 }));
+      expect(limited).toEqual(refused({ cause: 'counter', seen }));
+      expect(await counterAt(store, 'used/b2#0')).toEqual(seen);
+    });
+
     test('a counter ends only at the very values expected', async () => {
       const store = await fresh();
       await given(store, add(2, 20));

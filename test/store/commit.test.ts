@@ -333,3 +333,22 @@ test('a caller in a hurry gives up alone: those who wait beside it and have time
   ]);
   expect(outcomes.map(({ outcome }) => outcome)).toEqual(['not-now', 'committed']);
 });
+
+test.each([0, 1])(
+  'what a counter allows is given to the first swaps, and no more, whatever it held: %i before',
+  async (before) => {
+    const sk = 'removals/b/2026-01-05';
+    const counter = { kind: 'add' as const, pk: 'fleet', sk, add: { objects: 1, bytes: 10 } };
+    if (before > 0) await store.transact([counter], 'before');
+    const objects = await Promise.all(Array.from({ length: 5 }, (_, i) => make(`k${i}`)));
+    const limited = objects.map((one) => ({ ...addCopy(one), counters: [{ ...counter, atMostObjects: 2 }] }));
+    const outcomes = await commit(depsWith(), limited, inTime());
+    const allowed = 3 - before;
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(
+      objects.map((_, i) => (i < allowed ? 'committed' : 'limited')),
+    );
+    const { counters } = await store.control('fleet');
+    expect(counters.find((one) => one.sk === sk)!.count.objects).toBe(3);
+    expect(await differences()).toEqual([]);
+  },
+);

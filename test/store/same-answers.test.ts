@@ -77,12 +77,12 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     .record({ key, expect: queueExpectation })
     .map(({ key, expect }) => ({ kind: 'queue-end' as const, id: item(key).id, expect })),
   fc
-    .record({ control, add: count, atMostBytes: fc.option(small, { nil: undefined }) })
-    .map(({ control, add, atMostBytes }) => ({
+    .record({ control, add: count, limit: fc.constantFrom('atMostBytes', 'atMostObjects', null), most: small })
+    .map(({ control, add, limit, most }) => ({
       kind: 'add' as const,
       ...control,
       add,
-      ...defined({ atMostBytes }),
+      ...(limit !== null && { [limit]: most }),
     })),
   fc
     .record({ control, expect: count })

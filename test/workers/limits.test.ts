@@ -3,7 +3,7 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { shardOf } from '../../lib/store/keys.ts';
 import type { Change } from '../../lib/store/port.ts';
 import { StoreError } from '../../lib/store/port.ts';
-import { createTestFleet } from '../support/fleet.ts';
+import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 const month = '2026-01';
 
@@ -267,4 +267,34 @@ test('items larger than the bytes in flight allow wait for each other, and are c
   };
   expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 5, figures: { admissionRejections: 4 } });
   expect(most).toBe(1);
+});
+
+/** Lets no removal on evidence be committed before so many have been asked for. */
+function untilAsked(fleet: TestFleet, many: number): void {
+  let asked = 0;
+  let release = () => {};
+  const all = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  fleet.before = async ({ method, args }) => {
+    const isRemoval = method === 'transact' && JSON.stringify(args[0]).includes('"removals/');
+    if (!isRemoval || asked >= many) return;
+    asked += 1;
+    if (asked === many) release();
+    await all;
+  };
+}
+
+test('ticks that remove in parallel, each of its own shards, stay within the removal limit together [removal-limit]', async () => {
+  const env = { REMOVAL_LIMIT_MIN_COUNT: '1', REMOVAL_LIMIT_RATIO: '0', SCRUBBER_BATCH_SIZE: '100' };
+  const fleet = await createTestFleet({ backends: ['a', 'b'], env });
+  for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'v');
+  await fleet.tick('replicator');
+  for (const key of fleet.keysOn('a')) fleet.backends.a!.deleteNow(key);
+  untilAsked(fleet, 2);
+  const reports = await Promise.all([0, 1].map((part) => fleet.tick('scrubber', { part, of: 2 })));
+  expect(fleet.queue()).toHaveLength(1);
+  expect(reports.map(({ figures }) => figures.removalLimitReached! > 0)).toEqual([true, true]);
+  expect(Object.keys(fleet.object('k0').copies).length).toBeGreaterThan(0);
+  expect((await fleet.recount()).differences).toEqual([]);
 });

@@ -99,12 +99,22 @@ function additionOf(change: Change & { kind: 'add' }, tables: TableNames): Updat
     ExpressionAttributeValues: values,
     ...returningSeen,
   };
-  if (change.atMostBytes === undefined) return update;
+  const { atMostBytes, atMostObjects } = change;
+  if (atMostBytes !== undefined)
+    return onCondition(update, 'attribute_not_exists(#pk) OR #bytes <= :atMost', atMostBytes);
+  if (atMostObjects === undefined) return update;
+  // What is absent holds none, and equals nothing in an expression.
+  const isMetByNone = atMostObjects >= 0 ? 'attribute_not_exists(#pk) OR ' : '';
+  return onCondition(update, `${isMetByNone}#objects <= :atMost`, atMostObjects);
+}
+
+function onCondition(update: Update, condition: string, atMost: number): Update {
+  const names = condition.includes('#pk') ? { '#pk': 'pk' } : {};
   return {
     ...update,
-    ConditionExpression: 'attribute_not_exists(#pk) OR #bytes <= :atMost',
-    ExpressionAttributeNames: { ...update.ExpressionAttributeNames, '#pk': 'pk' },
-    ExpressionAttributeValues: { ...values, ':atMost': { N: String(change.atMostBytes) } },
+    ConditionExpression: condition,
+    ExpressionAttributeNames: { ...update.ExpressionAttributeNames, ...names },
+    ExpressionAttributeValues: { ...update.ExpressionAttributeValues, ':atMost': { N: String(atMost) } },
   };
 }
 

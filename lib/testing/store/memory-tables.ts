@@ -98,7 +98,8 @@ export function createMemoryTables(
       }
       case 'add': {
         const seen = cellAt(change.pk, change.sk)?.count ?? null;
-        const fits = change.atMostBytes === undefined || seen === null || seen.bytes <= change.atMostBytes;
+        const { atMostBytes = Number.POSITIVE_INFINITY, atMostObjects = Number.POSITIVE_INFINITY } = change;
+        const fits = (seen === null || seen.bytes <= atMostBytes) && (seen?.objects ?? 0) <= atMostObjects;
         return fits ? null : { cause: 'counter', seen };
       }
       case 'add-end': {

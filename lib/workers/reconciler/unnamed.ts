@@ -133,11 +133,13 @@ export async function enqueueOrphans(
     const allowed = orphans.slice(0, await removalsLeft(tick, name, rules.listedSoFar(), orphans.length));
     const requests = allowed.map((orphan) => requestFor(tick, orphan, rules));
     const outcomes = await enqueueDeletes(tick.commitDeps(), requests, tick.deadline.commitUntil);
+    // Others have used it up since: asked once more, it says so.
+    if (outcomes.includes('limited')) await removalsLeft(tick, name, rules.listedSoFar());
     return { allowed, requests, outcomes };
   });
   return orphans.map((orphan, i) => {
-    const outcome = i < allowed.length ? outcomes[i]! : 'removal-limit';
-    if (outcome === 'removal-limit') return { orphan, turn: settled('skipped', outcome) };
+    const outcome = i < allowed.length ? outcomes[i]! : 'limited';
+    if (outcome === 'limited') return { orphan, turn: settled('skipped', 'removal-limit') };
     if (outcome !== 'queued') return { orphan, turn: settled('skipped', `orphan-${outcome}`) };
     const { backend, storageKey: storage } = requests[i]!.item;
     tick.audit('Bytes enqueued for deletion', { key: orphan.key, backend, storageKey: storage, reason: 'orphan' });
@@ -148,7 +150,7 @@ export async function enqueueOrphans(
 function requestFor(
   tick: UnnamedTick,
   { key, backend, copyId, generation, stored, entry }: Orphan,
-  { deletesSuperseded }: OrphanRules,
+  { deletesSuperseded, listedSoFar }: OrphanRules,
 ): DeleteRequest {
   const now = tick.now();
   const item = newQueueItem({
@@ -162,5 +164,5 @@ function requestFor(
     createdAt: now,
     dueAt: now + (deletesSuperseded ? quarantineMs : tick.params.graceMs),
   });
-  return { item, expected: entry, counters: [removalCount(tick, backend, stored.sizeBytes)] };
+  return { item, expected: entry, counters: [removalCount(tick, backend, stored.sizeBytes, listedSoFar())] };
 }
