@@ -5,7 +5,7 @@ import type { Swap } from './swap.ts';
 export interface Committer {
   commit(swap: Swap, deadline: number): Promise<Outcome>;
   /** What `gathering` tells has changed: a group that waits for more may have to wait no longer. */
-  look(): void;
+  recheck(): void;
 }
 
 /** When a group waits for more. Each transaction pays for its ledger rows, however few swaps are in it. */
@@ -84,14 +84,14 @@ export function createCommitter(deps: () => CommitDeps, options: CommitterOption
     }
   };
   // Let everything that is ready in this turn of the event loop join the group.
-  const look = () => queueMicrotask(pump);
+  const recheck = () => queueMicrotask(pump);
   return {
     commit: (swap, deadline) =>
       new Promise((resolve, reject) => {
         waiting.push({ swap, deadline, resolve, reject });
-        look();
+        recheck();
       }),
-    look,
+    recheck,
   };
 }
 

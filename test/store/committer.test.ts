@@ -63,7 +63,7 @@ test('a group waits for what is coming, and goes once there are enough, or once 
   const committer = createCommitter(deps, { gathering });
   const bring = (record: ObjectRecord) => {
     coming -= 1;
-    committer.look();
+    committer.recheck();
     return committer.commit(addCopy(record), clock.now() + 60_000);
   };
   const outcomes = records.slice(0, 3).map(bring);
@@ -87,7 +87,7 @@ test('what was coming and does not come keeps nobody waiting', async () => {
   await settled();
   expect(sent).toHaveLength(0);
   coming = 0;
-  committer.look();
+  committer.recheck();
   await settled();
   sent[0]!.go();
   expect((await outcome).outcome).toBe('committed');

@@ -151,7 +151,7 @@ async function settledTurnOf(turn: Turn, object: ObjectRecord, startedAt: number
     return objectTurn.outcome === 'tried' ? record(turn, object, objectTurn) : { object, turn: objectTurn };
   } finally {
     copying.count -= 1;
-    committer.look();
+    committer.recheck();
   }
 }
 

@@ -103,9 +103,9 @@ export const commitMutants: readonly Mutant[] = [
   { name: 'grace zero', edits: [field('parseParameters', 'graceMs', '0')] },
   {
     name: 'copies on an unhealthy backend counted',
-    edits: [withoutOperand('standingOf', 'isLongUnhealthy')],
+    edits: [withoutOperand('standingNow', 'isLongUnhealthy')],
   },
-  { name: 'a draining backend counts', edits: [withoutOperand('standingOf', 'isDraining')] },
+  { name: 'a draining backend counts', edits: [withoutOperand('standingNow', 'isDraining')] },
   {
     name: 'lease without epoch',
     edits: [instead('updateLease', ['epoch', 'holder', 'lease'], 'before === undefined')],
