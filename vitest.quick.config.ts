@@ -2,6 +2,8 @@ import { suite } from './vitest.config.ts';
 
 /** What `npm test` leaves to `npm run test:all`: it takes long, and one of its kind remains. */
 const slow = [
+  // What one difference comes to is tested by itself, where it is found.
+  'test/contracts/backend.quirks.test.ts',
   // The embedded DynamoDB passes the same suite.
   'test/contracts/store.dynamodb-local.test.ts',
   // The template is tested without the CDK's command line, and the code without bundles of it.

@@ -145,10 +145,30 @@ export interface Capabilities {
   readonly startsAfterKeys?: boolean;
   /** Listings say of an object the ETag and size that a HEAD says. */
   readonly listsHeadEtags?: boolean;
+  /** Following its pages to their end gives every key once. */
+  readonly pagesWhole?: boolean;
   readonly keepsMetadata?: boolean;
+  /** Content-Type and its like come back as they were sent; false: other headers are noticed, and such copies not recorded. */
+  readonly keepsHeaders?: boolean;
+  /** Lists and finds a key under the name it was written under. */
+  readonly keepsKeys?: boolean;
+  /** Keys with `.` or `..` between two slashes; false of this and the next three: none are sent, for they may become others. */
+  readonly takesDotSegments?: boolean;
+  /** Keys with nothing between two slashes, or before the first. */
+  readonly takesEmptySegments?: boolean;
+  /** Keys that end in a slash, with bytes. */
+  readonly takesTrailingSlash?: boolean;
+  /** Keys with characters that print nothing, or that XML cannot hold. */
+  readonly takesControlCharacters?: boolean;
+  /** Keys below another, as `a/b` is below `a`; false: one of them is refused, or missing from listings. None of Holdfast's is. */
+  readonly takesNestedKeys?: boolean;
+  /** Stores nothing of a body that breaks off; false: what came of it stays, under a key that no record names. */
+  readonly discardsTruncated?: boolean;
+  /** Says of an upload that is not open that there is none; false: its parts are listed before it is relied on. */
+  readonly namesGoneUploads?: boolean;
   /** Keeps object tags; false: none are sent and none asked for. */
   readonly tags?: boolean;
-  /** Parts that one upload may have. */
+  /** Parts that one upload may have; 0: it completes none. */
   readonly maxParts?: number;
   /** User metadata of one object, names and values together, the mark included. */
   readonly metadataBytes?: number;

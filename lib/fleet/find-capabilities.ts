@@ -6,14 +6,17 @@ import {
   PutObjectCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import { type Body, collect, compareUtf8 } from '../base/bytes.ts';
+import { type Body, collect } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import { BackendError, type Capabilities, type DeleteOutcome } from './backend.ts';
 import { type Check, found, keyOf, refusal, small, textAt } from './s3/check.ts';
 import { connectS3 } from './s3/connection.ts';
 import { pathOf } from './s3/copy.ts';
+import { findForms } from './s3/find-forms.ts';
 import { findLimits } from './s3/find-limits.ts';
+import { findListings } from './s3/find-listings.ts';
+import { breakOff, discardsTruncated, namesGoneUploads } from './s3/find-uploads.ts';
 import type { S3ConnectionOptions } from './s3/options.ts';
 import { backendOn } from './s3-backend.ts';
 
@@ -49,6 +52,7 @@ export async function findCapabilities(
   try {
     const keepsMetadata = await checkBytes(check);
     can = { keepsMetadata, keepsVersions: await checkVersions(check) };
+    const truncated = await breakOff(check);
     can = {
       ...can,
       conditionalPut: await found(check, () => checkConditionalPut(check)),
@@ -57,11 +61,15 @@ export async function findCapabilities(
       conditionalDelete: await found(check, () => checkConditionalDelete(check)),
       checksumSha256: await found(check, () => checkChecksum(check)),
       bulkDelete: await found(check, () => checkBulkDelete(check)),
-      ...(await checkListings(check)),
+      ...(await findListings(check)),
       partCopy: await found(check, () => checkPartCopy(check)),
       attestsCopies: await found(check, () => checkCopy(check)),
       tags: await found(check, () => checkTags(check)),
+      keepsHeaders: await found(check, () => checkHeaders(check)),
+      ...(await findForms(check)),
       ...(await findLimits(check)),
+      namesGoneUploads: await found(check, () => namesGoneUploads(check)),
+      discardsTruncated: await found(check, () => discardsTruncated(check, truncated)),
     };
   } catch (error) {
     await cleanUp(options, can, written).catch(() => {}); // the first error says more
@@ -93,6 +101,23 @@ async function checkBytes(check: Check): Promise<boolean> {
     keepsMetadata &&= readBack === mark['holdfast-check'] && stored.metadata['holdfast-check'] === readBack;
   }
   return keepsMetadata;
+}
+
+/** Of headers that a server could think it knows better. */
+const headers = {
+  contentType: 'text/plain; charset=utf-8',
+  cacheControl: 'max-age=60, private',
+  contentDisposition: 'attachment; filename="a b.txt"',
+  contentEncoding: 'gzip',
+  contentLanguage: 'de-CH',
+};
+
+async function checkHeaders(check: Check): Promise<boolean> {
+  const { backend, signal } = check;
+  const storageKey = keyOf(check, 'headers');
+  await backend.put(small(storageKey, 'x', { headers }), signal);
+  const stored = (await backend.head(storageKey, signal))?.headers ?? {};
+  return Object.entries(headers).every(([name, text]) => stored[name as keyof typeof headers] === text);
 }
 
 /** Whether overwriting leaves the former bytes behind. */
@@ -225,47 +250,6 @@ async function checkBulkDelete(check: Check): Promise<boolean> {
   return true;
 }
 
-type Listings = Pick<Capabilities, 'listsInByteOrder' | 'startsAfterKeys' | 'listsHeadEtags'>;
-
-/**
- * Whether listings come in the order of UTF-8 bytes, go on behind any key, and say of objects what a HEAD says. Keys that the
- * backend does not take are left out: what others it has is what is asked.
- */
-async function checkListings(check: Check): Promise<Listings> {
-  const { backend, signal } = check;
-  const taken: string[] = [];
-  for (const name of ['a', 'a-b', 'a/b', 'aB', 'ab', '\u00e9', '\uff5e', '\u{1f680}']) {
-    const storageKey = keyOf(check, `order/${name}`);
-    if ((await refusal(check, () => backend.put(small(storageKey, 'x'), signal))) === undefined) taken.push(storageKey);
-    else check.written.delete(storageKey);
-  }
-  const wanted = taken.sort(compareUtf8);
-  const prefix = `${check.folder}order/`;
-  const page = await found(check, async () => (await backend.list({ prefix }, signal)).items);
-  if (page === false) return { listsInByteOrder: false, startsAfterKeys: false, listsHeadEtags: false };
-  const isComplete = page.length === wanted.length && page.every((item, i) => item.storageKey === wanted[i]);
-  const behind = await found(check, () => behindEach(check, prefix, wanted));
-  const described = await found(check, () => backend.head(wanted[0]!, signal));
-  const listed = page.find(({ storageKey }) => storageKey === wanted[0]);
-  return {
-    listsInByteOrder: isComplete,
-    startsAfterKeys: behind !== false && JSON.stringify(behind) === JSON.stringify(wanted),
-    listsHeadEtags:
-      described !== false && described?.etag === listed?.etag && described?.sizeBytes === listed?.sizeBytes,
-  };
-}
-
-/** The key that a listing begins with behind nothing, behind the first key, behind the second, and so on. */
-async function behindEach({ backend, signal }: Check, prefix: string, keys: readonly string[]): Promise<string[]> {
-  const seen: string[] = [];
-  for (const afterKey of [undefined, ...keys]) {
-    const from = afterKey === undefined ? undefined : { afterKey };
-    const { items } = await backend.list({ prefix, limit: 1, ...defined({ from }) }, signal);
-    if (items[0] !== undefined) seen.push(items[0].storageKey);
-  }
-  return seen;
-}
-
 async function checkTags(check: Check): Promise<boolean> {
   const { backend, signal } = check;
   const storageKey = keyOf(check, 'tags');
@@ -310,6 +294,9 @@ async function checkCopy(check: Check): Promise<boolean> {
     const { sha256 } = await backend.copyFrom({ source, storageKey: to, metadata: mark }, signal);
     attested = sha256;
   });
+  // Without a condition on the source, other bytes could be copied than were recorded.
+  const another = { source: { ...source, ifMatch: anotherEtag }, storageKey: keyOf(check, 'copy-of-another') };
+  if ((await refusal(check, () => backend.copyFrom(another, signal))) !== 'precondition') return false;
   if (refused !== undefined || attested !== createHash('sha256').update('copied bytes').digest('hex')) return false;
   const readBack = (await backend.head(to, signal))?.metadata['holdfast-check'];
   return readBack === mark['holdfast-check'] && (await textAt(check, to)) === 'copied bytes';

@@ -14,6 +14,8 @@ export function ownershipProblem(
     case 'newer':
       return `${bucket} knows a later start of this fleet than the tables: they were restored from a backup, or another copy of them is in use`;
     case 'another': {
+      if (found.owner === '')
+        return `${bucket} has an owner object without its user metadata: the server has lost it, at a restart perhaps, or it was copied without it, and the marks that say whose the copies there are may be gone as well`;
       const [fleet, backend] = found.owner.split(' ');
       if (fleet !== fleetId) return `${bucket} belongs to another fleet ("${found.owner}")`;
       if (backend !== name)

@@ -29,7 +29,7 @@ export function backendOn(s3: S3Connection): S3Backend {
     name: s3.name,
     checksSha256: s3.capabilities.checksumSha256 === true,
     ...defined({ maxParts: s3.capabilities.maxParts }),
-    altersHeaders: s3.capabilities.keepsMetadata === false,
+    altersHeaders: s3.capabilities.keepsMetadata === false || s3.capabilities.keepsHeaders === false,
     close: () => s3.close(),
     put: (request, signal) => putObject(s3, request, signal),
     get: (storageKey, getOptions, signal) => getObject(s3, storageKey, getOptions ?? {}, signal),

@@ -6,6 +6,7 @@ import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import { ownershipOf } from '../transfer/ownership.ts';
 import { withSettings } from './apply/buckets.ts';
+import { brokenPromise } from './apply/promises.ts';
 import { withReason } from './ask-for-reason.ts';
 
 /** What `doctor` needs from the process it runs in. */
@@ -50,6 +51,8 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
     const can = withSettings(await deps.findCapabilities(config), config);
     const lacks = lacking(can);
     const findings = [say('ok', 'The bucket answers, is ours and stores what it is sent')];
+    const broken = brokenPromise(can, config);
+    if (broken !== null) findings.push(say('problem', broken));
     if (lacks.length > 0) findings.push(say('warning', `It cannot: ${lacks.join(', ')}`));
     const limits = limitsOf(can);
     if (limits.length > 0)
@@ -80,6 +83,14 @@ function lacking(can: Capabilities): string[] {
     startsAfterKeys: 'listing behind a key (a pass over it goes from one end to the other, in one part)',
     listsHeadEtags: 'telling the same ETag in a listing as of a HEAD (imported files are looked up one by one)',
     tags: 'object tags (none are kept there, and none are copied from there, whatever PRESERVE_TAGS says)',
+    keepsHeaders: 'keeping Content-Type and its like as they were sent (copies with other headers stay elsewhere)',
+    takesDotSegments: 'taking keys with "." or ".." between slashes (they stay elsewhere)',
+    takesEmptySegments: 'taking keys with nothing between two slashes (they stay elsewhere)',
+    takesTrailingSlash: 'taking keys with bytes that end in a slash (no storage key does)',
+    takesControlCharacters: 'taking keys with control characters (they stay elsewhere)',
+    takesNestedKeys: 'taking a key below another (no storage key is)',
+    discardsTruncated: 'discarding what breaks off (the cleanup queue does)',
+    namesGoneUploads: 'saying that an upload is gone (its parts are listed first)',
   };
   return Object.entries(words).flatMap(([ability, word]) =>
     can[ability as keyof Capabilities] === true ? [] : [word],

@@ -1,5 +1,13 @@
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
-import type { Backend, CopySource, ObjectHeaders, PutRequest } from '../../lib/fleet/backend.ts';
+import {
+  type Backend,
+  BackendError,
+  type BackendErrorKind,
+  type Capabilities,
+  type CopySource,
+  type ObjectHeaders,
+  type PutRequest,
+} from '../../lib/fleet/backend.ts';
 
 /** Another backend at the same endpoint, and where its bytes are there. */
 export interface Neighbour {
@@ -7,9 +15,16 @@ export interface Neighbour {
   readonly place: Pick<CopySource, 'bucket' | 'prefix'>;
 }
 
-/** What the suite needs: a backend whose bucket (prefix) is empty, able to do everything but keep versions. */
+/** What a test may meet instead of what it asks: a capability that is lacking, a key that is refused, an answer that is lost. */
+export type Difference = keyof Capabilities | 'refusesKey' | 'hangsUp';
+
+/** What the suite needs: a backend whose bucket (prefix) is empty. */
 export interface BackendKit {
   readonly backend: Backend;
+  /** What it was found to be unable to do; absent: it can do everything but keep versions. */
+  readonly can?: Capabilities;
+  /** Told of each difference that a test met, and then holds the backend to something else. */
+  differs?(difference: Difference, about?: string): void;
   readonly neighbour: Neighbour;
   /** Empties the bucket. */
   reset(): Promise<void>;
@@ -21,11 +36,17 @@ export interface Access {
   readonly backend: Backend;
   readonly neighbour: Neighbour;
   put(storageKey: string, bytes: Uint8Array | string, more?: Partial<PutRequest>): Promise<{ etag: string }>;
+  readonly can: Capabilities | undefined;
+  differs(difference: Difference, about?: string): void;
+  /** Whether it is known to be unable to do this: then the test says what is so instead. */
+  lacks(capability: keyof Capabilities): boolean;
+  /** Puts each key, as its own content, and returns those that were taken. What is refused is so for certain. */
+  putTaken(keys: readonly string[]): Promise<string[]>;
   read(storageKey: string): Promise<Buffer>;
 }
 
 export function accessTo(kit: () => BackendKit): Access {
-  return {
+  const access: Access = {
     get backend() {
       return kit().backend;
     },
@@ -36,11 +57,40 @@ export function accessTo(kit: () => BackendKit): Access {
       const body = Buffer.from(bytes);
       return kit().backend.put({ storageKey, sizeBytes: body.length, body: bodyOf(body), ...more });
     },
+    get can() {
+      return kit().can;
+    },
+    differs: (difference, about) => kit().differs?.(difference, about),
+    lacks(capability) {
+      const value = access.can?.[capability];
+      if (value !== false && value !== 0) return false;
+      access.differs(capability);
+      return true;
+    },
+    async putTaken(keys) {
+      const taken: string[] = [];
+      for (const key of keys) {
+        // It may be taken, and hide what is below it.
+        if (keys.some((other) => other.startsWith(`${key}/`)) && access.lacks('takesNestedKeys')) continue;
+        try {
+          await access.put(key, key);
+          taken.push(key);
+        } catch (error) {
+          const isRefusal = error instanceof BackendError && error.storesNothing && isAboutKey.has(error.kind);
+          if (access.can === undefined || !isRefusal) throw error;
+          access.differs('refusesKey', key);
+        }
+      }
+      return taken;
+    },
     async read(storageKey) {
       return collect((await kit().backend.get(storageKey)).body);
     },
   };
+  return access;
 }
+
+const isAboutKey: ReadonlySet<BackendErrorKind> = new Set(['unacceptable', 'rejected']);
 
 /** Every header that travels along. */
 export const allHeaders: ObjectHeaders = {

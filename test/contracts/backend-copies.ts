@@ -19,7 +19,15 @@ export function copiesContract(on: Access): void {
       ...more,
     });
 
+    /** It is never asked: bytes pass through the workers. What it was asked all the same costs nobody anything. */
+    const expectUnused = async () => {
+      await putThere('from', 'x');
+      await on.put('to', 'before');
+      expect((await on.read('to')).toString()).toBe('before');
+    };
+
     it.each([0, 1, 300_000])('copies %i bytes and attests what it stored', async (size) => {
+      if (on.lacks('attestsCopies')) return expectUnused();
       const bytes = someBytes(size);
       await putThere('from', bytes);
       const sha256 = createHash('sha256').update(bytes).digest('hex');
@@ -31,6 +39,7 @@ export function copiesContract(on: Access): void {
     });
 
     it('gives the copy the headers, user metadata and tags it is told, and none of its source', async () => {
+      if (on.lacks('attestsCopies')) return expectUnused();
       const before = { contentType: 'text/old', cacheControl: 'no-store', contentLanguage: 'fr' };
       await putThere('from', 'x', { headers: before, metadata: { old: '1', holdfast: 'there' }, tags: { old: 'tag' } });
       const metadata = { holdfast: 'here', name: '=?UTF-8?Q?caf=C3=A9?=' };
@@ -51,7 +60,8 @@ export function copiesContract(on: Access): void {
     });
 
     it('copies from and to every odd key', async () => {
-      for (const key of oddKeys) {
+      if (on.lacks('attestsCopies')) return expectUnused();
+      for (const key of await on.putTaken(oddKeys)) {
         await putThere(key, `bytes of ${key}`);
         await on.backend.copyFrom({ source: source(key), storageKey: key });
         expect((await on.read(key)).toString()).toBe(`bytes of ${key}`);
@@ -59,6 +69,7 @@ export function copiesContract(on: Access): void {
     });
 
     it('copies only the very bytes with ifMatch, and says whose fault it was', async () => {
+      if (on.lacks('attestsCopies')) return expectUnused();
       const { etag } = await putThere('from', 'one');
       await on.backend.copyFrom({ source: source('from', { ifMatch: etag }), storageKey: 'to' });
       await putThere('from', 'two');
@@ -74,6 +85,7 @@ export function copiesContract(on: Access): void {
     });
 
     it('copies only to where nothing stands with ifAbsent, and says whose fault it was', async () => {
+      if (on.lacks('attestsCopies') || on.lacks('conditionalCopies')) return expectUnused();
       const { etag } = await putThere('from', 'one');
       const copyTo = (storageKey: string, more: Partial<CopySource> = {}) =>
         on.backend.copyFrom({ source: source('from', more), storageKey, ifAbsent: true });

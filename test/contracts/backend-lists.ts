@@ -7,7 +7,7 @@ import { type Access, oddKeys } from './backend-access.ts';
 /** Listings. */
 export function listsContract(on: Access): void {
   describe('list', () => {
-    const inOrder = [...oddKeys].sort(compareUtf8);
+    const ordered = (some: readonly string[]) => [...some].sort(compareUtf8);
     const pages = async (options: { prefix?: string; limit?: number }) => {
       const found: ListPage[] = [];
       let from: ListFrom | undefined;
@@ -23,9 +23,10 @@ export function listsContract(on: Access): void {
     it('describes what is stored', async () => {
       const { etag } = await on.put('k', 'bytes');
       const { items, next } = await on.backend.list({});
-      expect(items).toEqual([
-        { storageKey: 'k', sizeBytes: 5, etag, lastModified: (await on.backend.head('k'))!.lastModified },
-      ]);
+      expect(items).toEqual([{ storageKey: 'k', sizeBytes: 5, etag, lastModified: expect.any(Number) }]);
+      // A header holds whole seconds; a listing may say more.
+      const secondOf = (ms: number) => Math.floor(ms / 1000);
+      expect(secondOf(items[0]!.lastModified)).toBe(secondOf((await on.backend.head('k'))!.lastModified!));
       expect(next).toBeUndefined();
     });
 
@@ -35,17 +36,24 @@ export function listsContract(on: Access): void {
     });
 
     it.each([1, 3, 1000, 5000])('in pages of %i holds every key once, in the order of their bytes', async (limit) => {
-      for (const key of oddKeys) await on.put(key, key);
+      const taken = ordered(await on.putTaken(oddKeys));
+      // Such a backend is refused: what is asked is that no page passes for the last one.
+      if (taken.length > limit && on.lacks('pagesWhole'))
+        return expect(ordered(keys(await pages({ limit }).catch(() => [])))).not.toEqual(taken);
       const found = await pages({ limit });
-      expect(keys(found)).toEqual(inOrder);
+      if (on.lacks('listsInByteOrder')) return expect(ordered(keys(found))).toEqual(taken);
+      expect(keys(found)).toEqual(taken);
       expect(found.every((page) => page.items.length <= limit)).toBe(true);
-      expect(found).toHaveLength(Math.ceil(oddKeys.length / limit));
+      expect(found).toHaveLength(Math.ceil(taken.length / limit));
     });
 
     it('under a prefix holds the keys that begin with it, however they go on', async () => {
-      for (const key of oddKeys) await on.put(key, key);
-      for (const prefix of ['a', 'a/', '../', ' ', '\u00e9', 'caf', '%', '+', 'tab\t']) {
-        expect(keys(await pages({ prefix, limit: 2 }))).toEqual(inOrder.filter((key) => key.startsWith(prefix)));
+      const taken = ordered(await on.putTaken(oddKeys));
+      const prefixes = ['a', 'a/', ' ', '\u00e9', 'caf', '%', '+', 'tab\t'];
+      for (const prefix of on.lacks('takesDotSegments') ? prefixes : ['../', ...prefixes]) {
+        const found = keys(await pages({ prefix, limit: 2 }));
+        const wanted = taken.filter((key) => key.startsWith(prefix));
+        expect(on.lacks('listsInByteOrder') ? ordered(found) : found).toEqual(wanted);
       }
     });
 

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import type { Access } from './backend-access.ts';
@@ -18,7 +19,19 @@ export function multipartContract(on: Access): void {
       return uploadId;
     };
 
+    /** It is used for objects alone that are written at once: of an upload nothing comes to stand there. */
+    const expectRefused = async () => {
+      expect(on.backend.maxParts).toBe(0);
+      const uploadId = await begin('k', [someBytes(100)]).catch(() => '');
+      if (uploadId !== '') {
+        const parts = await on.backend.listParts('k', uploadId);
+        expect(await kindOf(on.backend.completeUpload({ storageKey: 'k', uploadId, parts }))).not.toBe('none');
+      }
+      expect(await on.backend.head('k')).toBeNull();
+    };
+
     it('puts the parts together, with the headers and metadata of the upload', async () => {
+      if (on.lacks('maxParts')) return expectRefused();
       const parts = [someBytes(5 * mib, 1), someBytes(5 * mib + 3, 2), someBytes(11, 3)];
       const uploadId = await begin('big/\u00e9 +', parts);
       const listed = await on.backend.listParts('big/\u00e9 +', uploadId);
@@ -45,13 +58,20 @@ export function multipartContract(on: Access): void {
       const uploadId = await begin('k', [someBytes(100)]);
       await on.backend.abortUpload('k', uploadId);
       const part = { storageKey: 'k', uploadId, partNumber: 1, sizeBytes: 1, body: bodyOf(Buffer.from('x')) };
-      expect(await kindOf(on.backend.uploadPart(part))).toBe('no-upload');
-      expect(await kindOf(on.backend.listParts('k', uploadId))).toBe('no-upload');
-      const parts = [{ partNumber: 1, etag: '"x"', sizeBytes: 1 }];
-      expect(await kindOf(on.backend.completeUpload({ storageKey: 'k', uploadId, parts }))).toBe('no-upload');
+      const parts = [{ partNumber: 1, etag: '"9dd4e461268c8034f5c8564e155c67a6"', sizeBytes: 1 }];
+      const kinds = [
+        await kindOf(on.backend.uploadPart(part)),
+        await kindOf(on.backend.listParts('k', uploadId)),
+        await kindOf(on.backend.completeUpload({ storageKey: 'k', uploadId, parts })),
+      ];
+      // Whatever it says of it, nothing comes of it.
+      expect(await on.backend.head('k')).toBeNull();
+      if (on.lacks('namesGoneUploads')) expect(kinds[2]).not.toBe('none');
+      else expect(kinds).toEqual(['no-upload', 'no-upload', 'no-upload']);
     });
 
     it('rejects parts that were not uploaded, are out of order or too small, and stays open', async () => {
+      if (on.lacks('maxParts')) return expectRefused();
       const uploadId = await begin('k', [someBytes(100), someBytes(100)]);
       const [one, two] = await on.backend.listParts('k', uploadId);
       for (const parts of [[{ ...one!, etag: '"0123"' }], [two!, one!], [one!, two!]]) {
@@ -62,6 +82,7 @@ export function multipartContract(on: Access): void {
     });
 
     it('replaces a part that is sent again', async () => {
+      if (on.lacks('maxParts')) return expectRefused();
       const uploadId = await begin('k', [someBytes(100, 1)]);
       const again = { storageKey: 'k', uploadId, partNumber: 1, sizeBytes: 3, body: bodyOf(Buffer.from('two')) };
       const { etag } = await on.backend.uploadPart(again);
@@ -70,6 +91,7 @@ export function multipartContract(on: Access): void {
     });
 
     it.each([20, mib])('leaves out a part of %i bytes whose source fails', async (size) => {
+      if (on.lacks('maxParts')) return expectRefused();
       const uploadId = await begin('k', []);
       const cause = new Error('broke');
       const part = {
@@ -80,14 +102,19 @@ export function multipartContract(on: Access): void {
         body: failingAfter(someBytes(size), cause),
       };
       expect(await on.backend.uploadPart(part).catch((e: unknown) => e)).toMatchObject({ kind: 'body', cause });
-      expect(await on.backend.listParts('k', uploadId)).toEqual([]);
+      const listed = await on.backend.listParts('k', uploadId);
+      // A part is used only where its ETag is one that was answered.
+      const [kept] = listed;
+      if (kept && on.lacks('discardsTruncated')) expect(kept.etag).not.toContain(hash('md5', someBytes(size)));
+      else expect(listed).toEqual([]);
     });
 
     it('finds the open uploads of exactly one key', async () => {
       const one = await begin('uploads/k', []);
       const two = await begin('uploads/k', [someBytes(10)]);
       await begin('uploads/k2', []);
-      await begin('uploads/k/', []);
+      if (on.can === undefined) await begin('uploads/k/', []);
+      else await begin('uploads/k/', []).catch(() => on.differs('refusesKey', 'uploads/k/'));
       expect([...(await on.backend.openUploads('uploads/k'))].sort()).toEqual([one, two].sort());
     });
   });

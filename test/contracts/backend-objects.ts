@@ -76,8 +76,11 @@ export function objectsContract(on: Access): void {
         const head = await on.backend.head(key);
         const got = await on.backend.get(key);
         await collect(got.body);
-        for (const found of [head, got])
-          expect(found).toMatchObject({ headers: allHeaders, metadata, sizeBytes: size });
+        for (const found of [head, got]) {
+          expect(found).toMatchObject({ metadata, sizeBytes: size });
+          if (!on.lacks('keepsHeaders')) expect(found!.headers).toEqual(allHeaders);
+        }
+        expect(on.backend.altersHeaders === true).toBe(on.lacks('keepsHeaders'));
       }
     });
 
@@ -85,8 +88,9 @@ export function objectsContract(on: Access): void {
       const tags = { team: 'photos', 'cost centre': '7/4 = +' };
       await on.put('tagged', 'x', { tags });
       await on.put('plain', 'x');
-      expect(await on.backend.tags('tagged')).toEqual(tags);
       expect(await on.backend.tags('plain')).toEqual({});
+      if (on.lacks('tags')) return expect(await on.backend.tags('tagged')).toEqual({});
+      expect(await on.backend.tags('tagged')).toEqual(tags);
       expect(await kindOf(on.backend.tags('missing'))).toBe('not-found');
     });
 
@@ -104,10 +108,11 @@ export function objectsContract(on: Access): void {
     });
 
     it.each(oddKeys)('stores, finds and deletes the key %j', async (key) => {
-      await on.put(key, `bytes of ${key}`);
-      expect((await on.read(key)).toString()).toBe(`bytes of ${key}`);
-      expect(await on.backend.head(key)).toMatchObject({ sizeBytes: Buffer.byteLength(`bytes of ${key}`) });
-      expect((await on.backend.list({})).items.map((item) => item.storageKey)).toEqual([key]);
+      const taken = await on.putTaken([key]);
+      expect((await on.backend.list({})).items.map((item) => item.storageKey)).toEqual(taken);
+      if (taken.length === 0) return;
+      expect((await on.read(key)).toString()).toBe(key);
+      expect(await on.backend.head(key)).toMatchObject({ sizeBytes: Buffer.byteLength(key) });
       expect((await on.backend.list({ prefix: key })).items.map((item) => item.storageKey)).toEqual([key]);
       expect(await on.backend.delete([{ storageKey: key }])).toEqual([{ outcome: 'deleted' }]);
       expect(await on.backend.head(key)).toBeNull();

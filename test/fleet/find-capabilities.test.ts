@@ -47,7 +47,6 @@ describe('capabilities', () => {
     ['DeleteObjects', { bulkDelete: false }],
     ['part-copy', { partCopy: false }],
     ['CopyObject', { attestsCopies: false, conditionalCopies: false }],
-    ['multipart', { partCopy: false, conditionalCompletion: false }],
   ] as const)('takes %s for missing where it is refused', async (feature, missing) => {
     kit.server.faults.add({ kind: 'reject-feature', feature });
     expect(await find()).toEqual({ ...everything, ...missing });
@@ -57,7 +56,65 @@ describe('capabilities', () => {
   it('finds that user metadata is dropped', async () => {
     kit.server.faults.add({ kind: 'drop-metadata' });
     const { metadataBytes: _none, ...others } = everything;
-    expect(await find()).toEqual({ ...others, keepsMetadata: false, attestsCopies: false });
+    expect(await find()).toEqual({ ...others, keepsMetadata: false, attestsCopies: false, maxParts: 0 });
+  });
+
+  it('finds that no upload in parts can be begun, or completed', async () => {
+    const none = { partCopy: false, conditionalCompletion: false, maxParts: 0 };
+    kit.server.faults.add({ id: 'none', kind: 'reject-feature', feature: 'multipart' });
+    expect(await find()).toEqual({ ...everything, ...none, namesGoneUploads: false });
+    const match = { operation: 'CompleteMultipartUpload' };
+    kit.server.faults.add({ id: 'none', kind: 'error', status: 500, code: 'InternalError', match });
+    expect(await find({ attempts: 1 })).toEqual({ ...everything, ...none, namesGoneUploads: false });
+    expect(await left()).toEqual([]);
+  });
+
+  it('finds which forms of keys are refused', async () => {
+    const [dots, empty, slash] = ['(^|/)\\.\\.?(/|$)', '//', '/$'];
+    kit.server.faults.add({ kind: 'refuse-keys', pattern: `${dots}|${slash}` });
+    const refused = { takesDotSegments: false, takesTrailingSlash: false };
+    expect(await find()).toEqual({ ...everything, ...refused });
+    kit.server.faults.add({ kind: 'refuse-keys', pattern: `${empty}|[\\u0000-\\u001f]` });
+    const more = { takesEmptySegments: false, takesControlCharacters: false };
+    expect(await find()).toEqual({ ...everything, ...refused, ...more });
+    expect(await left()).toEqual([]);
+  });
+
+  it('finds that keys are taken for paths, and removes what they became', async () => {
+    kit.server.faults.add({ kind: 'resolve-paths' });
+    expect(await find()).toEqual({
+      ...everything,
+      takesDotSegments: false,
+      takesEmptySegments: false,
+    });
+    kit.server.faults.clear();
+    expect(await left()).toEqual([]);
+  });
+
+  it('finds that a listing names keys otherwise than they were written', async () => {
+    kit.server.faults.add({ kind: 'hide-encoding', match: { operation: 'ListObjectsV2' } });
+    expect(await find()).toMatchObject({ keepsKeys: false });
+  });
+
+  it('finds that the pages of a listing do not end', async () => {
+    kit.server.faults.add({ kind: 'loop-tokens' });
+    expect(await find()).toEqual(everything); // it is asked for what is behind a key
+    kit.server.faults.add({ kind: 'reject-feature', feature: 'start-after', answer: 'silently-ignore' });
+    expect(await find()).toEqual({ ...everything, startsAfterKeys: false, pagesWhole: false });
+  });
+
+  it('finds that headers come back as others, and that what broke off is kept', async () => {
+    kit.server.faults.add({ kind: 'fold-headers' });
+    kit.server.faults.add({ kind: 'keep-truncated' });
+    expect(await find()).toEqual({ ...everything, keepsHeaders: false, discardsTruncated: false });
+    expect(await left()).toEqual([]);
+  });
+
+  it('takes versions that are named and not kept for none, and copies without a condition for none', async () => {
+    kit.server.faults.add({ kind: 'name-versions' });
+    kit.server.faults.add({ kind: 'reject-feature', feature: 'versioning' });
+    kit.server.faults.add({ kind: 'reject-feature', feature: 'copy-condition', answer: 'silently-ignore' });
+    expect(await find()).toEqual({ ...everything, attestsCopies: false });
   });
 
   it('finds that versions are kept, and leaves none of them', async () => {
@@ -117,11 +174,10 @@ describe('capabilities', () => {
     },
   );
 
-  it('writes nothing that would have to be a folder and a file at once', async () => {
-    kit.server.requests.clear();
-    await find();
-    const keys = kit.server.requests.all().flatMap(({ operation, key }) => (operation === 'PutObject' ? [key!] : []));
-    expect(keys.filter((key) => keys.some((other) => other.startsWith(`${key}/`)))).toEqual([]);
+  it('finds that a key cannot be below another, refused or missing, and asks that of no other capability', async () => {
+    kit.server.faults.add({ kind: 'refuse-nested' });
+    expect(await find()).toEqual({ ...everything, takesNestedKeys: false });
+    expect(await left()).toEqual([]);
   });
 
   it('deletes with the credentials for deleting', async () => {

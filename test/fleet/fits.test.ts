@@ -33,6 +33,21 @@ test.each([
   expect(kit.server.requests.all()).toEqual([]);
 });
 
+test.each([
+  ['takesDotSegments', ['..', '../up', 'a/../b', './here', 'a/.']],
+  ['takesEmptySegments', ['/a', 'a//b']],
+  ['takesTrailingSlash', ['ends/']],
+  ['takesControlCharacters', ['tab\t', 'line\nbreak', 'bell\u0007', 'delete\u007f', 'none\uffff']],
+] as const)('without %s keys of that form are refused before anything is sent', async (form, storageKeys) => {
+  kit.server.requests.clear();
+  for (const storageKey of storageKeys)
+    for (const call of calls({ [form]: false }, storageKey)) expect(await kindOf(call)).toBe('unacceptable');
+  expect(kit.server.requests.all()).toEqual([]);
+  const backend = kit.connect({ prefix: 'p/', capabilities: { [form]: false } });
+  for (const storageKey of ['a.b/..c/d..', '...', 'a b'])
+    await backend.put({ storageKey, sizeBytes: 1, body: bodyOf(Buffer.from('x')) });
+});
+
 test('what just fits is sent', async () => {
   await kit.connect().put({ storageKey: 'source', sizeBytes: 1, body: bodyOf(Buffer.from('x')) });
   const can = { maxKeyBytes: 12, maxSegmentBytes: 10, metadataBytes: 10 };

@@ -208,4 +208,21 @@ describe('S3 backend under faults', () => {
     // The others waited behind it for as long as it was waited for.
     expect(kinds).toEqual(['timeout', 'none', 'none', 'none', 'none', 'none']);
   });
+
+  it('uploads of exactly one key are found where their listing encodes keys without saying so', async () => {
+    kit.server.faults.add({ kind: 'hide-encoding' });
+    for (const storageKey of ['a b', 'a+b', 'a%20b', 'a%2Bb', '\u00e9']) {
+      const { uploadId } = await backend.createUpload({ storageKey });
+      expect(await backend.openUploads(storageKey)).toContain(uploadId);
+      await backend.abortUpload(storageKey, uploadId);
+    }
+  });
+
+  it('a batch that is refused for one of its keys leaves nothing known of any', async () => {
+    await put('good', someBytes(1));
+    kit.server.faults.add({ kind: 'refuse-keys', pattern: 'bad' });
+    const outcomes = await backend.delete([{ storageKey: 'good' }, { storageKey: 'bad' }]);
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['unsettled', 'unsettled']);
+    expect(await backend.delete([{ storageKey: 'good' }])).toEqual([{ outcome: 'deleted' }]);
+  });
 });

@@ -23,6 +23,16 @@ export const everything: Capabilities = {
   maxParts: 10_000,
   metadataBytes: 2048,
   maxKeyBytes: 1024,
+  pagesWhole: true,
+  keepsHeaders: true,
+  keepsKeys: true,
+  takesDotSegments: true,
+  takesEmptySegments: true,
+  takesTrailingSlash: true,
+  takesControlCharacters: true,
+  takesNestedKeys: true,
+  discardsTruncated: true,
+  namesGoneUploads: true,
 };
 
 /** An embedded S3 server, and backends on it. */

@@ -1,7 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { expect } from 'vitest';
 import type { Backend } from '../../lib/fleet/backend.ts';
 import { createS3Backend, type S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { backendContract } from '../contracts/backend.ts';
+import type { Met } from './contract.ts';
 import { removeBelow } from './remove-below.ts';
 import { optionsFor, type ProbedTarget } from './target.ts';
 
@@ -16,11 +18,16 @@ backendContract(target.name, async () => {
   const { capabilities, bucket } = target;
   const at = (below: string) => createS3Backend({ ...optionsFor(target, below), capabilities });
   const near = at('near/');
+  const met: Met[] = [];
   let number = 0;
   let backend: S3Backend = at('contract/0/deep/er/');
   return {
     get backend(): Backend {
       return backend;
+    },
+    can: capabilities,
+    differs(difference, about) {
+      met.push({ test: expect.getState().currentTestName ?? '', difference, ...(about !== undefined && { about }) });
     },
     neighbour: { backend: near, place: { bucket, prefix: `${target.prefix}near/` } },
     async reset() {
@@ -31,6 +38,7 @@ backendContract(target.name, async () => {
     async close() {
       backend.close();
       near.close();
+      writeFileSync(process.env.HOLDFAST_REAL_DIFFERENCES!, JSON.stringify(met));
       for (const below of ['contract/', 'near/']) await removeBelow(target, below).catch(() => {});
     },
   };

@@ -2,21 +2,32 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { excuseFor } from './excuses.ts';
+import type { Difference } from '../contracts/backend-access.ts';
 import { writeResult } from './running.ts';
 import type { ProbedTarget } from './target.ts';
+
+/** A difference that a test of the contract met: it then asserted what is so instead. */
+export interface Met {
+  /** The test's whole title. */
+  readonly test: string;
+  readonly difference: Difference;
+  /** The key that was refused. */
+  readonly about?: string;
+}
 
 /** One test of the contract that did not hold. */
 export interface Broken {
   readonly title: string;
   readonly message: string;
-  /** The capability that it stands under; absent where nothing excuses it. */
-  readonly excuse?: string;
 }
 
 export interface ContractResult {
+  /** Held as on AWS. */
   readonly passed: number;
+  /** Held to what a capability that is lacking leaves. */
+  readonly under: number;
   readonly all: number;
+  readonly differences: readonly Met[];
   readonly broken: readonly Broken[];
 }
 
@@ -26,6 +37,7 @@ interface VitestReport {
 
 interface VitestTest {
   readonly title: string;
+  readonly ancestorTitles: readonly string[];
   readonly status: string;
   readonly failureMessages?: readonly string[];
 }
@@ -35,20 +47,31 @@ const projectRoot = join(import.meta.dirname, '..', '..');
 /** The contract suite of the backend port, on a server, in a process of its own. */
 export async function runContract(target: ProbedTarget, dir: string): Promise<ContractResult> {
   const report = join(dir, `${target.name}.contract.json`);
-  const env = { ...process.env, HOLDFAST_REAL_TARGET: writeResult(dir, `${target.name}.target.json`, target) };
+  const differencesFile = join(dir, `${target.name}.differences.json`);
+  const env = {
+    ...process.env,
+    HOLDFAST_REAL_TARGET: writeResult(dir, `${target.name}.target.json`, target),
+    HOLDFAST_REAL_DIFFERENCES: differencesFile,
+  };
   const vitest = join(projectRoot, 'node_modules', 'vitest', 'vitest.mjs');
   const args = [vitest, 'run', '--config', 'test/real/vitest.config.ts', '--reporter', 'json', '--outputFile', report];
   const child = spawn(process.execPath, args, { cwd: projectRoot, env, stdio: 'ignore' });
   await once(child, 'close');
-  if (!existsSync(report)) throw new Error('The contract suite did not run');
+  if (!existsSync(report) || !existsSync(differencesFile)) throw new Error('The contract suite did not run');
   const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as VitestReport;
-  const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
-  const broken = tests.filter(({ status }) => status === 'failed').map((test) => brokenOf(test, target));
-  return { passed: tests.filter(({ status }) => status === 'passed').length, all: tests.length, broken };
+  const differences = JSON.parse(readFileSync(differencesFile, 'utf8')) as readonly Met[];
+  return resultOf(
+    testResults.flatMap(({ assertionResults }) => assertionResults),
+    differences,
+  );
 }
 
-function brokenOf({ title, failureMessages: [first = ''] = [] }: VitestTest, target: ProbedTarget): Broken {
-  const message = first.split('\n')[0]!.slice(0, 300);
-  const excuse = excuseFor(title, message, target.capabilities);
-  return { title, message, ...(excuse !== null && { excuse }) };
+function resultOf(tests: readonly VitestTest[], differences: readonly Met[]): ContractResult {
+  const differing = new Set(differences.map(({ test }) => test));
+  const held = tests.filter(({ status }) => status === 'passed');
+  const under = held.filter((test) => differing.has([...test.ancestorTitles, test.title].join(' > '))).length;
+  const broken = tests.flatMap(({ title, status, failureMessages: [first = ''] = [] }) =>
+    status === 'passed' ? [] : [{ title, message: first.split('\n')[0]!.slice(0, 300) }],
+  );
+  return { passed: held.length - under, under, all: tests.length, differences, broken };
 }

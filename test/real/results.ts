@@ -1,6 +1,7 @@
 import { escaped, table } from '../../lib/cli/format.ts';
 import type { Capabilities } from '../../lib/fleet/backend.ts';
 import type { ContractResult } from './contract.ts';
+import { differences, lackedBy } from './differences.ts';
 import type { Step } from './end-to-end.ts';
 
 /** What came of trying one server. */
@@ -11,31 +12,49 @@ export interface TargetResult {
   readonly capabilities?: Capabilities;
   readonly contract?: ContractResult;
   readonly steps?: readonly Step[];
+  /** The promise for which `init` refuses it. */
+  readonly refused?: string;
   /** Why it could not be tried. */
   readonly error?: string;
 }
 
-/** A table, and below it what did not hold. */
+/** A table, and below it what each server cannot do, what Holdfast does about that, and what did not hold. */
 export function describeResults(results: readonly TargetResult[]): string {
-  const rows = results.map(({ name, version, isWell, contract, steps, error }) => [
-    name,
-    version,
-    contract === undefined ? '-' : `${contract.passed} of ${contract.all}`,
-    contract === undefined ? '-' : String(contract.broken.filter(({ excuse }) => excuse === undefined).length),
-    steps === undefined ? '-' : `${steps.filter((step) => step.error === undefined).length} of ${steps.length}`,
-    error ?? (isWell ? 'ok' : 'NOT WELL'),
+  const rows = results.map((result) => [
+    result.name,
+    result.version,
+    ...contractOf(result),
+    stepsOf(result),
+    result.error ?? (result.isWell ? 'ok' : 'NOT WELL') + (result.refused === undefined ? '' : ', refused by init'),
   ]);
-  const heading = ['SERVER', 'VERSION', 'CONTRACT', 'UNEXCUSED', 'END TO END', ''];
+  const heading = ['SERVER', 'VERSION', 'CONTRACT', 'UNDER A CAPABILITY', 'FAILED', 'END TO END', ''];
   return [table(heading, rows), ...results.flatMap(detailsOf)].join('\n');
 }
 
-function detailsOf({ name, capabilities, contract, steps = [] }: TargetResult): string[] {
-  const lacking = Object.entries(capabilities ?? {}).flatMap(([ability, value]) => (value === false ? [ability] : []));
-  const broken = (contract?.broken ?? []).map(({ title, message, excuse }) =>
-    excuse === undefined ? `  FAILED ${short(title)}: ${message}` : `  excused ${short(title)}: ${excuse}`,
+function contractOf({ contract }: TargetResult): string[] {
+  if (contract === undefined) return ['-', '-', '-'];
+  const { passed, all, under, broken } = contract;
+  return [`${passed} of ${all}`, String(under), String(broken.length)];
+}
+
+export function stepsOf({ steps }: Pick<TargetResult, 'steps'>): string {
+  return steps === undefined ? '-' : `${steps.filter(({ error }) => error === undefined).length} of ${steps.length}`;
+}
+
+function detailsOf({ name, capabilities = {}, contract, steps = [], refused }: TargetResult): string[] {
+  const lacked = lackedBy(capabilities).map(
+    (difference) => `  differs: ${differences[difference].what}: ${differences[difference].answer}`,
   );
+  const broken = (contract?.broken ?? []).map(({ title, message }) => `  FAILED ${short(title)}: ${message}`);
   const failed = steps.flatMap(({ name: step, error }) => (error === undefined ? [] : [`  FAILED ${step}: ${error}`]));
-  return [`\n${name}: without ${lacking.join(', ') || 'nothing that is asked for'}`, ...broken, ...failed];
+  const why = refused === undefined ? [] : [`  refused: ${refused}`];
+  return [`\n${name}:`, ...lacked, ...refusedKeys(contract), ...why, ...broken, ...failed];
+}
+
+/** Keys that were refused although no capability says so. */
+function refusedKeys(contract: ContractResult | undefined): string[] {
+  const keys = new Set((contract?.differences ?? []).flatMap(({ about }) => (about === undefined ? [] : [about])));
+  return keys.size === 0 ? [] : [`  refused keys: ${[...keys].map((key) => escaped(short(key))).join(' \u00b7 ')}`];
 }
 
 function short(title: string): string {

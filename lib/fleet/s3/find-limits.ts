@@ -1,5 +1,6 @@
 import type { Capabilities } from '../backend.ts';
 import { type Check, found, keyOf, refusal, small } from './check.ts';
+import { completesUploads } from './find-uploads.ts';
 
 /** More than any backend is known to take. */
 const mostMetadataBytes = 8192;
@@ -17,7 +18,7 @@ export async function findLimits(check: Check): Promise<Limits> {
   const room = maxKeyBytes - bytesBefore(check);
   const segmentBytes = await largest(room, [255, 256], (bytes) => takesKey(check, 'k'.repeat(bytes)));
   return {
-    maxParts: (await found(check, () => checkParts(check))) || mostParts,
+    maxParts: (await completesUploads(check)) ? (await found(check, () => checkParts(check))) || mostParts : 0,
     // None comes back where metadata is dropped, whatever its size.
     ...(metadataBytes > 0 && { metadataBytes }),
     maxKeyBytes,

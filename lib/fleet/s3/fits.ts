@@ -2,6 +2,7 @@ import type { PutRequest } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
 import { sentMetadata } from './header-text.ts';
+import { formNotTaken } from './key-forms.ts';
 
 /** What of a request to write decides whether the backend may take it, before a byte of it is sent. */
 type Described = Pick<PutRequest, 'storageKey' | 'metadata'>;
@@ -15,6 +16,8 @@ export function assertFits(s3: S3Connection, action: string, request: Described)
 function whyNotTaken(s3: S3Connection, { storageKey, metadata = {} }: Described): string | null {
   const { maxKeyBytes, maxSegmentBytes, metadataBytes } = s3.capabilities;
   const key = s3.fullKey(storageKey);
+  const form = formNotTaken(key, s3.capabilities);
+  if (form !== undefined) return `its key there has ${form}, which it does not take`;
   const keyBytes = Buffer.byteLength(key);
   if (maxKeyBytes !== undefined && keyBytes > maxKeyBytes)
     return `its key there has ${keyBytes} bytes; at most ${maxKeyBytes} are taken`;

@@ -20,6 +20,7 @@ import { listObjectVersions } from './handlers/list-versions.ts';
 import { abortMultipartUpload, createMultipartUpload, uploadPart, uploadPartCopy } from './handlers/multipart.ts';
 import { putObject } from './handlers/put-object.ts';
 import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './handlers/tagging.ts';
+import { assertNotNested } from './key-faults.ts';
 import { isReading, type Operation } from './operations.ts';
 import type { Reply } from './reply.ts';
 import { assertKeyLength } from './s3-request.ts';
@@ -63,5 +64,6 @@ export async function dispatch(context: Context): Promise<Reply> {
   if (credential.noDelete && (operation === 'DeleteObject' || operation === 'DeleteBucket'))
     throw new S3Error('AccessDenied');
   assertKeyLength(request);
+  assertNotNested(context);
   return HANDLERS[operation](context);
 }

@@ -65,6 +65,7 @@ export function forgetIgnoredFeatures(request: S3Request, faults: RequestFaults)
     request.headers.delete('if-none-match');
   }
   if (ignores('tagging')) request.headers.delete('x-amz-tagging');
+  if (ignores('copy-condition')) request.headers.delete('x-amz-copy-source-if-match');
   const ignoreChecksums = ignores('checksum');
   if (ignoreChecksums) request.headers.delete('x-amz-checksum-algorithm');
   return { ignoreChecksums };
@@ -105,5 +106,9 @@ function usesFeature({ operation, headers, query }: S3Request, feature: Feature)
       return VERSIONING.includes(operation) || query.has('versionId');
     case 'tagging':
       return operation.endsWith('Tagging') || headers.has('x-amz-tagging');
+    case 'start-after':
+      return query.has('start-after');
+    case 'copy-condition':
+      return headers.has('x-amz-copy-source-if-match');
   }
 }

@@ -5,6 +5,7 @@ import { dispatch } from './dispatch.ts';
 import { forgetIgnoredFeatures, strikeOnEntry } from './entry-faults.ts';
 import { S3Error } from './errors.ts';
 import type { FaultEngine, RequestFaults } from './faults.ts';
+import { keyAsTaken } from './key-faults.ts';
 import { openPayload } from './payload.ts';
 import { discardReply, errorReply, type Reply, sendReply } from './reply.ts';
 import type { createRequestLog, RequestRecord } from './request-log.ts';
@@ -77,7 +78,7 @@ async function perform(
   const auth = authenticate(request, { credentials, nowMs: clock.now(), maxClockSkewMs });
   const { ignoreChecksums } = forgetIgnoredFeatures(request, faults);
   const context: Context = {
-    request,
+    request: { ...request, key: keyAsTaken(request.key, faults) },
     credential: auth.credential,
     store,
     clock,
@@ -96,9 +97,20 @@ async function perform(
       }),
   };
   const reply = await dispatch(context);
+  changeHeaders(reply, context);
   if (!faults.take('lose-answer')) return reply;
   discardReply(reply);
   return 'cut';
+}
+
+/** What a fault says of an object otherwise than it is. */
+function changeHeaders({ headers }: Reply, { request, store, faults }: Context): void {
+  if (request.operation === 'PutObject' && faults.take('name-versions')) headers['x-amz-version-id'] = store.ids.next();
+  const type = headers['content-type'];
+  if (type !== undefined && /^(Get|Head)Object$/.test(request.operation) && faults.take('fold-headers'))
+    headers['content-type'] = type.replaceAll('; ', ';');
+  const marked = Object.keys(headers).filter((name) => name.startsWith('x-amz-meta-'));
+  if (marked.length > 0 && faults.take('forget-metadata')) for (const name of marked) delete headers[name];
 }
 
 function failure(error: unknown, resource: string, requestId: string): Reply {

@@ -14,6 +14,8 @@ const FEATURES: readonly Feature[] = [
   'multipart',
   'versioning',
   'tagging',
+  'start-after',
+  'copy-condition',
 ];
 const ANSWERS = [undefined, 'not-implemented', 'silently-ignore'];
 
@@ -32,6 +34,15 @@ const FIELDS: Record<FaultKind, Record<string, FieldType>> = {
   'drop-metadata': {},
   'store-chunk-framing': {},
   'max-object-bytes': { bytes: 'number' },
+  'hide-encoding': {},
+  'loop-tokens': {},
+  'refuse-keys': { pattern: 'string' },
+  'refuse-nested': {},
+  'resolve-paths': {},
+  'name-versions': {},
+  'forget-metadata': {},
+  'fold-headers': {},
+  'keep-truncated': {},
 };
 const MATCH_FIELDS = ['operation', 'bucket', 'key', 'keyPrefix'];
 

@@ -26,7 +26,25 @@ export type FaultEffect =
   /** Takes aws-chunked framing for part of the object, as some servers do. */
   | { kind: 'store-chunk-framing' }
   /** EntityTooLarge for objects past this size. */
-  | { kind: 'max-object-bytes'; bytes: number };
+  | { kind: 'max-object-bytes'; bytes: number }
+  /** Encodes the keys of a listing without saying so. */
+  | { kind: 'hide-encoding' }
+  /** Follows no token: every page of a listing is its first one. */
+  | { kind: 'loop-tokens' }
+  /** Takes no key that matches this regular expression; a DeleteObjects that names one is refused as a whole. */
+  | { kind: 'refuse-keys'; pattern: string }
+  /** Takes no key that is a folder of another, nor one below a key: as a file system. */
+  | { kind: 'refuse-nested' }
+  /** Takes keys for paths: what `a/../b` names is stored under `b`. */
+  | { kind: 'resolve-paths' }
+  /** Names a version of what it stores, and keeps none. */
+  | { kind: 'name-versions' }
+  /** Has forgotten the user metadata of what it stores, as after a start of its own. */
+  | { kind: 'forget-metadata' }
+  /** Writes Content-Type in a form of its own. */
+  | { kind: 'fold-headers' }
+  /** Stores what had come of an object when the client breaks off. */
+  | { kind: 'keep-truncated' };
 
 export type Feature =
   | 'conditional-put'
@@ -39,7 +57,9 @@ export type Feature =
   | 'part-copy'
   | 'multipart'
   | 'versioning'
-  | 'tagging';
+  | 'tagging'
+  | 'start-after'
+  | 'copy-condition';
 
 export type FaultKind = FaultEffect['kind'];
 

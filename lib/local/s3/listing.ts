@@ -1,4 +1,5 @@
 import { S3Error } from './errors.ts';
+import type { RequestFaults } from './faults.ts';
 import type { ObjectVersion } from './object-version.ts';
 import type { StoredBucket } from './store.ts';
 
@@ -99,6 +100,11 @@ export function isUrlEncoded(query: ReadonlyMap<string, string>): boolean {
   if (type !== undefined && type !== 'url')
     throw new S3Error('InvalidArgument', 'Invalid Encoding Method specified in Request');
   return type === 'url';
+}
+
+/** What a listing says of the form its keys are in. */
+export function saidEncoding(url: boolean, faults: RequestFaults): 'url' | undefined {
+  return url && !faults.take('hide-encoding') ? 'url' : undefined;
 }
 
 /** As `encoding-type=url` has it: like a form, so a space is `+`, with `/` left alone. */

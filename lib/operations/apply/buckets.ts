@@ -13,6 +13,7 @@ import { readStarts } from '../../store/starts.ts';
 import { ownershipOf } from '../../transfer/ownership.ts';
 import { withReason } from '../ask-for-reason.ts';
 import { type ApplyDeps, type ApplyOptions, contended, NotApplied, sentenceOf } from './deps.ts';
+import { brokenPromise } from './promises.ts';
 
 /** `ours` · `free` to be claimed · `taken-over` from other tables · `unreachable` known as ours and not answering now · `problem` why the file is refused. */
 export type Bucket =
@@ -88,6 +89,8 @@ export async function claimBucket(
     await writeOwner(backend, { fleetId, backend: name, tables: await deps.store.identity(), ...defined({ start }) });
   }
   const capabilities = withSettings(await deps.findCapabilities(config), config);
+  const broken = brokenPromise(capabilities, config);
+  if (broken !== null) throw new BackendError('unsupported', name, broken);
   // Two fleets may have claimed it in the same moment: the one whose owner object did not stay sees the other's.
   const owner = await lookAt(deps, view, config, fleetId);
   if (owner.outcome === 'ours') return capabilities;

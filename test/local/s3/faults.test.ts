@@ -7,6 +7,9 @@ import {
   GetBucketVersioningCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
   PutObjectCommand,
   type PutObjectCommandInput,
   UploadPartCopyCommand,
@@ -207,6 +210,100 @@ describe('a fault of kind', () => {
     expect(await failureOf(put('eleven', '01234567890'))).toEqual({ name: 'EntityTooLarge', status: 400 });
     await put('ten', '0123456789');
   });
+
+  test('hide-encoding encodes the keys of every listing without saying so', async () => {
+    await put('a b+c', 'x');
+    await kit.client.send(new CreateMultipartUploadCommand({ Bucket, Key: 'a b+c' }));
+    fault({ kind: 'hide-encoding' });
+    const asked = { Bucket, Prefix: 'a b', EncodingType: 'url' as const };
+    const listings = [
+      await kit.client.send(new ListObjectsV2Command(asked)),
+      await kit.client.send(new ListMultipartUploadsCommand(asked)),
+      await kit.client.send(new ListObjectVersionsCommand(asked)),
+    ];
+    expect(listings.map(({ EncodingType }) => EncodingType)).toEqual([undefined, undefined, undefined]);
+    expect(listings[0]).toMatchObject({ Contents: [{ Key: 'a+b%2Bc' }] });
+    expect(listings[1]).toMatchObject({ Uploads: [{ Key: 'a+b%2Bc' }] });
+  });
+
+  test('loop-tokens begins every page anew', async () => {
+    await put('there-too', 'x');
+    fault({ kind: 'loop-tokens' });
+    const page = (more = {}) => kit.client.send(new ListObjectsV2Command({ Bucket, MaxKeys: 1, ...more }));
+    const first = await page();
+    const second = await page({ ContinuationToken: first.NextContinuationToken });
+    expect(second.Contents?.[0]?.Key).toBe(first.Contents?.[0]?.Key);
+    expect(second.IsTruncated).toBe(true);
+  });
+
+  test('refuse-keys takes no such key, and no batch that names one', async () => {
+    fault({ kind: 'refuse-keys', pattern: 'bad' });
+    expect(await failureOf(put('a bad key', 'x'))).toEqual({ name: 'InvalidArgument', status: 400 });
+    const Delete = { Objects: [{ Key: 'there' }, { Key: 'a bad key' }] };
+    expect(await failureOf(kit.client.send(new DeleteObjectsCommand({ Bucket, Delete })))).toMatchObject({
+      status: 400,
+    });
+    expect(await read()).toBe('0123456789');
+  });
+
+  test('refuse-nested takes no key that is a folder of another, nor one below a key', async () => {
+    await put('folder/file', 'x');
+    fault({ kind: 'refuse-nested' });
+    for (const key of ['folder', 'folder/file/below', 'there/below'])
+      expect(await failureOf(put(key, 'x'))).toMatchObject({ status: 400 });
+    await put('folder/other', 'x');
+    await put('folder/file', 'y');
+  });
+
+  test('resolve-paths stores a key under what it is as a path, and deletes that', async () => {
+    fault({ kind: 'resolve-paths' });
+    await put('a/../b//c', 'moved');
+    kit.server.faults.clear();
+    expect(await read('b/c')).toBe('moved');
+    fault({ kind: 'resolve-paths' });
+    const Delete = { Objects: [{ Key: 'x/../b/c' }] };
+    await kit.client.send(new DeleteObjectsCommand({ Bucket, Delete }));
+    expect(await failureOf(read('b/c'))).toMatchObject({ name: 'NoSuchKey' });
+  });
+
+  test('name-versions names one and keeps none', async () => {
+    fault({ kind: 'name-versions' });
+    expect((await put('there', 'one')).VersionId).toEqual(expect.any(String));
+    await put('there', 'two');
+    const { Versions } = await kit.client.send(new ListObjectVersionsCommand({ Bucket, Prefix: 'there' }));
+    expect(Versions).toHaveLength(1);
+  });
+
+  test('forget-metadata has lost what was stored with it', async () => {
+    await put('marked', 'x', { Metadata: { mark: 'm' }, ContentType: 'text/plain' });
+    fault({ kind: 'forget-metadata' });
+    expect(await kit.client.send(new HeadObjectCommand({ Bucket, Key: 'marked' }))).toMatchObject({
+      Metadata: {},
+      ContentType: 'text/plain',
+    });
+  });
+
+  test('fold-headers answers with another form of Content-Type', async () => {
+    await put('typed', 'x', { ContentType: 'text/plain; charset=utf-8' });
+    fault({ kind: 'fold-headers' });
+    const { ContentType } = await kit.client.send(new HeadObjectCommand({ Bucket, Key: 'typed' }));
+    expect(ContentType).toBe('text/plain;charset=utf-8');
+  });
+
+  test('keep-truncated stores what had come when the client broke off', async () => {
+    fault({ kind: 'keep-truncated' });
+    const request = await signed(kit.server.endpoint, {
+      method: 'PUT',
+      path: `/${Bucket}/half`,
+      payload: 'UNSIGNED-PAYLOAD',
+      headers: { 'content-length': '10' },
+    });
+    const broken = send(kit.server.endpoint, request, (raw) => {
+      raw.write('half.', () => raw.destroy());
+    });
+    await expect(broken).rejects.toThrow();
+    await expect.poll(() => read('half').catch(() => '')).toBe('half.');
+  });
 });
 
 describe('reject-feature', () => {
@@ -227,6 +324,11 @@ describe('reject-feature', () => {
     multipart: () => kit.client.send(new CreateMultipartUploadCommand({ Bucket, Key: 'm' })),
     versioning: () => kit.client.send(new GetBucketVersioningCommand({ Bucket })),
     tagging: () => put('new', 'x', { Tagging: 'a=b' }),
+    'start-after': () => kit.client.send(new ListObjectsV2Command({ Bucket, StartAfter: 'a' })),
+    'copy-condition': () =>
+      kit.client.send(
+        new CopyObjectCommand({ Bucket, Key: 'c', CopySource: `${Bucket}/there`, CopySourceIfMatch: ETag }),
+      ),
   };
 
   test.each(Object.keys(USES) as (keyof typeof USES)[])(

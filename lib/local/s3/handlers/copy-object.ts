@@ -14,6 +14,7 @@ import {
   versionHeader,
 } from '../context.ts';
 import { S3Error } from '../errors.ts';
+import { keyAsTaken } from '../key-faults.ts';
 import { type ObjectHeaders, quoted, readObjectHeaders, readTaggingHeader } from '../object-headers.ts';
 import type { ObjectVersion } from '../object-version.ts';
 import type { StoredChecksum } from '../payload.ts';
@@ -63,7 +64,7 @@ export interface CopySource {
 }
 
 /** Reads `x-amz-copy-source` and checks the conditions on it. */
-export function findSource({ request, store }: Context): CopySource {
+export function findSource({ request, store, faults }: Context): CopySource {
   const header = request.headers.get('x-amz-copy-source') ?? '';
   const mark = header.indexOf('?versionId=');
   const path = decodePath(mark < 0 ? header : header.slice(0, mark)).replace(/^\//, '');
@@ -73,7 +74,7 @@ export function findSource({ request, store }: Context): CopySource {
   }
   const bucket = store.bucket(path.slice(0, slash));
   const versionId = mark < 0 ? undefined : decodePath(header.slice(mark + '?versionId='.length));
-  const version = selectSource(bucket, path.slice(slash + 1), versionId);
+  const version = selectSource(bucket, keyAsTaken(path.slice(slash + 1), faults), versionId);
   assertCopySourceConditions(request.headers, version);
   return { bucket, version };
 }

@@ -2,6 +2,7 @@ import { defined } from '../../../base/defined.ts';
 import { assertDeleteCondition } from '../conditions.ts';
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
+import { keyAsTaken } from '../key-faults.ts';
 import { readDocument } from '../payload.ts';
 import { emptyReply, type Reply, xmlReply } from '../reply.ts';
 import type { StoredBucket } from '../store.ts';
@@ -47,13 +48,14 @@ export async function deleteObjects(context: Context): Promise<Reply> {
     if (rejects && rejects.effect.answer !== 'silently-ignore') throw new S3Error('NotImplemented');
     if (rejects) for (const one of removals) one.ifMatch = undefined;
   }
+  const taken = removals.map(({ key }) => keyAsTaken(key, faults));
   const deleted: Record<string, string>[] = [];
   const errors: Record<string, string>[] = [];
-  for (const one of removals) {
+  for (const [i, one] of removals.entries()) {
     const named = { Key: one.key, ...defined({ VersionId: one.versionId }) };
     try {
       if (credential.noDelete) throw new S3Error('AccessDenied');
-      const removed = remove(bucket, one);
+      const removed = remove(bucket, { ...one, key: taken[i]! });
       if (isQuiet) continue;
       const marker = removed.isDeleteMarker && {
         DeleteMarker: 'true',

@@ -1,19 +1,21 @@
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
-import { collectPage, encodeField, listingOf, maxKeysOf } from '../listing.ts';
+import { collectPage, encodeField, listingOf, maxKeysOf, saidEncoding } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import type { ObjectVersion } from '../object-version.ts';
 import { type Reply, xmlReply } from '../reply.ts';
 import type { XmlContent } from '../xml.ts';
 
-export function listObjectsV2({ request, store }: Context): Reply {
+export function listObjectsV2({ request, store, faults }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
   const { url, prefix, delimiter } = listingOf(query);
-  const startAfter = query.get('start-after');
+  const ignoresStart = faults.take('reject-feature', ({ feature }) => feature === 'start-after') !== undefined;
+  const startAfter = ignoresStart ? undefined : query.get('start-after');
   const token = query.get('continuation-token');
   const maxKeys = maxKeysOf(query.get('max-keys'), 'max-keys');
-  const after = token === undefined ? { key: startAfter ?? '', skipsGroup: false } : parseToken(token);
+  const isFirst = token === undefined || faults.take('loop-tokens') !== undefined;
+  const after = isFirst ? { key: startAfter ?? '', skipsGroup: false } : parseToken(token);
   const page = collectPage({ bucket, prefix, delimiter, after, maxKeys });
   const withOwner = query.get('fetch-owner') === 'true';
   return xmlReply('ListBucketResult', {
@@ -21,7 +23,7 @@ export function listObjectsV2({ request, store }: Context): Reply {
     Prefix: encodeField(prefix, url),
     Delimiter: delimiter === '' ? undefined : encodeField(delimiter, url),
     MaxKeys: maxKeys,
-    EncodingType: url ? 'url' : undefined,
+    EncodingType: saidEncoding(url, faults),
     KeyCount: page.objects.length + page.groups.length,
     IsTruncated: page.next !== undefined,
     ContinuationToken: token,
@@ -33,7 +35,7 @@ export function listObjectsV2({ request, store }: Context): Reply {
 }
 
 /** The first form of the call: a key to go on from instead of a token. */
-export function listObjects({ request, store }: Context): Reply {
+export function listObjects({ request, store, faults }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
   const { url, prefix, delimiter } = listingOf(query);
@@ -46,7 +48,7 @@ export function listObjects({ request, store }: Context): Reply {
     Marker: encodeField(marker, url),
     Delimiter: delimiter === '' ? undefined : encodeField(delimiter, url),
     MaxKeys: maxKeys,
-    EncodingType: url ? 'url' : undefined,
+    EncodingType: saidEncoding(url, faults),
     IsTruncated: page.next !== undefined,
     // S3 leaves it out without a delimiter: there the last key serves.
     NextMarker: page.next && delimiter !== '' ? encodeField(page.next.key, url) : undefined,

@@ -1,6 +1,6 @@
 import { checksumElement } from '../checksums.ts';
 import type { Context } from '../context.ts';
-import { encodeField, groupOf, integerOf, isUrlEncoded, listingOf, maxKeysOf } from '../listing.ts';
+import { encodeField, groupOf, integerOf, isUrlEncoded, listingOf, maxKeysOf, saidEncoding } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import { type Reply, xmlReply } from '../reply.ts';
 import { compareKeys } from '../sorted-keys.ts';
@@ -42,7 +42,7 @@ export function listParts(context: Context): Reply {
 }
 
 /** By key, then by age; `upload-id-marker` counts only together with `key-marker`. */
-export function listMultipartUploads({ request, store }: Context): Reply {
+export function listMultipartUploads({ request, store, faults }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
   const { url, prefix, delimiter } = listingOf(query);
@@ -80,7 +80,7 @@ export function listMultipartUploads({ request, store }: Context): Reply {
     NextUploadIdMarker: isTruncated ? next?.id : undefined,
     Prefix: encodeField(prefix, url),
     Delimiter: delimiter === '' ? undefined : encodeField(delimiter, url),
-    EncodingType: url ? 'url' : undefined,
+    EncodingType: saidEncoding(url, faults),
     MaxUploads: limit,
     IsTruncated: isTruncated,
     Upload: uploads.map((upload) => ({

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { S3Error } from '../errors.ts';
-import { encodeField, groupOf, listingOf, maxKeysOf } from '../listing.ts';
+import { encodeField, groupOf, listingOf, maxKeysOf, saidEncoding } from '../listing.ts';
 import { quoted } from '../object-headers.ts';
 import type { ObjectVersion } from '../object-version.ts';
 import { type Reply, xmlReply } from '../reply.ts';
@@ -22,7 +22,7 @@ interface Page {
 }
 
 /** Every version and delete marker, by key, newest first. */
-export function listObjectVersions({ request, store }: Context): Reply {
+export function listObjectVersions({ request, store, faults }: Context): Reply {
   const { query } = request;
   const bucket = store.bucket(request.bucket);
   const { url, prefix, delimiter } = listingOf(query);
@@ -42,7 +42,7 @@ export function listObjectVersions({ request, store }: Context): Reply {
     NextVersionIdMarker: page.next?.versionId || undefined,
     MaxKeys: limit,
     Delimiter: delimiter === '' ? undefined : encodeField(delimiter, url),
-    EncodingType: url ? 'url' : undefined,
+    EncodingType: saidEncoding(url, faults),
     IsTruncated: page.next !== undefined,
   };
   // Versions and delete markers alternate, so each is written where it stands.

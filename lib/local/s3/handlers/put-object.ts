@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { defined } from '../../../base/defined.ts';
 import { checksumHeader } from '../checksums.ts';
 import { assertWriteConditions } from '../conditions.ts';
 import { assertObjectSize, assertStillThere, type Context, versionHeader } from '../context.ts';
+import { S3Error } from '../errors.ts';
 import { quoted, readObjectHeaders } from '../object-headers.ts';
-import { assertSized, type StoredChecksum } from '../payload.ts';
+import { assertSized, type Payload, type StoredChecksum } from '../payload.ts';
 import { emptyReply, type Reply } from '../reply.ts';
 import { spool } from '../spool.ts';
 
@@ -12,9 +14,10 @@ export async function putObject(context: Context): Promise<Reply> {
   const { request, store, faults } = context;
   const bucket = store.bucket(request.bucket);
   const described = readObjectHeaders(request.headers);
-  const payload = context.payload();
-  assertSized(payload);
-  assertObjectSize(context, payload.sizeBytes ?? 0);
+  const whole = context.payload();
+  assertSized(whole);
+  assertObjectSize(context, whole.sizeBytes ?? 0);
+  const payload = faults.take('keep-truncated') ? untilBrokenOff(whole) : whole;
   assertWriteConditions(request.headers, bucket.current(request.key));
   const body = await spool(payload.read(), bucket.temporaryPath());
   try {
@@ -29,6 +32,27 @@ export async function putObject(context: Context): Promise<Reply> {
     body.discard();
     throw error;
   }
+}
+
+/** Takes for the whole what has come when the client goes away. */
+function untilBrokenOff(payload: Payload): Payload {
+  const md5 = createHash('md5');
+  let isWhole = false;
+  return {
+    sizeBytes: payload.sizeBytes,
+    async *read() {
+      try {
+        for await (const piece of payload.read()) {
+          md5.update(piece);
+          yield piece;
+        }
+        isWhole = true;
+      } catch (error) {
+        if (error instanceof S3Error) throw error;
+      }
+    },
+    digests: () => (isWhole ? payload.digests() : { md5: md5.digest(), checksum: undefined }),
+  };
 }
 
 export function checksumHeaders(checksum: StoredChecksum | undefined): Record<string, string> {
