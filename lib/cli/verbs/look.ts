@@ -1,15 +1,12 @@
 import { defined } from '../../base/defined.ts';
-import { parameters, parseParameters } from '../../config/parameters.ts';
+import { parseParameters } from '../../config/parameters.ts';
 import { placementRule } from '../../config/placement-rule.ts';
-import type { Capabilities } from '../../fleet/backend.ts';
-import { ownershipProblem } from '../../fleet/ownership-problem.ts';
-import { withReason } from '../../operations/ask-for-reason.ts';
+import { type ListingCursor, objectsOf } from '../../operations/find-objects.ts';
+import { probeBackend } from '../../operations/probe.ts';
+import { parametersInForce } from '../../operations/settings.ts';
 import { type BackendStanding, type PlacementTotal, standingOf } from '../../store/fleet-view.ts';
-import { labelInShard, shards } from '../../store/keys.ts';
 import type { ObjectRecord } from '../../store/model.ts';
-import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { shortPlacements } from '../../tick/fleet-summary.ts';
-import { ownershipOf } from '../../transfer/ownership.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, duration, escaped, table } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
@@ -78,7 +75,7 @@ async function listed(
   const standing = standingIn(session, fleet);
   const document: object[] = [];
   const rows: (string | number)[][] = [];
-  for await (const object of objectsOf(session, placements, limit)) {
+  for await (const object of objectsOfPages(session, placements, limit)) {
     const backends = Object.keys(object.copies).sort();
     const wanted = factorOf(fleet, object.policy);
     const counted = backends.filter((name) => standing(name).isCounted).length;
@@ -92,37 +89,29 @@ async function listed(
 }
 
 const pageSize = 100;
+/** Of one page; many placements are empty in most shards. */
+const pageQueries = 1_000;
 
-async function* objectsOf(
+async function* objectsOfPages(
   session: Session,
   placements: readonly PlacementTotal[],
-  limit: number,
+  most: number,
 ): AsyncGenerator<ObjectRecord> {
   const { store } = session.process();
-  let left = limit;
-  for (const { label } of placements) {
-    for (const shard of shards) {
-      let after: string | undefined;
-      do {
-        if (left <= 0) return;
-        const page = await store.byPlacement(labelInShard(label, shard), after, Math.min(pageSize, left));
-        yield* page.items;
-        left -= page.items.length;
-        after = page.next;
-      } while (after !== undefined);
-    }
-  }
+  let left = most;
+  let from: ListingCursor | undefined;
+  do {
+    const limits = { limit: Math.min(pageSize, left), queries: pageQueries };
+    const page = await objectsOf(store, placements, limits, from);
+    yield* page.items;
+    left -= page.items.length;
+    from = page.next;
+  } while (from !== undefined && left > 0);
 }
 
 async function settings(session: Session): Promise<Result> {
   const { settings: live } = await fleetNow(session);
-  const document = Object.entries(parameters).map(([name, parameter]) => {
-    const override = live.overrides[name];
-    const given = session.env[name];
-    const fromHere = given === undefined || given === '' ? undefined : given;
-    const source = override !== undefined ? 'set' : fromHere !== undefined ? 'environment' : 'default';
-    return { name, value: override ?? fromHere ?? parameter.default, source, default: parameter.default };
-  });
+  const document = parametersInForce(session.env, live).map(({ about: _about, ...parameter }) => parameter);
   // What is wrong in them is said as everywhere.
   parseParameters(session.env, live.overrides);
   const rows = document.map(({ name, value, source }) => [name, value, source]);
@@ -130,43 +119,20 @@ async function settings(session: Session): Promise<Result> {
 }
 
 async function probe(session: Session, [name]: Arguments): Promise<Result> {
-  const fleet = await fleetNow(session);
-  const { file, fleetId } = fleet.config;
-  const config = file.backends.find((one) => one.name === name);
-  if (config === undefined)
-    throw new UsageError(
-      `There is no backend "${name}" in the fleet file; there are ${file.backends.map((one) => one.name).join(', ')}`,
-    );
-  const holdfastProcess = session.process();
-  const { store, clock } = holdfastProcess;
-  const startedAt = clock.now();
-  const backend = await holdfastProcess.openBackend(
-    config,
-    fleet.capabilities(config.name) as Capabilities,
-    'read-write',
-  );
-  const found = await withReason(backend, () => ownershipOf(store, fleet, fleetId, backend));
-  const problem = ownershipProblem({ fleetId, backend: config.name }, found);
-  if (problem !== null) throw new CommandError('not-ours', problem);
-  const durationMs = clock.now() - startedAt;
-  const wasOpen = fleet.breaker(config.name)?.openedAt !== undefined;
-  if (wasOpen) await closeBreaker(session, fleet, config.name);
-  const breaker = wasOpen ? '; its breaker is closed now' : '';
+  await fleetNow(session);
+  const probed = await probeBackend(session.process(), name!);
+  if (probed.outcome === 'not-configured')
+    throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${probed.backends.join(', ')}`);
+  if (probed.outcome === 'not-ours') throw new CommandError('not-ours', probed.problem);
+  const { durationMs, closedBreaker } = probed;
+  const breaker = closedBreaker ? '; its breaker is closed now' : '';
   return {
-    text: `${config.name} answers in ${duration(durationMs)}, and is ours${breaker}`,
+    text: `${name} answers in ${duration(durationMs)}, and is ours${breaker}`,
     document: {
-      backend: config.name,
+      backend: name,
       outcome: 'answers',
       durationMs,
-      ...defined({ closedBreaker: wasOpen || undefined }),
+      ...defined({ closedBreaker: closedBreaker || undefined }),
     },
   };
-}
-
-/** On condition that nobody wrote it meanwhile: what others saw since is theirs to say. */
-async function closeBreaker(session: Session, fleet: Fleet, name: string): Promise<void> {
-  const row = fleet.row(rowKeys.breaker(name));
-  if (row === undefined) return;
-  const put = { pk: fleetKey, sk: rowKeys.breaker(name), version: row.version + 1, data: { failures: 0 } };
-  await session.process().store.write({ kind: 'row', put, expect: row.version });
 }

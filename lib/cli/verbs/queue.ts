@@ -1,5 +1,4 @@
-import { requeueDead } from '../../operations/requeue.ts';
-import { commit } from '../../store/commit.ts';
+import { requeueDead, requeueItems } from '../../operations/requeue.ts';
 import { lane, shards } from '../../store/keys.ts';
 import { type QueueItem, type QueueState, queueStates } from '../../store/model.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
@@ -13,7 +12,6 @@ interface ListOptions {
 }
 
 const pageSize = 100;
-const requeueMs = 60_000;
 
 /** `queue`, `queue dead`, `queue requeue`: bytes that no record names. */
 export const queueVerbs: VerbGroup = (program, verb) => {
@@ -70,7 +68,7 @@ async function dead(session: Session, _args: Arguments, { limit }: ListOptions):
 async function requeue(session: Session, args: readonly unknown[]): Promise<Result> {
   const ids = args[0] as readonly string[];
   await fleetNow(session);
-  const requeued = ids.length === 0 ? await requeueDead(session.process()) : await requeueThese(session, ids);
+  const requeued = ids.length === 0 ? await requeueDead(session.process()) : await requeueItems(session.process(), ids);
   const missed = ids.length === 0 ? 0 : ids.length - requeued;
   const rest = missed === 0 ? '' : `; ${plural(missed, 'item')} not: gone, or not dead`;
   return {
@@ -78,19 +76,6 @@ async function requeue(session: Session, args: readonly unknown[]): Promise<Resu
     document: { requeued, missed },
     exitCode: missed === 0 ? 0 : 1,
   };
-}
-
-async function requeueThese(session: Session, wanted: readonly string[]): Promise<number> {
-  const { store, clock, ids } = session.process();
-  const found = [...(await store.queueItems(wanted)).values()].filter(({ state }) => state === 'dead');
-  const now = clock.now();
-  const swaps = found.map((item) => ({
-    key: item.key,
-    moves: [{ from: { item }, to: { ...item, state: 'cleanup' as const, attempts: 0, dueAt: now } }],
-  }));
-  // Moves between states leave used bytes alone, so no quota is asked.
-  const outcomes = await commit({ store, clock, ids, stripes: 1, quotaOf: () => 0 }, swaps, now + requeueMs);
-  return outcomes.filter(({ outcome }) => outcome === 'committed').length;
 }
 
 function backendsOf(fleet: Fleet): string[] {

@@ -1,6 +1,10 @@
-import { parameterProblem, parameters, workerNames } from '../../config/parameters.ts';
-import type { Settings } from '../../store/fleet-view.ts';
-import { fleetKey, rowKeys } from '../../store/row-keys.ts';
+import {
+  pauseWorker,
+  resumeWorker,
+  type SettingsChanged,
+  setParameter,
+  unsetParameter,
+} from '../../operations/settings.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { table } from '../format.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -17,49 +21,32 @@ export const settingsVerbs: VerbGroup = (program, verb) => {
 };
 
 async function pause(session: Session, [worker]: Arguments): Promise<Result> {
-  const name = known(worker!);
-  return change(session, `${name} is paused`, ({ overrides, paused }) => ({
-    overrides,
-    paused: [...new Set([...paused, name])].sort(),
-  }));
+  await fleetNow(session);
+  return told(`${worker} is paused`, await pauseWorker(session.process(), worker!));
 }
 
 async function resume(session: Session, [worker]: Arguments): Promise<Result> {
-  const name = known(worker!);
-  return change(session, `${name} runs`, ({ overrides, paused }) => ({
-    overrides,
-    paused: paused.filter((other) => other !== name),
-  }));
+  await fleetNow(session);
+  return told(`${worker} runs`, await resumeWorker(session.process(), worker!));
 }
 
 async function set(session: Session, [name, value]: Arguments): Promise<Result> {
   if (name === undefined) return list(session);
   if (value === undefined) throw new UsageError(`set ${name} needs a value`);
-  const problem = parameterProblem(name, value) ?? deploymentProblem(name);
-  if (problem !== null) throw new UsageError(problem);
-  return change(session, `${name} is ${value} from now on`, ({ overrides, paused }) => ({
-    overrides: { ...overrides, [name]: value },
-    paused,
-  }));
+  await fleetNow(session);
+  return told(`${name} is ${value} from now on`, await setParameter(session.process(), name, value));
 }
 
 async function unset(session: Session, [name]: Arguments): Promise<Result> {
-  if (!Object.hasOwn(parameters, name!)) throw new UsageError(`"${name}" is not a parameter`);
-  return change(session, `${name} is what each environment says`, ({ overrides, paused }) => ({
-    overrides: Object.fromEntries(Object.entries(overrides).filter(([other]) => other !== name)),
-    paused,
-  }));
+  await fleetNow(session);
+  return told(`${name} is what each environment says`, await unsetParameter(session.process(), name!));
 }
 
-/** What a running process has already been started with: an override would change nothing. */
-function deploymentProblem(name: string): string | null {
-  if (parameters[name]?.kind !== 'table' && !/_(SCHEDULE|ENABLED|PARTS)$/.test(name)) return null;
-  return `${name} belongs to the deployment: change it there; \`holdfast pause\` stops a worker at once`;
-}
-
-function known(worker: string): string {
-  if (workerNames.some((name) => name === worker)) return worker;
-  throw new UsageError(`There is no worker "${worker}"; there are ${workerNames.join(', ')}`);
+function told(done: string, changed: SettingsChanged): Result {
+  if (changed.outcome === 'refused') throw new UsageError(changed.sentence);
+  if (changed.outcome === 'contended')
+    throw new CommandError('conflict', 'Other processes keep changing the settings at this moment: try again');
+  return { text: done, document: changed.settings };
 }
 
 async function list(session: Session): Promise<Result> {
@@ -67,20 +54,4 @@ async function list(session: Session): Promise<Result> {
   const rows = Object.entries(settings.overrides).sort(([a], [b]) => (a < b ? -1 : 1));
   const text = rows.length === 0 ? 'nothing is set' : table(['PARAMETER', 'VALUE'], rows);
   return { text, document: settings };
-}
-
-/** How often the row is read again when another process changed it at the same moment. */
-const attempts = 5;
-
-async function change(session: Session, done: string, next: (now: Settings) => Settings): Promise<Result> {
-  const { store } = session.process();
-  for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const fleet = await fleetNow(session);
-    const before = fleet.row(rowKeys.settings);
-    const after = next(fleet.settings);
-    const put = { pk: fleetKey, sk: rowKeys.settings, version: (before?.version ?? 0) + 1, data: { ...after } };
-    const answer = await store.write({ kind: 'row', put, expect: before?.version ?? 'absent' });
-    if (answer.outcome === 'done') return { text: done, document: after };
-  }
-  throw new CommandError('conflict', 'Other processes keep changing the settings at this moment: try again');
 }
