@@ -13,7 +13,8 @@ const retired: readonly (readonly [RegExp, string])[] = [
   [/\bstrays?\b|[a-z]Stray/i, 'orphan'],
   [/\bdismiss/i, 'quarantine'],
   [/\bbrak(e|es|ed|ing)\b|\bbrake[A-Z]|BRAKE/, 'removal limit'],
-  [/\bdark(en)?\b|\b(is|go|when|while)Dark\b/i, 'unreachable'],
+  // But for the name of a browser's colours.
+  [/(?<!')\bdark(en)?\b|\b(is|go|when|while)Dark\b/i, 'unreachable'],
   [/\bstrangers?\b/i, 'external client'],
   [/\btwins?\b/i, 'in-memory implementation'],
   [/\badopt/i, 'import, or recover'],

@@ -34,4 +34,5 @@ export const examples: Readonly<Record<string, string>> = {
   completion: 'holdfast completion bash',
   run: 'holdfast run --metrics 9464',
   local: 'holdfast local --backends 2',
+  console: 'holdfast console --read-only',
 };

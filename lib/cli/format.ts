@@ -1,27 +1,6 @@
 import { printable } from '../base/printable.ts';
 
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-/** `1.4 MiB` */
-export function bytes(count: number): string {
-  let value = count;
-  let unit = 0;
-  while (Math.abs(value) >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
-/** `3 objects`, `1 object` */
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-/** `1.2 s`, `340 ms` */
-export function duration(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
+export { bytes, duration, plural } from '../base/amounts.ts';
 
 export function timestamp(ms: number): string {
   return new Date(ms).toISOString().replace('T', ' ').slice(0, 19);

@@ -5,6 +5,7 @@ import { examples } from './examples.ts';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
 import { completionVerbs } from './verbs/completion.ts';
+import { consoleVerbs } from './verbs/console.ts';
 import { drainVerbs } from './verbs/drain.ts';
 import { exportVerbs } from './verbs/export.ts';
 import { inspectVerbs } from './verbs/inspect.ts';
@@ -40,6 +41,7 @@ const groups = [
   passVerbs,
   recountVerbs,
   localVerbs,
+  consoleVerbs,
   completionVerbs,
 ];
 

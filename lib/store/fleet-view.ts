@@ -91,6 +91,8 @@ export interface FleetView {
   capabilities(backend: string): Readonly<Record<string, unknown>>;
   removals(backend: string, day: string): number;
   row(sk: string): ControlRow | undefined;
+  /** Every row that is compared and swapped. */
+  readonly rows: readonly ControlRow[];
 }
 
 const nothing: Count = { objects: 0, bytes: 0 };
@@ -121,6 +123,7 @@ export async function readFleet(store: Pick<Store, 'control'>, now: number): Pro
     capabilities: (backend) => data<Record<string, unknown>>(rowKeys.capabilities(backend)) ?? {},
     removals: (backend, day) => plain.get(rowKeys.removals(backend, day))?.objects ?? 0,
     row: (sk) => bySk.get(sk),
+    rows,
   };
 }
 

@@ -20,7 +20,7 @@ const words = (line: string) =>
   [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!).slice(1);
 
 /** They run until a signal: their own tests start them. */
-const servers = ['run', 'local'];
+const servers = ['run', 'local', 'console'];
 
 test('every verb has an example, which its help shows', async () => {
   const help = (await runCli(['--help'])).stdout.split('Commands:')[1]!;

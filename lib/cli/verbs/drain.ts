@@ -1,9 +1,9 @@
 import { parseParameters } from '../../config/parameters.ts';
 import { type DrainStatus, drain, drainStatus } from '../../operations/drain.ts';
-import { type DrainPlan, planDrain } from '../../operations/drain-plan.ts';
-import type { DrainWarning } from '../../operations/drain-warnings.ts';
+import { planDrain } from '../../operations/drain-plan.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
-import { type DrainedBytes, type Undrained, undrain } from '../../operations/undrain.ts';
+import { sayDrainPlan, sayDrainWarning, sayUndrained } from '../../operations/say-drain.ts';
+import { undrain } from '../../operations/undrain.ts';
 import { standingOf } from '../../store/fleet-view.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
@@ -44,7 +44,7 @@ async function beginDrain(session: Session, [name]: Arguments, flags: DrainFlags
   const { unhealthyAfterMs } = parseParameters(session.env, fleet.settings.overrides);
   const now = session.process().clock.now();
   const plan = planDrain(fleet, name!, (one) => standingOf(fleet, one, now, unhealthyAfterMs));
-  const says = describePlan(name!, plan, deleteImported === true);
+  const says = sayDrainPlan(name!, plan, deleteImported === true);
   if (flags.dryRun === true && backends.includes(name!))
     return { text: says, document: { backend: name, outcome: 'dry-run', plan } };
   // Once it drains, what is left is what is told.
@@ -65,16 +65,6 @@ async function beginDrain(session: Session, [name]: Arguments, flags: DrainFlags
   return { text: `${says}\n${text}`, document: { backend: name, ...status, plan } };
 }
 
-function describePlan(name: string, { holds, copies, imported, egressUsd }: DrainPlan, deletes: boolean): string {
-  const price = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
-  const files =
-    imported.objects === 0
-      ? ''
-      : `; ${plural(imported.objects, 'imported file')} ${deletes ? 'are deleted once they are elsewhere' : 'stay where they are'}`;
-  const copyCount = plural(copies.objects, 'copy').replace(/copys$/, 'copies');
-  return `To drain ${name}, which holds ${plural(holds.objects, 'object')}: ${copyCount} to make elsewhere (${bytes(copies.bytes)}${price})${files}`;
-}
-
 function describeDrain(name: string, status: DrainStatus): string {
   switch (status.outcome) {
     case 'not-draining':
@@ -91,25 +81,7 @@ function describeDrain(name: string, status: DrainStatus): string {
       const left = `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}), ${plural(queued, 'queue item')}`;
       const stuck = damaged.objects === 0 ? '' : `; ${damaged.objects} of them damaged: \`holdfast scrub <key>\``;
       const state = `${name} drains since ${timestamp(since)}; left: ${left}${stuck}`;
-      return [state, ...warnings.map((warning) => `Warning: ${sentenceOf(name, warning)}`)].join('\n');
-    }
-  }
-}
-
-function sentenceOf(name: string, found: DrainWarning): string {
-  switch (found.warning) {
-    case 'no-target': {
-      const { policy, copies } = found;
-      return `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}) of policy "${policy}" can go to no other backend: they stay on ${name} until there is one`;
-    }
-    case 'no-room': {
-      const { backends, copies, freeBytes } = found;
-      return `${backends.join(' and ')} have room for ${bytes(freeBytes)}, and ${bytes(copies.bytes)} (${plural(copies.objects, 'copy').replace(/copys$/, 'copies')}) must go there: the drain stops when they are full; raise their quota, or add a backend`;
-    }
-    case 'unreachable': {
-      const { policy, factor, answering } = found;
-      const who = answering.length === 0 ? 'none' : `only ${answering.join(' and ')}`;
-      return `policy "${policy}" asks for ${plural(factor, 'backend')}, and of those that remain ${who} can be reached now`;
+      return [state, ...warnings.map((warning) => `Warning: ${sayDrainWarning(name, warning)}`)].join('\n');
     }
   }
 }
@@ -120,24 +92,7 @@ async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
   if (undrained.outcome === 'contended') throw contended('undrain', name!);
   if (undrained.outcome === 'recovering') throw recovering('undrain', name!);
   const exitCode = undrained.outcome === 'undrained' && undrained.unsure.length > 0 ? 1 : 0;
-  return { text: describeUndrained(name!, undrained), document: { backend: name, ...undrained }, exitCode };
-}
-
-function describeUndrained(name: string, undrained: Undrained): string {
-  if (undrained.outcome !== 'undrained') return `${name} does not drain`;
-  const { rejoined, deleted, deletedBefore, unsure } = undrained;
-  const list = (what: string, all: readonly DrainedBytes[]) =>
-    all.length === 0 ? [] : [`${what}: ${all.map(({ storageKey }) => escaped(storageKey)).join(', ')}`];
-  return [
-    `${name} takes part again; ${plural(rejoined, 'copy').replace(/copys$/, 'copies')} rejoined. Files that stayed rejoin with its next pass, or with \`holdfast import ${name}\``,
-    ...(deletedBefore.objects === 0
-      ? []
-      : [
-          `The drain had deleted ${plural(deletedBefore.objects, 'imported file')} (${bytes(deletedBefore.bytes)}); its audit lines name them`,
-        ]),
-    ...list('Deleted while the drain ended', deleted),
-    ...list('Perhaps deleted, the backend does not answer', unsure),
-  ].join('\n');
+  return { text: sayUndrained(name!, undrained), document: { backend: name, ...undrained }, exitCode };
 }
 
 async function giveUp(session: Session, [name]: Arguments): Promise<Result> {

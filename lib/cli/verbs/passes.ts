@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { defined } from '../../base/defined.ts';
 import { type ImportPlanning, type PlannedImport, planImport } from '../../operations/plan-import.ts';
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
+import { passMeanings } from '../../operations/say-pass.ts';
 import { isRecoveryPending } from '../../store/recovery.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { ReconcileRequest } from '../../tick/tick.ts';
@@ -204,44 +205,11 @@ function accountedFor(listed: number, counts: Readonly<Record<string, number>>):
 /** What a backend would not say. An import knows every other end by name. */
 function isRefusal(what: string, { kind }: ReconcileRequest): boolean {
   if (what.startsWith('key-') || what.startsWith('elsewhere-')) return true;
-  return kind === 'import' && meanings[what] === undefined;
+  return kind === 'import' && passMeanings[what] === undefined;
 }
 
 function countRows(counts: Readonly<Record<string, number>>): (string | number)[][] {
   return Object.entries(counts)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([what, times]) => [what, times, meanings[what] ?? '']);
+    .map(([what, times]) => [what, times, passMeanings[what] ?? '']);
 }
-
-const meanings: Readonly<Record<string, string>> = {
-  imported: 'files that are objects now, where and as they are',
-  'would-import': 'files that would become objects',
-  'would-join': 'files that would be further copies of an object',
-  'would-conflict': 'files whose bytes differ from the object of that key: they would be left alone',
-  'would-read': 'files that would be read, to tell whether they are copies of an object',
-  'listed-otherwise': 'imported files that look overwritten',
-  'plain-overwritten': 'imported files that were overwritten since: their new content is the object',
-  'plain-renewed': 'imported files with another ETag over the same bytes',
-  'plain-unchanged': 'imported files that looked overwritten, and are as they are recorded',
-  'plain-gone': 'imported files that are gone',
-  known: 'files that are objects already',
-  ours: 'bytes that Holdfast wrote',
-  joined: 'files that are further copies of an object',
-  conflict: 'files whose bytes differ from the object of that key: left alone',
-  unmarked: 'files that Holdfast did not write: left alone (`holdfast import` makes objects of them)',
-  'foreign-mark': 'another fleet’s, or a person’s copies of ours: left alone',
-  'left-behind': 'files of objects that were put or deleted since: left alone',
-  'too-long': 'keys too long to be imported: left alone',
-  'odd-key': 'keys that cannot be looked up: left alone',
-  'unreadable-key': 'keys that cannot be read: left alone',
-  gone: 'files that were listed, and are not there any more',
-  queued: 'bytes that are queued for deletion: left alone',
-  draining: 'files on a backend that drains: left alone',
-  orphan: 'bytes of ours that lost their record: queued for deletion',
-  'no-record': 'bytes of ours whose object is unknown: left alone (`holdfast recover`, or --delete-unrecorded)',
-  'newer-than-record': 'bytes of ours newer than their record: left alone; was the metadata restored?',
-  'taken-over': 'bytes of ours without a record since the take-over: left alone until `holdfast recover` is complete',
-  recovered: 'records rebuilt from marks',
-  'missing-quarantined': 'recorded and not there: the record was corrected, a new copy follows',
-  'removal-limit': 'not removed: too many removals on evidence today',
-};

@@ -1,0 +1,57 @@
+import { bytes, plural } from '../base/amounts.ts';
+import { printable } from '../base/printable.ts';
+import type { DrainPlan } from './drain-plan.ts';
+import type { DrainWarning } from './drain-warnings.ts';
+import type { DrainedBytes, Undrained } from './undrain.ts';
+
+/** What a drain would do, as a sentence. */
+export function sayDrainPlan(
+  name: string,
+  { holds, copies, imported, egressUsd }: DrainPlan,
+  deletes: boolean,
+): string {
+  const price = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
+  const files =
+    imported.objects === 0
+      ? ''
+      : `; ${plural(imported.objects, 'imported file')} ${deletes ? 'are deleted once they are elsewhere' : 'stay where they are'}`;
+  const copyCount = plural(copies.objects, 'copy');
+  return `To drain ${name}, which holds ${plural(holds.objects, 'object')}: ${copyCount} to make elsewhere (${bytes(copies.bytes)}${price})${files}`;
+}
+
+/** What may keep a drain from its end, as a sentence. */
+export function sayDrainWarning(name: string, found: DrainWarning): string {
+  switch (found.warning) {
+    case 'no-target': {
+      const { policy, copies } = found;
+      return `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}) of policy "${policy}" can go to no other backend: they stay on ${name} until there is one`;
+    }
+    case 'no-room': {
+      const { backends, copies, freeBytes } = found;
+      return `${backends.join(' and ')} have room for ${bytes(freeBytes)}, and ${bytes(copies.bytes)} (${plural(copies.objects, 'copy')}) must go there: the drain stops when they are full; raise their quota, or add a backend`;
+    }
+    case 'unreachable': {
+      const { policy, factor, answering } = found;
+      const who = answering.length === 0 ? 'none' : `only ${answering.join(' and ')}`;
+      return `policy "${policy}" asks for ${plural(factor, 'backend')}, and of those that remain ${who} can be reached now`;
+    }
+  }
+}
+
+/** What the end of a drain led to, line by line. */
+export function sayUndrained(name: string, undrained: Undrained): string {
+  if (undrained.outcome !== 'undrained') return `${name} does not drain`;
+  const { rejoined, deleted, deletedBefore, unsure } = undrained;
+  const list = (what: string, all: readonly DrainedBytes[]) =>
+    all.length === 0 ? [] : [`${what}: ${all.map(({ storageKey }) => printable(storageKey, 'one-line')).join(', ')}`];
+  return [
+    `${name} takes part again; ${plural(rejoined, 'copy')} rejoined. Files that stayed rejoin with its next pass, or with \`holdfast import ${name}\``,
+    ...(deletedBefore.objects === 0
+      ? []
+      : [
+          `The drain had deleted ${plural(deletedBefore.objects, 'imported file')} (${bytes(deletedBefore.bytes)}); its audit lines name them`,
+        ]),
+    ...list('Deleted while the drain ended', deleted),
+    ...list('Perhaps deleted, the backend does not answer', unsure),
+  ].join('\n');
+}
