@@ -14,7 +14,7 @@ const retired: readonly (readonly [RegExp, string])[] = [
   [/\bdismiss/i, 'quarantine'],
   [/\bbrak(e|es|ed|ing)\b|\bbrake[A-Z]|BRAKE/, 'removal limit'],
   // But for the name of a browser's colours.
-  [/(?<!')\bdark(en)?\b|\b(is|go|when|while)Dark\b/i, 'unreachable'],
+  [/(?<!'|light )\bdark(en)?\b|\b(is|go|when|while)Dark\b/i, 'unreachable'],
   [/\bstrangers?\b/i, 'external client'],
   [/\btwins?\b/i, 'in-memory implementation'],
   [/\badopt/i, 'import, or recover'],

@@ -32,7 +32,7 @@ export const examples: Readonly<Record<string, string>> = {
   rm: "holdfast rm 'photos/*' --yes",
   undelete: 'holdfast undelete photos/cat.jpg',
   completion: 'holdfast completion bash',
-  run: 'holdfast run --metrics 9464',
+  run: 'holdfast run --metrics 9464 --console 8080',
   local: 'holdfast local --backends 2',
   console: 'holdfast console --read-only',
 };

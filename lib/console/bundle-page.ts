@@ -1,7 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { PageFiles } from './page-files.ts';
+
+/** What the page is made of. */
+export interface PageFiles {
+  readonly script: Buffer;
+  readonly style: Buffer;
+}
 
 const source = (name: string) => fileURLToPath(new URL(`./page/${name}`, import.meta.url));
 

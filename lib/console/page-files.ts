@@ -1,11 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-
-/** What the page is made of. */
-export interface PageFiles {
-  readonly script: Buffer;
-  readonly style: Buffer;
-}
+import type { PageFiles } from './bundle-page.ts';
 
 /** The page as it is in the built package; from sources it is bundled now. */
 export async function pageFiles(): Promise<PageFiles> {

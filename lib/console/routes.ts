@@ -95,9 +95,11 @@ async function events(watch: Watch, response: ServerResponse): Promise<void> {
   // A browser that lost the connection comes back after so long.
   response.write('retry: 5000\n\n');
   const closed = once(response, 'close');
-  const end = await watch.subscribe((overview) => {
+  const end = await watch.subscribe((look) => {
     // A reader that is too slow has the next one instead.
-    if (!response.writableNeedDrain) response.write(`data: ${JSON.stringify(overview)}\n\n`);
+    if (response.writableNeedDrain) return;
+    if (look.outcome === 'seen') response.write(`data: ${JSON.stringify(look.overview)}\n\n`);
+    else response.write(`event: problem\ndata: ${JSON.stringify(look.problem)}\n\n`);
   });
   await closed;
   end();

@@ -15,12 +15,17 @@ export interface WatchDeps {
   jobs(): readonly JobFigures[];
 }
 
+/** What a look at the fleet showed; `nothing` there has been none that went well, and why. */
+export type Look =
+  | { readonly outcome: 'seen'; readonly overview: Overview }
+  | { readonly outcome: 'nothing'; readonly problem: string };
+
 /** Told of every new look at the fleet. */
-export type Listener = (overview: Overview) => void;
+export type Listener = (look: Look) => void;
 
 /** The fleet as pages see it: read while somebody looks, and only then. */
 export interface Watch {
-  /** Resolves once the first look is there; the function that it returns ends the watching. */
+  /** Resolves once somebody looks; the function that it returns ends the watching. */
   subscribe(listener: Listener): Promise<() => void>;
   /** Reads the fleet now: something was done. */
   refresh(): Promise<void>;
@@ -57,17 +62,19 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
       former = figures;
     }
   };
-  const overview = (): Overview | null => {
+  const look = (): Look => {
     const { latest } = reader;
-    if (latest === undefined) return null;
+    if (latest === undefined) return { outcome: 'nothing', problem: problem ?? 'The fleet was not read yet' };
     const figures = figuresOf(latest);
     const startedAt = (name: string) => passHeader(latest.fleet, name).startedAt;
     const work = [...workOf(figures, samples), ...passesUnderWay(latest, figures.readAt, startedAt)];
-    return { ...figures, isReadOnly, work, jobs: deps.jobs(), changes, ...defined({ problem }) };
+    const overview = { ...figures, isReadOnly, work, jobs: deps.jobs(), changes, ...defined({ problem }) };
+    return { outcome: 'seen', overview };
   };
   const publish = () => {
-    const now = overview();
-    if (now !== null) for (const listener of listeners) listener(now);
+    if (listeners.size === 0) return;
+    const now = look();
+    for (const listener of listeners) listener(now);
   };
   const keepLooking = async (stop: AbortSignal) => {
     for (;;) {
@@ -97,9 +104,9 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
           const stop = new AbortController();
           loop = { stop, ended: keepLooking(stop.signal) };
         }
-      }
-      const now = overview();
-      if (now !== null) listener(now);
+        // Whoever came while it was read has waited for it, too.
+        publish();
+      } else if (reader.latest !== undefined) listener(look());
       return () => {
         listeners.delete(listener);
         if (listeners.size === 0) void end();

@@ -22,11 +22,13 @@ import { stopSignal } from '../interrupt.ts';
 import { serveMetrics } from '../metrics-server.ts';
 import { wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+import { openConsole } from './console.ts';
 import { checkedFile, describeApplied } from './setup.ts';
 import { describeTick } from './tick.ts';
 
 interface RunOptions {
   readonly metrics?: number;
+  readonly console?: number;
   readonly every?: number;
   readonly allowPrivateEndpoint?: readonly string[];
 }
@@ -42,6 +44,11 @@ export const runVerbs: VerbGroup = (program, verb) => {
       .option(
         '--metrics <port>',
         'serve figures for Prometheus on 127.0.0.1; 0 = any free port',
+        wholeNumber(0, 65_535),
+      )
+      .option(
+        '--console <port>',
+        'serve the console on 127.0.0.1, as `holdfast console` does; 0 = any free port',
         wholeNumber(0, 65_535),
       )
       .option('--every <seconds>', 'run each worker this often, instead of by its schedule', wholeNumber(1, 86_400))
@@ -135,6 +142,11 @@ async function keepFleet(session: Session, options: RunOptions, stop: AbortSigna
   const metrics =
     options.metrics === undefined ? undefined : await serveMetrics(options.metrics, () => figures.text(gauges()));
   if (metrics !== undefined) say(session, `Figures: http://127.0.0.1:${metrics.port}/metrics`);
+  const page =
+    options.console === undefined
+      ? undefined
+      : await openConsole(session, { port: options.console, isReadOnly: false });
+  if (page !== undefined) say(session, `Console: ${page.url}`);
   say(session, `Running ${scheduled.map(({ name }) => name).join(', ')} until a signal`);
   stop.addEventListener('abort', () => say(session, 'Stopping: what is in flight ends first'), { once: true });
   const schedule = runSchedule(
@@ -152,6 +164,7 @@ async function keepFleet(session: Session, options: RunOptions, stop: AbortSigna
     await allEnded([schedule, summarizeEachMinute(session, seen, stop), ...daily]);
     await flushUsage(holdfastProcess);
   } finally {
+    await page?.close();
     await metrics?.close();
   }
   return { text: 'Stopped: nothing is in flight', document: { workers: figures.workers } };

@@ -10,6 +10,9 @@ export const overview = signal<Overview | null>(null);
 /** Whether what is shown is kept up to date. */
 export const connection = signal<'connecting' | 'live' | 'lost'>('connecting');
 
+/** Why nothing is known of the fleet yet. */
+export const problem = signal<string | null>(null);
+
 /** Keeps the overview up to date; the browser comes back by itself when the connection is lost. */
 export function follow(): void {
   const events = new EventSource(`/api/events?token=${encodeURIComponent(token)}`);
@@ -17,6 +20,9 @@ export function follow(): void {
     overview.value = JSON.parse(data as string) as Overview;
     connection.value = 'live';
   };
+  events.addEventListener('problem', ({ data }) => {
+    problem.value = JSON.parse(data as string) as string;
+  });
   events.onerror = () => {
     connection.value = 'lost';
   };

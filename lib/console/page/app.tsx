@@ -1,5 +1,5 @@
 import type { ComponentType } from 'preact';
-import { connection, overview } from './api.ts';
+import { connection, overview, problem } from './api.ts';
 import { BackendPage } from './backend.tsx';
 import { moment } from './figures.ts';
 import { ImportPage } from './import.tsx';
@@ -54,12 +54,17 @@ export function App() {
             {fleet.problem}
           </p>
         )}
-        {fleet === null ? <p class="empty">Reading the fleet …</p> : <Page />}
+        {fleet === null ? <Nothing /> : <Page />}
       </main>
       <Said />
       <Confirm />
     </>
   );
+}
+
+function Nothing() {
+  const why = problem.value;
+  return why === null ? <p class="empty">Reading the fleet …</p> : <p class="problem">{why}</p>;
 }
 
 function Connection() {

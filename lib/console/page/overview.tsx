@@ -329,26 +329,36 @@ const workColumns: readonly Column<WorkFigures>[] = [
   },
 ];
 
-const shownChanges = 30;
+const shownChanges = 12;
 
 function Changes({ fleet: { changes } }: { readonly fleet: Overview }) {
+  const older = changes.slice(shownChanges);
   return (
     <Panel title="Recent changes">
-      {changes.length === 0 ? (
-        <p class="empty">Nothing changed since this console was started</p>
-      ) : (
-        <ol class="timeline">
-          {changes.slice(0, shownChanges).map(({ at, kind, sentence }) => (
-            <li class={kind} key={`${at} ${sentence}`}>
-              <time dateTime={new Date(at).toISOString()} title={`${moment(at)} UTC`}>
-                {ago(at)}
-              </time>
-              <span>{sentence}</span>
-            </li>
-          ))}
-        </ol>
+      {changes.length === 0 && <p class="empty">Nothing changed since this console was started</p>}
+      <Timeline changes={changes.slice(0, shownChanges)} />
+      {older.length > 0 && (
+        <details>
+          <summary>{count(older.length)} older ones</summary>
+          <Timeline changes={older} />
+        </details>
       )}
     </Panel>
+  );
+}
+
+function Timeline({ changes }: { readonly changes: Overview['changes'] }) {
+  return (
+    <ol class="timeline">
+      {changes.map(({ at, kind, sentence }) => (
+        <li class={kind} key={`${at} ${sentence}`}>
+          <time dateTime={new Date(at).toISOString()} title={`${moment(at)} UTC`}>
+            {ago(at)}
+          </time>
+          <span>{sentence}</span>
+        </li>
+      ))}
+    </ol>
   );
 }
 

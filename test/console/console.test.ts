@@ -1,0 +1,305 @@
+import { request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ObjectAnswer, ObjectList, ParameterLine, QueueList } from '../../lib/console/protocol.ts';
+import { storageKey } from '../../lib/store/keys.ts';
+import { createTestFleet } from '../support/fleet.ts';
+import { type ConsoleLab, consoleOver, startConsoleLab } from './kit.ts';
+
+let lab: ConsoleLab;
+
+beforeAll(async () => {
+  lab = await startConsoleLab({ backends: ['a', 'b', 'c'], env: { BREAKER_FAILURES: '1' } });
+  for (const key of ['one', 'two', 'folder/three']) await lab.fleet.client.put(key, `content of ${key}`);
+  await lab.fleet.settle();
+});
+
+afterAll(() => lab.close());
+
+/** As anybody on this machine can send it, whatever a browser would put into it. */
+function send(
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  method = 'GET',
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ host: '127.0.0.1', port: lab.console.port, path, method, headers }, (response) => {
+      let text = '';
+      response.on('data', (chunk) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode!, text }));
+    });
+    sent.on('error', reject);
+    sent.end(method === 'POST' ? '{"worker":"scrubber"}' : undefined);
+  });
+}
+
+describe('who is let in:', () => {
+  const own = () => ({ host: `127.0.0.1:${lab.console.port}` });
+  const bearer = () => ({ ...own(), authorization: `Bearer ${lab.token}` });
+  const paths = [
+    '/',
+    '/page.js',
+    '/page.css',
+    '/api/events',
+    '/api/object?key=one',
+    '/api/download?key=one',
+    '/nothing',
+  ];
+
+  test.each(paths)('a request for %s without the token, or with another one, is refused', async (path) => {
+    expect(await send(path, own())).toMatchObject({ status: 401 });
+    expect(await send(path, { ...own(), authorization: 'Bearer wrong' })).toMatchObject({ status: 401 });
+    expect(await send(`${path}${path.includes('?') ? '&' : '?'}token=wrong`, own())).toMatchObject({ status: 401 });
+  });
+
+  test.each(paths)('a request for %s by another name of this machine is refused', async (path) => {
+    for (const host of ['evil.example', `evil.example:${lab.console.port}`, '127.0.0.1', '127.0.0.1:1'])
+      expect(await send(path, { ...bearer(), host })).toMatchObject({ status: 403 });
+  });
+
+  test.each(paths)('a request for %s that another page sends is refused', async (path) => {
+    for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:1', `https://127.0.0.1:${lab.console.port}`])
+      expect(await send(path, { ...bearer(), origin })).toMatchObject({ status: 403 });
+    for (const site of ['cross-site', 'same-site'])
+      expect(await send(path, { ...bearer(), 'sec-fetch-site': site })).toMatchObject({ status: 403 });
+  });
+
+  test('an action that a form of another page could send is refused', async () => {
+    const before = lab.fleet.store.rowAt('fleet', 'settings');
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+      const answer = await send('/api/actions/pause', { ...bearer(), 'content-type': type }, 'POST');
+      expect(answer).toMatchObject({ status: 415 });
+    }
+    expect(lab.fleet.store.rowAt('fleet', 'settings')).toEqual(before);
+  });
+
+  test('the page asks nobody else for anything, and no other page may show it', async () => {
+    const response = await fetch(lab.console.url);
+    expect(response.status).toBe(200);
+    const policy = response.headers.get('content-security-policy')!;
+    expect(policy.split('; ')).toEqual(
+      expect.arrayContaining([
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+      ]),
+    );
+    expect(policy).not.toMatch(/unsafe|\*|https?:/);
+    expect(response.headers.get('referrer-policy')).toBe('no-referrer');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  });
+});
+
+test('the page is at most 200 KiB as it is sent', async () => {
+  const origin = `http://127.0.0.1:${lab.console.port}`;
+  const sizes = await Promise.all(
+    ['/', '/page.js', '/page.css'].map(async (path) => {
+      const response = await fetch(`${origin}${path}?token=${lab.token}`);
+      await response.arrayBuffer();
+      return Number(response.headers.get('content-length'));
+    }),
+  );
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  expect(all).toBeGreaterThan(5_000);
+  expect(all).toBeLessThanOrEqual(200 * 1024);
+});
+
+test('the overview sums up the fleet from its ledger, and its workers from their leases', async () => {
+  const overview = await lab.overview();
+  expect(overview).toMatchObject({ objects: 3, isReadOnly: false, byCopies: [0, 0, 3, 0, 0] });
+  expect(overview.backends.map(({ name, objects, breaker }) => [name, objects, breaker])).toEqual([
+    ['a', 3, 'closed'],
+    ['b', 3, 'closed'],
+    ['c', 0, 'closed'],
+  ]);
+  expect(overview.attention.filter(({ objects }) => objects > 0)).toEqual([]);
+  const replicator = overview.workers.find(({ name }) => name === 'replicator')!;
+  expect(replicator.last).toMatchObject({ outcome: 'success', succeeded: 3 });
+  expect(overview.backends[1]!.usage!.ingressBytes).toBeGreaterThan(0);
+});
+
+test('lists stand behind the figures, a page at a time', async () => {
+  const on = (query: string) => lab.get<ObjectList>(`/api/objects?${query}`);
+  expect((await on('copies=2')).body.objects.map(({ key }) => key).sort()).toEqual(['folder/three', 'one', 'two']);
+  expect((await on('copies=1')).body.objects).toEqual([]);
+  expect((await on('backend=c')).body.objects).toEqual([]);
+  expect((await on('which=damaged')).body.objects).toEqual([]);
+  const found = await lab.get<ObjectList>('/api/find?prefix=folder/');
+  expect(found.body.objects).toEqual([
+    expect.objectContaining({ key: 'folder/three', backends: ['a', 'b'], counted: 2, wanted: 2 }),
+  ]);
+});
+
+test('a list of many placements goes on where its page ended, and meets every object once', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c', 'd'], policies: { default: { factor: 1 } } });
+  const many = await consoleOver(fleet);
+  try {
+    const keys = Array.from({ length: 130 }, (_, i) => `k/${i}`);
+    for (const key of keys) await fleet.client.put(key, key);
+    const met: string[] = [];
+    let after = '';
+    do {
+      const { body } = await many.get<ObjectList>(`/api/objects?after=${after}`);
+      met.push(...body.objects.map(({ key }) => key));
+      after = body.next ?? '';
+    } while (after !== '');
+    expect(met.sort()).toEqual(keys.sort());
+  } finally {
+    await many.close();
+  }
+});
+
+test('an object is shown with every copy, and downloaded as it was put', async () => {
+  const { body } = await lab.get<ObjectAnswer>('/api/object?key=one');
+  if (body.outcome !== 'found') throw new Error(body.outcome);
+  const { copies, sizeBytes, counted } = body.object;
+  expect({ sizeBytes, counted }).toEqual({ sizeBytes: 14, counted: 2 });
+  expect(copies.map(({ backend, bucket }) => [backend, bucket])).toEqual([
+    ['a', 'bucket-a'],
+    ['b', 'bucket-b'],
+  ]);
+  expect(copies.every(({ verifiedAt }) => verifiedAt !== undefined)).toBe(true);
+  const response = await fetch(`http://127.0.0.1:${lab.console.port}/api/download?key=one&token=${lab.token}`);
+  expect(response.headers.get('content-disposition')).toBe("attachment; filename*=UTF-8''one");
+  expect(await response.text()).toBe('content of one');
+  expect((await lab.get<ObjectAnswer>('/api/object?key=none')).body).toEqual({ outcome: 'absent' });
+});
+
+test('a download of which no copy verifies is never whole', async () => {
+  await lab.fleet.client.put('rotten', 'r'.repeat(100_000));
+  const { copies } = lab.fleet.object('rotten');
+  for (const [name, copyId] of Object.entries(copies))
+    lab.fleet.backends[name]!.putNow(storageKey('rotten', copyId), Buffer.alloc(100_000, 'x'));
+  const response = await fetch(`http://127.0.0.1:${lab.console.port}/api/download?key=rotten&token=${lab.token}`);
+  const isWhole =
+    response.ok &&
+    (await response
+      .text()
+      .then(() => true)
+      .catch(() => false));
+  expect(isWhole).toBe(false);
+  await lab.fleet.client.delete('rotten');
+});
+
+test('a copy that rots is found by verifying it, and the record says so', async () => {
+  await lab.fleet.client.put('rots', 'as it was put');
+  await lab.fleet.settle();
+  const { copies } = lab.fleet.object('rots');
+  for (const [name, copyId] of Object.entries(copies))
+    lab.fleet.backends[name]!.putNow(storageKey('rots', copyId), Buffer.from('as it became.'));
+  const { body } = await lab.act('scrub', { key: 'rots' });
+  expect(body).toMatchObject({ outcome: 'done', sentence: 'Not every copy verifies' });
+  expect(lab.fleet.object('rots').condition).toBe('damaged');
+  expect((await lab.get<ObjectList>('/api/objects?which=damaged')).body.objects).toEqual([
+    expect.objectContaining({ key: 'rots', condition: 'damaged' }),
+  ]);
+  await lab.fleet.client.delete('rots');
+  await lab.fleet.settle();
+});
+
+test('settings are changed, and what is wrong with them is said', async () => {
+  const row = async (name: string) =>
+    (await lab.get<ParameterLine[]>('/api/settings')).body.find((parameter) => parameter.name === name);
+  expect(await lab.act('set', { name: 'SCRUBBER_BATCH_SIZE', value: '7' })).toMatchObject({
+    body: { outcome: 'done' },
+  });
+  expect(await row('SCRUBBER_BATCH_SIZE')).toMatchObject({ value: '7', source: 'set', mayBeSet: true });
+  expect(await lab.act('set', { name: 'SCRUBBER_BATCH_SIZE', value: 'many' })).toMatchObject({
+    body: { outcome: 'refused' },
+  });
+  expect(await lab.act('set', { name: 'SCRUBBER_SCHEDULE', value: 'rate(1 hour)' })).toMatchObject({
+    body: { outcome: 'refused' },
+  });
+  expect(await row('SCRUBBER_BATCH_SIZE')).toMatchObject({ value: '7' });
+  await lab.act('unset', { name: 'SCRUBBER_BATCH_SIZE' });
+  expect(await row('SCRUBBER_BATCH_SIZE')).toMatchObject({ source: 'default' });
+  await lab.act('pause', { worker: 'scrubber' });
+  expect(await lab.fleet.tick('scrubber')).toMatchObject({ message: 'The worker is paused' });
+  await lab.act('resume', { worker: 'scrubber' });
+  expect(await lab.act('pause', { worker: 'nobody' })).toMatchObject({ body: { outcome: 'refused' } });
+});
+
+test('what is asked for wrongly changes nothing', async () => {
+  const before = lab.fleet.store.snapshot();
+  const wrong: [string, unknown][] = [
+    ['nothing', {}],
+    ['constructor', {}],
+    ['pause', {}],
+    ['pause', { worker: 'scrubber', more: 1 }],
+    ['set', { name: 'SCRUBBER_BATCH_SIZE', value: 7 }],
+    ['import', { backends: [] }],
+    ['scrub', { key: '' }],
+    ['drain', null],
+  ];
+  for (const [action, asked] of wrong) expect((await lab.act(action, asked)).status).toBe(400);
+  expect(lab.fleet.store.snapshot()).toEqual(before);
+});
+
+test('a drain is begun after its plan, and ended again', async () => {
+  const { body: plan } = await lab.get('/api/drain-plan?backend=a');
+  expect(plan).toMatchObject({ holds: { objects: 3 }, copies: { objects: 3 }, warnings: [] });
+  expect((await lab.act('drain', { backend: 'a' })).body).toMatchObject({ outcome: 'done' });
+  expect((await lab.overview()).backends[0]!.drain).toMatchObject({ left: 3, state: 'draining' });
+  const { body } = await lab.act('undrain', { backend: 'a' });
+  expect(body.outcome).toBe('begun');
+  await expect.poll(async () => (await lab.overview()).jobs[0]!.state, { interval: 20 }).toBe('done');
+  expect((await lab.overview()).backends[0]!.drain).toBeUndefined();
+  const tooFew = await consoleOver(await createTestFleet({ backends: ['a', 'b'] }));
+  expect((await tooFew.act('drain', { backend: 'a' })).body).toMatchObject({
+    outcome: 'refused',
+    sentence: expect.stringContaining('fewer than the factor'),
+  });
+  await tooFew.close();
+});
+
+test('what the queue gave up is listed, and tried again', async () => {
+  await lab.fleet.client.put('gone', 'gone');
+  await lab.fleet.client.delete('gone');
+  const ofIt = () => lab.fleet.queue().filter(({ key }) => key === 'gone');
+  const [item] = ofIt();
+  await lab.fleet.store.write({
+    kind: 'queue',
+    put: { ...item!, state: 'dead', attempts: 10, lastError: 'it was refused' },
+    expect: { state: 'cleanup' },
+  });
+  // As the cleanup queue's own commit does it.
+  const move = (state: string, objects: number) =>
+    ({ kind: 'add', pk: 'fleet', sk: `queue/${state}/a#0`, add: { objects, bytes: objects * 4 } }) as const;
+  lab.fleet.store.apply([move('cleanup', -1), move('dead', 1)]);
+  const { body } = await lab.get<QueueList>('/api/queue?state=dead');
+  expect(body.items).toEqual([expect.objectContaining({ key: 'gone', attempts: 10, lastError: 'it was refused' })]);
+  expect(await lab.act('requeue', { ids: [body.items[0]!.id] })).toMatchObject({
+    body: { outcome: 'done', sentence: '1 item tried again from the start' },
+  });
+  expect(ofIt()).toEqual([expect.objectContaining({ state: 'cleanup', attempts: 0 })]);
+  await lab.fleet.settle();
+});
+
+test('a console that only shows refuses every action', async () => {
+  const shown = await consoleOver(lab.fleet, { isReadOnly: true });
+  try {
+    const before = lab.fleet.store.snapshot();
+    const asked: [string, unknown][] = [
+      ['pause', { worker: 'scrubber' }],
+      ['resume', { worker: 'scrubber' }],
+      ['set', { name: 'SCRUBBER_BATCH_SIZE', value: '7' }],
+      ['unset', { name: 'SCRUBBER_BATCH_SIZE' }],
+      ['drain', { backend: 'a' }],
+      ['undrain', { backend: 'a' }],
+      ['probe', { backend: 'a' }],
+      ['requeue', {}],
+      ['retry', { key: 'one' }],
+      ['scrub', { key: 'one' }],
+      ['plan-import', { backends: ['a'] }],
+      ['import', { backends: ['a'] }],
+      ['stop', { job: 'any' }],
+    ];
+    for (const [action, given] of asked) expect((await shown.act(action, given)).status).toBe(403);
+    expect(lab.fleet.store.snapshot()).toEqual(before);
+    expect((await shown.overview()).isReadOnly).toBe(true);
+  } finally {
+    await shown.close();
+  }
+});
