@@ -3,7 +3,7 @@ import { duration, plural } from '../base/amounts.ts';
 import { defined } from '../base/defined.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { drain } from '../operations/drain.ts';
-import { probeBackend } from '../operations/probe.ts';
+import { checkBackend } from '../operations/probe.ts';
 import { requeueDead, requeueItems } from '../operations/requeue.ts';
 import { sayUndrained } from '../operations/say-drain.ts';
 import {
@@ -139,7 +139,7 @@ function obstacle(what: string, backend: string, outcome: 'recovering' | 'conten
 
 async function probe({ deps }: ActionDeps, { backend }: Actions['probe']): Promise<ActionAnswer> {
   try {
-    const probed = await probeBackend(deps, backend);
+    const probed = await checkBackend(deps, backend);
     if (probed.outcome === 'not-configured') return refused(`There is no backend "${backend}" in the fleet file`);
     if (probed.outcome === 'not-ours') return refused(probed.problem);
     const breaker = probed.closedBreaker ? '; its breaker is closed now' : '';

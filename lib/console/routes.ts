@@ -95,11 +95,11 @@ async function events(watch: Watch, response: ServerResponse): Promise<void> {
   // A browser that lost the connection comes back after so long.
   response.write('retry: 5000\n\n');
   const closed = once(response, 'close');
-  const end = await watch.subscribe((look) => {
+  const end = await watch.subscribe((news) => {
     // A reader that is too slow has the next one instead.
     if (response.writableNeedDrain) return;
-    if (look.outcome === 'seen') response.write(`data: ${JSON.stringify(look.overview)}\n\n`);
-    else response.write(`event: problem\ndata: ${JSON.stringify(look.problem)}\n\n`);
+    if (news.outcome === 'seen') response.write(`data: ${JSON.stringify(news.overview)}\n\n`);
+    else response.write(`event: problem\ndata: ${JSON.stringify(news.problem)}\n\n`);
   });
   await closed;
   end();

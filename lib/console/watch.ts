@@ -16,12 +16,12 @@ export interface WatchDeps {
 }
 
 /** What a look at the fleet showed; `nothing` there has been none that went well, and why. */
-export type Look =
+export type News =
   | { readonly outcome: 'seen'; readonly overview: Overview }
   | { readonly outcome: 'nothing'; readonly problem: string };
 
 /** Told of every new look at the fleet. */
-export type Listener = (look: Look) => void;
+export type Listener = (news: News) => void;
 
 /** The fleet as pages see it: read while somebody looks, and only then. */
 export interface Watch {
@@ -62,7 +62,7 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
       former = figures;
     }
   };
-  const look = (): Look => {
+  const newsNow = (): News => {
     const { latest } = reader;
     if (latest === undefined) return { outcome: 'nothing', problem: problem ?? 'The fleet was not read yet' };
     const figures = figuresOf(latest);
@@ -73,8 +73,8 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
   };
   const publish = () => {
     if (listeners.size === 0) return;
-    const now = look();
-    for (const listener of listeners) listener(now);
+    const news = newsNow();
+    for (const listener of listeners) listener(news);
   };
   const keepLooking = async (stop: AbortSignal) => {
     for (;;) {
@@ -106,7 +106,7 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
         }
         // Whoever came while it was read has waited for it, too.
         publish();
-      } else if (reader.latest !== undefined) listener(look());
+      } else if (reader.latest !== undefined) listener(newsNow());
       return () => {
         listeners.delete(listener);
         if (listeners.size === 0) void end();

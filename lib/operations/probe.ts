@@ -22,7 +22,7 @@ export type Probed =
   | { readonly outcome: 'not-configured'; readonly backends: readonly string[] };
 
 /** Asks a backend now; one that answers has its breaker closed. Throws `BackendError` when it does not answer. */
-export async function probeBackend(deps: ProbeDeps, name: string): Promise<Probed> {
+export async function checkBackend(deps: ProbeDeps, name: string): Promise<Probed> {
   const { store, clock } = deps;
   const view = await readFleet(store, clock.now());
   const backends = view.config?.file.backends ?? [];

@@ -274,18 +274,18 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
   });
 
   test('a console that only shows offers nothing that changes anything', async () => {
-    const shown = await consoleOver(fleet, { isReadOnly: true });
-    const opened = await newPage(shown);
+    const readOnly = await consoleOver(fleet, { isReadOnly: true });
+    const opened = await newPage(readOnly);
     await opened.getByText('read-only').waitFor();
     for (const view of ['', 'workers', 'settings', 'backend/amber', 'import', 'object/photos%2F2026%2F9.jpg']) {
-      await opened.goto(`${shown.console.url}#/${view}`);
+      await opened.goto(`${readOnly.console.url}#/${view}`);
       await opened.getByRole('heading', { level: 1 }).waitFor();
       await opened.getByText('Reading …').waitFor({ state: 'detached' });
       const names = await opened.getByRole('button').allTextContents();
       expect(names.filter((name) => !/^(Skip to the content|Find|Read again|Show more)$/.test(name))).toEqual([]);
     }
     await opened.close();
-    await shown.close();
+    await readOnly.close();
   });
 
   test('it serves a fleet of twelve backends and ten million objects as it does a small one', async () => {

@@ -278,7 +278,7 @@ test('what the queue gave up is listed, and tried again', async () => {
 });
 
 test('a console that only shows refuses every action', async () => {
-  const shown = await consoleOver(lab.fleet, { isReadOnly: true });
+  const readOnly = await consoleOver(lab.fleet, { isReadOnly: true });
   try {
     const before = lab.fleet.store.snapshot();
     const asked: [string, unknown][] = [
@@ -296,10 +296,10 @@ test('a console that only shows refuses every action', async () => {
       ['import', { backends: ['a'] }],
       ['stop', { job: 'any' }],
     ];
-    for (const [action, given] of asked) expect((await shown.act(action, given)).status).toBe(403);
+    for (const [action, given] of asked) expect((await readOnly.act(action, given)).status).toBe(403);
     expect(lab.fleet.store.snapshot()).toEqual(before);
-    expect((await shown.overview()).isReadOnly).toBe(true);
+    expect((await readOnly.overview()).isReadOnly).toBe(true);
   } finally {
-    await shown.close();
+    await readOnly.close();
   }
 });

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
 /** The simulated world has backends and tables of its own, and plays nothing of these. */
-const notPlayed = /^lib\/(cli|config|fleet|local|process|store\/dynamodb)\//;
+const notPlayed = /^lib\/(cli|config|console|fleet|local|process|store\/dynamodb)\//;
 
 test('what histories load on first use is loaded before them', () => {
   const preloaded = readFileSync(join(root, 'test/simulation/preloaded.ts'), 'utf8');

@@ -2,7 +2,7 @@ import { defined } from '../../base/defined.ts';
 import { parseParameters } from '../../config/parameters.ts';
 import { placementRule } from '../../config/placement-rule.ts';
 import { type ListingCursor, objectsOf } from '../../operations/find-objects.ts';
-import { probeBackend } from '../../operations/probe.ts';
+import { checkBackend } from '../../operations/probe.ts';
 import { parametersInForce } from '../../operations/settings.ts';
 import { type BackendStanding, type PlacementTotal, standingOf } from '../../store/fleet-view.ts';
 import type { ObjectRecord } from '../../store/model.ts';
@@ -120,7 +120,7 @@ async function settings(session: Session): Promise<Result> {
 
 async function probe(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
-  const probed = await probeBackend(session.process(), name!);
+  const probed = await checkBackend(session.process(), name!);
   if (probed.outcome === 'not-configured')
     throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${probed.backends.join(', ')}`);
   if (probed.outcome === 'not-ours') throw new CommandError('not-ours', probed.problem);

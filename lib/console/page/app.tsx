@@ -1,12 +1,12 @@
 import type { ComponentType } from 'preact';
 import { connection, overview, problem } from './api.ts';
 import { BackendPage } from './backend.tsx';
-import { moment } from './figures.ts';
+import { utcTime } from './figures.ts';
 import { ImportPage } from './import.tsx';
 import { ObjectPage } from './object.tsx';
 import { ObjectsPage } from './objects.tsx';
 import { OverviewPage } from './overview.tsx';
-import { Badge, Confirm, Said } from './parts.tsx';
+import { Badge, Confirm, Notice } from './parts.tsx';
 import { QueuePage } from './queue.tsx';
 import { route } from './route.ts';
 import { SettingsPage } from './settings.tsx';
@@ -56,7 +56,7 @@ export function App() {
         )}
         {fleet === null ? <Nothing /> : <Page />}
       </main>
-      <Said />
+      <Notice />
       <Confirm />
     </>
   );
@@ -76,7 +76,7 @@ function Connection() {
       <Badge tone={state === 'live' ? 'good' : state === 'lost' ? 'bad' : 'neutral'}>
         {state === 'live' ? 'live' : state === 'lost' ? 'connection lost' : 'connecting'}
       </Badge>
-      {fleet !== null && <span class="quiet">{moment(fleet.readAt).slice(11)} UTC</span>}
+      {fleet !== null && <span class="quiet">{utcTime(fleet.readAt).slice(11)} UTC</span>}
     </div>
   );
 }

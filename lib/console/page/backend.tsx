@@ -1,8 +1,8 @@
 import type { BackendFigures, DrainPlanAnswer } from '../protocol.ts';
 import { act, ask, overview, pathWith } from './api.ts';
-import { bytes, count, moment, percent, usd } from './figures.ts';
+import { bytes, count, percent, usd, utcTime } from './figures.ts';
 import { BackendState, Usage } from './overview.tsx';
-import { Action, Bar, doing, Panel, question, said, When } from './parts.tsx';
+import { Action, Bar, doing, notice, Panel, question, When } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 export function BackendPage() {
@@ -50,7 +50,7 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
           </Fact>
           <Fact name="Bytes of ours whose object is unknown">{count(unrecorded)}</Fact>
           {backend.unhealthySince !== undefined && (
-            <Fact name="Has not answered since">{moment(backend.unhealthySince)} UTC</Fact>
+            <Fact name="Has not answered since">{utcTime(backend.unhealthySince)} UTC</Fact>
           )}
         </dl>
       </Panel>
@@ -131,7 +131,7 @@ async function askForDrain(name: string): Promise<void> {
       run: (deleteImported) => doing(() => act('drain', { backend: name, ...(deleteImported && { deleteImported }) })),
     };
   } catch (error) {
-    said.value = { tone: 'bad', sentence: (error as Error).message };
+    notice.value = { tone: 'bad', sentence: (error as Error).message };
   }
 }
 

@@ -28,7 +28,7 @@ export function span(seconds: number): string {
 
 /** By the clock of the console's process. */
 export function now(): number {
-  return overview.value?.now ?? Date.now();
+  return overview.value?.now ?? 0;
 }
 
 export function ago(at: number): string {
@@ -37,7 +37,7 @@ export function ago(at: number): string {
   return seconds < 1 ? 'now' : `${span(seconds)} ago`;
 }
 
-export function moment(at: number): string {
+export function utcTime(at: number): string {
   return new Date(at).toISOString().replace('T', ' ').slice(0, 19);
 }
 

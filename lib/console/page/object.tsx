@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { CopyFigures, ObjectAnswer, ObjectDetail, VerdictLine } from '../protocol.ts';
 import { act, downloadHref, pathWith } from './api.ts';
-import { bytes, moment } from './figures.ts';
+import { bytes, utcTime } from './figures.ts';
 import { Action, Awaited, Badge, type Column, doing, type Loaded, Panel, Table, useLoaded, When } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
@@ -67,7 +67,7 @@ function Detail({ object, reload }: { readonly object: ObjectDetail; reload(): v
             </Badge>
           </Fact>
           <Fact name="Size">{bytes(sizeBytes)}</Fact>
-          <Fact name="Written">{moment(createdAt)} UTC</Fact>
+          <Fact name="Written">{utcTime(createdAt)} UTC</Fact>
           <Fact name="Policy">{policy}</Fact>
           <Fact name="Generation">
             <code>{generation}</code>, rev {rev}

@@ -1,6 +1,6 @@
 import type { AttentionFigures, BackendFigures, JobFigures, Overview, WorkFigures } from '../protocol.ts';
 import { overview } from './api.ts';
-import { ago, bytes, count, moment, percent, share, span, usd } from './figures.ts';
+import { ago, bytes, count, percent, share, span, usd, utcTime } from './figures.ts';
 import { JobList } from './jobs.tsx';
 import { Badge, Bar, type Column, Panel, Table, When } from './parts.tsx';
 import { hrefTo } from './route.ts';
@@ -352,7 +352,7 @@ function Timeline({ changes }: { readonly changes: Overview['changes'] }) {
     <ol class="timeline">
       {changes.map(({ at, kind, sentence }) => (
         <li class={kind} key={`${at} ${sentence}`}>
-          <time dateTime={new Date(at).toISOString()} title={`${moment(at)} UTC`}>
+          <time dateTime={new Date(at).toISOString()} title={`${utcTime(at)} UTC`}>
             {ago(at)}
           </time>
           <span>{sentence}</span>

@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ActionAnswer } from '../protocol.ts';
 import { ask, overview } from './api.ts';
-import { ago, moment, percent } from './figures.ts';
+import { ago, percent, utcTime } from './figures.ts';
 
 export interface Column<Row> {
   readonly head: string;
@@ -60,7 +60,7 @@ export function Badge({ tone, children }: { readonly tone: Tone; readonly childr
 export function When({ at }: { readonly at: number | undefined }) {
   if (at === undefined) return <span class="quiet">never</span>;
   return (
-    <time dateTime={new Date(at).toISOString()} title={`${moment(at)} UTC`}>
+    <time dateTime={new Date(at).toISOString()} title={`${utcTime(at)} UTC`}>
       {ago(at)}
     </time>
   );
@@ -103,17 +103,17 @@ export function Panel({
   );
 }
 
-/** What was said last, to the eye and to a screen reader. */
-export const said = signal<{ readonly tone: Tone; readonly sentence: string } | null>(null);
+/** What was told last, to the eye and to a screen reader. */
+export const notice = signal<{ readonly tone: Tone; readonly sentence: string } | null>(null);
 
-export function Said() {
-  const last = said.value;
+export function Notice() {
+  const last = notice.value;
   return (
-    <div class="said" role="status" aria-live="polite">
+    <div class="notice" role="status" aria-live="polite">
       {last !== null && (
         <p class={last.tone}>
           {last.sentence}{' '}
-          <button type="button" class="plain" onClick={() => (said.value = null)} aria-label="Dismiss this message">
+          <button type="button" class="plain" onClick={() => (notice.value = null)} aria-label="Close this message">
             ×
           </button>
         </p>
@@ -126,10 +126,10 @@ export function Said() {
 export async function doing(run: () => Promise<ActionAnswer>): Promise<ActionAnswer | null> {
   try {
     const answer = await run();
-    said.value = { tone: answer.outcome === 'refused' ? 'bad' : 'good', sentence: answer.sentence };
+    notice.value = { tone: answer.outcome === 'refused' ? 'bad' : 'good', sentence: answer.sentence };
     return answer;
   } catch (error) {
-    said.value = { tone: 'bad', sentence: (error as Error).message };
+    notice.value = { tone: 'bad', sentence: (error as Error).message };
     return null;
   }
 }
