@@ -90,6 +90,8 @@ export interface FleetView {
   drain(backend: string): DrainRecord | undefined;
   capabilities(backend: string): Readonly<Record<string, unknown>>;
   removals(backend: string, day: string): number;
+  /** Of all passes that ever began. */
+  passNames(): readonly string[];
   row(sk: string): ControlRow | undefined;
   /** Every row that is compared and swapped. */
   readonly rows: readonly ControlRow[];
@@ -122,6 +124,10 @@ export async function readFleet(store: Pick<Store, 'control'>, now: number): Pro
     drain: (backend) => data<DrainRecord>(rowKeys.drain(backend)),
     capabilities: (backend) => data<Record<string, unknown>>(rowKeys.capabilities(backend)) ?? {},
     removals: (backend, day) => plain.get(rowKeys.removals(backend, day))?.objects ?? 0,
+    passNames: () => {
+      const prefix = rowKeys.pass('');
+      return [...bySk.keys()].filter((sk) => sk.startsWith(prefix)).map((sk) => sk.slice(prefix.length));
+    },
     row: (sk) => bySk.get(sk),
     rows,
   };

@@ -115,6 +115,8 @@ export interface PassRange extends KeyRange {
   readonly position: RangePosition;
   readonly holder?: string;
   readonly heldUntil?: number;
+  /** Keys that the pass before listed between its ends; absent where none had these ends. */
+  readonly listedBefore?: number;
   /** Why it was put off last; absent after progress. */
   readonly problem?: string;
   /** How often it had to begin anew in this pass. */

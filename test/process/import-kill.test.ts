@@ -69,6 +69,24 @@ async function importKilledAt(transactions: number): Promise<{ code: number | nu
   return { code, stdout };
 }
 
+/** Runs the import until it sends so many transactions, and interrupts it as Ctrl-C does. */
+async function importInterruptedAt(transactions: number): Promise<{ code: number | null; stdout: string }> {
+  const env = { ...lab.env, AWS_ENDPOINT_URL_DYNAMODB: frontEndpoint, RECONCILER_BATCH_SIZE: '20' };
+  const child = spawn(process.execPath, [bin, 'import', 'local-1'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  let stdout = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += String(chunk);
+  });
+  let seen = 0;
+  onTransaction = () => {
+    seen += 1;
+    if (seen === transactions) child.kill('SIGINT');
+  };
+  const [code] = (await once(child, 'close')) as [number | null];
+  onTransaction = () => {};
+  return { code, stdout };
+}
+
 /** Gives back what a process held that is gone, as its time would. */
 async function expireAll(): Promise<void> {
   await expireLeases(lab, 'reconciler');
@@ -88,6 +106,22 @@ async function generations(): Promise<Map<string, string>> {
   }
   return found;
 }
+
+test('Ctrl-C ends an import after what is in flight, and says how to go on; nobody waits to go on', async () => {
+  const interrupted = await importInterruptedAt(4);
+  expect(interrupted.code).toBe(1);
+  expect(interrupted.stdout).toContain('The pass did not reach its end: `holdfast import local-1` goes on from here');
+  const [, some = 'none'] = /imported +(\d+)/.exec(interrupted.stdout) ?? [];
+  // What was in flight is recorded and counted, and its ranges are held by nobody: no row waits for a time to pass.
+  expect((await generations()).size).toBe(Number(some));
+  expect(Number(some)).toBeLessThan(files);
+  const ranges = await rangesOfPass(lab.holdfastProcess.store, pass);
+  expect(ranges.filter(({ holder }) => holder !== undefined)).toEqual([]);
+  expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
+  const again = await importInterruptedAt(4);
+  expect(again.stdout).toMatch(/goes on from here/);
+  expect((await generations()).size).toBeGreaterThan(Number(some));
+});
 
 test('kill -9 at ten moments of an import: going on loses nothing and imports nothing twice, and the ledger is exact [imports-go-on]', async () => {
   const random = seeded(20261128);

@@ -1,11 +1,20 @@
 import { compareUtf8 } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { coversAll, type KeyRange } from '../../base/key-range.ts';
-import { newRange, type PassHeader, type PassId, type PassRange, type PassRows } from '../../store/pass-rows.ts';
+import {
+  newRange,
+  type PassHeader,
+  type PassId,
+  type PassRange,
+  type PassRows,
+  passHeader,
+  rangesOfPass,
+} from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 
 /** What this file asks of a tick. */
-export type BeginPassTick = Pick<Tick, 'runId' | 'tuning' | 'dryRun' | 'of' | 'part'> & FleetAsRead & TickTime;
+export type BeginPassTick = Pick<Tick, 'deps' | 'runId' | 'tuning' | 'dryRun' | 'of' | 'part'> & FleetAsRead & TickTime;
 
 /** A pass that begins as one range is cut after as many pages, until all lanes have work; else only what turns out large is. */
 export const pagesBeforeCut = 2;
@@ -33,7 +42,8 @@ export async function currentPass(
   const now = tick.now();
   const { number, firstStartedAt = now } = before;
   const header: PassHeader = { ...before, number: number + 1, startedAt: now, firstStartedAt, isRunning: true };
-  const planned = plannedRanges(tick, id, header, former, usable);
+  const likely = former.length > 0 ? former : await rangesOfImport(tick, id);
+  const planned = plannedRanges(tick, id, header, former, likely, usable);
   if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
   const begun = await rows.begin(header, planned, former);
   return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
@@ -53,30 +63,32 @@ function plannedRanges(
   id: PassId,
   header: PassHeader,
   former: readonly PassRange[],
+  likely: readonly PassRange[],
   usable: readonly string[],
 ): PassRange[] {
   const joined = id.backends.filter((name) => isOrdered(tick, header, name) && usable.includes(name));
   const alone = id.backends.filter((name) => !joined.includes(name));
   const known = new Map(former.map((range) => [range.id, range]));
   const planned: PassRange[] = [];
-  const plan = (backends: readonly string[], ranges: readonly KeyRange[]) => {
-    for (const range of ranges) {
+  const plan = (backends: readonly string[], ranges: readonly KnownRange[]) => {
+    for (const { range, listed } of ranges) {
       const rangeId = String(planned.length).padStart(4, '0');
       const fresh = newRange(rangeId, header.number, backends, range);
       const isMine = planned.length % tick.of === tick.part;
       const lease = isMine ? { holder: tick.runId, heldUntil: tick.deadline.at + leaseSlackMs } : {};
-      planned.push({ ...fresh, ...lease, version: known.get(rangeId)?.version ?? 0 });
+      const version = known.get(rangeId)?.version ?? 0;
+      planned.push({ ...fresh, ...lease, ...defined({ listedBefore: listed }), version });
     }
   };
   if (joined.length > 0)
     plan(
       joined,
       rangesOfBefore(
-        former.filter(({ backends }) => backends.join() === joined.join()),
+        likely.filter(({ backends }) => joined.every((name) => backends.includes(name))),
         pagesBeforeCut * pageSizeOf(tick, id),
       ),
     );
-  for (const name of alone) plan([name], [{}]);
+  for (const name of alone) plan([name], [{ range: {} }]);
   return planned;
 }
 
@@ -88,9 +100,25 @@ export function isOrdered(tick: BeginPassTick, header: PassHeader, name: string)
   return tick.view.capabilities(name).listsInByteOrder === true && !isDisproved;
 }
 
+interface KnownRange {
+  readonly range: KeyRange;
+  /** Keys that were listed in it; absent where nothing is known of it. */
+  readonly listed?: number;
+}
+
+/** The ranges that an import of the backend came to: a first pass over what was imported need not find them again. */
+async function rangesOfImport({ view, deps }: BeginPassTick, { kind, backends }: PassId): Promise<PassRange[]> {
+  if (kind !== 'sweep') return [];
+  const imports = view.passNames().filter((name) => {
+    const [, joined] = /^import\/([^/]+)$/.exec(name) ?? [];
+    return joined?.split('+').includes(backends[0]!) && !passHeader(view, name).isRunning;
+  });
+  return imports[0] === undefined ? [] : rangesOfPass(deps.store, imports[0]);
+}
+
 /** The ranges of a pass that was complete; neighbours that held little become one. */
-function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KeyRange[] {
-  if (!coversAll(former)) return [{}];
+function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KnownRange[] {
+  if (!coversAll(former)) return [{ range: {} }];
   const sorted = former.toSorted((a, b) =>
     a.from === undefined ? -1 : b.from === undefined ? 1 : compareUtf8(a.from, b.from),
   );
@@ -105,7 +133,7 @@ function rangesOfBefore(former: readonly PassRange[], smallKeys: number): KeyRan
       merged.push({ range, listed: range.listed });
     }
   }
-  return merged.map(({ range }) => range);
+  return merged;
 }
 
 /** Where every key may be read to its end, less is begun at a time: a page that a tick cannot finish is compared again. */

@@ -109,9 +109,11 @@ async function workRanges(
     total += 1;
     pool.add([range]);
   };
-  const wants = (pages: number) => {
-    const enough = beganUncut && total < lanes ? pagesBeforeCut : pagesOfLargeRange;
-    return pool.free > 0 && total < mostRanges && pages >= enough;
+  const wants = ({ listedBefore = 0 }: PassRange, pages: number) => {
+    const isFew = total < (beganUncut ? lanes : tick.of);
+    // What the pass before went through as one range is cut only where it has grown: each cut is two writes more.
+    const large = Math.max(pagesOfLargeRange, 2 * Math.ceil(listedBefore / pageSizeOf(tick, work.id)));
+    return pool.free > 0 && total < mostRanges && pages >= (isFew ? pagesBeforeCut : large);
   };
   pool.add(ranges.filter((range) => isMine(tick, range) || isFree(range, tick.now())));
   await pool.ended();
@@ -195,7 +197,7 @@ function rangeDeps(
     async share(range, feed) {
       pages += 1;
       await refreshIfOld(tick);
-      if (!canBeCut || firstKey === undefined || !sharing.wants(pages)) return range;
+      if (!canBeCut || firstKey === undefined || !sharing.wants(range, pages)) return range;
       pages = 0;
       return shareRange(tick, work.id, rows, range, feed, firstKey, sharing);
     },

@@ -14,7 +14,7 @@ export type ShareRangeTick = Pick<Tick, 'backend' | 'dryRun' | 'signal'>;
 /** Where a range may give part of itself away. */
 export interface Sharing {
   /** Whether a range of which as many pages were compared since it was cut last should be cut. */
-  wants(pages: number): boolean;
+  wants(range: PassRange, pages: number): boolean;
   give(range: PassRange): void;
   /** Told of what keeps a backend that its range goes on without. */
   noteStop(stop: ListingStop): void;
