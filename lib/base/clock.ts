@@ -39,3 +39,8 @@ export function monthOf(now: number): string {
 
 /** The month that was asked for last: it is asked for with every request. */
 let known = { from: 0, until: 0, month: '' };
+
+/** A duration for people: `300 ms`, `1.5 s`. */
+export function seconds(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${Number((ms / 1000).toFixed(1))} s`;
+}

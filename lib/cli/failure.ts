@@ -1,3 +1,4 @@
+import { awsAnswer } from '../base/aws-advice.ts';
 import { HoldfastError } from '../client/error.ts';
 import { ConfigError } from '../config/problems.ts';
 import { BackendError } from '../fleet/backend.ts';
@@ -38,7 +39,9 @@ export function failureOf(error: unknown): Failure {
     return { sentence: error.message, kind: error.kind, exitCode: error.kind === 'bad-key' ? 2 : 1 };
   if (error instanceof CommandError || error instanceof StoreError || error instanceof BackendError)
     return { sentence: error.message, kind: error.kind, exitCode: 1 };
-  const sentence = error instanceof Error ? error.message || error.name : String(error);
+  // An answer of AWS that no port was asked for, such as one of a credentials provider.
+  const isOfAws = error instanceof Error && '$metadata' in error;
+  const sentence = isOfAws ? awsAnswer(error) : error instanceof Error ? error.message || error.name : String(error);
   return { sentence, kind: 'unexpected', exitCode: 1 };
 }
 

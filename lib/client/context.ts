@@ -82,8 +82,12 @@ export function createContext(deps: ClientDeps): ClientContext {
     async keyring({ file: { encryption }, view }) {
       const { openKeyring } = deps;
       if (encryption === undefined)
-        throw new HoldfastError('no-key', 'The fleet file names no key: "encryption" is missing');
-      if (openKeyring === undefined) throw new HoldfastError('no-key', 'This process has no keyring');
+        throw new HoldfastError(
+          'no-key',
+          'Cannot encrypt or decrypt: the fleet file names no key; add "encryption" to it',
+        );
+      if (openKeyring === undefined)
+        throw new HoldfastError('no-key', 'Cannot encrypt or decrypt: this process was made without a keyring');
       const keyChecks = view.config?.keyChecks;
       const id = JSON.stringify([encryption, keyChecks]);
       const opened = keyrings.get(id) ?? openKeyring(encryption, keyChecks);
@@ -135,7 +139,7 @@ export function createContext(deps: ClientDeps): ClientContext {
         const fleet = await context.fleet();
         if (deps.clock.now() - fleet.view.readAt < fleetLifeMs) return fleet;
       }
-      throw new HoldfastError('undecided', 'Cannot say how the fleet stands: the metadata store answers too slowly');
+      throw new HoldfastError('undecided', 'Cannot read the fleet: DynamoDB did not answer in time; try again');
     },
     backend(fleet, name) {
       const config = fleet.file.backends.find((b) => b.name === name);

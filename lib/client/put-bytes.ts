@@ -84,16 +84,14 @@ export async function tryBackend(put: Put, fleet: Fleet, name: string, aim: Aim,
   const item = intentFor(put, name, aim);
   const until = mayLoseKey ? Math.min(put.deadline, fleet.view.readAt + sealedLifeMs) : put.deadline;
   const reserved = await context.committer.commit({ key, reserves: [item], ...whileNamed(source) }, until);
-  if (reserved.outcome === 'no-room') return failed(`"${name}" has no room`);
-  if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving or drained`);
+  if (reserved.outcome === 'no-room')
+    return failed(`"${name}" has no room for ${put.content.sizeBytes} bytes within its quota`);
+  if (reserved.outcome === 'not-taking') return failed(`"${name}" is leaving the fleet file, or is drained`);
   if (reserved.outcome === 'expired') throw new SourceGoneError(key);
   if (reserved.outcome !== 'committed') {
     // An intent that lands yet has no bytes: the reaper ends it.
     if (until < put.deadline) throw new KeyRetiredError(key);
-    throw new HoldfastError(
-      'undecided',
-      `Cannot put "${key}": the metadata store did not answer in time (${reserved.outcome})`,
-    );
+    throw new HoldfastError('undecided', `Cannot put "${key}": DynamoDB did not answer in time (${reserved.outcome})`);
   }
   if (mayLoseKey && isNamedTooLate(put, fleet)) {
     await giveUp(put, item, 'its encryption key may have left the fleet file');

@@ -188,8 +188,5 @@ async function decide(put: Put, swap: Swap): Promise<Decided> {
   const outcome = await put.context.committer.commit(swap, recordBy(put));
   if (outcome.outcome === 'committed' || outcome.outcome === 'lost') return outcome;
   if (outcome.outcome === 'expired' || outcome.outcome === 'not-taking') return outcome;
-  throw new HoldfastError(
-    'undecided',
-    `Cannot say whether "${put.key}" was put: the metadata store did not answer in time`,
-  );
+  throw new HoldfastError('undecided', `Cannot say whether "${put.key}" was put: DynamoDB did not answer in time`);
 }

@@ -43,10 +43,7 @@ export async function remove(context: ClientContext, key: string): Promise<boole
     );
     if (outcome.outcome === 'committed') return before?.kind === 'object';
     if (outcome.outcome !== 'lost') {
-      throw new HoldfastError(
-        'undecided',
-        `Cannot say whether "${key}" was deleted: the metadata store did not answer in time`,
-      );
+      throw new HoldfastError('undecided', `Cannot say whether "${key}" was deleted: DynamoDB did not answer in time`);
     }
     if (outcome.seen?.generation === generation) return true;
     before = outcome.seen;

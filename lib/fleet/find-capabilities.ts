@@ -95,7 +95,11 @@ async function checkBytes(check: Check): Promise<boolean> {
     const stored = await backend.get(storageKey, {}, signal);
     if (!(await collect(stored.body)).equals(bytes)) {
       const { name } = backend;
-      throw new BackendError('rejected', name, `Backend "${name}" stores other bytes than it was sent`);
+      throw new BackendError(
+        'rejected',
+        name,
+        `Backend "${name}" stores other bytes than it was sent: check what stands between, such as a proxy at its \`endpoint\``,
+      );
     }
     const readBack = (await backend.head(storageKey, signal))?.metadata['holdfast-check'];
     keepsMetadata &&= readBack === mark['holdfast-check'] && stored.metadata['holdfast-check'] === readBack;

@@ -10,7 +10,7 @@ export function ownershipProblem(
     case 'ours':
       return null;
     case 'absent':
-      return `${bucket} has no owner object: it is missing, or not the bucket that was initialised`;
+      return `${bucket} has no owner object: it is missing, or not the bucket that was initialised; check \`bucket\` and \`prefix\` in the fleet file`;
     case 'newer':
       return `${bucket} knows a later start of this fleet than the tables: they were restored from a backup, or another copy of them is in use`;
     case 'another': {

@@ -50,7 +50,12 @@ export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend
     return {
       async call(run) {
         await wait(requests.take(1, rules.rates().requestsPerSecond), signal);
-        if (!rules.mayAsk()) throw new BackendError('cancelled', name, `Did not ask "${name}": its breaker is open`);
+        if (!rules.mayAsk())
+          throw new BackendError(
+            'cancelled',
+            name,
+            `Cannot ask "${name}": its breaker is open; \`holdfast probe ${name}\` asks it now`,
+          );
         return run();
       },
       sent: pace,

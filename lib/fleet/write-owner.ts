@@ -14,13 +14,17 @@ export async function writeOwner(backend: Backend, owner: Owner): Promise<void> 
   await backend.put(request);
   const { body: stored, metadata } = await backend.get(ownerKey);
   if (!(await collect(stored)).equals(ownerBody(owner))) {
-    throw new BackendError('rejected', backend.name, `Backend "${backend.name}" stores other bytes than it was sent`);
+    throw new BackendError(
+      'rejected',
+      backend.name,
+      `Backend "${backend.name}" stores other bytes than it was sent: check what stands between, such as a proxy at its \`endpoint\``,
+    );
   }
   if (metadata['holdfast-owner'] !== ownerText(owner)) {
     throw new BackendError(
       'rejected',
       backend.name,
-      `Backend "${backend.name}" drops user metadata, which Holdfast needs to know its own bytes`,
+      `Backend "${backend.name}" drops user metadata, by which Holdfast knows its own bytes: it cannot be used`,
     );
   }
 }

@@ -31,7 +31,14 @@ export interface Finding {
 export async function doctor(deps: DoctorDeps): Promise<Finding[]> {
   const view = await readFleet(deps.store, deps.clock.now());
   if (view.config === null)
-    return [{ subject: 'fleet', level: 'problem', sentence: 'There is no configuration: run `holdfast init`' }];
+    return [
+      {
+        subject: 'fleet',
+        level: 'problem',
+        sentence:
+          'No fleet file is in force in these tables: run `holdfast init`, or check AWS_REGION and the names of the tables',
+      },
+    ];
   const findings: Finding[] = [
     { subject: 'fleet', level: 'ok', sentence: `Version ${view.config.version} of the fleet file is in force` },
   ];
@@ -62,10 +69,15 @@ async function examineBackend(deps: DoctorDeps, view: FleetView, config: Backend
         say('warning', 'The bucket keeps versions: every version of our keys is deleted, and until then paid for'),
       );
     if (JSON.stringify(sorted(can)) !== JSON.stringify(sorted(view.capabilities(name)))) {
-      findings.push(say('warning', 'Its abilities have changed since the file was applied: run `holdfast apply`'));
+      findings.push(say('warning', 'What it can do has changed since the file was applied: run `holdfast apply`'));
     }
     if (view.breaker(name)?.openedAt !== undefined)
-      findings.push(say('warning', 'Its breaker is open: the next tick probes it'));
+      findings.push(
+        say(
+          'warning',
+          `Its breaker is open: the next tick with work there asks it; \`holdfast probe ${name}\` does now`,
+        ),
+      );
     return findings;
   } catch (error) {
     if (error instanceof BackendError) return [say('problem', error.message)];
@@ -127,7 +139,8 @@ function examineLedger(view: FleetView): Finding[] {
       findings.push({
         subject: name,
         level: 'warning',
-        sentence: 'It holds objects and is not in the fleet file: its copies are out of reach',
+        sentence:
+          'It holds objects and is not in the fleet file: its copies cannot be read; put it back, or give it up with `holdfast forget`',
       });
   }
   const damaged = view.placements.filter((p) => p.condition === 'damaged').reduce((sum, p) => sum + p.count.objects, 0);
@@ -135,7 +148,7 @@ function examineLedger(view: FleetView): Finding[] {
     findings.push({
       subject: 'objects',
       level: 'problem',
-      sentence: `${damaged} are damaged: no copy of them verifies`,
+      sentence: `${damaged} are damaged: no copy of them verifies; \`holdfast scrub <key>\` says what is wrong with each copy`,
     });
   return findings;
 }

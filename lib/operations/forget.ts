@@ -165,7 +165,7 @@ async function endItems(deps: ForgetDeps, view: FleetView, items: readonly Queue
   const outcomes = await commit(commitDeps(deps, view), swaps, deps.clock.now() + commitMs);
   const ended = items.filter((_, i) => outcomes[i]!.outcome === 'committed');
   for (const { key, backend, storageKey, state } of ended) {
-    deps.log.info('Queue item forgotten', { audit: true, key, backend, storageKey, reason: `forgotten: ${state}` });
+    deps.log.info('Queue item forgotten', { audit: true, key, backend, storageKey, state, reason: 'forgotten' });
   }
   return ended.length;
 }

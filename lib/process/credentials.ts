@@ -1,4 +1,5 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { awsAdvice, awsAnswer } from '../base/aws-advice.ts';
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, CredentialsConfig } from '../config/fleet-file.ts';
 import { BackendError } from '../fleet/backend.ts';
@@ -78,7 +79,10 @@ export function createCredentialResolver(deps: CredentialDeps): CredentialResolv
       try {
         await current(wanted.secretArn).keys;
       } catch (error) {
-        throw missing(`its secret "${wanted.secretArn}" could not be read (${(error as Error).message})`, error);
+        throw missing(
+          `its secret "${wanted.secretArn}" could not be read (${awsAnswer(error)})${secretAdvice(error)}`,
+          error,
+        );
       }
       return sourceOf(wanted.secretArn);
     },
@@ -93,6 +97,13 @@ interface Secret {
 
 function isSame(a: S3Keys, b: S3Keys): boolean {
   return a.accessKeyId === b.accessKeyId && a.secretAccessKey === b.secretAccessKey;
+}
+
+/** What holds no keys says so by itself. */
+function secretAdvice(error: unknown): string {
+  const { name, message } = error as Error;
+  const usual = 'check that it exists in the region that its ARN names, and that this process may read it';
+  return name === 'Error' ? '' : `; ${awsAdvice(name, message) ?? usual}`;
 }
 
 function keysOfSecret(text: string): S3Keys {

@@ -21,6 +21,7 @@ import {
 } from '../config/encryption.ts';
 import { boundGeneration, boundKey, rawNamespace } from '../transfer/ciphertext.ts';
 import { type Binding, type Keyring, KeyringError } from '../transfer/keyring.ts';
+import { cipherProblem } from './cipher-problem.ts';
 
 /**
  * Key-committing and unsigned: a reader must not get plaintext that a signature at the end would take back; every frame is
@@ -56,7 +57,7 @@ export function createKeyring(config: EncryptionConfig, env: Env, checks: KeyChe
       const action = `encrypt "${binding.key}"`;
       if (keyId === null) throw new KeyringError(`Cannot ${action}: the fleet file names no key that encrypts`);
       const options = { suiteId, frameLength, encryptionContext: contextOf(binding) };
-      yield* through(plaintext, client.encryptStream(keyringFor(keyId, action), options) as Duplex, action);
+      yield* through(plaintext, client.encryptStream(keyringFor(keyId, action), options) as Duplex, action, keyId);
     },
     async *decrypt(ciphertext, id, binding) {
       const action = `decrypt "${binding.key}"`;
@@ -67,7 +68,7 @@ export function createKeyring(config: EncryptionConfig, env: Env, checks: KeyChe
           plain.destroy(new Error('it was encrypted as another content'));
         }
       });
-      yield* through(ciphertext, plain, action);
+      yield* through(ciphertext, plain, action, id);
     },
   };
 }
@@ -109,7 +110,7 @@ function rawKeyring(name: string, env: Readonly<Record<string, string | undefine
 }
 
 /** A failure of the source is thrown as it is; one of the cipher as `KeyringError`. */
-async function* through(source: Body, cipher: Duplex, action: string): Body {
+async function* through(source: Body, cipher: Duplex, action: string, keyId: string): Body {
   let sourceError: unknown;
   const watched = async function* () {
     try {
@@ -126,7 +127,7 @@ async function* through(source: Body, cipher: Duplex, action: string): Body {
     await flow;
   } catch (error) {
     if (sourceError !== undefined) throw sourceError;
-    throw new KeyringError(`Cannot ${action}: ${(error as Error).message}`, { cause: error });
+    throw new KeyringError(`Cannot ${action}: ${cipherProblem(error, keyId)}`, { cause: error });
   } finally {
     cipher.destroy();
   }

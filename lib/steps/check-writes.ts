@@ -32,7 +32,7 @@ export async function checkWrites(tick: CheckWritesTick, backend: string): Promi
   const retryAt = now + refusalBackoffMs(attempts - 1);
   const refusing: Refusing = { since: before?.since ?? now, attempts, retryAt, message: refusal.message };
   tick.problem(refusingProblem(backend, refusing));
-  tick.audit('Backend takes no writes', { backend, attempts, reason: refusal.message });
+  tick.audit('Backend takes no writes', { backend, attempts, message: refusal.message });
   const put: ControlRow = {
     pk: fleetKey,
     sk: rowKeys.refusing(backend),

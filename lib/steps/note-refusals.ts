@@ -63,7 +63,7 @@ async function learnFrom(turn: CopyTurn, object: ObjectRecord, blame: Blame, lea
     learnt.isExamined = true;
     const { backend, seem } = blame;
     const outcome = await examine(turn.tick, object, blame);
-    note(turn.tick.tally, `examined: ${outcome}`);
+    note(turn.tick.tally, `examined-${outcome}`);
     if (outcome === 'reading')
       learnt.refusals.push({
         backend,
@@ -125,7 +125,7 @@ async function commitAll({ tick }: CopyTurn, changes: readonly RecordChange[]): 
     if (outcome !== 'committed' || before.condition === after.condition) continue;
     if (after.condition === 'stuck') {
       note(tick.tally, 'stuck');
-      tick.audit('Object is stuck: every backend refuses it', { key: after.key, reason: textOf(after) });
+      tick.audit('Object is stuck: every backend refuses it', { key: after.key, message: textOf(after) });
     } else {
       tick.audit('Object is stuck no more', { key: after.key });
     }

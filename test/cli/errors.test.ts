@@ -95,7 +95,11 @@ test('a fleet file is refused with every problem at once', async () => {
 test('missing tables point to init, also without a fleet', async () => {
   const env = { CONTROL_TABLE: 'other-control', OBJECTS_TABLE: 'other-objects', QUEUE_TABLE: 'other-queue' };
 
-  expectError(await lab.run(['status'], { env }), 1, 'table "other-control" does not exist; run `holdfast init`');
+  expectError(
+    await lab.run(['status'], { env }),
+    1,
+    'table "other-control" does not exist; check AWS_REGION and the names of the tables, or run `holdfast init`',
+  );
   expectError(await lab.run(['put', 'k'], { env, stdin: 'x' }), 1, 'run `holdfast init`');
   const tick = await lab.run(['tick', 'replicator', '--json'], { env: { ...env, ...silent } });
   expect(tick.code).toBe(1);

@@ -43,7 +43,11 @@ const lostAnswers: [string, Reply][] = [
 test.each(lostAnswers)('after %s the effect of a write is unknown, and it is not sent again', async (_, reply) => {
   await using server = await scriptedDynamo(() => reply);
   const store = storeAt(server);
-  const unanswered = { name: 'StoreError', kind: 'unanswered', message: expect.stringContaining('effect is unknown') };
+  const unanswered = {
+    name: 'StoreError',
+    kind: 'unanswered',
+    message: expect.stringContaining('had its effect: DynamoDB did not answer'),
+  };
   await expect(store.transact([addition], 't')).rejects.toMatchObject(unanswered);
   await expect(store.write(putItem(item('a')))).rejects.toMatchObject(unanswered);
   await expect(

@@ -65,6 +65,14 @@ export interface TestFleetOptions {
 
 type FleetChange = Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>;
 
+/** A reason is a code, which filters of logs and figures go by; what is for people is a message. */
+function codedReason(where: string, fields: LogFields = {}): LogFields {
+  const { reason = '' } = fields;
+  if (!/^([a-z0-9]+(-[a-z0-9]+)*)?$/.test(String(reason)))
+    throw new Error(`"${reason}", a reason of "${where}", is no code`);
+  return fields;
+}
+
 /** A whole fleet on in-memory implementations, with its clock, library and workers. */
 export interface TestFleet {
   readonly clock: ManualClock;
@@ -109,7 +117,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
   const handles: Record<string, Backend> = {};
   const logs: TestFleet['logs'] = [];
   const log = (level: string) => (sentence: string, fields?: LogFields) =>
-    void logs.push({ level, sentence, ...fields });
+    void logs.push({ level, sentence, ...codedReason(sentence, fields) });
   const env: Record<string, string> = { ...options.env };
   const before = () => fleet.before;
   const after = () => fleet.after;
@@ -180,7 +188,11 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     client: createClient(deps),
     newClient: () => createClient(deps),
     apply: put,
-    tick: (name, event = {}) => runTick(deps, workers[name]!, { deadline: clock.now() + 300_000, ...event }),
+    async tick(name, event = {}) {
+      const report = await runTick(deps, workers[name]!, { deadline: clock.now() + 300_000, ...event });
+      for (const reason of Object.keys(report.reasons)) codedReason(name, { reason });
+      return report;
+    },
     async settle(names = ['replicator', 'cleanup-queue', 'pending-reaper'], minutes = 30) {
       for (let minute = 0; minute < minutes; minute += 1) {
         for (const name of names) await fleet.tick(name);

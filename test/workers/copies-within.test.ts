@@ -148,7 +148,7 @@ test('rotten bytes that were copied are not recorded, but enqueued for deletion,
   await fleet.apply({ backends: near('a', 'b', 'c'), policies: factor(3) });
   rot(fleet, 'k', 'a');
   const report = await fleet.tick('replicator');
-  expect(report.reasons).toMatchObject({ 'examined: quarantined': 1 });
+  expect(report.reasons).toMatchObject({ 'examined-quarantined': 1 });
   expect(fleet.copiesOf('k')).toEqual({ b: 'good!!', c: 'good!!' });
   expect(fleet.queue().map(({ backend, reason }) => [backend, reason])).toEqual([
     ['a', 'quarantined: wrong'],
@@ -175,7 +175,7 @@ test('a source that has vanished is examined', async () => {
   await fleet.tick('replicator');
   await fleet.apply({ backends: near('a', 'b', 'c'), policies: factor(3) });
   fleet.backends.a!.deleteNow(`k!${fleet.object('k').copies.a}`);
-  expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'examined: quarantined': 1 });
+  expect((await fleet.tick('replicator')).reasons).toMatchObject({ 'examined-quarantined': 1 });
   expect(fleet.copiesOf('k')).toEqual({ b: 'v', c: 'v' });
 });
 

@@ -32,7 +32,8 @@ async function resume(session: Session, [worker]: Arguments): Promise<Result> {
 
 async function set(session: Session, [name, value]: Arguments): Promise<Result> {
   if (name === undefined) return list(session);
-  if (value === undefined) throw new UsageError(`set ${name} needs a value`);
+  if (value === undefined)
+    throw new UsageError(`Cannot set ${name}: its value is missing; \`holdfast unset ${name}\` ends what is set`);
   await fleetNow(session);
   return told(`${name} is ${value} from now on`, await setParameter(session.process(), name, value));
 }

@@ -2,6 +2,7 @@ import { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
+import { seconds } from '../../base/clock.ts';
 import { SilenceError } from './errors.ts';
 
 /** Slower than this, over as long as a silence may last, a body does not arrive. */
@@ -25,7 +26,7 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
       if (dueMs <= 0) break;
       await clock.sleep(dueMs, signal);
     }
-    answer.destroy(new SilenceError(`no bytes came for ${stallMs} ms`));
+    answer.destroy(new SilenceError(`no bytes came for ${seconds(stallMs)}`));
   };
 
   /** Of the window that is being measured. */
@@ -38,7 +39,7 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
     if (waitedMs < stallMs) return;
     const leastBytes = (leastBytesPerSecond * waitedMs) / 1000;
     if (arrivedBytes < leastBytes) {
-      const silence = new SilenceError(`only ${arrivedBytes} bytes came in ${waitedMs} ms of waiting`);
+      const silence = new SilenceError(`only ${arrivedBytes} bytes came in ${seconds(waitedMs)} of waiting`);
       answer.destroy(silence);
       throw silence;
     }

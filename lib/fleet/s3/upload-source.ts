@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
+import { seconds } from '../../base/clock.ts';
 import { type Attempted, backendError, SilenceError } from './errors.ts';
 import type { S3Timeouts } from './wire.ts';
 
@@ -131,7 +132,9 @@ export function openSource(
       await clock.sleep(dueMs, over.signal);
     }
     silence = new SilenceError(
-      isAllGiven() ? `no answer came for ${timeouts.answerMs} ms` : `it took no bytes for ${timeouts.stallMs} ms`,
+      isAllGiven()
+        ? `no answer came within ${seconds(timeouts.answerMs)}`
+        : `it took no bytes for ${seconds(timeouts.stallMs)}`,
     );
     cut();
   };

@@ -2,7 +2,7 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type Duplex, Readable } from 'node:stream';
 import { collect } from '../../base/bytes.ts';
-import { type Clock, systemClock } from '../../base/clock.ts';
+import { type Clock, seconds, systemClock } from '../../base/clock.ts';
 import { hasArrived, watchedBody } from './answer-body.ts';
 import { isSlowDown, SilenceError } from './errors.ts';
 import { createPace } from './pace.ts';
@@ -107,12 +107,19 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
       };
       const awaitAnswer = () => {
         if (body instanceof Readable) watch.stop(request);
-        else watch.until(request, answerMs, () => giveUp(new SilenceError(`no answer came for ${answerMs} ms`)));
+        else
+          watch.until(request, answerMs, () => giveUp(new SilenceError(`no answer came within ${seconds(answerMs)}`)));
       };
       request.on('socket', (socket) => {
         if (!socket.connecting) return awaitAnswer();
         const { connectMs } = timeouts;
-        watch.until(request, connectMs, () => giveUp(new SilenceError(`no connection stood after ${connectMs} ms`)));
+        watch.until(request, connectMs, () =>
+          giveUp(
+            new SilenceError(
+              `no connection was made within ${seconds(connectMs)}; check \`endpoint\` and the network between`,
+            ),
+          ),
+        );
         socket.once('connect', awaitAnswer);
       });
       request.on('response', (answer) => {

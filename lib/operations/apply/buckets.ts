@@ -126,7 +126,7 @@ export async function fleetIdOf(
   const put = { pk: fleetKey, sk: rowKeys.identity, version: (row?.version ?? 0) + 1, data: { fleetId } };
   const answer = await deps.store.write({ kind: 'row', put, expect: row?.version ?? 'absent' });
   if (answer.outcome === 'done') return fleetId;
-  throw new NotApplied(['another `init` is running at this moment']);
+  throw new NotApplied(['another `init` is running: try again when it has ended']);
 }
 
 /** The fleet whose buckets are taken over: the marks on their bytes name it, so new tables carry its id on. */

@@ -37,7 +37,9 @@ export class NotApplied extends ConfigError {
 }
 
 export function contended(): NotApplied {
-  return new NotApplied(['another version was applied meanwhile: look at it and apply again']);
+  return new NotApplied([
+    'another version was applied meanwhile: `holdfast apply --dry-run` shows what is different now',
+  ]);
 }
 
 /** What a backend answered, for a person. Throws what is no answer of one. */

@@ -112,7 +112,7 @@ async function runFromAny(turn: CopyTurn, hold: Hold, object: ObjectRecord, unti
     outcome = await runProving(turn, hold, asHeld(hold.item, object), source, until);
     const isSources = outcome.outcome === 'over-limit' && outcome.backend === source;
     if (!isSources && !isOfSource(outcome)) break;
-    note(turn.tick.tally, `${outcome.outcome}: ${source}`);
+    note(turn.tick.tally, `${outcome.outcome}-on-${source}`);
     if (!isOfSource(outcome)) continue;
     const { blame } = judgeCopy(outcome, { source, target: hold.item.backend });
     noteBlame(turn, blame);

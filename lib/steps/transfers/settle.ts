@@ -108,7 +108,7 @@ function swapFor(tick: TransfersSettleTick, item: QueueItem, before: ObjectRecor
 /** Nobody reads these bytes, so what there is of them is deleted at once, its uploads with it. */
 export async function abandon(tick: TransfersSettleTick, hold: Hold, reason: string): Promise<void> {
   const outcome = await enqueueItem(tick, hold, reason);
-  if (outcome === 'committed') count(tick.tally, 'skipped', `abandoned: ${reason}`);
+  if (outcome === 'committed') count(tick.tally, 'skipped', `abandoned-${reason}`);
   else count(tick.tally, outcome === 'expired' ? 'skipped' : 'failed', `abandon-${outcome}`);
 }
 

@@ -1,3 +1,4 @@
+import { awsAdvice } from '../../base/aws-advice.ts';
 import { StoreError } from '../port.ts';
 
 /** What was being done when an error came: the verb phrase and the tables it touched, for the message. */
@@ -85,7 +86,11 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
   const name = nameOf(error);
   if (name === 'ResourceNotFoundException') {
     const subject = action.tables.length === 1 ? `table ${tables} does not exist` : `one of ${tables} does not exist`;
-    return new StoreError('missing-table', `Cannot ${action.doing}: ${subject}; run \`holdfast init\``, error);
+    return new StoreError(
+      'missing-table',
+      `Cannot ${action.doing}: ${subject}; check AWS_REGION and the names of the tables, or run \`holdfast init\` to make them`,
+      error,
+    );
   }
   const detail = `${name}: ${textOf(error)}`;
   if (noCredentialsNames.has(name)) {
@@ -103,14 +108,17 @@ export function storeErrorOf(error: unknown, action: Action): StoreError {
     return new StoreError('throttled', `Cannot ${action.doing}: DynamoDB throttles ${tables} (${detail})`, error);
   }
   if (deniedNames.has(name)) {
+    const toCheck = awsAdvice(name, textOf(error)) ?? 'check what these credentials may do with the tables';
     return new StoreError(
       'denied',
-      `Cannot ${action.doing}: access to ${tables} was denied (${detail})${adviceOn(name, textOf(error))}`,
+      `Cannot ${action.doing}: access to ${tables} was denied (${detail}): ${toCheck}`,
       error,
     );
   }
   if (isNeverSent(error)) {
-    return new StoreError('unreachable', `Cannot ${action.doing}: DynamoDB is unreachable (${detail})`, error);
+    const places = 'AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB and the network of this machine';
+    const whatIsSo = `DynamoDB is unreachable (${detail}); check ${places}`;
+    return new StoreError('unreachable', `Cannot ${action.doing}: ${whatIsSo}`, error);
   }
   if (isUnanswered(error)) return unanswered(error, action);
   if (codeOf(error) === 'EPROTO' || isNotDynamo(error)) {
@@ -126,26 +134,11 @@ function isNotDynamo(error: unknown): boolean {
   return error instanceof SyntaxError || ['Unknown', 'UnknownError'].includes(nameOf(error));
 }
 
-/** Which key, region or clock to look at. */
-function adviceOn(name: string, text: string): string {
-  if (name === 'InvalidSignatureException' && /expired|not yet current/i.test(text)) {
-    return ': set the clock of this machine';
-  }
-  if (name.startsWith('InvalidSignature') || name.startsWith('IncompleteSignature')) {
-    return ': check AWS_SECRET_ACCESS_KEY, and that AWS_REGION is the region of the tables';
-  }
-  if (name.startsWith('ExpiredToken')) return ': these are temporary credentials that have expired; get new ones';
-  if (name === 'UnrecognizedClientException' || name === 'InvalidClientTokenId') {
-    return ': check AWS_ACCESS_KEY_ID and AWS_REGION';
-  }
-  return ': check what these credentials may do with the tables';
-}
-
 function unanswered(error: unknown, action: Action): StoreError {
   const detail = `${nameOf(error)}: ${textOf(error)}`;
   return new StoreError(
     'unanswered',
-    `No answer to an attempt to ${action.doing}: its effect is unknown (${detail})`,
+    `Cannot say whether an attempt to ${action.doing} had its effect: DynamoDB did not answer (${detail})`,
     error,
   );
 }

@@ -31,7 +31,7 @@ export function countedAs(turn: Turn): { readonly verdict: Verdict; readonly rea
     case 'file-changed':
       return { verdict: 'skipped', reason: 'plain-file-changed' };
     case 'file-left':
-      return { verdict: 'skipped', reason: `plain-file-left: ${turn.why}` };
+      return { verdict: 'skipped', reason: `plain-file-left-${turn.why}` };
     case 'named':
       return { verdict: 'skipped', reason: 'named-by-record' };
     case 'still-needed':
@@ -64,7 +64,7 @@ export async function settle(tick: CleanupQueueSettleTick, turns: readonly ItemT
     else {
       // `expired`: another tick took the claim over and settled the item.
       count(tick.tally, outcome === 'expired' ? 'skipped' : 'failed', `settle-${outcome}`);
-      note(tick.tally, `not-settled: ${countedAs(it.turn).reason}`);
+      note(tick.tally, `not-settled-${countedAs(it.turn).reason}`);
     }
   }
   if (lost.length > 0) await settle(tick, lost);
@@ -165,6 +165,6 @@ function report(tick: CleanupQueueSettleTick, it: ItemTurn): void {
       why: turn.why,
     });
   if (turn.outcome === 'failed' && item.attempts + 1 >= tick.params.maxAttempts)
-    tick.audit('Deletion given up', { ...fields, reason: turn.error.message });
+    tick.audit('Deletion given up', { ...fields, message: turn.error.message });
   tick.audit('Queue item settled', { ...fields, reason, cause });
 }

@@ -318,5 +318,5 @@ function commitFile(deps: ImportDeps, before: Entry | null, after: Entry, askedA
 /** Somebody else changed the object: what is there now is asked for by name. Too late for this listing: it is listed anew. */
 function notCommitted({ outcome }: Outcome): KeyTurn {
   if (outcome === 'not-now' || outcome === 'undecided') return { outcome: 'too-late' };
-  return { outcome: 'refused', what: `import-${outcome}`, message: `the import of the file ended as ${outcome}` };
+  return { outcome: 'refused', what: `import-${outcome}`, message: `the file could not be recorded (${outcome})` };
 }

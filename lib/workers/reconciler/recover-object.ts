@@ -346,7 +346,7 @@ async function record(
     return {
       outcome: 'refused',
       what: `recover-${outcome?.outcome}`,
-      message: `the record ended as ${outcome?.outcome}`,
+      message: `the record could not be changed (${outcome?.outcome})`,
     };
   const { key, generation, copies, condition } = after;
   tick.audit('Object recovered by its marks', { key, generation, copies, condition, reason: what });
