@@ -47,18 +47,21 @@ describe('who is let in:', () => {
     '/nothing',
   ];
 
-  test.each(paths)('a request for %s without the token, or with another one, is refused', async (path) => {
-    expect(await send(path, own())).toMatchObject({ status: 401 });
-    expect(await send(path, { ...own(), authorization: 'Bearer wrong' })).toMatchObject({ status: 401 });
-    expect(await send(`${path}${path.includes('?') ? '&' : '?'}token=wrong`, own())).toMatchObject({ status: 401 });
-  });
+  test.each(paths)(
+    'a request for %s without the token, or with another one, is refused [console-guarded]',
+    async (path) => {
+      expect(await send(path, own())).toMatchObject({ status: 401 });
+      expect(await send(path, { ...own(), authorization: 'Bearer wrong' })).toMatchObject({ status: 401 });
+      expect(await send(`${path}${path.includes('?') ? '&' : '?'}token=wrong`, own())).toMatchObject({ status: 401 });
+    },
+  );
 
-  test.each(paths)('a request for %s by another name of this machine is refused', async (path) => {
+  test.each(paths)('a request for %s by another name of this machine is refused [console-guarded]', async (path) => {
     for (const host of ['evil.example', `evil.example:${lab.console.port}`, '127.0.0.1', '127.0.0.1:1'])
       expect(await send(path, { ...bearer(), host })).toMatchObject({ status: 403 });
   });
 
-  test.each(paths)('a request for %s that another page sends is refused', async (path) => {
+  test.each(paths)('a request for %s that another page sends is refused [console-guarded]', async (path) => {
     for (const origin of ['http://evil.example', 'null', 'http://127.0.0.1:1', `https://127.0.0.1:${lab.console.port}`])
       expect(await send(path, { ...bearer(), origin })).toMatchObject({ status: 403 });
     for (const site of ['cross-site', 'same-site'])
@@ -74,7 +77,7 @@ describe('who is let in:', () => {
     expect(lab.fleet.store.rowAt('fleet', 'settings')).toEqual(before);
   });
 
-  test('the page asks nobody else for anything, and no other page may show it', async () => {
+  test('the page asks nobody else for anything, and no other page may show it [console-guarded]', async () => {
     const response = await fetch(lab.console.url);
     expect(response.status).toBe(200);
     const policy = response.headers.get('content-security-policy')!;
@@ -277,7 +280,7 @@ test('what the queue gave up is listed, and tried again', async () => {
   await lab.fleet.settle();
 });
 
-test('a console that only shows refuses every action', async () => {
+test('a console that only shows refuses every action [console-read-only]', async () => {
   const readOnly = await consoleOver(lab.fleet, { isReadOnly: true });
   try {
     const before = lab.fleet.store.snapshot();

@@ -22,7 +22,7 @@ async function open(lab: ConsoleLab): Promise<() => void> {
   return () => stop.abort();
 }
 
-test('an open console costs one query every five seconds, however many pages are open, and none once they are closed', async () => {
+test('an open console costs one query every five seconds, however many pages are open, and none once they are closed [console-costs-little]', async () => {
   const fleet = await createTestFleet();
   await fleet.client.put('one', 'one');
   await fleet.settle();
@@ -51,7 +51,7 @@ test('an open console costs one query every five seconds, however many pages are
   }
 });
 
-test('with twelve backends and ten million objects the figures come from the ledger, and nothing is scanned', async () => {
+test('with twelve backends and ten million objects the figures come from the ledger, and nothing is scanned [console-costs-little]', async () => {
   const fleet = await createTestFleet({ backends: twelveBackends });
   const objects = addTenMillion(fleet);
   const lab = await consoleOver(fleet);
