@@ -119,10 +119,12 @@ test('the package holds the build, the command, the docs, and nothing else', () 
       'dist/infra/index.js',
       'dist/infra/index.d.ts',
       'dist/lambda/replicator/index.mjs',
+      'dist/lib/console/page/page.js',
+      'dist/lib/console/page/page.css',
     ]),
   );
   const expected =
-    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/holdfast\.js|docs\/.+\.(md|json)|dist\/(lib|functions|infra)\/.+\.(js|d\.ts)|dist\/lambda\/[a-z-]+\/.+\.(mjs|cjs|map|json))$/;
+    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/holdfast\.js|docs\/.+\.(md|json|png)|dist\/(lib|functions|infra)\/.+\.(js|d\.ts)|dist\/lib\/console\/page\/page\.css|dist\/lambda\/[a-z-]+\/.+\.(mjs|cjs|map|json))$/;
   expect(packed.filter((path) => !expected.test(path))).toEqual([]);
   expect(packed.filter((path) => /\/(demo|test)\//.test(path))).toEqual([]);
 });
@@ -135,6 +137,23 @@ test('the installed command says its version and works on a fleet', async () => 
   await run('npx', ['holdfast', 'tick', 'replicator']);
   const located = JSON.parse((await run('npx', ['holdfast', 'locate', 'greetings/hello', '--json'])).stdout);
   expect(located.copies.map(({ backend }: { backend: string }) => backend)).toEqual(['a', 'b']);
+});
+
+test('the installed command serves the console’s page, as it was built', async () => {
+  const child = spawn('npx', ['holdfast', 'console', '--json'], { cwd: app, env: userEnv(), detached: true });
+  const exited = once(child, 'exit');
+  let output = '';
+  for await (const chunk of child.stdout!) {
+    output += chunk;
+    if (output.includes('\n')) break;
+  }
+  const { url } = JSON.parse(output) as { url: string };
+  const page = await (await fetch(url)).text();
+  const script = await fetch(new URL(/src="([^"]+)"/.exec(page)![1]!, url));
+  expect(script.status).toBe(200);
+  expect(await script.text()).toContain('Under-replicated');
+  process.kill(-child.pid!, 'SIGTERM');
+  await exited;
 });
 
 test('createHoldfast of the installed package puts and gets, in parts and encrypted too', async () => {

@@ -35,6 +35,7 @@ export const events = {
   'File joined an object': 'file-joined-object',
   'Hash recorded': 'hash-recorded',
   'Heartbeat of a put failed': 'put-heartbeat-failed',
+  'History could not be written': 'history-not-written',
   'Imported file carries the mark of other bytes': 'imported-file-carries-mark-other-bytes',
   'Imported file is gone': 'imported-file-gone',
   'Imported file was overwritten by its owner': 'imported-file-overwritten-by-owner',

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { duration, plural } from '../base/amounts.ts';
+import { bytes, duration, plural } from '../base/amounts.ts';
 import { defined } from '../base/defined.ts';
+import type { Holdfast } from '../client/client.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { drain } from '../operations/drain.ts';
 import { checkBackend } from '../operations/probe.ts';
@@ -24,6 +25,7 @@ import type { ActionAnswer, ActionName, Actions } from './protocol.ts';
 
 export interface ActionDeps {
   readonly deps: ConsoleDeps;
+  readonly client: Pick<Holdfast, 'undelete'>;
   readonly jobs: Jobs;
 }
 
@@ -50,6 +52,7 @@ const schemas = {
   requeue: v.strictObject({ ids: v.exactOptional(v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(100))) }),
   retry: v.strictObject({ key }),
   scrub: v.strictObject({ key }),
+  undelete: v.strictObject({ key, generation: name }),
   'plan-import': ofFiles,
   import: ofFiles,
   stop: v.strictObject({ job: name }),
@@ -85,6 +88,10 @@ const actions: { readonly [Name in ActionName]: Action<Name> } = {
     return refused(outcome === 'no-object' ? 'There is no such object' : 'It changed meanwhile: ask again');
   },
   scrub,
+  undelete: async ({ client }, asked) => {
+    const { sizeBytes } = await client.undelete(asked.key, { generation: asked.generation });
+    return done(`It is back: ${bytes(sizeBytes)}`);
+  },
   'plan-import': async ({ deps, jobs }, asked) => {
     const job = jobs.begin(`Plan of an import from ${asked.backends.join(', ')}`, (talk) =>
       runImportPlan(deps, asked, talk),

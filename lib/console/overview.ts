@@ -74,7 +74,7 @@ function backendFigures({ fleet, usage }: Readings, standing: BackendStanding): 
   const state = fleet.breaker(name);
   const pass = passHeader(fleet, name);
   const queued = queueStates.map((queueState) => fleet.queue(queueState, name));
-  const spent = usage.get(name) ?? (usage.size > 0 ? noUsage : undefined);
+  const spent = usage && (usage.get(name) ?? noUsage);
   return {
     ...{ name, breaker, isLeaving, isCounted, isConfigured: config !== undefined },
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),

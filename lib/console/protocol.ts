@@ -273,16 +273,27 @@ export interface HistoryHour {
   /** Its beginning. */
   readonly at: number;
   readonly copiesMade: number;
+  /** Written to backends by workers. */
   readonly bytesMoved: number;
   readonly verified: number;
   readonly deleted: number;
   readonly failed: number;
-  readonly lagSeconds?: number;
-  readonly objects?: number;
-  readonly underReplicated?: number;
-  readonly queued?: number;
-  readonly usedBytes?: number;
   readonly requests: number;
+  readonly egressBytes: number;
+  /** The longest that an object waited for the last copy it needed. */
+  readonly lagSeconds?: number;
+  readonly objects: number;
+  readonly underReplicated: number;
+  readonly queued: number;
+  readonly usedBytes: number;
+}
+
+/** A content that was deleted or overwritten, and can be brought back. */
+export interface WaitingLine {
+  readonly generation: string;
+  readonly sizeBytes: number;
+  readonly since: number;
+  readonly until: number;
 }
 
 /** What every action answers. */
@@ -304,6 +315,7 @@ export interface Actions {
   readonly requeue: { readonly ids?: readonly string[] };
   readonly retry: { readonly key: string };
   readonly scrub: { readonly key: string };
+  readonly undelete: { readonly key: string; readonly generation: string };
   readonly 'plan-import': { readonly backends: readonly string[]; readonly prefix?: string };
   readonly import: { readonly backends: readonly string[]; readonly prefix?: string };
   readonly stop: { readonly job: string };

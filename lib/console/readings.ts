@@ -1,4 +1,5 @@
 import { type Clock, monthOf } from '../base/clock.ts';
+import { defined } from '../base/defined.ts';
 import type { Usage } from '../base/usage.ts';
 import { type WorkerName, workerNames } from '../config/workers.ts';
 import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
@@ -14,7 +15,8 @@ export type Fleet = FleetView & { readonly config: FleetConfig };
 export interface Readings {
   readonly fleet: Fleet;
   readonly leases: ReadonlyMap<WorkerName, readonly Lease[]>;
-  readonly usage: ReadonlyMap<string, Usage>;
+  /** Of the month; absent until it was read. */
+  readonly usage?: ReadonlyMap<string, Usage>;
   /** Of passes that are under way, by name. */
   readonly ranges: ReadonlyMap<string, readonly PassRange[]>;
 }
@@ -55,7 +57,7 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
   let wasFleet = false;
   const leases = new Map<WorkerName, readonly Lease[]>();
   const ranges = new Map<string, readonly PassRange[]>();
-  let usage: ReadonlyMap<string, Usage> = new Map();
+  let usage: ReadonlyMap<string, Usage> | undefined;
   const readAt = new Map<string, number>();
 
   const parts = (of: Fleet): Part[] => [
@@ -109,7 +111,7 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
     const readings = latest();
     return readings === undefined ? { outcome: 'no-config' } : { outcome: 'read', readings };
   };
-  const latest = (): Readings | undefined => fleet && { fleet, leases, usage, ranges };
+  const latest = (): Readings | undefined => fleet && { fleet, leases, ranges, ...defined({ usage }) };
   return {
     get latest() {
       return latest();

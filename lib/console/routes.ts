@@ -7,6 +7,7 @@ import { sayDrainWarning } from '../operations/say-drain.ts';
 import { belongsToDeployment, parametersInForce } from '../operations/settings.ts';
 import { act } from './actions.ts';
 import { type ConsoleDeps, fleetNow } from './deps.ts';
+import { fleetHistory } from './history.ts';
 import type { Jobs } from './jobs.ts';
 import { findObjects, listObjects, listQueue, type TransfersSeen } from './lists.ts';
 import { objectDetail } from './object-detail.ts';
@@ -37,6 +38,8 @@ export function createRoutes(given: RoutesDeps): Routes {
     '/api/object': (asked) => objectDetail(deps, text(asked, 'key')),
     '/api/queue': (asked) => listQueue(deps, fieldsOf(asked, ['state', 'backend', 'after']), seen),
     '/api/settings': () => settings(deps),
+    '/api/history': () => fleetHistory(deps),
+    '/api/waiting': (asked) => client.undeletable(text(asked, 'key')),
     '/api/drain-plan': (asked) => drainPlan(deps, text(asked, 'backend')),
   };
   return async (request, response, url) => {
@@ -134,7 +137,7 @@ function fileName(key: string): string {
 const mostBytes = 256 * 1024;
 
 async function action(
-  { deps, watch, jobs, isReadOnly }: RoutesDeps,
+  { deps, client, watch, jobs, isReadOnly }: RoutesDeps,
   name: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -145,7 +148,7 @@ async function action(
     return replyJson(response, 415, { error: 'An action is asked for in JSON' });
   const asked = await jsonOf(request);
   if (asked === undefined) return replyJson(response, 400, { error: 'What was asked for is no JSON, or too long' });
-  const answer = await act({ deps, jobs }, name, asked);
+  const answer = await act({ deps, client, jobs }, name, asked);
   if (answer.outcome === 'unknown') return replyJson(response, 400, { error: answer.sentence });
   if (answer.outcome === 'done') await watch.refresh();
   replyJson(response, 200, answer);

@@ -40,6 +40,7 @@ export interface HoldfastProcess {
   readonly env: Env;
   readonly tables: TableNames;
   readonly unreported: UsageBook;
+  readonly keepsHistory: true;
   openBackend(config: BackendConfig, can: Capabilities, use: BackendUse): Promise<Backend>;
   findCapabilities(config: BackendConfig): Promise<Capabilities>;
   openKeyring(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
@@ -68,6 +69,7 @@ export function createProcess(options: ProcessOptions): HoldfastProcess {
     env,
     tables,
     unreported: createUsageBook(),
+    keepsHistory: true,
     openBackend: opener.open,
     findCapabilities: opener.findCapabilities,
     // Several megabytes of code that most fleets never need.

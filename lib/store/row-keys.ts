@@ -16,6 +16,11 @@ export function readingKey(backend: string, storageKey: string): string {
 }
 
 const drainPrefix = 'drain/';
+/** The partition of the Control table that holds the history of one lease. */
+export function historyKey(worker: string, part: string): string {
+  return `history/${worker}/${part}`;
+}
+
 const placementPrefix = 'placement/';
 const deletedPrefix = 'drain-deleted/';
 const quotaPrefix = 'quota/';

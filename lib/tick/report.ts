@@ -2,6 +2,7 @@ import type { BreakerState } from '../base/health.ts';
 import { observe } from '../fleet/breaker.ts';
 import type { ControlRow } from '../store/model.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
+import type { UsageByMonth } from '../store/usage-book.ts';
 import type { Tick } from './tick.ts';
 
 /** What this file asks of a tick. */
@@ -49,10 +50,12 @@ export function writeBreaker(tick: ReportTick, backend: string, row: ControlRow 
 
 /**
  * Writes down what this tick spent, once, with what earlier ticks of this process left; an idle tick writes nothing and leaves
- * it to the next one that works.
+ * it to the next one that works. Returns what it spent.
  */
-export async function reportUsage(tick: ReportTick): Promise<void> {
+export async function reportUsage(tick: ReportTick): Promise<UsageByMonth> {
   const { unreported } = tick.deps;
-  unreported.enter(tick.meter.take());
+  const spent = tick.meter.take();
+  unreported.enter(spent);
   if (tick.lease !== null || tick.tally.planned > 0) await unreported.flush(tick.deps);
+  return spent;
 }

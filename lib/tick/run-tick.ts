@@ -9,9 +9,11 @@ import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { isRecoveryPending } from '../store/recovery.ts';
+import type { UsageByMonth } from '../store/usage-book.ts';
 import { createTickBackends } from './backends.ts';
 import { type Budget, readBudget } from './budget.ts';
 import { probeDueBreakers } from './health.ts';
+import { keepHistory } from './history.ts';
 import { refresh, refreshForCommit } from './refresh.ts';
 import { reportHealth, reportUsage } from './report.ts';
 import type { Tick, TickDeps, TickEvent, TickOutcome, TickReport, Worker } from './tick.ts';
@@ -108,9 +110,12 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
     if (!tick.dryRun) await tidyLedger(tick);
   } finally {
     // Each is done whatever becomes of the one before.
+    let spent: UsageByMonth = {};
     await reportHealth(tick)
-      .finally(() => reportUsage(tick))
-      .finally(() => tick.lease !== null && releaseLease(tick, tick.lease));
+      .finally(async () => {
+        spent = await reportUsage(tick);
+      })
+      .finally(() => tick.lease !== null && releaseLease(tick, tick.lease, spent));
   }
   return outcomeOf(tick.tally);
 }
@@ -127,8 +132,15 @@ async function runRounds(tick: Tick, worker: Worker): Promise<void> {
   }
 }
 
-async function releaseLease(tick: Tick, lease: Lease): Promise<void> {
-  const last = { runId: tick.runId, at: tick.now(), outcome: outcomeOf(tick.tally), ...tick.tally };
+async function releaseLease(tick: Tick, lease: Lease, spent: UsageByMonth): Promise<void> {
+  const hour = await keepHistory(tick, lease, spent);
+  const last = {
+    runId: tick.runId,
+    at: tick.now(),
+    outcome: outcomeOf(tick.tally),
+    ...tick.tally,
+    ...defined({ hour }),
+  };
   const change = { expiresAt: 0, last, ...defined({ cursor: tick.cursor }) };
   const isHeld = await tick.deps.store.updateLease(lease, change);
   if (!isHeld) tick.deps.log.warn('The lease had passed to another tick', { worker: tick.worker, epoch: lease.epoch });

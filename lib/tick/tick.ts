@@ -38,6 +38,8 @@ export interface TickDeps {
   openBackend(config: BackendConfig, can: Capabilities, use: 'read-write' | 'delete'): Promise<Backend>;
   /** The keyring that the fleet file asks for; absent where a worker must not have it. */
   openKeyring?(encryption: EncryptionConfig, checks?: KeyChecks): Promise<Keyring>;
+  /** Whether its ticks keep the history that the console shows: one more write an hour for each worker that works. */
+  readonly keepsHistory?: true;
   /** Told at the end of each tick that read the fleet how it stood when it was read last. */
   sawFleet?(view: FleetView, params: Parameters): void;
 }

@@ -4,6 +4,7 @@ import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { hourMs, hourOf, writeHour } from '../../lib/store/history-rows.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -52,7 +53,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
 
   async function newPage(of: ConsoleLab): Promise<Page> {
     const opened = await browser.newPage({ viewport: wide });
-    opened.setDefaultTimeout(300_000);
+    opened.setDefaultTimeout(Number(process.env.KT ?? 300_000));
     opened.on('pageerror', (error) => complaints.push(error.message));
     opened.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
     opened.on('request', (request) => asked.add(new URL(request.url()).host));
@@ -76,6 +77,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
         { name: 'cedar', quotaBytes: 400_000 },
       ],
       routing: 'spread',
+      keepsHistory: true,
       env: { BREAKER_FAILURES: '2', UNHEALTHY_AFTER_SECONDS: '60', DRAIN_SETTLE_SECONDS: '0' },
     });
     fleet.before = ({ port }) => {
@@ -223,11 +225,34 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await see('SCRUBBER_BATCH_SIZE was set to 77');
   });
 
+  test('the history of ninety days is drawn, from what the ticks summed up', async () => {
+    const now = hourOf(fleet.clock.now());
+    const swing = (hour: number) => 1 + Math.sin((hour / 24) * 2 * Math.PI);
+    for (let hour = 1; hour < 6 * 24; hour += 1)
+      await writeHour(fleet.store, 'replicator', '0/1', {
+        ...{ at: now - hour * hourMs, endedAt: now - hour * hourMs, ticks: 12, skipped: 0, deferred: 0 },
+        succeeded: Math.round(40 * swing(hour)),
+        failed: hour % 29 === 0 ? 3 : 0,
+        ...{ requests: 90, egressBytes: 90_000, lagSeconds: Math.round(60 + 40 * swing(hour)) },
+        ingressBytes: Math.round(90_000 * swing(hour)),
+        ...{ objects: 60 - Math.floor(hour / 4), underReplicated: hour % 40 === 0 ? 6 : 0, queued: hour % 7 },
+        usedBytes: 260_000 - 900 * hour,
+      });
+    await go('History');
+    await page.getByRole('img', { name: /^Copies made: between 0 and 1\d\d, last/ }).waitFor();
+    await page.getByRole('button', { name: 'Day', exact: true }).click();
+    await page.getByRole('img', { name: /^Copies made: between/ }).waitFor();
+    await page.getByRole('button', { name: 'Week', exact: true }).click();
+    expect(await page.getByRole('img').count()).toBe(12);
+    await take('history');
+  });
+
   const views = [
     '',
     'objects',
     'object/photos%2F2026%2F9.jpg',
     'queue',
+    'history',
     'workers',
     'import',
     'settings',

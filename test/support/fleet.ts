@@ -61,6 +61,8 @@ export interface TestFleetOptions {
   readonly seed?: number;
   /** As a backend demands of all parts but the last [5 MiB]. */
   readonly minPartBytes?: number;
+  /** Ticks keep the history that the console shows. */
+  readonly keepsHistory?: true;
 }
 
 type FleetChange = Pick<TestFleetOptions, 'backends' | 'policies' | 'routing' | 'encryption'>;
@@ -129,6 +131,7 @@ export async function createTestFleet(options: TestFleetOptions = {}): Promise<T
     log: { ...silentLog, info: log('info'), warn: log('warn'), error: log('error') },
     env,
     unreported: createUsageBook(),
+    ...defined({ keepsHistory: options.keepsHistory }),
     openBackend: async ({ name }) => handles[name]!,
     openKeyring: async (encryption, checks) => createKeyring(encryption, env, checks),
   };

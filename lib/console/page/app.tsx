@@ -1,12 +1,14 @@
 import type { ComponentType } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { connection, overview, problem } from './api.ts';
 import { BackendPage } from './backend.tsx';
 import { utcTime } from './figures.ts';
+import { HistoryPage } from './history.tsx';
 import { ImportPage } from './import.tsx';
 import { ObjectPage } from './object.tsx';
 import { ObjectsPage } from './objects.tsx';
 import { OverviewPage } from './overview.tsx';
-import { Badge, Confirm, Notice } from './parts.tsx';
+import { Badge, Confirm, Notice, notice } from './parts.tsx';
 import { QueuePage } from './queue.tsx';
 import { route } from './route.ts';
 import { SettingsPage } from './settings.tsx';
@@ -20,6 +22,7 @@ const views: Readonly<
   queue: { title: 'Queue', page: QueuePage },
   workers: { title: 'Workers', page: WorkersPage },
   import: { title: 'Import', page: ImportPage },
+  history: { title: 'History', page: HistoryPage },
   settings: { title: 'Settings', page: SettingsPage },
   object: { title: 'Object', page: ObjectPage, isHidden: true },
   backend: { title: 'Backend', page: BackendPage, isHidden: true },
@@ -29,6 +32,10 @@ export function App() {
   const { view } = route.value;
   const { title, page: Page } = views[view] ?? views['']!;
   const fleet = overview.value;
+  // What was told of one page is not about the next.
+  useEffect(() => {
+    notice.value = null;
+  }, [route.value]);
   document.title = `${title} · Holdfast console`;
   return (
     <>

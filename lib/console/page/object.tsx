@@ -1,8 +1,20 @@
 import { useState } from 'preact/hooks';
-import type { CopyFigures, ObjectAnswer, ObjectDetail, VerdictLine } from '../protocol.ts';
+import type { CopyFigures, ObjectAnswer, ObjectDetail, VerdictLine, WaitingLine } from '../protocol.ts';
 import { act, downloadHref, pathWith } from './api.ts';
 import { bytes, utcTime } from './figures.ts';
-import { Action, Awaited, Badge, type Column, doing, type Loaded, Panel, Table, useLoaded, When } from './parts.tsx';
+import {
+  Action,
+  Awaited,
+  Badge,
+  type Column,
+  doing,
+  type Loaded,
+  Panel,
+  question,
+  Table,
+  useLoaded,
+  When,
+} from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 export function ObjectPage() {
@@ -13,17 +25,57 @@ export function ObjectPage() {
       <h1 class="key">{key}</h1>
       <Awaited of={loaded}>
         {(answer) => {
+          if (answer.outcome === 'found') return <Detail object={answer.object} reload={loaded.reload} key={key} />;
           if (answer.outcome === 'absent') return <p class="empty">There is no such object</p>;
-          if (answer.outcome === 'deleted')
-            return (
-              <p class="empty">
-                It was deleted <When at={answer.deletedAt} />
-              </p>
-            );
-          return <Detail object={answer.object} reload={loaded.reload} key={key} />;
+          return (
+            <p class="empty">
+              It was deleted <When at={answer.deletedAt} />
+            </p>
+          );
         }}
       </Awaited>
+      <Waiting objectKey={key} reload={loaded.reload} key={`${key} ${generationOf(loaded.data)}`} />
     </>
+  );
+}
+
+function generationOf(answer: ObjectAnswer | undefined): string {
+  return answer?.outcome === 'found' ? answer.object.generation : '';
+}
+
+/** What was deleted or overwritten, and can be brought back while its bytes wait. */
+function Waiting({ objectKey, reload }: { readonly objectKey: string; reload(): void }) {
+  const loaded: Loaded<readonly WaitingLine[]> = useLoaded(pathWith('/api/waiting', { key: objectKey }));
+  const waiting = loaded.data ?? [];
+  if (waiting.length === 0) return null;
+  const bringBack = ({ generation, sizeBytes }: WaitingLine) => {
+    question.value = {
+      title: 'Bring this content back?',
+      lines: [`${bytes(sizeBytes)}, generation ${generation}. What the object holds now is overwritten by it.`],
+      verb: 'Undelete',
+      run: async () => {
+        await doing(() => act('undelete', { key: objectKey, generation }));
+        reload();
+        loaded.reload();
+      },
+    };
+  };
+  return (
+    <Panel title="Deleted or overwritten, and still there">
+      <Table
+        caption="Contents that can be brought back"
+        columns={[
+          { head: 'Left', cell: ({ since }) => <When at={since} /> },
+          { head: 'Size', isNumber: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
+          { head: 'Waits until', cell: ({ until }) => <When at={until} /> },
+          { head: 'Generation', cell: ({ generation }) => <code>{generation}</code> },
+          { head: 'Action', cell: (one) => <Action run={() => bringBack(one)}>Undelete …</Action> },
+        ]}
+        rows={waiting}
+        none=""
+        keyOf={({ generation }) => generation}
+      />
+    </Panel>
   );
 }
 

@@ -122,11 +122,16 @@ export function Notice() {
   );
 }
 
+function toneOf(answer: ActionAnswer): Tone {
+  if (answer.outcome === 'refused') return 'bad';
+  return answer.outcome === 'done' && answer.verdicts?.some(({ isGood }) => !isGood) ? 'bad' : 'good';
+}
+
 /** Runs an action and says what became of it. */
 export async function doing(run: () => Promise<ActionAnswer>): Promise<ActionAnswer | null> {
   try {
     const answer = await run();
-    notice.value = { tone: answer.outcome === 'refused' ? 'bad' : 'good', sentence: answer.sentence };
+    notice.value = { tone: toneOf(answer), sentence: answer.sentence };
     return answer;
   } catch (error) {
     notice.value = { tone: 'bad', sentence: (error as Error).message };
