@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ObjectAnswer, ObjectList, ParameterLine, QueueList } from '../../lib/console/protocol.ts';
+import type { ObjectAnswer, ObjectList, ParameterLine, QueueList, WaitingLine } from '../../lib/console/protocol.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import { createTestFleet } from '../support/fleet.ts';
 import { type ConsoleLab, consoleOver, startConsoleLab } from './kit.ts';
@@ -257,6 +257,19 @@ test('a drain is begun after its plan, and ended again', async () => {
   await tooFew.close();
 });
 
+test('what was deleted is listed while it waits, and brought back', async () => {
+  await lab.fleet.client.put('missed', 'as it was');
+  const { generation } = lab.fleet.object('missed');
+  await lab.fleet.client.delete('missed');
+  const { body: waiting } = await lab.get<WaitingLine[]>('/api/waiting?key=missed');
+  expect(waiting).toEqual([expect.objectContaining({ generation, sizeBytes: 9 })]);
+  expect((await lab.act('undelete', { key: 'missed', generation: 'another' })).body.outcome).toBe('refused');
+  expect((await lab.act('undelete', { key: 'missed', generation })).body.outcome).toBe('done');
+  expect(await lab.fleet.read('missed')).toBe('as it was');
+  await lab.fleet.client.delete('missed');
+  await lab.fleet.settle();
+});
+
 test('what the queue gave up is listed, and tried again', async () => {
   await lab.fleet.client.put('gone', 'gone');
   await lab.fleet.client.delete('gone');
@@ -295,6 +308,7 @@ test('a console that only shows refuses every action [console-read-only]', async
       ['requeue', {}],
       ['retry', { key: 'one' }],
       ['scrub', { key: 'one' }],
+      ['undelete', { key: 'one', generation: 'any' }],
       ['plan-import', { backends: ['a'] }],
       ['import', { backends: ['a'] }],
       ['stop', { job: 'any' }],
