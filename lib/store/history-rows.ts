@@ -83,8 +83,8 @@ export async function writeHour(
   const hour = String((figures.at % dayMs) / hourMs);
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const row = (await store.control(pk)).rows.find((one) => one.sk === sk);
-    const there = dayOf(row);
-    const hours = there?.day === day ? there.hours : {};
+    const kept = dayOf(row);
+    const hours = kept?.day === day ? kept.hours : {};
     if ((hours[hour]?.[fields.indexOf('ticks')] ?? 0) >= figures.ticks) return;
     const data = { day, hours: { ...hours, [hour]: fields.map((field) => figures[field] ?? none) } };
     const ttl = Math.floor(figures.at / 1000) + keptSeconds;

@@ -47,7 +47,7 @@ export const turnsMutants: readonly Mutant[] = [
   },
   {
     name: 'an idle tick forgets what it spent',
-    edits: [instead('reportUsage', ['enter', 'take'], 'tick.lease !== null && $')],
+    edits: [instead('reportUsage', ['enter', 'spent'], 'tick.lease !== null && $')],
   },
   {
     name: 'usage is charged to the month in which it is written',
