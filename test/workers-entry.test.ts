@@ -55,6 +55,7 @@ const calls: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   async planPackTight() {
     expect(holdfastEntry.planPackTight({ backends: [], objects: {}, batchSize: 1 })).toEqual([]);
+    expect(await workers.planMoves()).toEqual([]);
   },
   async planSpreadEven() {
     expect(holdfastEntry.planSpreadEven({ backends: [], objects: {}, batchSize: 1 })).toEqual([]);
@@ -103,6 +104,7 @@ const calls: Readonly<Record<string, () => Promise<unknown>>> = {
   async isBackendHealthy() {
     expect(await workers.isBackendHealthy('a')).toBe(true);
     expect(await workers.isBackendHealthy('none')).toBe(false);
+    expect(await workers.health()).toHaveLength(3);
   },
   async config() {
     await workers.set('REPLICATOR_BATCH_SIZE', '7');
@@ -145,6 +147,17 @@ function documented(): string[] {
 
 test('docs/workers.md has a row for each call, and no other', () => {
   expect(documented().sort()).toEqual(Object.keys(calls).sort());
+});
+
+test('every call that a row names is made by the test of that row', () => {
+  const text = readFileSync(join(import.meta.dirname, '..', 'docs', 'workers.md'), 'utf8');
+  for (const [, name, row] of text.slice(text.indexOf('| There |')).matchAll(/^\| `(\w+)` \|(.*)\|$/gm)) {
+    const named = [...row!.matchAll(/`workers\.(\w+)\(/g)].map(([, call]) => call!);
+    for (const call of named) expect(workers).toHaveProperty(call, expect.any(Function));
+    const source = calls[name!]!.toString();
+    expect({ name, calls: named.filter((call) => source.includes(`.${call}(`)) }).toEqual({ name, calls: named });
+    for (const [, exported] of row!.matchAll(/`(\w+)\(…\)` of `holdfast`/g)) expect(source).toContain(`.${exported}(`);
+  }
 });
 
 describe('each call has an equivalent that does what it says:', () => {

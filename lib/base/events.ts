@@ -59,6 +59,7 @@ export const events = {
   'Recovery complete': 'recovery-complete',
   'Removal limit reached: too many removals on evidence today': 'removal-limit-reached',
   'Storage did not copy by itself: streamed': 'copy-streamed',
+  'Storage takes no condition on an upload in parts: only a look before it guards what is there': 'export-unguarded',
   'The bucket is not this fleet’s: nothing is written there': 'bucket-of-another-fleet',
   'The command failed': 'command-failed',
   'The fleet could not be read again': 'fleet-refresh-failed',

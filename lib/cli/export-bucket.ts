@@ -46,6 +46,8 @@ interface Bucket {
   readonly session: Session;
   readonly client: Holdfast;
   readonly backend: Backend;
+  /** The same, whose uploads in parts are completed without a condition: for storage that refuses one there. */
+  readonly unguarded: Backend;
   readonly config: BackendConfig;
   /** The backend whose storage may copy by itself. */
   readonly neighbour?: { readonly name: string; readonly place: Fingerprint };
@@ -60,10 +62,12 @@ export async function bucketTarget(session: Session, url: string, options: Bucke
     holdfastProcess.openBackend({ ...config, prefix }, can, 'read-write');
   await assertNobodys(url, config, fleet.fingerprints, (prefix) => open({}, prefix));
   // The storage that ignores a condition, or refuses it, is asked by a HEAD before each write: that is done always.
-  const backend = await open({ conditionalPut: true, conditionalCopies: true });
+  const heeded: Capabilities = { conditionalPut: true, conditionalCopies: true };
+  const backend = await open({ ...heeded, conditionalCompletion: true });
+  const unguarded = await open(heeded);
   const manifest = new Map<string, Exported>();
   for (const text of await manifestFiles(backend)) for (const [key, one] of parseManifest(text)) manifest.set(key, one);
-  const bucket: Bucket = { session, client: session.client(), backend, config, ...defined({ neighbour }) };
+  const bucket: Bucket = { session, client: session.client(), backend, unguarded, config, ...defined({ neighbour }) };
   let lines: string[] = [];
   const flush = async () => {
     const text = lines.join('');
@@ -240,21 +244,11 @@ async function store(
   if (within.outcome === 'copied') return { outcome: 'done', sizeBytes: object.sizeBytes, exported: within.exported };
   // A copy whose answer was lost, or somebody else's: its bytes say so.
   if (within.outcome === 'present') return recognise(bucket, object, name, within.stored);
-  const { client, backend, session } = bucket;
-  const written = await client.read(object.key, async (content) => {
-    const { headers, metadata, sizeBytes, sha256 } = content;
-    const answer = await putVerified(backend, {
-      storageKey: name,
-      body: content.body,
-      expected: { sizeBytes, ...defined({ sha256 }) },
-      what: `"${object.key}"`,
-      headers,
-      metadata,
-      parts: { aboveBytes: mostAtOnceBytes, partBytes, clock: session.process().clock },
-      ...(over === undefined ? { ifAbsent: true } : { ifMatch: over }),
-    });
-    if (answer.outcome === 'refused') throw answer.error;
-    return { content, answer };
+  const { backend, session, unguarded } = bucket;
+  const written = await writeTo(backend, bucket, object, name, over).catch((error: unknown) => {
+    if (object.sizeBytes <= mostAtOnceBytes || !isRefusedCondition(error)) throw error;
+    session.log().warn('Storage takes no condition on an upload in parts: only a look before it guards what is there');
+    return writeTo(unguarded, bucket, object, name, over);
   });
   if (written === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
   const { content, answer } = written;
@@ -263,6 +257,36 @@ async function store(
   if (stored === null) return { outcome: 'problem', why: `"${name}" is gone again` };
   const exported = exportedAs(content, name, answer.digest.sha256, stored.etag);
   return { outcome: 'done', sizeBytes: content.sizeBytes, exported };
+}
+
+/** What storage says that heeds a condition on one kind of request, and not on another. */
+function isRefusedCondition(error: unknown): boolean {
+  return error instanceof BackendError && (error.kind === 'unsupported' || error.kind === 'rejected');
+}
+
+/** Null where the object was deleted meanwhile. */
+function writeTo(
+  to: Backend,
+  { client, session }: Bucket,
+  { key }: ObjectSummary,
+  name: string,
+  over: string | undefined,
+) {
+  return client.read(key, async (content) => {
+    const { headers, metadata, sizeBytes, sha256 } = content;
+    const answer = await putVerified(to, {
+      storageKey: name,
+      body: content.body,
+      expected: { sizeBytes, ...defined({ sha256 }) },
+      what: `"${key}"`,
+      headers,
+      metadata,
+      parts: { aboveBytes: mostAtOnceBytes, partBytes, clock: session.process().clock },
+      ...(over === undefined ? { ifAbsent: true } : { ifMatch: over }),
+    });
+    if (answer.outcome === 'refused') throw answer.error;
+    return { content, answer };
+  });
 }
 
 type Within =

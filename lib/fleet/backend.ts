@@ -240,6 +240,8 @@ export interface Backend {
       readonly parts: readonly CompletedPart[];
       /** Refuse to overwrite, where the backend can (`conditionalCompletion`): the upload stays open then. */
       readonly ifAbsent?: boolean;
+      /** Overwrite only these very bytes, likewise. */
+      readonly ifMatch?: string;
     },
     signal?: AbortSignal,
   ): Promise<{ etag: string }>;

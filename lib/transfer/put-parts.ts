@@ -20,7 +20,7 @@ export interface StoreRequest {
   readonly mark?: Mark;
   /** Not over anything. */
   readonly ifAbsent?: boolean;
-  /** Of a write in one request: over these very bytes alone. */
+  /** Over these very bytes alone. */
   readonly ifMatch?: string;
   /** For messages: what is being read. */
   readonly what: string;
@@ -63,7 +63,7 @@ export async function putInParts(
     const partSizeBytes = partSizeFor(expected.sizeBytes, rules.partBytes, to.maxParts);
     const sent = await sendAll(to, request, { ...rules, uploadId, partSizeBytes }, signal);
     await to.completeUpload(
-      { storageKey, uploadId, parts: sent.parts, ...defined({ ifAbsent: request.ifAbsent }) },
+      { storageKey, uploadId, parts: sent.parts, ...defined({ ifAbsent: request.ifAbsent, ifMatch: request.ifMatch }) },
       signal,
     );
     return { outcome: 'sent', sha256: sent.sha256, isProven: sent.isProven };

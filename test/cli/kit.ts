@@ -26,6 +26,10 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string | Uint8Array;
   readonly cwd?: string;
+  /** Which of its streams are a terminal; in this process alone. */
+  readonly terminals?: readonly ('stdin' | 'stdout' | 'stderr')[];
+  /** What its stdin is, to whoever asks the system; in this process alone. */
+  readonly stdinFd?: number;
 }
 
 /** The command line on an embedded stack. */
@@ -97,12 +101,15 @@ export function runCli(args: readonly string[], options: RunOptions = {}): Promi
   return run;
 }
 
-async function runNow(args: readonly string[], { env, stdin = '', cwd }: RunOptions): Promise<Ran> {
+async function runNow(args: readonly string[], options: RunOptions): Promise<Ran> {
+  const { env, stdin = '', cwd, terminals = [], stdinFd } = options;
   const [stdout, stderr] = [createSink(), createSink()];
+  const own = Object.assign(Readable.from([Buffer.from(stdin)]), defined({ fd: stdinFd }));
+  for (const name of terminals) Object.assign({ stdin: own, stdout, stderr }[name], { isTTY: true });
   const before = process.cwd();
   if (cwd !== undefined) process.chdir(cwd);
   try {
-    const terminal = { env: bareEnv(env), stdin: Readable.from([Buffer.from(stdin)]), ...{ stdout, stderr } };
+    const terminal = { env: bareEnv(env), stdin: own, ...{ stdout, stderr } };
     const code = await runCommandLine(args, terminal);
     return ranWith(code, stdout.chunks, stderr.chunks);
   } finally {

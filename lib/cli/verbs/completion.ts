@@ -25,14 +25,17 @@ function wordsOf(program: Command): Words {
   return new Map(program.commands.map((command) => [command.name(), flagsOf(command)]));
 }
 
+/** A list that is cut at line ends alone: names of files have spaces. */
+const list = (words: Iterable<string>) => `$'${[...words].join('\\n')}'`;
+
 const bash = (words: Words) => `_holdfast() {
-  local current="\${COMP_WORDS[COMP_CWORD]}"
+  local IFS=$'\\n' current="\${COMP_WORDS[COMP_CWORD]}"
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "${[...words.keys()].join(' ')}" -- "$current"))
+    COMPREPLY=($(compgen -W ${list(words.keys())} -- "$current"))
     return
   fi
   case "\${COMP_WORDS[1]}" in
-${[...words].map(([verb, flags]) => `    ${verb}) COMPREPLY=($(compgen -f -W "${flags.join(' ')}" -- "$current")) ;;`).join('\n')}
+${[...words].map(([verb, flags]) => `    ${verb}) COMPREPLY=($(compgen -f -W ${list(flags)} -- "$current")) ;;`).join('\n')}
   esac
 }
 complete -o filenames -F _holdfast holdfast`;

@@ -5,6 +5,7 @@ import { type Forgotten, forget } from '../../operations/forget.ts';
 import { sayDrainPlan, sayDrainWarning, sayUndrained } from '../../operations/say-drain.ts';
 import { undrain } from '../../operations/undrain.ts';
 import { standingOf } from '../../store/fleet-view.ts';
+import { ask } from '../ask.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -12,6 +13,7 @@ import { fleetNow, type Result, type Session, type VerbGroup } from '../session.
 interface DrainFlags {
   readonly deleteImported?: boolean;
   readonly dryRun?: boolean;
+  readonly yes?: boolean;
 }
 
 type Arguments = readonly (string | undefined)[];
@@ -23,7 +25,8 @@ export const drainVerbs: VerbGroup = (program, verb) => {
       .command('drain <backend>')
       .description('move everything off a backend; once it drains, show how far that has come')
       .option('--delete-imported', 'delete imported files there once they are elsewhere; else they stay where they are')
-      .option('--dry-run', 'say what it would do, and do nothing'),
+      .option('--dry-run', 'say what it would do, and do nothing')
+      .option('--yes', 'do not ask; where nobody is there to be asked, it begins at once, and `undrain` ends it'),
     beginDrain,
   );
   verb(program.command('undrain <backend>').description('let a backend take part again'), endDrain);
@@ -49,20 +52,32 @@ async function beginDrain(session: Session, [name]: Arguments, flags: DrainFlags
     return { text: says, document: { backend: name, outcome: 'dry-run', plan } };
   // Once it drains, what is left is what is told.
   const isFirst = fleet.drain(name!) === undefined;
+  const isAsked = isFirst && flags.yes !== true && backends.includes(name!);
+  const answer = isAsked ? await ask(session, `${says}\nDrain ${name}? [y/N] `) : 'yes';
+  if (answer === 'no')
+    return { text: 'Nothing was begun', document: { backend: name, outcome: 'declined', plan }, exitCode: 1 };
   const begun = await drain(session.process(), name!, { deleteImported: deleteImported === true });
+  assertBegun(name!, begun, backends);
+  const status = await drainStatus(session.process(), name!);
+  const text = describeDrain(name!, status);
+  if (!isFirst) return { text, document: { backend: name, ...status } };
+  return {
+    text: isAsked && answer !== 'nobody' ? text : `${says}\n${text}`,
+    document: { backend: name, ...status, plan },
+  };
+}
+
+/** Throws where a drain did not begin. */
+function assertBegun(name: string, begun: Awaited<ReturnType<typeof drain>>, backends: readonly string[]): void {
   if (begun.outcome === 'not-configured')
     throw new UsageError(`There is no backend "${name}" in the fleet file; there are ${backends.join(', ')}`);
-  if (begun.outcome === 'contended') throw contended('drain', name!);
-  if (begun.outcome === 'recovering') throw recovering('drain', name!);
+  if (begun.outcome === 'contended') throw contended('drain', name);
+  if (begun.outcome === 'recovering') throw recovering('drain', name);
   if (begun.outcome === 'too-few')
     throw new CommandError(
       'too-few-backends',
       `Cannot drain backend "${name}": ${plural(begun.remaining, 'backend')} would remain, fewer than the factor of ${begun.policies.map((policy) => `policy "${policy}"`).join(', ')}`,
     );
-  const status = await drainStatus(session.process(), name!);
-  const text = describeDrain(name!, status);
-  if (!isFirst) return { text, document: { backend: name, ...status } };
-  return { text: `${says}\n${text}`, document: { backend: name, ...status, plan } };
 }
 
 function describeDrain(name: string, status: DrainStatus): string {

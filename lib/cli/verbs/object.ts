@@ -1,14 +1,15 @@
 import { once } from 'node:events';
 import { fstatSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
 import type { Body } from '../../base/bytes.ts';
 import type { PutBody } from '../../client/put.ts';
 import { storageKey } from '../../store/keys.ts';
+import { ask } from '../ask.ts';
 import { resultOfBulk } from '../bulk.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { getFolder, putFolder, removeMany } from '../folders.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
+import { watchPut } from '../put-progress.ts';
 import { beginningWith, inFolder, isPattern, matching, type Selection, select, totalOf } from '../select-keys.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
@@ -84,7 +85,8 @@ async function put(session: Session, [key, file]: Arguments, flags: PutFlags & R
   }
   const isStdin = file === undefined || file === '-';
   const body = isStdin ? await stdinBody(session) : await fileBody(session, file);
-  const done = await session.client().put(key!, body, options);
+  const watched = watchPut(session, session.process().clock, body);
+  const done = await session.client().put(key!, watched.body, options).finally(watched.end);
   return { text: `put ${escaped(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
 }
 
@@ -178,7 +180,10 @@ async function rmMany(session: Session, selection: Selection, asked: string, isS
   const total = await totalOf(session.client(), selection);
   if (total.count === 0) throw noneMatches(asked);
   const what = `${plural(total.count, 'object')} (${bytes(total.bytes)})`;
-  if (!isSure && !(await agrees(session, `Delete ${what} that "${escaped(asked)}" names? [y/N] `))) {
+  const answer = isSure ? 'yes' : await ask(session, `Delete ${what} that "${escaped(asked)}" names? [y/N] `);
+  if (answer === 'nobody')
+    throw new UsageError('This deletes many objects, and nobody is there to be asked: --yes says that it is meant');
+  if (answer === 'no') {
     return {
       text: 'Nothing was deleted',
       document: { done: 0, same: 0, bytes: 0, problems: [], isComplete: false },
@@ -186,18 +191,6 @@ async function rmMany(session: Session, selection: Selection, asked: string, isS
     };
   }
   return resultOfBulk({ did: 'deleted', again: `\`holdfast rm -r ${asked}\`` }, await removeMany(session, selection));
-}
-
-/** Asks at a terminal. Throws `UsageError` where nobody is there to answer. */
-async function agrees({ stdin, stderr, isJson }: Session, question: string): Promise<boolean> {
-  if (isJson || !('isTTY' in stdin) || stdin.isTTY !== true)
-    throw new UsageError('This deletes many objects, and nobody is there to be asked: --yes says that it is meant');
-  const asking = createInterface({ input: stdin, output: stderr });
-  try {
-    return /^y(es)?$/i.test((await asking.question(question)).trim());
-  } finally {
-    asking.close();
-  }
 }
 
 async function ls(session: Session, [given]: Arguments, { long }: { readonly long?: boolean }): Promise<Result> {

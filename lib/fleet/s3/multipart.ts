@@ -73,11 +73,12 @@ export function multipart(s3: S3Connection): Multipart {
       }
     },
 
-    async completeUpload({ storageKey, uploadId, parts, ifAbsent }, signal) {
+    async completeUpload({ storageKey, uploadId, parts, ifAbsent, ifMatch }, signal) {
+      const conditions = defined({ IfNoneMatch: ifAbsent ? '*' : undefined, IfMatch: ifMatch });
       const input = {
         ...at(storageKey),
         UploadId: uploadId,
-        ...(s3.capabilities.conditionalCompletion === true && ifAbsent ? { IfNoneMatch: '*' } : {}),
+        ...(s3.capabilities.conditionalCompletion === true ? conditions : {}),
         MultipartUpload: { Parts: parts.map((part) => ({ PartNumber: part.partNumber, ETag: part.etag })) },
       };
       const requestTimeout = s3.timeouts.answerMs * completionFactor;

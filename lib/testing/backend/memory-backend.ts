@@ -280,7 +280,8 @@ export function createMemoryBackend(options: MemoryBackendOptions): MemoryBacken
 
     ...memoryMultipart({
       ...{ minPartBytes, fail, refuseCancelled, readBody, putNow },
-      stands: (storageKey) => capabilities.conditionalCompletion === true && objects.has(storageKey),
+      etagAt: (storageKey) => objects.get(storageKey)?.etag,
+      heedsConditions: capabilities.conditionalCompletion === true,
     }),
   };
 }

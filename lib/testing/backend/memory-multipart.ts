@@ -15,8 +15,9 @@ interface MultipartDeps {
   fail(kind: BackendErrorKind, action: string, storageKey: string, whatIsSo: string): BackendError;
   refuseCancelled(action: string, storageKey: string, signal?: AbortSignal): void;
   readBody(action: string, request: Pick<PutRequest, 'storageKey' | 'sizeBytes' | 'body'>): Promise<Uint8Array>;
-  /** Whether a completion that must not overwrite is refused. */
-  stands(storageKey: string): boolean;
+  /** Of what stands at a key now. */
+  etagAt(storageKey: string): string | undefined;
+  readonly heedsConditions: boolean;
   putNow(
     storageKey: string,
     bytes: Uint8Array,
@@ -34,7 +35,7 @@ type Multipart = Pick<
 
 /** Multipart uploads of an in-memory bucket: S3's rules on ids, order, ETags and sizes of parts. */
 export function memoryMultipart(deps: MultipartDeps): Multipart {
-  const { minPartBytes, fail, refuseCancelled, readBody, stands, putNow } = deps;
+  const { minPartBytes, fail, refuseCancelled, readBody, etagAt, putNow } = deps;
   const uploads = new Map<string, OpenUpload>();
   let begun = 0;
   const open = (action: string, storageKey: string, uploadId: string, signal?: AbortSignal): OpenUpload => {
@@ -72,7 +73,7 @@ export function memoryMultipart(deps: MultipartDeps): Multipart {
         .map(([partNumber, { bytes, etag }]) => ({ partNumber, etag, sizeBytes: bytes.length }));
     },
 
-    async completeUpload({ storageKey, uploadId, parts, ifAbsent }, signal) {
+    async completeUpload({ storageKey, uploadId, parts, ifAbsent, ifMatch }, signal) {
       const action = 'complete the upload of';
       const { headers, metadata, tags, parts: stored } = open(action, storageKey, uploadId, signal);
       if (parts.length === 0) throw fail('rejected', action, storageKey, 'it needs at least one part');
@@ -92,7 +93,14 @@ export function memoryMultipart(deps: MultipartDeps): Multipart {
         }
         return part;
       });
-      if (ifAbsent && stands(storageKey)) throw fail('precondition', action, storageKey, 'it is there already');
+      if (deps.heedsConditions) {
+        const standing = etagAt(storageKey);
+        if (ifAbsent && standing !== undefined) throw fail('precondition', action, storageKey, 'it is there already');
+        if (ifMatch !== undefined && standing === undefined)
+          throw fail('not-found', action, storageKey, 'it is not there');
+        if (ifMatch !== undefined && standing !== ifMatch)
+          throw fail('precondition', action, storageKey, `its ETag is ${standing}, not ${ifMatch}`);
+      }
       uploads.delete(uploadId);
       const digests = Buffer.from(chosen.map(({ etag }) => etag.slice(1, -1)).join(''), 'hex');
       const etag = `"${hash('md5', digests)}-${chosen.length}"`;
