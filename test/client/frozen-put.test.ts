@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import { createClient } from '../../lib/client/client.ts';
 import { HoldfastError } from '../../lib/client/error.ts';
+import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
-import type { Store } from '../../lib/store/port.ts';
+import type { Change, Store } from '../../lib/store/port.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, hooked, type TestFleet } from '../support/fleet.ts';
 
@@ -188,3 +189,20 @@ test.each([dayMs, 60_000])(
     if (timeoutMs === dayMs) expect(new Set(told)).toEqual(new Set(['acknowledged']));
   },
 );
+
+test('a put whose key is out of the file by its last look is not acknowledged, however that came about', async () => {
+  const fleet = await createTestFleet({ ...sealedFile({ ...next, decryptOnly: [old] }), env: keyValues });
+  fleet.after = ({ port, method, args }) => {
+    const isRecorded = method === 'transact' && (args[0] as readonly Change[]).some(({ kind }) => kind === 'object');
+    if (port !== 'store' || !isRecorded) return;
+    fleet.after = undefined;
+    // No `apply` would do this: somebody puts back a table, or a clock is far off.
+    const config = fleet.store.rowAt('fleet', 'config')!;
+    const file = { ...(config.data.file as FleetFile), encryption: old };
+    const put = { ...config, version: config.version + 1, data: { ...config.data, file } };
+    fleet.store.apply([{ kind: 'row', put, expect: config.version }]);
+    fleet.clock.advance(6_000);
+  };
+  await expect(fleet.client.put('k', 'content')).rejects.toMatchObject({ kind: 'undecided' });
+  expect(fleet.object('k').encryption).toMatchObject({ keyId: 'env:NEW' });
+});

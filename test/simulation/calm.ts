@@ -6,6 +6,7 @@ import { createNeeds } from './needs.ts';
 import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
+import { createOvertaken } from './overtaken.ts';
 import { createRest } from './rest.ts';
 
 export interface Calm {
@@ -86,6 +87,7 @@ export function createCalm(deps: CalmDeps): Calm {
   const quickRounds = random.chance(0.15) ? 2 : 0;
   const waiting = createWaitingCheck();
   const needs = createNeeds(deps);
+  const overtaken = createOvertaken({ ...deps, settle }, deps.overtakenRandom);
   const rest = createRest({ ...deps, needs, quick, settle, idle, tick });
 
   /** Ticks of a worker until nothing that it could settle is due: as many as it takes to come round, and no more. */
@@ -180,7 +182,14 @@ export function createCalm(deps: CalmDeps): Calm {
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
     if (faults.isOn('bytes rotted') && random.chance(0.3)) await rest.checkReaders();
     if (faults.isOn('backend dropped') && random.chance(0.6)) await rest.checkOvertakenMove();
-    return checkOrphans();
+    const orphans = checkOrphans();
+    if (faults.isOn('backend dropped') && faults.isOn('client frozen')) await overtaken.put();
+    if (faults.isOn('encryption key removed') && faults.isOn('client frozen')) await overtaken.sealedPut();
+    if (faults.isOn('ledger recounted')) await overtaken.count();
+    if (faults.isOn('headers rewritten')) await overtaken.source();
+    const overtakenBy = oracle.recount();
+    if (overtakenBy !== null) throw overtakenBy;
+    return orphans;
   }
 
   /** Whether a sweep will leave bytes where they are because their object was thought damaged: the one behind it takes them. */

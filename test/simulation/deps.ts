@@ -27,5 +27,7 @@ export interface ChaosDeps {
 /** What those need beside it who let a fleet come to rest. */
 export interface CalmDeps extends Omit<ChaosDeps, 'bucketEvents' | 'regrets'> {
   readonly refusals: Refusals;
+  /** Of what is overtaken while it sleeps, in the end. */
+  readonly overtakenRandom: Random;
   readonly step: () => Promise<boolean>;
 }

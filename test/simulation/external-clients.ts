@@ -1,7 +1,9 @@
+import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { Fault, Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
+import { storageKeyOf } from './oracle/reading.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';
 
@@ -12,6 +14,8 @@ export interface ExternalClientsDeps {
   readonly oracle: Oracle;
   readonly backends: ReadonlyMap<string, MemoryBackend>;
   readonly random: Random;
+  /** Of files that are like objects. */
+  readonly likeness: Random;
   /** Told of each file that is put. */
   readonly told: (backend: string, key: string) => void;
 }
@@ -31,6 +35,7 @@ export function createExternalClients({
   oracle,
   backends,
   random,
+  likeness,
   told,
 }: ExternalClientsDeps): ExternalClients {
   /** Where files of theirs are now. */
@@ -58,6 +63,26 @@ export function createExternalClients({
     const where = random.shuffled(plan.imported).slice(0, random.between(1, 2));
     const same = random.chance(0.5) ? content() : null;
     for (const backend of where) write(backend, key, same ?? content());
+  }
+
+  /** Somebody keeps what was put through us as a file of their own, too, and says the same or something else beside it. */
+  function keepEqual(): boolean {
+    const backend = likeness.pick(plan.imported);
+    const objects = [...oracle.objects.values()].filter(
+      (entry) => entry.kind === 'object' && entry.encryption === undefined && entry.sha256 !== undefined,
+    ) as ObjectRecord[];
+    const wanted = objects.filter((entry) => !isThere(backend, entry.key) && oracle.goodCopies(entry).length > 0);
+    if (wanted.length === 0) return false;
+    const entry = likeness.pick(wanted);
+    const name = likeness.pick(oracle.goodCopies(entry));
+    const { bytes, headers, metadata } = backends.get(name)!.peek(storageKeyOf(entry.key, entry.copies[name]!))!;
+    const { holdfast: _mark, ...own } = metadata;
+    const isSame = likeness.chance(0.5);
+    write(backend, entry.key, bytes, {
+      headers: isSame ? headers : { contentType: 'text/like' },
+      metadata: likeness.chance(0.8) ? own : {},
+    });
+    return true;
   }
 
   const acts = {
@@ -105,6 +130,8 @@ export function createExternalClients({
         keep(key);
     },
     act() {
+      const isEqual = faults.isOn('equal file written') && plan.imported.length > 0 && likeness.chance(0.15);
+      if (isEqual && keepEqual()) return faults.count('equal file written');
       const fault = random.pick(Object.keys(acts) as (keyof typeof acts)[]);
       if (plan.imported.length === 0 || !faults.isOn(fault) || !acts[fault]()) return;
       faults.count(fault);

@@ -99,6 +99,8 @@ export const allFaults = [
   'version listing denied',
   'target hangs up first',
   'parked at a take-over',
+  'equal file written',
+  'drained before the tables were saved',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 

@@ -129,6 +129,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     oracle,
     backends,
     random: stream('externalClients'),
+    likeness: stream('likeness'),
     told: bucketEvents.tell,
   });
   const chaos = createChaos({
@@ -153,6 +154,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     surroundings,
     externalClients,
     random: stream('calm'),
+    overtakenRandom: stream('overtaken'),
     step: () => step(true),
   });
   let violation: HistoryResult['violation'] = null;
@@ -161,7 +163,11 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     await calm.begin();
     faults.start();
     const last = world.step + plan.chaosSteps;
-    const restoresTo = plan.isRestored ? world.step + stream('restore').below(plan.chaosSteps) : undefined;
+    const wasDrained =
+      plan.isRestored && faults.strikesAtRest('drained before the tables were saved', stream('wasDrained'), 0.8);
+    // A backend that was drained then is empty, as some are in the beginning.
+    const savedAt = stream('restore').below(plan.chaosSteps);
+    const restoresTo = plan.isRestored ? world.step + (wasDrained ? 0 : savedAt) : undefined;
     let then: MemorySnapshot | undefined;
     const events = stream('events');
     while (world.step < last) {
@@ -187,10 +193,11 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
         env: plan.env,
         random: stream('restored'),
         trace: world.trace,
+        wasDrained,
         parked: faults.strikesAtRest('parked at a take-over', stream('parks'), 0.5)
           ? stream('parked').pick(file.backends).name
           : undefined,
-        areTablesLost: faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
+        areTablesLost: !wasDrained && faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
         areMarksBare: faults.strikesAtRest('marks without hashes', stream('bare'), 0.8),
         dies: () => faults.strikesAtRest('recovery killed', deaths, 0.4),
         rots: () => faults.strikesAtRest('copies rotted meanwhile', rot, 0.2),

@@ -3,7 +3,7 @@ import { collect } from '../../lib/base/bytes.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { silentLog } from '../../lib/base/log.ts';
 import { createClient } from '../../lib/client/client.ts';
-import type { EncryptionConfig } from '../../lib/config/encryption.ts';
+import { type EncryptionConfig, keyIdOf, keysOf } from '../../lib/config/encryption.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
@@ -43,6 +43,8 @@ export interface RestoreDeps {
   rots(): boolean;
   /** Whether marks say nothing of the bytes: as they once were written. */
   readonly areMarksBare: boolean;
+  /** Whether the tables were saved when a drain had ended on a backend that took part again later. */
+  readonly wasDrained: boolean;
   /** Leaves the file when the buckets are taken over, with what it holds, and comes back days later. */
   readonly parked: string | undefined;
   /** Whether the process is killed that takes the buckets over, or recovers what they hold; asked at each beginning. */
@@ -55,11 +57,20 @@ const hourMs = 3_600_000;
 const nothing: Pick<MemorySnapshot, 'objects' | 'rows'> = { objects: new Map(), rows: [] };
 const everyone = Object.keys(workers) as WorkerName[];
 
-/** The file in force, with the backends that have left it since: the restored tables may name what is there. */
+/** The file in force, with the backends and the keys that have left it since: the restored tables may name what is there. */
 function withRestored(file: FleetFile, rows: MemorySnapshot['rows']): FleetFile {
   const then = rows.find(({ sk }) => sk === 'config')?.data.file as FleetFile | undefined;
   const left = (then?.backends ?? []).filter(({ name }) => !file.backends.some((one) => one.name === name));
-  return { ...file, backends: [...file.backends, ...left] };
+  const listed = new Set(keysOf(file.encryption).map(keyIdOf));
+  const keys = keysOf(then?.encryption).filter((key) => !listed.has(keyIdOf(key)));
+  const { encryption } = file;
+  return {
+    ...file,
+    backends: [...file.backends, ...left],
+    ...(encryption !== undefined && {
+      encryption: { ...encryption, decryptOnly: [...(encryption.decryptOnly ?? []), ...keys] },
+    }),
+  };
 }
 
 /**
@@ -76,7 +87,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   /** Half a minute passes while a backend leaves the file. */
   const operatorClock = { now: clock.now, sleep: async (ms: number) => clock.advance(ms) };
   // Whatever was paused then, the operators want to run now.
-  const rows = snapshot.rows.filter(({ sk }) => sk !== 'settings');
+  const kept = snapshot.rows.filter(({ sk }) => sk !== 'settings');
+  const rows = deps.wasDrained ? [...kept, ...drainOfEmpty(snapshot, deps)] : kept;
   const store = createMemoryStore({
     clock,
     ...(!isLost && { from: { ...deps.snapshot, rows } }),
@@ -240,10 +252,12 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     const client = createClient(shared);
     for (const { key, ...stored } of expected) {
       const sha256 = stored.encryption?.plaintextSha256 ?? stored.sha256;
-      const found = await client.get(key).catch((error: Error) => error.message);
-      if (found === null || typeof found === 'string')
-        throw new Violation('restored metadata', `"${key}" cannot be read: ${found ?? 'it is not there'}`, key);
-      const bytes = await collect(found.body);
+      const bytes = await client.get(key).then(
+        (found) => found && collect(found.body),
+        (error: Error) => error.message,
+      );
+      if (bytes === null || typeof bytes === 'string')
+        throw new Violation('restored metadata', `"${key}" cannot be read: ${bytes ?? 'it is not there'}`, key);
       if (createHash('sha256').update(bytes).digest('hex') !== sha256)
         throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
     }
@@ -257,6 +271,20 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     }
     throw new Violation('restored metadata', 'The recovery does not come to its end');
   }
+}
+
+/** A drain that is done, of a backend that these tables do not name; none where there is no such backend. */
+function drainOfEmpty({ objects, rows }: typeof nothing, { snapshot, startAt, random }: RestoreDeps) {
+  const named = new Set([...snapshot.queue.values()].map(({ backend }) => backend));
+  for (const entry of objects.values())
+    if (entry.kind === 'object') for (const name of Object.keys(entry.copies)) named.add(name);
+  const then = rows.find(({ sk }) => sk === 'config')?.data.file as FleetFile | undefined;
+  const drains = (name: string) => rows.some(({ sk }) => sk === `drain/${name}`);
+  const empty = (then?.backends ?? []).filter(({ name }) => !named.has(name) && !drains(name));
+  if (empty.length === 0) return [];
+  const since = startAt - 24 * hourMs;
+  const data = { since, isClosed: true, closedSince: since + hourMs };
+  return [{ pk: 'fleet', sk: `drain/${random.pick(empty).name}`, version: 2, data }];
 }
 
 /** What bytes of an object say of themselves on one backend. */

@@ -19,7 +19,6 @@ export const contentMutants: readonly Mutant[] = [
     name: 'ciphertext is named however long ago its key was looked up',
     edits: [variable('tryBackend', 'until', 'put.deadline'), first('isNamedTooLate', 'return false;')],
   },
-  { name: 'a put whose key has left the file is acknowledged', edits: [first('isDecryptable', 'return true;')] },
   { name: 'a wrong copy that a reader met is read first again', edits: [first('open-copy#suspect', 'return;')] },
   { name: 'what nobody hashed is handed out as it was read', edits: [instead('proving', ['isProven'], 'true')] },
   { name: 'parts are completed as they are listed', edits: [first('doubt', 'return;')] },

@@ -6,7 +6,11 @@ export const placesMutants: readonly Mutant[] = [
   { name: 'a put is acknowledged without a last look at the fleet', edits: [first('secure', 'return;')] },
   {
     name: 'how old the fleet is by which a put is acknowledged is not looked at',
-    edits: [instead('freshFleet', ['readAt', 'fleetLifeMs'], 'true')],
+    // Either alone is enough: a record that was read before the fleet is as old as the fleet.
+    edits: [
+      instead('freshFleet', ['readAt', 'fleetLifeMs'], 'true'),
+      withoutOperand('secure', 'known', 'at', 'fleetLifeMs'),
+    ],
   },
   {
     name: 'a further copy of a put joins whatever content is there by then',
