@@ -2,7 +2,7 @@ import type { Body } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import { keyIdsOf } from '../config/encryption.ts';
 import { policyOf } from '../config/fleet-file.ts';
-import { BackendError } from '../fleet/backend.ts';
+import { type Backend, BackendError } from '../fleet/backend.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { bytesOf } from '../store/queue-items.ts';
@@ -189,8 +189,16 @@ async function putOf(
 }
 
 async function* bytesAt(context: ClientContext, { backend, storageKey, plainEtag }: QueueItem): Body {
-  const from = await context.backend(await context.fleet(), backend);
+  const from = await sourceNow(context, backend);
   yield* (await from.get(storageKey, defined({ ifMatch: plainEtag }))).body;
+}
+
+/** Where bytes wait, by the fleet file as it is now: a backend may have left it since they were read. */
+async function sourceNow(context: ClientContext, name: string): Promise<Backend> {
+  const fleet = await context.fleet();
+  if (fleet.standing(name).config === undefined)
+    throw new BackendError('unreachable', name, `"${name}" has left the fleet file`);
+  return context.backend(fleet, name);
 }
 
 async function bringBack(undelete: Undelete): Promise<void> {
@@ -265,7 +273,7 @@ async function describedAt(
   { params }: Fleet,
   { backend, storageKey }: QueueItem,
 ): Promise<Put['options']> {
-  const from = await context.backend(await context.fleet(), backend);
+  const from = await sourceNow(context, backend);
   const found = await from.head(storageKey);
   if (found === null) throw new BackendError('not-found', backend, `"${storageKey}" is gone`);
   const { [markName]: _mark, ...metadata } = found.metadata;

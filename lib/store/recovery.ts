@@ -44,14 +44,14 @@ const attempts = 5;
 
 /**
  * Notes that a recovery is due. Called right before each owner object of other tables is replaced: from then on nothing is
- * deleted, and a recovery that is at its end meanwhile does not end. False where its row kept changing. Throws `StoreError`.
+ * deleted, and a recovery that is at its end meanwhile does not end. One that these tables were in the midst of when they were
+ * saved begins anew: what it had gone through has changed since. False where its row kept changing. Throws `StoreError`.
  */
 export async function beginRecovery(store: Pick<Store, 'control' | 'write'>, now: number): Promise<boolean> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const view = await readFleet(store, now);
     const row = view.row(rowKeys.recovery);
-    const since = isRecoveryPending(view) ? recoveryOf(view)!.since : now;
-    const isNoted = await isWritten(store, rowKeys.recovery, row?.version, { since });
+    const isNoted = await isWritten(store, rowKeys.recovery, row?.version, { since: now });
     if (isNoted && (await beginDrainsAnew(store, now))) return true;
   }
   return false;

@@ -290,3 +290,23 @@ test.each([day, short])(
     expect(calls).toBeGreaterThan(10);
   },
 );
+
+test('bytes whose backend leaves the file while they are brought back cannot be copied from there: that is said', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b', 'c'],
+    policies: { default: { factor: 1, deleteGraceHours: 24 } },
+  });
+  await fleet.client.put('k', 'content');
+  await fleet.client.delete('k');
+  // Somebody claimed them once: they are not recorded where they are.
+  const [item] = fleet.queue();
+  const put = { ...item!, claimedBy: 'a tick', claimedAt: fleet.clock.now() };
+  fleet.store.apply([{ kind: 'queue', put, expect: { state: 'cleanup' } }]);
+  fleet.after = async ({ port, method }) => {
+    if (port !== 'a' || method !== 'get') return;
+    fleet.after = undefined;
+    await fleet.apply({ backends: ['b', 'c'], policies: { default: { factor: 1, deleteGraceHours: 24 } } });
+    fleet.clock.advance(10_000);
+  };
+  await expect(fleet.client.undelete('k')).rejects.toMatchObject({ name: 'HoldfastError', kind: 'unreadable' });
+});

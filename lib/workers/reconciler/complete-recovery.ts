@@ -26,7 +26,7 @@ export async function completeRecovery(tick: CompleteRecoveryTick): Promise<bool
   if (isOpen) return false;
   await liftAll(tick);
   await refresh(tick);
-  if (tick.view.placements.some(({ condition }) => condition === 'recovering')) return false;
+  if (hasRecovering(tick)) return false;
   const row = tick.view.row(rowKeys.recovery)!;
   const put = {
     pk: fleetKey,
@@ -38,6 +38,28 @@ export async function completeRecovery(tick: CompleteRecoveryTick): Promise<bool
   if (answer.outcome !== 'done') return false;
   tick.audit('Recovery complete', { since });
   return true;
+}
+
+/**
+ * What an earlier recovery had recorded when the tables were saved is what these tables held, like all else that they name: this
+ * one has read none of it. False while anything of that is left.
+ */
+export async function endFormerRecovery(tick: CompleteRecoveryTick): Promise<boolean> {
+  if (!isRecoveryPending(tick.view)) return true;
+  const { since } = recoveryOf(tick.view)!;
+  const hasBegun = tick.config.backends.some(({ name }) => startedAt(tick, name) >= since);
+  if (hasBegun || !hasRecovering(tick)) return true;
+  await liftAll(tick);
+  await refresh(tick);
+  return !hasRecovering(tick);
+}
+
+function hasRecovering(tick: CompleteRecoveryTick): boolean {
+  return tick.view.placements.some(({ condition }) => condition === 'recovering');
+}
+
+function startedAt(tick: CompleteRecoveryTick, name: string): number {
+  return passHeader(tick.view, passName({ kind: 'recover', backends: [name] })).startedAt;
 }
 
 /** Puts what the recovery recorded under its policy's own label, in groups. */

@@ -73,6 +73,10 @@ function isDue(tick: ReconcilerTick, id: PassId): boolean {
 
 async function begin(tick: ReconcilerTick): Promise<Round> {
   return async () => {
+    if (tick.reconcile?.kind === 'recover' && !tick.dryRun) {
+      const { endFormerRecovery } = await import('./complete-recovery.ts');
+      if (!(await endFormerRecovery(tick))) return 'done';
+    }
     const passes = duePasses(tick);
     const ends = await allEnded(passes.map((id) => passOf(tick, id)));
     await refresh(tick);

@@ -7,7 +7,7 @@ import { judgeGeneration, type ReadCandidate } from '../../plans/judge-candidate
 import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
 import type { Content, Encryption, Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
-import { newRecord } from '../../store/records.ts';
+import { bornAs, newRecord } from '../../store/records.ts';
 import { isOfLostTime, isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
 import { copiesOf as copiesIn } from '../../store/swap.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
@@ -41,7 +41,7 @@ export interface RecoverRules {
 export async function recoverObject(tick: RecoverObjectTick, key: string, rules: RecoverRules): Promise<KeyTurn> {
   const entry = (await tick.deps.store.objects([key])).get(key) ?? null;
   const gathered = await gatherCandidates(tick, key);
-  const marked = gathered.marked.filter((one) => mayBeRecorded(tick, one));
+  const marked = gathered.marked.filter((one) => mayBeRecorded(tick, one)).map((one) => asRecorded(entry, one));
   // A live record gives way to a mark only by a person's word.
   const isDecided = entry !== null && isLive(tick, entry) && !rules.acceptNewer.has(key);
   if (isDecided) return joinLive(tick, entry, marked);
@@ -66,6 +66,13 @@ function mayBeRecorded(tick: RecoverObjectTick, { queued }: MarkedBytes): boolea
   if (queued === undefined) return true;
   const isKnownFromThen = isRecoveryPending(tick.view) && isOfLostTime(tick.view, queued);
   return isKnownFromThen && !(queued.state === 'cleanup' && queued.claimedBy !== undefined);
+}
+
+/** Bytes that were brought back carry the mark of the content that they were: whose they are now, their record says. */
+function asRecorded(entry: Entry | null, one: MarkedBytes): MarkedBytes {
+  const isIts = copiesIn(entry)[one.backend] === one.copyId;
+  if (entry?.kind !== 'object' || !isIts || bornAs(entry) !== one.mark.generation) return one;
+  return { ...one, generation: entry.generation };
 }
 
 /**
@@ -227,6 +234,7 @@ async function recordGood(tick: RecoverObjectTick, it: Case, good: GoodContent):
     ...defined({
       headersSha256,
       encryption: same?.encryption ?? encryption ?? undefined,
+      writtenAs: same?.writtenAs,
       plainEtags: Object.keys(plainEtags).length > 0 ? plainEtags : undefined,
     }),
   });
@@ -280,12 +288,12 @@ async function equalFiles(
 
 /** How good bytes were encrypted, by the message itself; null where they are content. */
 async function encryptionIn(tick: RecoverObjectTick, bytes: MarkedBytes): Promise<Encryption | null> {
-  const { backend, storageKey, sizeBytes, key, generation, stored } = bytes;
+  const { backend, storageKey, sizeBytes, key, mark, stored } = bytes;
   if (sizeBytes === 0) return null;
   const handle = await tick.backend(backend);
   const range = [0, Math.min(sizeBytes, ciphertextHeaderBytes) - 1] as const;
   const { body } = await handle.get(storageKey, { range, ifMatch: stored.etag }, tick.signal);
-  return encryptionOf(await collect(body), sizeBytes, { key, generation });
+  return encryptionOf(await collect(body), sizeBytes, { key, generation: mark.generation });
 }
 
 /** Kept on every backend, given to nobody, and judged again by the next recovery. */
