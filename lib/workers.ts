@@ -89,7 +89,7 @@ export interface Workers {
   rebalance(options?: RunOptions): Promise<TickReport>;
   /** What the rebalancer would do next, by the strategy in force; changes nothing. */
   planMoves(): Promise<readonly Move[]>;
-  /** Makes moves that were planned before; one whose object has changed so that it may not be moved is skipped. */
+  /** Makes moves that were planned before. A move is skipped where its object has changed so that it may not be moved any more. */
   executeMoves(moves: readonly Pick<Move, 'key' | 'from' | 'to'>[], options?: RunOptions): Promise<TickReport>;
   processCleanupQueue(options?: RunOptions): Promise<TickReport>;
   processPendingQueue(options?: RunOptions): Promise<TickReport>;

@@ -12,7 +12,7 @@ export interface WorkerFigures {
   endedAt?: number;
 }
 
-/** Figures of a running process: what its ticks did, and the fleet as one of them saw it last. */
+/** Figures of a running process: what its ticks did, and the fleet as its latest tick saw it. */
 export interface Figures {
   readonly workers: Readonly<Partial<Record<WorkerName, WorkerFigures>>>;
   ended(report: TickReport, now: number): void;

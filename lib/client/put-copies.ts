@@ -6,8 +6,8 @@ import { HoldfastError } from './error.ts';
 import { type Aim, candidates, giveUp, type Put, tryBackend, type WrittenCopy } from './put-bytes.ts';
 
 /**
- * What several writers of one content led to: the intents under which bytes stand, verified, and what kept the others from
- * it. `isDoubtful` when an intent could not be taken back, so that the reaper may yet record what arrived.
+ * What several writers of one content led to: the intents whose bytes are stored and verified, and why the other writers
+ * failed. `isDoubtful` when an intent could not be taken back, so that the reaper may yet record what arrived.
  */
 export interface WrittenCopies {
   readonly items: readonly QueueItem[];

@@ -15,7 +15,7 @@ export interface Sealed {
   /** Hex SHA-256 of the stored bytes. */
   readonly sha256: string;
   readonly encryption?: Encryption;
-  /** The generation that it was written under, when that is not its own. */
+  /** The generation that the content was encrypted under, where the object has another by now. */
   readonly writtenAs?: string;
   dispose(): Promise<void>;
 }

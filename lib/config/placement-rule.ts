@@ -61,7 +61,7 @@ export function lacking(rule: PlacementRule, holders: readonly string[], takers:
   };
 }
 
-/** Whether one more copy there is one of those that an object lacks. */
+/** Whether a copy there would give an object one of the copies that it lacks. */
 export function isOfUse(rule: PlacementRule, holders: readonly string[], backend: string): boolean {
   if (!rule.allows(backend)) return false;
   const copies = rule.factor - holders.filter(rule.allows).length;

@@ -20,7 +20,8 @@ export const probeLifeMs = 60_000;
 
 /**
  * The breaker after a tick's observations; null when nothing changes, so that a healthy tick writes nothing.
- * A success closes it, unless it is older than what opened it; failures add up over ticks and open it. `random` is in [0, 1).
+ * A success closes it, unless that answer is older than the failure that opened it. Failures add up over ticks, and open it.
+ * `random` is in [0, 1).
  */
 export function observe(
   state: BreakerState | undefined,

@@ -8,7 +8,7 @@ export const internalPrefix = '.holdfast/';
 /** The user metadata of an owner object that names the start it was written as of. */
 export const startName = 'holdfast-start';
 
-/** Whose a bucket is: one fleet, one backend name, and the very tables that hold its metadata. */
+/** Whose a bucket is: which fleet it belongs to, as which backend, and in which tables its objects are recorded. */
 export interface Owner {
   readonly fleetId: string;
   readonly backend: string;

@@ -102,7 +102,7 @@ function isEqual(a: Count, b: Count): boolean {
   return a.objects === b.objects && a.bytes === b.bytes;
 }
 
-/** Totals whose stripes were other ones after a count than before it. */
+/** Totals that moved while they were counted: their stripes differ before and after. */
 function movedIn({ before, after }: Counting): string[] {
   const [first, second] = [ledgerOf(before), ledgerOf(after)];
   const rows = [...new Set([...first.keys(), ...second.keys()])].sort();

@@ -38,7 +38,7 @@ export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy
   return { ...(await streamed(turn, plan)), orphans };
 }
 
-/** What a copy spends at both ends: its bytes only if they pass here, for else nobody meters them. */
+/** What a copy spends at both ends. Bytes that the storage copies by itself do not pass here and are not charged. */
 export function spendOf(turn: CopyTurn, plan: CopyPlan): { reading: Spend; writing: Spend } {
   if (isWithin(turn, plan)) return { reading: { requests: 1 }, writing: { requests: 1 } };
   return bytesOf(plan.object);

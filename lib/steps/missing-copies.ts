@@ -51,8 +51,8 @@ function lackBy(tick: FleetTick, rule: PlacementRule, holders: readonly string[]
 }
 
 /**
- * How many copies an object lacks now, by the policy of its key: those that it has too few, or those without which two of the
- * copies that it needs stand where one failure takes both. 0 or less when it has enough.
+ * How many copies an object lacks now, by the policy of its key. It lacks copies when it has fewer than its factor, or when two
+ * that it needs stand where one failure would take both. 0 or less: it has enough.
  */
 export function missingCopies(
   tick: FleetTick,
@@ -76,7 +76,7 @@ export function mayMoveTo(
   return mayMove(ruleOf(tick, key), countedOf(tick, Object.keys(copies)), from, to);
 }
 
-/** Whether a copy on one more backend is one of those that an object lacks, besides those that are coming. */
+/** Whether an object would still lack a copy on this backend once the copies that are coming have arrived. */
 export function wantsCopyOn(
   tick: Pick<Tick, 'config' | 'standing'>,
   { key, copies }: Pick<ObjectRecord, 'key' | 'copies'>,

@@ -56,7 +56,7 @@ export function copyIdOf({ key, storageKey: storage }: Pick<QueueItem, 'key' | '
   return storage.slice(key.length + 1);
 }
 
-/** The objects that could record the bytes at a storage key: the one of that very name, and the one whose copy it may be. */
+/** The objects that could record the bytes at a storage key: the object of that key, and the object that they may be a copy of. */
 export function keysThatMayName(storage: string): string[] {
   const copy = parseStorageKey(storage);
   return copy === null ? [storage] : [storage, copy.key];

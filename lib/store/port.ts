@@ -30,8 +30,8 @@ export interface QueueEnd {
 }
 
 /**
- * Adds to a counter of the fleet, creating it at zero. With `atMostBytes`: on condition that it is absent or its bytes are at
- * most that before. With `atMostObjects`: on condition that its objects are, none where it is absent. At most one of the two.
+ * Adds to a counter of the fleet, creating it at zero. With `atMostBytes` only if its bytes before that are no more, or
+ * it is absent. With `atMostObjects` only if its objects before that are no more; an absent one has 0. Not both.
  */
 export interface CounterAdd {
   readonly kind: 'add';

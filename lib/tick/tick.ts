@@ -132,7 +132,7 @@ export interface TickAccount {
   audit(sentence: Sentence, fields: LogFields): void;
 }
 
-/** Everything a worker may use during one tick. Each file says in a type of its own what it asks of it. */
+/** Everything a worker may use during one tick. Each file names in a type of its own the members that it uses. */
 export interface Tick extends TickTime, FleetAsRead, TickRequest, TickAccount {
   readonly deps: TickDeps;
   readonly runId: string;
@@ -163,7 +163,7 @@ export interface Tick extends TickTime, FleetAsRead, TickRequest, TickAccount {
   commitDeps(): CommitDeps;
 }
 
-/** A worker: what it looks for before it takes the lease, and one round of its work. */
+/** A worker: how it finds out whether there is work, before it takes the lease, and how it does one round of it. */
 export interface Worker {
   readonly name: WorkerName;
   /** The row of the lease, where it is not that of the part: work that a person asked for does not wait for the schedule's. */

@@ -30,7 +30,7 @@ export function encryptionOf(first: Uint8Array, sizeBytes: number, binding: Bind
   return plaintextBytes === null ? null : { plaintextBytes, keyId: header.keyId };
 }
 
-/** Frames of equal length, each with its number, IV and tag; the last one says its length and that it is the last. */
+/** Frames of equal length, each with its number, IV and tag. The last frame says so, and how long it is. */
 function plaintextBytesOf(bodyBytes: number, frameBytes: number): number | null {
   const frameOverheadBytes = 4 + 12 + 16;
   const lastOverheadBytes = 4 + 4 + 12 + 4 + 16;

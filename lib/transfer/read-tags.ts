@@ -1,8 +1,8 @@
 import { type Backend, BackendError, type StoredObject } from '../fleet/backend.ts';
 
 /**
- * The tags of an object that is to be copied; none where its backend answers, but not about tags: one that has no such thing,
- * or a key that may not read them. An object that is known to have some is not copied without.
+ * The tags of an object that is to be copied. None where the backend has no tags, or its key may not read them. An object that
+ * is known to have tags is not copied without them.
  */
 export async function readTags(
   from: Backend,

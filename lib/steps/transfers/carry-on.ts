@@ -21,11 +21,11 @@ import { abandon, type Failure, failTransfer, pause, recordTransfer, refuseTrans
 const atOnce = 2;
 const hourMs = 3_600_000;
 
-/** Goes on with a batch of due transfers, those first that have waited longest, until the moment has come. */
+/** Goes on with a batch of due transfers until its time is up. Those that have waited longest come first. */
 export async function carryOnDue(turn: CopyTurn, begun: readonly QueueItem[], until: number): Promise<'more' | 'done'> {
   const { tick, tried } = turn;
   const lanes = openLanes(tick, 'transfer');
-  // Not always the same lanes first: what stands behind many others has its turn too.
+  // The lanes come in another order each time, so that a transfer behind many others has its turn too.
   turn.lane ??= lanes[Math.floor(tick.deps.ids.random() * lanes.length)];
   const due = await findDue(tick, 'transfer', turn.lane, tick.tuning.batchSize);
   turn.lane = due.cursor;
@@ -157,7 +157,7 @@ function isOfSource(outcome: TransferOutcome): outcome is SourceOutcome {
   return outcome.outcome.startsWith('source-');
 }
 
-/** Where the bytes may come from: the one they came from first, those from which they came in vain last. */
+/** Where the bytes may come from. The source of the parts that are done comes first; sources that sent wrong bytes come last. */
 function sourcesFor({ tick, usable }: CopyTurn, item: QueueItem, object: ObjectRecord) {
   const { from, failedSources = [], sourceKey } = item.transfer!;
   if (sourceKey !== undefined) return { sources: usable.has(from) ? [from] : [], waitMs: null };

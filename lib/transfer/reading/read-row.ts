@@ -123,7 +123,7 @@ const schema = v.object({
   firstSha256: v.exactOptional(v.string()),
   /** A whole read ended with other bytes than are recorded. Never evidence by itself. */
   suspicion: v.exactOptional(v.object({ at: v.number(), detail: v.string(), against: v.exactOptional(v.string()) })),
-  /** The last whole read that ended well, where it, or one that it waits for, took more than one tick. */
+  /** The last whole read that ended well. Kept only where this read, or another of the same proof, took more than one tick. */
   good: v.exactOptional(
     v.object({
       readAt: v.number(),

@@ -15,8 +15,8 @@ import type { MarkedBytes } from './candidates.ts';
 export type ReadCandidateTick = Pick<Tick, 'signal' | 'backend'> & CopyReaderTick;
 
 /**
- * Reads a candidate to its end and says how good it is: against the SHA-256 in its mark, or the one that its record knows; else
- * by what its ETag proves. Bytes that differ from their mark are read twice before they are called wrong.
+ * Reads a candidate to its end and judges it: by the SHA-256 in its mark, else by that in its record, else by what its ETag
+ * proves. Bytes that differ from their mark are read twice before they are called wrong.
  */
 export async function readCandidate(
   tick: ReadCandidateTick,

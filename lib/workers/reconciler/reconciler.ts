@@ -24,7 +24,7 @@ export type ReconcilerTick = Pick<Tick, 'deps' | 'params' | 'figures' | 'now'> &
  * Bytes of ours that nothing names are enqueued for deletion; copies that are recorded and not there go to quarantine; files
  * that Holdfast did not write are imported where that is on, and never touched. It deletes nothing itself. A pass of each
  * backend begins once a day, and every tick carries it on until it has covered every key. What keeps one backend, one range of
- * its keys, or one key from being compared keeps no other: it is said with its name, and taken up again.
+ * keys or one key from being compared keeps no other from it. It is reported by name, and taken up again.
  *
  * Rules: [listings-never-lie-by-omission], [passes-cover-all], [passes-fail-apart], [orphans-queued-with-care], [missing-
  * copies-confirmed]

@@ -35,8 +35,8 @@ export interface RecoverRules {
 }
 
 /**
- * Decides what one object is, from all that the buckets hold of it, and records it. Whichever backend was met first, the answer
- * is the same; nothing loses its bytes by it; what cannot be decided is kept everywhere, and said by name.
+ * Decides what one object is, by everything that the buckets hold of it, and records it. The answer does not depend on which
+ * backend was met first. No bytes are lost. What cannot be decided is kept everywhere, and reported by name.
  */
 export async function recoverObject(tick: RecoverObjectTick, key: string, rules: RecoverRules): Promise<KeyTurn> {
   const entry = (await tick.deps.store.objects([key])).get(key) ?? null;

@@ -21,8 +21,9 @@ export interface Sharing {
 }
 
 /**
- * Parts a range: what was compared of it stays one of all its backends, which goes on with what is pending there; what is left of it
- * becomes one of the backend that cannot go on, and one of the others. All in one transaction: for each backend no key is left out.
+ * Splits a range of several backends of which one cannot go on. The part that was compared stays a range of all of them, and
+ * ends with what is pending there. The part that is left becomes two ranges: one of that backend, and one of the others. All of
+ * it is one transaction, so that no key of any backend is left out.
  */
 export async function leaveRange(
   tick: ShareRangeTick,

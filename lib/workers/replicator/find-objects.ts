@@ -52,7 +52,7 @@ export function createObjectFinder(tick: FindObjectsTick): ObjectFinder {
     if (limit <= 0) return { wanting: [], next: 'more' };
     const labels = underReplicated(tick).map(({ label }) => label);
     const found = await findByPlacement(store, labels, tick.shards, cursor.wanting, limit);
-    // What was given a copy may be met once more, under its new label; others may stand behind it.
+    // An object that got a copy may be met once more, under its new label, with new ones behind it.
     const isNews = found.objects.some(({ key, rev }) => seen.get(key) !== rev);
     const wanting = found.objects.filter(({ key }) => !seen.has(key));
     for (const { key, rev } of found.objects) seen.set(key, rev);

@@ -119,7 +119,7 @@ async function beginFromAny(
   return { outcome: 'not', end };
 }
 
-/** Targets that have room, and whose copy is still one of those that the object lacks, beside those that it has just got. */
+/** Targets that have room, and where the object still lacks a copy once its new copies are counted. */
 function targetsOfUse(
   turn: CopyTurn,
   object: ObjectRecord,

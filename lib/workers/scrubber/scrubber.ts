@@ -65,7 +65,7 @@ async function hasWork(tick: ScrubberTick): Promise<boolean> {
   return tick.view.placements.length > 0;
 }
 
-/** Backends that stand at one place, and what is left to one tick: copies to read there, and objects to look at for them. */
+/** Backends whose walk stands at the same place, and what one tick may still do there: copies to read, objects to look at. */
 interface Group {
   readonly names: readonly string[];
   readonly copies: number;
