@@ -323,5 +323,5 @@ async function changeSettings(deps: TickDeps, next: (now: Settings) => Settings)
     const answer = await deps.store.write({ kind: 'row', put, expect: before?.version ?? 'absent' });
     if (answer.outcome === 'done') return after;
   }
-  throw new Error('Other processes keep changing the settings at this moment: try again');
+  throw new Error('Cannot change the settings: other processes keep changing them; try again');
 }

@@ -169,7 +169,7 @@ async function write(
 async function writeIt(session: Session, path: string, { body, sha256 }: GetObject) {
   await writeWhole(session, path, body);
   const written = await hashOf(path);
-  if (sha256 !== undefined && written !== sha256) throw new Error(`"${path}" reads otherwise than it was written`);
+  if (sha256 !== undefined && written !== sha256) throw new Error(`"${path}" does not read back as it was written`);
   return { sha256: written, isWritten: true };
 }
 

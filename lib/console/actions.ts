@@ -176,7 +176,7 @@ async function scrub({ deps }: ActionDeps, asked: Actions['scrub']): Promise<Act
 function told(changed: SettingsChanged, sentence: string): ActionAnswer {
   if (changed.outcome === 'refused') return refused(changed.sentence);
   if (changed.outcome === 'contended')
-    return refused('Other processes keep changing the settings at this moment: try again');
+    return refused('Cannot change the settings: other processes keep changing them; try again');
   return done(sentence);
 }
 

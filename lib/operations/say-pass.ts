@@ -29,5 +29,5 @@ export const passMeanings: Readonly<Record<string, string>> = {
   'taken-over': 'bytes of ours without a record since the take-over: left alone until `holdfast recover` is complete',
   recovered: 'records rebuilt from marks',
   'missing-quarantined': 'recorded and not there: the record was corrected, a new copy follows',
-  'removal-limit': 'not removed: too many removals on evidence today',
+  'removal-limit': 'not removed: the removal limit of today is reached',
 };

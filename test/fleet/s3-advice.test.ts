@@ -125,6 +125,13 @@ test.each([
   ],
   [{ name: 'ExpiredToken' }, /temporary credentials that have expired/],
   [{ name: 'AccessDenied', status: 403 }, /check what its keys may do/],
+  [{ name: 'AllAccessDisabled', status: 403 }, /closed or limited the account/],
+  [{ name: 'QuotaExceeded', status: 403 }, /make room there.*`quotaBytes`/],
+  [
+    { status: undefined, code: 'EHOSTUNREACH' },
+    /check the network between here and `endpoint`, which is that of AWS in/,
+  ],
+  [{ status: undefined, code: 'ETIMEDOUT' }, /check the network/],
   [{ status: undefined, code: 'CERT_HAS_EXPIRED' }, /or the clock of this machine is wrong/],
   [{ status: undefined, code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }, /NODE_EXTRA_CA_CERTS/],
   [{ status: undefined, code: 'ERR_TLS_CERT_ALTNAME_INVALID' }, /try `"pathStyle": true`/],

@@ -51,7 +51,7 @@ describe('S3 backend under faults', () => {
     [404, 'NoSuchBucket', 'no-bucket'],
     [404, 'NoSuchKey', 'not-found'],
     [412, 'PreconditionFailed', 'precondition'],
-    [409, 'ConditionalRequestConflict', 'rejected'],
+    [409, 'ConditionalRequestConflict', 'precondition'],
     [413, 'EntityTooLarge', 'too-large'],
     [400, 'EntityTooLarge', 'too-large'],
     [403, 'QuotaExceeded', 'no-room'],
@@ -180,7 +180,7 @@ describe('S3 backend under faults', () => {
       ]);
     });
 
-    it('never send a streamed body, a conditional put or a completion twice [resends-are-safe]', async () => {
+    it('never send a streamed body, an overwrite on a condition or a completion twice [resends-are-safe]', async () => {
       const stubborn = kit.connect();
       const { uploadId } = await stubborn.createUpload({ storageKey: 'sent once' });
       kit.server.requests.clear();
@@ -189,7 +189,7 @@ describe('S3 backend under faults', () => {
       expect(await kindOf(put('sent once', someBytes(mib), stubborn))).toBe('unavailable');
       expect(
         await kindOf(
-          stubborn.put({ storageKey: 'sent once', sizeBytes: 0, body: bodyOf(Buffer.alloc(0)), ifAbsent: true }),
+          stubborn.put({ storageKey: 'sent once', sizeBytes: 0, body: bodyOf(Buffer.alloc(0)), ifMatch: '"seen"' }),
         ),
       ).toBe('unavailable');
       expect(await kindOf(stubborn.completeUpload({ storageKey: 'sent once', uploadId, parts }))).toBe('unavailable');

@@ -6,9 +6,11 @@ import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
 
 /** `scrub`, `doctor`: looking closely, now. */
 export const inspectVerbs: VerbGroup = (program, verb) => {
-  verb(program.command('scrub <key>').description('read every copy of one object and say what each is like'), scrub);
+  verb(program.command('scrub <key>').description('read every copy of one object and say whether it is good'), scrub);
   verb(
-    program.command('doctor').description('look at tables, buckets, owners and abilities, and say what is wrong'),
+    program
+      .command('doctor')
+      .description('check tables, buckets, owner objects and capabilities, and say what is wrong'),
     examine,
   );
 };
@@ -17,7 +19,8 @@ async function scrub(session: Session, [key]: Arguments): Promise<Result> {
   const holdfastProcess = session.process();
   const { report, isFound, verdicts } = await scrubKey(holdfastProcess, key!, 900_000);
   if (report.outcome === 'error') throw new CommandError('error', report.message ?? 'the scrub could not begin');
-  if (report.outcome === 'busy') throw new CommandError('busy', 'Another `holdfast scrub` is running');
+  if (report.outcome === 'busy')
+    throw new CommandError('busy', 'Another `holdfast scrub` is running: try again when it has ended');
   if (!isFound) throw new CommandError('not-found', `There is no object "${escaped(key!)}"`);
   const rows = verdicts.map(({ backend, verdict, detail }) => [backend, verdict, detail ?? '']);
   const isFine = report.failed === 0;

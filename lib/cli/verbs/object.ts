@@ -98,7 +98,7 @@ async function stdinBody(session: Session): Promise<PutBody> {
   const body = await spooled(session, stdin);
   if (!(body instanceof Uint8Array) && 'sizeBytes' in body && body.sizeBytes === 0 && !isFileOrPipe(stdin))
     throw new UsageError(
-      'There is nothing on stdin, which is neither a file nor a pipe: name a file, /dev/null for an empty object',
+      'Cannot put what is on stdin: it is neither a file nor a pipe; name a file, or /dev/null for an empty object',
     );
   return body;
 }
@@ -182,7 +182,7 @@ async function rmMany(session: Session, selection: Selection, asked: string, isS
   const what = `${plural(total.count, 'object')} (${bytes(total.bytes)})`;
   const answer = isSure ? 'yes' : await ask(session, `Delete ${what} that "${escaped(asked)}" names? [y/N] `);
   if (answer === 'nobody')
-    throw new UsageError('This deletes many objects, and nobody is there to be asked: --yes says that it is meant');
+    throw new UsageError('Cannot ask whether to delete many objects: there is no terminal; --yes confirms it');
   if (answer === 'no') {
     return {
       text: 'Nothing was deleted',

@@ -22,7 +22,7 @@ function describe({ differences, moved, repaired }: Recounted): string {
   const movement =
     moved.length === 0
       ? ''
-      : `of ${plural(moved.length, 'total')} nothing can be said, they moved or were counted differently twice: ${moved.join(', ')}`;
+      : `${plural(moved.length, 'total')} could not be compared, because they moved while they were counted: ${moved.join(', ')}; run it again`;
   if (differences.length === 0) return movement === '' ? 'the ledger is exact' : movement;
   const rows = differences.map(({ row, ledger, counted }) => [
     row,

@@ -46,7 +46,7 @@ async function unset(session: Session, [name]: Arguments): Promise<Result> {
 function told(done: string, changed: SettingsChanged): Result {
   if (changed.outcome === 'refused') throw new UsageError(changed.sentence);
   if (changed.outcome === 'contended')
-    throw new CommandError('conflict', 'Other processes keep changing the settings at this moment: try again');
+    throw new CommandError('conflict', 'Cannot change the settings: other processes keep changing them; try again');
   return { text: done, document: changed.settings };
 }
 

@@ -29,7 +29,7 @@ export const setupVerbs: VerbGroup = (program, verb) => {
       .description('create the tables where they are missing, claim the buckets, put the fleet file in force')
       .option(...fleetOption)
       .option(...waiverOption)
-      .option('--take-over', 'claim buckets that belong to other tables: after the own tables were lost'),
+      .option('--take-over', 'claim buckets that belong to other tables: after your own tables were lost'),
     init,
   );
   verb<SetupOptions>(

@@ -42,6 +42,13 @@ const byCode: ReadonlyMap<string, Advice> = new Map<string, Advice>([
   ['AuthorizationQueryParametersError', wrongRegion],
   ['IllegalLocationConstraintException', wrongRegion],
   ['AccessDenied', () => 'check what its keys may do with this bucket and prefix'],
+  ['AccountProblem', closedAccount],
+  ['AllAccessDisabled', closedAccount],
+  ['NotSignedUp', closedAccount],
+  ['QuotaExceeded', noRoom],
+  ['InsufficientStorage', noRoom],
+  ['XMinioStorageFull', noRoom],
+  ['XMinioAdminBucketQuotaExceeded', noRoom],
   [
     'NoSuchBucket',
     (_, place) => `check \`bucket\`, which is "${place.bucket}", and \`endpoint\`, which is ${at(place)}`,
@@ -52,6 +59,10 @@ const byCode: ReadonlyMap<string, Advice> = new Map<string, Advice>([
 const bySocket: ReadonlyMap<string, Advice> = new Map<string, Advice>([
   ['ENOTFOUND', unknownHost],
   ['EAI_AGAIN', () => 'names of hosts cannot be looked up here now: check the network of this machine'],
+  ['EHOSTUNREACH', noWay],
+  ['EHOSTDOWN', noWay],
+  ['ENETUNREACH', noWay],
+  ['ETIMEDOUT', noWay],
   ['ECONNREFUSED', (_, place) => `nothing listens there: check \`endpoint\`, which is ${at(place)}`],
   ['EPROTO', (_, place) => `there is no TLS there: check whether \`endpoint\`, which is ${at(place)}, should be http`],
   ['ECONNRESET', perhapsTls],
@@ -91,6 +102,18 @@ function wrongRegion({ headers, message }: Refused, { region }: Place): string {
 function unknownHost(_: Refused, place: Place): string {
   const style = place.pathStyle || place.endpoint === undefined ? '' : '; or try `"pathStyle": true`';
   return `there is no such host: check \`endpoint\`, which is ${at(place)}${style}`;
+}
+
+function noWay(_: Refused, place: Place): string {
+  return `check the network between here and \`endpoint\`, which is ${at(place)}`;
+}
+
+function closedAccount(): string {
+  return 'the provider has closed or limited the account: ask it why';
+}
+
+function noRoom(): string {
+  return 'make room there, raise its limit with the provider, or set `quotaBytes` so that Holdfast stays below it';
 }
 
 function untrusted(): string {
