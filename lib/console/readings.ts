@@ -35,7 +35,7 @@ export interface Reader {
   step(): Promise<Read>;
   /** The fleet now. */
   refresh(): Promise<Read>;
-  /** Everything that is due, at once: a page was opened. */
+  /** Everything that is not fresh, at once: a page was opened. */
   all(): Promise<Read>;
 }
 
@@ -47,6 +47,8 @@ interface Part {
 }
 
 const secondMs = 1_000;
+/** Whoever opens a page sees nothing older than this. */
+const freshMs = 10 * secondMs;
 
 /**
  * Reads what the console shows, one query at a time: the fleet's partition holds nearly all of it; leases, usage and the ranges
@@ -87,9 +89,9 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
     ),
   ];
   const ageOf = ({ name }: Part) => clock.now() - (readAt.get(name) ?? Number.NEGATIVE_INFINITY);
-  const due = (of: Fleet) =>
+  const due = (of: Fleet, mostMs = Number.POSITIVE_INFINITY) =>
     parts(of)
-      .filter((part) => ageOf(part) >= part.periodMs)
+      .filter((part) => ageOf(part) >= Math.min(part.periodMs, mostMs))
       .sort((a, b) => ageOf(b) - ageOf(a));
   const readPart = async (part: Part) => {
     await part.read();
@@ -126,7 +128,7 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
     all: () =>
       answer(async () => {
         await readFleetNow();
-        if (fleet !== undefined) await Promise.all(due(fleet).map(readPart));
+        if (fleet !== undefined) await Promise.all(due(fleet, freshMs).map(readPart));
       }),
   };
 }

@@ -17,6 +17,8 @@ if (chromiumPath === undefined)
 
 /** The pictures of docs/console.md are made by this very run: `HOLDFAST_PICTURES=docs/pictures`. */
 const pictures = process.env.HOLDFAST_PICTURES;
+/** A folder for a picture of every page in every look, for whoever changes the page. */
+const everyLook = process.env.HOLDFAST_EVERY_LOOK;
 
 /** Nothing that asks for anything beyond this machine. */
 const flags = [
@@ -53,7 +55,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
 
   async function newPage(of: ConsoleLab): Promise<Page> {
     const opened = await browser.newPage({ viewport: wide });
-    opened.setDefaultTimeout(Number(process.env.KT ?? 300_000));
+    opened.setDefaultTimeout(300_000);
     opened.on('pageerror', (error) => complaints.push(error.message));
     opened.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
     opened.on('request', (request) => asked.add(new URL(request.url()).host));
@@ -65,8 +67,8 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
   const see = (text: string | RegExp) => page.getByText(text).first().waitFor();
   const go = (name: string) => page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name }).click();
   const confirm = (verb: string) => page.getByRole('dialog').getByRole('button', { name: verb, exact: true }).click();
-  const take = async (name: string, of = page) => {
-    if (pictures !== undefined) await of.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  const take = async (name: string, folder = pictures, fullPage = true) => {
+    if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
   };
 
   beforeAll(async () => {
@@ -119,7 +121,6 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await see('birch answers again: its breaker closed');
     await see('all is well');
     expect(fleet.store.rowAt('fleet', 'breaker/birch')!.data.openedAt).toBeUndefined();
-    await take('overview');
   });
 
   test('a figure leads to its list, and the list to an object with its copies, which downloads as it was put', async () => {
@@ -201,7 +202,6 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     fleet.after = undefined;
     await see('40 files that are objects now, where and as they are');
     await see(/\d+ keys listed/);
-    await take('import');
     expect(fleet.object('found/7.txt').copies).toEqual({ birch: '' });
   });
 
@@ -273,10 +273,29 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
           .locator('html')
           .evaluate((html) => (html as unknown as { scrollWidth: number }).scrollWidth);
         expect(width, `${view || 'the overview'} is as wide as the window`).toBe(viewport.width);
-        await take(`${view.replace(/\/.*/, '') || 'overview'}-${colorScheme}-${viewport.width}`);
+        await take(`${view.replace(/\/.*/, '') || 'overview'}-${colorScheme}-${viewport.width}`, everyLook);
+        if (view === '' && colorScheme === 'dark' && viewport === phone) await take('phone', pictures, false);
       }
     },
   );
+
+  test('it paints before it knows the fleet', async () => {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const slow = await createTestFleet({ backends: ['a', 'b'] });
+    slow.before = ({ port }) => (port === 'store' ? held : undefined);
+    const over = await consoleOver(slow);
+    const opened = await browser.newPage();
+    await opened.goto(over.console.url);
+    await opened.getByText('Reading the fleet …').waitFor();
+    expect(await opened.evaluate(() => performance.getEntriesByName('first-contentful-paint').length)).toBe(1);
+    release();
+    await opened.getByText('all is well').waitFor();
+    await opened.close();
+    await over.close();
+  });
 
   test('everything is reached by the keyboard, and a question keeps it until it is answered', async () => {
     await page.emulateMedia({ colorScheme: 'light' });
@@ -319,7 +338,6 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     const over = await consoleOver(large);
     const opened = await newPage(over);
     await opened.getByText('10,000,0').first().waitFor();
-    await take('large', opened);
     expect(await violations(opened)).toEqual([]);
     await opened.close();
     await over.close();
@@ -332,7 +350,6 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     const over = await consoleOver(small);
     const opened = await newPage(over);
     await opened.getByText('all is well').waitFor();
-    await take('small', opened);
     await opened.close();
     await over.close();
   });

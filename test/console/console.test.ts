@@ -1,4 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ObjectAnswer, ObjectList, ParameterLine, QueueList, WaitingLine } from '../../lib/console/protocol.ts';
 import { storageKey } from '../../lib/store/keys.ts';
@@ -319,4 +321,16 @@ test('a console that only shows refuses every action [console-read-only]', async
   } finally {
     await readOnly.close();
   }
+});
+
+test('the console writes no table itself: each action is an operation [console-acts-as-verbs-do]', () => {
+  const folder = join(import.meta.dirname, '../../lib/console');
+  const writing = readdirSync(folder)
+    .filter((name) => name.endsWith('.ts'))
+    .filter((name) =>
+      /\.(transact|write|acquireLease|updateLease|addUsage)\(|store\/(commit|send)\.ts/.test(
+        readFileSync(join(folder, name), 'utf8').replaceAll('response.write(', ''),
+      ),
+    );
+  expect(writing).toEqual([]);
 });

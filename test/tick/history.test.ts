@@ -27,7 +27,7 @@ function countWrites(fleet: TestFleet): () => number {
   return () => writes;
 }
 
-test('the sums of an hour are those of its ticks, and cost one write once it is over', async () => {
+test('the sums of an hour are those of its ticks, and cost one write once it is over [history-costs-a-write-an-hour]', async () => {
   const fleet = await createTestFleet();
   const writes = countWrites(fleet);
   const begun = fleet.clock.now();
@@ -51,7 +51,7 @@ test('the sums of an hour are those of its ticks, and cost one write once it is 
   ]);
 });
 
-test('a tick that finds nothing to do writes no history, and neither does one that only plans', async () => {
+test('a tick that finds nothing to do writes no history, and neither does one that only plans [history-costs-a-write-an-hour]', async () => {
   const fleet = await createTestFleet();
   const writes = countWrites(fleet);
   await fleet.client.put('one', 'one');
@@ -64,7 +64,7 @@ test('a tick that finds nothing to do writes no history, and neither does one th
   expect(await fleetHistory(fleet.deps)).toMatchObject([{ copiesMade: 1 }]);
 });
 
-test('ninety days are kept, hour by hour, in a number of rows that does not grow', async () => {
+test('ninety days are kept, hour by hour, in a number of rows that does not grow [history-costs-a-write-an-hour]', async () => {
   const fleet = await createTestFleet();
   const begun = fleet.clock.now();
   const figures = {

@@ -2,6 +2,7 @@ import { accessSync, constants, mkdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Console, startConsole } from '../../console/console.ts';
 import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
@@ -11,7 +12,7 @@ import { startProgress } from './progress.ts';
 import { describe, problemsOf } from './report.ts';
 import { run } from './run.ts';
 
-const usage = `Usage: npm start [-- [--keep] [folder]]
+const usage = `Usage: npm start [-- [--keep] [--console] [folder]]
 
 Puts every file of a folder [this project] through Holdfast on embedded servers,
 lets the workers make two copies of each and clean up, then lets things go wrong:
@@ -21,13 +22,16 @@ the files on disk.
 
 Left out: ${[...leftOut].join(', ')}, and what is no regular file.
 
-  --keep   leave everything running afterwards, until Ctrl-C
+  --keep      leave everything running afterwards, until Ctrl-C
+  --console   serve the console from the beginning, to watch it in a browser; implies --keep
 `;
 
+const flags = ['--keep', '--console'];
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const out = process.stdout;
 const stopping = new AbortController();
 let arranged: Arranged | undefined;
+let served: Console | undefined;
 let dir: string | undefined;
 let cleaning: Promise<void> | undefined;
 let isKept = false;
@@ -71,13 +75,14 @@ function cleanUp(): Promise<void> {
 
 async function close(): Promise<void> {
   if (arranged === undefined || dir === undefined) return;
+  await served?.close();
   await arranged.process.close();
   await arranged.stack.close();
   rmSync(dir, { recursive: true, force: true });
 }
 
 async function demo(args: readonly string[]): Promise<number> {
-  const unknown = args.find((arg) => arg.startsWith('-') && arg !== '--keep');
+  const unknown = args.find((arg) => arg.startsWith('-') && !flags.includes(arg));
   const folders = args.filter((arg) => !arg.startsWith('-'));
   if (unknown !== undefined || folders.length > 1) throw new UsageError(`Bad arguments\n\n${usage}`);
   const folder = resolve(folders[0] ?? root);
@@ -89,6 +94,10 @@ async function demo(args: readonly string[]): Promise<number> {
   out.write(`${plural(files.length, 'file')} of ${folder}, ${bytes(fileBytes)} → 3 backends, ${factor} copies each\n`);
   dir = workFolder();
   arranged = await arrange(dir, fileBytes);
+  if (args.includes('--console')) {
+    served = await startConsole(arranged.process);
+    out.write(`Console: ${served.url}\n`);
+  }
   const progress = startProgress(arranged.process.clock, out);
   try {
     const findings = await run({ arranged, dir, progress, files, startedAt, signal: stopping.signal });
@@ -98,7 +107,7 @@ async function demo(args: readonly string[]): Promise<number> {
     for (const problem of problems.slice(0, 20)) out.write(`PROBLEM  ${problem}\n`);
     if (problems.length > 20) out.write(`… and ${problems.length - 20} more\n`);
     out.write(problems.length === 0 ? 'All is well.\n' : `${plural(problems.length, 'problem')}.\n`);
-    if (args.includes('--keep')) {
+    if (flags.some((flag) => args.includes(flag))) {
       isKept = true;
       await keepRunning(arranged, files[0]!.key, stopping.signal);
     }
