@@ -55,12 +55,17 @@ export async function startConsole(deps: ConsoleDeps, options: ConsoleOptions = 
     if (file !== undefined) return replyFile(response, file);
     return routes(request, response, url);
   };
+  /** What is being answered: an action goes on when nobody waits for its answer any more. */
+  const answering = new Set<Promise<void>>();
   const server = createServer((request, response) => {
-    serve(request, response).catch((error: Error) => {
-      // An answer that has begun cannot say what went wrong: it is cut short, so that nobody takes it for whole.
-      if (response.headersSent) response.destroy();
-      else replyJson(response, 500, { error: error.message });
-    });
+    const answer = serve(request, response)
+      .catch((error: Error) => {
+        // An answer that has begun cannot say what went wrong: it is cut short, so that nobody takes it for whole.
+        if (response.headersSent) response.destroy();
+        else replyJson(response, 500, { error: error.message });
+      })
+      .finally(() => answering.delete(answer));
+    answering.add(answer);
   });
   server.listen(options.port ?? 0, '127.0.0.1');
   await once(server, 'listening');
@@ -73,6 +78,7 @@ export async function startConsole(deps: ConsoleDeps, options: ConsoleOptions = 
       await watch.close();
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
+      await Promise.all(answering);
       await client.close();
     },
   };

@@ -9,6 +9,7 @@ import {
   type Column,
   doing,
   type Loaded,
+  Name,
   Panel,
   question,
   Table,
@@ -22,7 +23,9 @@ export function ObjectPage() {
   const loaded: Loaded<ObjectAnswer> = useLoaded(pathWith('/api/object', { key }));
   return (
     <>
-      <h1 class="key">{key}</h1>
+      <h1 class="key">
+        <Name>{key}</Name>
+      </h1>
       <Awaited of={loaded}>
         {(answer) => {
           if (answer.outcome === 'found') return <Detail object={answer.object} reload={loaded.reload} key={key} />;
@@ -174,7 +177,11 @@ const copyColumns: readonly Column<CopyFigures>[] = [
         {isCounted ? <Badge tone="good">counted</Badge> : <Badge tone="warn">not counted</Badge>}
         {isDraining && <Badge tone="neutral">draining</Badge>}
         {breaker !== 'closed' && <Badge tone="bad">breaker {breaker}</Badge>}
-        {refusal !== undefined && <span class="quiet">{refusal}</span>}
+        {refusal !== undefined && (
+          <span class="quiet">
+            <Name>{refusal}</Name>
+          </span>
+        )}
       </div>
     ),
   },
@@ -184,5 +191,12 @@ const copyColumns: readonly Column<CopyFigures>[] = [
   },
   { head: 'Verified', cell: ({ verifiedAt }) => <When at={verifiedAt} /> },
   { head: 'Bucket', cell: ({ bucket }) => bucket },
-  { head: 'Storage key', cell: ({ storageKey }) => <code>{storageKey}</code> },
+  {
+    head: 'Storage key',
+    cell: ({ storageKey }) => (
+      <code>
+        <Name>{storageKey}</Name>
+      </code>
+    ),
+  },
 ];

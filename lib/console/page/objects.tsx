@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import type { ObjectLine, ObjectList } from '../protocol.ts';
 import { ask, pathWith } from './api.ts';
 import { bytes, count } from './figures.ts';
-import { Awaited, Badge, type Column, type Loaded, Panel, Table, useLoaded, When } from './parts.tsx';
+import { Awaited, Badge, type Column, type Loaded, Name, Panel, Table, useLoaded, When } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 /** Objects by what they have in common, or by the beginning of their key. */
@@ -91,7 +91,14 @@ function Pages({ path }: { readonly path: string }) {
 }
 
 const columns: readonly Column<ObjectLine>[] = [
-  { head: 'Key', cell: ({ key }) => <a href={hrefTo('object', key)}>{key}</a> },
+  {
+    head: 'Key',
+    cell: ({ key }) => (
+      <a href={hrefTo('object', key)}>
+        <Name>{key}</Name>
+      </a>
+    ),
+  },
   { head: 'Size', isNumber: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
   {
     head: 'Copies',
@@ -111,7 +118,7 @@ const columns: readonly Column<ObjectLine>[] = [
         {condition === 'sound' ? '' : <Badge tone="bad">{condition}</Badge>}
         {Object.entries(reasons).map(([backend, why]) => (
           <div class="quiet" key={backend}>
-            {backend}: {why}
+            {backend}: <Name>{why}</Name>
           </div>
         ))}
       </div>

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { printable } from '../../base/printable.ts';
 import type { ActionAnswer } from '../protocol.ts';
 import { ask, overview } from './api.ts';
 import { ago, percent, utcTime } from './figures.ts';
@@ -55,6 +56,11 @@ export type Tone = 'good' | 'bad' | 'warn' | 'neutral';
 
 export function Badge({ tone, children }: { readonly tone: Tone; readonly children: ComponentChildren }) {
   return <span class={`badge ${tone}`}>{children}</span>;
+}
+
+/** A name that somebody chose: what would be unseen, or turn the text around, is written out. */
+export function Name({ children }: { readonly children: string }) {
+  return <>{printable(children, 'one-line')}</>;
 }
 
 export function When({ at }: { readonly at: number | undefined }) {

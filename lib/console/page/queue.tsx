@@ -9,6 +9,7 @@ import {
   type Column,
   doing,
   type Loaded,
+  Name,
   Panel,
   question,
   Table,
@@ -87,7 +88,14 @@ function askForAll(dead: number, reload: () => void): void {
 
 function columnsFor(reload: () => void): readonly Column<QueueLine>[] {
   return [
-    { head: 'Object', cell: ({ key }) => <a href={hrefTo('object', key)}>{key}</a> },
+    {
+      head: 'Object',
+      cell: ({ key }) => (
+        <a href={hrefTo('object', key)}>
+          <Name>{key}</Name>
+        </a>
+      ),
+    },
     { head: 'State', cell: ({ state }) => <Badge tone={state === 'dead' ? 'bad' : 'neutral'}>{state}</Badge> },
     { head: 'Backend', cell: ({ backend }) => backend },
     { head: 'Size', isNumber: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
@@ -98,7 +106,11 @@ function columnsFor(reload: () => void): readonly Column<QueueLine>[] {
         <div>
           {item.reason}
           {item.attempts > 0 && <div class="quiet">{count(item.attempts)} attempts</div>}
-          {item.lastError !== undefined && <div class="quiet">{item.lastError}</div>}
+          {item.lastError !== undefined && (
+            <div class="quiet">
+              <Name>{item.lastError}</Name>
+            </div>
+          )}
           {item.transfer !== undefined && <Transfer item={item} of={item.transfer} />}
         </div>
       ),

@@ -24,11 +24,20 @@ function routeOf(hash: string): Route {
   const [path = '', asked = ''] = hash.replace(/^#\/?/, '').split('?', 2);
   const at = path.indexOf('/');
   const [view, name] = at < 0 ? [path, ''] : [path.slice(0, at), path.slice(at + 1)];
-  return { view, name: decodeURIComponent(name), asked: new URLSearchParams(asked) };
+  return { view, name: decoded(name), asked: new URLSearchParams(asked) };
+}
+
+/** What somebody typed into the address may be no code. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 export function hrefTo(view: string, name?: string, asked: Readonly<Record<string, string>> = {}): string {
-  const path = name === undefined ? `#/${view}` : `#/${view}/${encodeURIComponent(name)}`;
+  const path = name === undefined ? `#/${view}` : `#/${view}/${encodeURIComponent(name.toWellFormed())}`;
   const query = new URLSearchParams(asked).toString();
   return query === '' ? path : `${path}?${query}`;
 }
