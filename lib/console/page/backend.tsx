@@ -50,7 +50,9 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
           </Fact>
           <Fact name="Bytes of ours whose object is unknown">{count(unrecorded)}</Fact>
           {backend.unhealthySince !== undefined && (
-            <Fact name="Has not answered since">{utcTime(backend.unhealthySince)} UTC</Fact>
+            <Fact name="Has not answered since">
+              {utcTime(backend.unhealthySince)} UTC. <i>Probe now</i> asks it, and says why it does not answer.
+            </Fact>
           )}
         </dl>
       </Panel>
