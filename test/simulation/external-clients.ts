@@ -77,10 +77,12 @@ export function createExternalClients({
     const name = likeness.pick(oracle.goodCopies(entry));
     const { bytes, headers, metadata } = backends.get(name)!.peek(storageKeyOf(entry.key, entry.copies[name]!))!;
     const { holdfast: _mark, ...own } = metadata;
-    const isSame = likeness.chance(0.5);
+    // Of files that were joined before they were read each counts, whatever stands beside it.
+    const isOfFiles = Object.values(entry.copies).includes('');
+    const [hasHeaders, hasMetadata] = [likeness.chance(0.5) || isOfFiles, likeness.chance(0.8) || isOfFiles];
     write(backend, entry.key, bytes, {
-      headers: isSame ? headers : { contentType: 'text/like' },
-      metadata: likeness.chance(0.8) ? own : {},
+      headers: hasHeaders ? headers : { contentType: 'text/like' },
+      metadata: hasMetadata ? own : {},
     });
     return true;
   }

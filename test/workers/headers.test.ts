@@ -280,3 +280,19 @@ test('a file with the bytes and the mark of what was put joins no object, alone 
   expect(fleet.object('file').copies).toEqual({ b: '' });
   expect(await fleet.read('file')).toBe('content');
 });
+
+test('a second file with the bytes of what was put joins it only with what was put beside them, as the first did', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c', 'd'] });
+  await fleet.client.put('k', 'content', { headers, metadata });
+  await fleet.tick('replicator');
+  fleet.backends.c!.putNow('k', Buffer.from('content'), { headers, metadata });
+  fleet.clock.advance(3 * hourMs);
+  await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['c'] } });
+  expect(fleet.object('k').copies.c).toBe('');
+  // Its ETag says that its bytes are those of the first one.
+  fleet.backends.d!.putNow('k', Buffer.from('content'), { headers: { contentType: 'image/png' } });
+  fleet.clock.advance(3 * hourMs);
+  const { reasons } = await fleet.tick('reconciler', { reconcile: { kind: 'import', backends: ['d'] } });
+  expect(reasons).toMatchObject({ conflict: 1 });
+  expect(fleet.object('k').copies.d).toBeUndefined();
+});

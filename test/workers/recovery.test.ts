@@ -233,6 +233,32 @@ test('a forged mark, late generation included, changes no live object [marks-cha
   expect(fleet.queue()).toEqual([]);
 });
 
+test.each(['live', 'restored'])(
+  'bytes with a mark of a generation that %s tables know are its copies only if they are all that is recorded of it [marks-change-no-live-record]',
+  async (tables) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
+    const keys = ['other headers', 'other headers elsewhere', 'other bytes', 'other bytes elsewhere'];
+    for (const key of keys) await fleet.client.put(key, key, { headers: { contentType: 'text/plain' } });
+    fleet.clock.advance(2 * hourMs);
+    for (const key of keys) {
+      const backend = key.endsWith('elsewhere') ? 'b' : 'a';
+      const text = key.startsWith('other headers') ? key : 'forged bytes';
+      forge(fleet, backend, key, fleet.object(key).generation, text);
+    }
+    const before = new Map(keys.map((key) => [key, fleet.object(key)]));
+    const after = tables === 'live' ? null : await takenOver(fleet, fleet.store.snapshot());
+    if (after === null) await fleet.tick('reconciler', { reconcile: { kind: 'recover', backends: ['a', 'b'] } });
+    else await after.recover();
+    for (const key of keys) {
+      const { copies, condition, sha256, headersSha256 } = before.get(key)!;
+      const entry = after === null ? fleet.object(key) : after.object(key);
+      expect(entry, key).toMatchObject({ condition, sha256, headersSha256 });
+      expect(entry.copies, key).toEqual(copies);
+      expect(after === null ? await fleet.read(key) : await after.read(key)).toBe(key);
+    }
+  },
+);
+
 test('restored tables: what was put since is there, what verifies gives way to no mark in one bucket', async () => {
   const fleet = await filled({}, 6);
   const yesterday = fleet.store.snapshot();

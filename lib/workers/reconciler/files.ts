@@ -6,7 +6,7 @@ import type { Outcome } from '../../store/commit.ts';
 import type { Committer } from '../../store/committer.ts';
 import { queueId } from '../../store/keys.ts';
 import { type Entry, type ObjectRecord, queueStates } from '../../store/model.ts';
-import { expectedHeaders, newRecord } from '../../store/records.ts';
+import { newRecord } from '../../store/records.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import { headersProblem } from '../../transfer/headers-digest.ts';
@@ -265,7 +265,7 @@ async function compareFile(tick: ImportTick, object: ObjectRecord, backend: stri
     const one = sizeAndMd5(recorded);
     return one !== null && one === sizeAndMd5(item);
   });
-  if (isSameByEtag) return { outcome: 'compared', difference: 'none' };
+  if (isSameByEtag) return compareHeaders(tick, object, backend, item);
   let { sha256 } = object;
   for (const name of sha256 === undefined ? plain : []) {
     const etag = object.plainEtags?.[name] ?? '';
@@ -279,17 +279,30 @@ async function compareFile(tick: ImportTick, object: ObjectRecord, backend: stri
   const reading = await readFile(tick, backend, item);
   if (reading.outcome === 'foreign') return { outcome: 'compared', difference: 'foreign-mark', sha256 };
   if (reading.outcome !== 'read') return { outcome: 'unknown', turn: turnOfReading(reading) };
-  const isSame = reading.sha256 === sha256 && hasHeadersOf(object, backend, reading.found);
+  const isSame = reading.sha256 === sha256 && hasHeadersOf(object, reading.found);
   return { outcome: 'compared', difference: isSame ? 'none' : 'conflict', sha256 };
 }
 
+/** Of a file whose ETag says that its bytes are the same: its backend is asked only where something is known to compare with. */
+async function compareHeaders(
+  tick: ImportTick,
+  object: ObjectRecord,
+  backend: string,
+  { storageKey }: Listed,
+): Promise<Comparison> {
+  if (object.headersSha256 === undefined) return { outcome: 'compared', difference: 'none' };
+  const found = await (await tick.backend(backend)).head(storageKey, tick.signal);
+  if (found === null) return { outcome: 'unknown', turn: settled('skipped', 'gone') };
+  if (carriesMark(found.metadata)) return { outcome: 'compared', difference: 'foreign-mark' };
+  return { outcome: 'compared', difference: hasHeadersOf(object, found) ? 'none' : 'conflict' };
+}
+
 /**
- * Whether a file says of its bytes what was put with them. One that does not would be taken for a change of its owner's by whoever
- * reads it next, and replace what was put.
+ * Whether a file says of its bytes what is known of the object's. One that does not would be served in its place, or be taken for
+ * a change of its owner's by whoever reads it next, and replace what was put.
  */
-function hasHeadersOf(object: ObjectRecord, backend: string, found: Parameters<typeof headersProblem>[1]): boolean {
-  const joined = { ...object, copies: { ...object.copies, [backend]: '' } };
-  return headersProblem({ headersSha256: expectedHeaders(joined, backend) }, found) === null;
+function hasHeadersOf({ headersSha256 }: ObjectRecord, found: Parameters<typeof headersProblem>[1]): boolean {
+  return headersProblem({ headersSha256 }, found) === null;
 }
 
 function turnOfReading(reading: Exclude<FileReading, { outcome: 'read' | 'foreign' }>): KeyTurn {

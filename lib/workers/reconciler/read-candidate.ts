@@ -15,8 +15,9 @@ import type { MarkedBytes } from './candidates.ts';
 export type ReadCandidateTick = Pick<Tick, 'signal' | 'backend'> & CopyReaderTick;
 
 /**
- * Reads a candidate to its end and judges it: by the SHA-256 in its mark, else by that in its record, else by what its ETag
- * proves. Bytes that differ from their mark are read twice before they are called wrong.
+ * Reads a candidate to its end and judges it: by what tables of ours know of its generation, else by the SHA-256 in its mark,
+ * else by what its ETag proves. A generation has one content: bytes that are not its record's are wrong, however they are
+ * marked. Bytes that differ are read twice before they are called wrong.
  */
 export async function readCandidate(
   tick: ReadCandidateTick,
@@ -29,8 +30,9 @@ export async function readCandidate(
   // This very recovery has read it, when it made its record.
   if (isRecorded && record.condition === 'recovering' && recordedSha256 !== undefined)
     return { outcome: 'proved', sha256: recordedSha256 };
-  const sha256 = mark.sha256 ?? recordedSha256;
-  const { headersSha256 } = mark;
+  const known = knownOf(record, generation);
+  const sha256 = known?.sha256 ?? mark.sha256 ?? recordedSha256;
+  const headersSha256 = known?.headersSha256 ?? mark.headersSha256;
   const bytes = { backend, storageKey: candidate.storageKey, key, generation, sizeBytes };
   const reader = copyReader(tick);
   for (let reads = 0; ; reads += 1) {
@@ -50,6 +52,12 @@ export async function readCandidate(
         return { outcome: 'unreadable' };
     }
   }
+}
+
+/** What tables of ours know of a generation. What a recovery made of it, or could not verify, is no more than its marks say. */
+function knownOf(record: ObjectRecord | null, generation: string): ObjectRecord | null {
+  if (record?.generation !== generation || record.sha256 === undecidedSha256) return null;
+  return record.condition === 'sound' || record.condition === 'stuck' ? record : null;
 }
 
 async function strengthOf(
