@@ -49,7 +49,10 @@ export type PassRun =
 /** A tick works as long: a process that is killed holds its ranges no longer than that. */
 const stretchMs = 30_000;
 const busyPauseMs = 2_000;
-/** What gets no further in that because its time is up has longer, up to this: a page may hold a thousand keys to be read. */
+/**
+ * What gets no further in that because its time is up has longer, up to this: a page may hold a thousand keys to be read. What is
+ * read on has as many of these as it takes.
+ */
 const longestStretchMs = 8 * 60_000;
 
 /**
@@ -79,22 +82,24 @@ export async function runPass(
       await clock.sleep(busyPauseMs);
       continue;
     }
-    const progress = await passProgress(store, clock, passesOf(request), report.figures.passComplete === 1);
+    const isComplete = report.figures.passComplete === 1;
+    const { progress, isOutOfTime } = await passProgress(store, clock, passesOf(request), isComplete);
     options.onProgress?.(progress);
     if (progress.isComplete) return { outcome: 'ended', progress };
     if (options.stop?.aborted) return { outcome: 'stopped', progress };
     const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
     if (now === before) {
-      if (lengthMs >= longestStretchMs || !isOutOfTime(progress)) return { outcome: 'ended', progress };
-      lengthMs *= 4;
+      const isReadOn = (report.reasons.reading ?? 0) > 0;
+      if (!isOutOfTime || (lengthMs >= longestStretchMs && !isReadOn)) return { outcome: 'ended', progress };
+      lengthMs = Math.min(lengthMs * 4, longestStretchMs);
     }
     before = now;
   }
 }
 
-/** Whether a range waits only because its last turn was broken off. */
-function isOutOfTime({ problems }: PassProgress): boolean {
-  return problems.some((problem) => problem.endsWith('-cancelled'));
+/** Whether a range waits only because time was up in its last turn: nothing is said to keep it, or what it asked was broken off. */
+function isCutShort({ position, problem }: PassRange): boolean {
+  return position.phase !== 'done' && (problem === undefined || problem.endsWith('-cancelled'));
 }
 
 /** Files are listed side by side; everything else is a pass of each backend. */
@@ -108,7 +113,7 @@ async function passProgress(
   clock: Clock,
   passes: readonly PassId[],
   isComplete: boolean,
-): Promise<PassProgress> {
+): Promise<{ readonly progress: PassProgress; readonly isOutOfTime: boolean }> {
   const view = await readFleet(store, clock.now());
   const ranges: PassRange[] = [];
   for (const id of passes) {
@@ -119,7 +124,7 @@ async function passProgress(
   const counts: Record<string, number> = {};
   for (const range of ranges)
     for (const [what, times] of Object.entries(range.counts)) counts[what] = (counts[what] ?? 0) + times;
-  return {
+  const progress = {
     isComplete,
     listed: ranges.reduce((sum, { listed }) => sum + listed, 0),
     bytes: ranges.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -129,6 +134,7 @@ async function passProgress(
     ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
     problems: [...new Set(ranges.flatMap(problemOf))].sort(),
   };
+  return { progress, isOutOfTime: ranges.some(isCutShort) };
 }
 
 function reachedOf({ from, upTo, position }: PassRange) {

@@ -4,8 +4,8 @@ import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { createManualClock } from '../support/fleet.ts';
 
-/** A pass of one range whose page takes as long to be worked through; and how long its ticks had. */
-async function runSlow(pageMs: number, problem = 'key-cancelled') {
+/** A pass of one range whose page takes as long to be worked through, kept by a problem or by none; and how long its ticks had. */
+async function runSlow(pageMs: number, problem = 'key-cancelled', reasons: object = {}) {
   const clock = createManualClock();
   const real = createMemoryStore({ clock });
   let isDone = false;
@@ -14,7 +14,9 @@ async function runSlow(pageMs: number, problem = 'key-cancelled') {
       if (pk === 'fleet') return real.control(pk);
       const position = isDone ? { phase: 'done' } : { phase: 'listing' };
       const data = { pass: 0, backends: ['a'], position, listed: 0, counts: {}, named: [], pending: [], restarts: 0 };
-      return { rows: [{ pk, sk: 'range/0', version: 1, data: { ...data, ...(!isDone && { problem }) } }] };
+      return {
+        rows: [{ pk, sk: 'range/0', version: 1, data: { ...data, ...(!isDone && problem !== '' && { problem }) } }],
+      };
     },
   };
   const had: number[] = [];
@@ -22,7 +24,12 @@ async function runSlow(pageMs: number, problem = 'key-cancelled') {
     had.push(deadline - clock.now());
     clock.advance(Math.min(pageMs, had.at(-1)!));
     isDone = had.at(-1)! >= pageMs;
-    return { outcome: 'success', planned: 1, figures: { passComplete: Number(isDone) } } as unknown as TickReport;
+    return {
+      outcome: 'success',
+      planned: 1,
+      reasons,
+      figures: { passComplete: Number(isDone) },
+    } as unknown as TickReport;
   };
   const run = await runPass({ store: store as typeof real, clock, tick }, { kind: 'import', backends: ['a'] });
   return { run, had };
@@ -32,6 +39,26 @@ test('a pass goes on to its end where a page takes longer than a stretch of its 
   const { run, had } = await runSlow(100_000);
   expect(run).toMatchObject({ outcome: 'ended', progress: { isComplete: true, problems: [] } });
   expect(had).toEqual([30_000, 30_000, 120_000]);
+});
+
+test('a page that nothing is said to keep, but for which time was up, has longer as well', async () => {
+  const { run, had } = await runSlow(400_000, '');
+  expect(run).toMatchObject({ outcome: 'ended', progress: { isComplete: true, problems: [] } });
+  expect(had).toEqual([30_000, 30_000, 120_000, 480_000]);
+});
+
+test('a file that is read on in each stretch of work is waited for, however long that takes', async () => {
+  let stretches = 0;
+  const reasons = {
+    get reading() {
+      stretches += 1;
+      return Number(stretches < 8);
+    },
+  };
+  const { run, had } = await runSlow(Number.POSITIVE_INFINITY, '', reasons);
+  expect(run).toMatchObject({ outcome: 'ended', progress: { isComplete: false } });
+  // Nothing of it is read any more from the eighth look on, which is not asked for in the first stretch.
+  expect(had).toHaveLength(9);
 });
 
 test('a pass that gets no further, however long it has, ends and says why', async () => {
