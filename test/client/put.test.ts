@@ -24,6 +24,16 @@ test('a put whose backend leaves the file right after its commit is put again el
   expect(await fleet.read('k')).toBe('v');
 });
 
+test('a process that goes on running obeys a new fleet file within 5 seconds [one-fleet-file]', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: single });
+  await fleet.client.put('before', 'v');
+  await fleet.apply({ backends: ['b', 'a'], policies: single });
+  fleet.clock.advance(5_000);
+  await fleet.client.put('after', 'v');
+  expect(fleet.copiesOf('before')).toEqual({ a: 'v' });
+  expect(fleet.copiesOf('after')).toEqual({ b: 'v' });
+});
+
 test('a put that is put again elsewhere never overwrites what was written meanwhile, and its bytes are deleted', async () => {
   const fleet = await createTestFleet({ policies: single });
   afterTheCommit(fleet, async () => {

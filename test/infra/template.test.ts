@@ -230,10 +230,11 @@ test('every alarm goes to the topic and names a section that the runbook has [al
   const runbook = readFileSync(new URL('../../docs/runbook.md', import.meta.url), 'utf8');
   const sections = [...runbook.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
   for (const name of alarmNames) expect(sections).toContain(name);
-  for (const { AlarmName, AlarmDescription, AlarmActions } of properties('AWS::CloudWatch::Alarm')) {
+  for (const { AlarmName, AlarmDescription, AlarmActions, OKActions } of properties('AWS::CloudWatch::Alarm')) {
     const section = /docs\/runbook\.md#([a-z-]+)$/.exec(AlarmDescription)?.[1];
     expect(alarmNames, AlarmName).toContain(section);
     expect(AlarmActions).toHaveLength(1);
+    expect(OKActions, AlarmName).toEqual(AlarmActions);
   }
 });
 
