@@ -4,6 +4,7 @@ import { encryptingKeyId } from '../config/encryption.ts';
 import { policyOf } from '../config/fleet-file.ts';
 import { placementRule, spreadOrder } from '../config/placement-rule.ts';
 import { BackendError } from '../fleet/backend.ts';
+import { SourceSilence } from '../fleet/errors.ts';
 import { routeOrder } from '../fleet/routing.ts';
 import { newCopyId, storageKey } from '../store/keys.ts';
 import type { QueueItem } from '../store/model.ts';
@@ -225,10 +226,20 @@ async function upload(put: Put, fleet: Fleet, item: QueueItem, open: () => Body)
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // The caller's content failed to read: no other backend would help.
-    if (error.kind === 'body') throw error.cause;
+    if (error.kind === 'body') throw contentFailed(put, error);
     noteFailure(put, item, error);
     return { outcome: 'failed', why: error.message };
   }
+}
+
+/** The caller's own error as it is; where there is none, because nothing came and nothing failed, one that says so. */
+function contentFailed({ key }: Put, { cause }: BackendError): unknown {
+  if (!(cause instanceof SourceSilence)) return cause;
+  return new HoldfastError(
+    'silent-body',
+    `Cannot put "${key}": its content stopped coming: ${cause.message}. Nothing of it is recorded: put it again`,
+    cause,
+  );
 }
 
 function noteFailure({ context, key }: Put, { backend }: QueueItem, { kind, message }: BackendError): void {

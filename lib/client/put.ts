@@ -57,7 +57,7 @@ const freshStartMs = 6 * 24 * 3_600_000;
  * commit stays.
  * It resolves only when what it put can be read from backends in force, or was overwritten.
  *
- * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `no-backend`, `too-few-copies`, `precondition`, `undecided`; StoreError when the metadata store refuses
+ * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `silent-body`, `no-backend`, `too-few-copies`, `precondition`, `undecided`; StoreError when the metadata store refuses
  */
 export async function put(
   context: ClientContext,

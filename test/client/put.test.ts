@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { SourceSilence } from '../../lib/fleet/errors.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { StoreError } from '../../lib/store/port.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -148,4 +149,25 @@ test('a common put asks nothing more than it did before its last look was added'
   fleet.before = ({ port, method }) => void calls.push(`${port} ${method}`);
   await fleet.client.put('k', 'v');
   expect(calls).toEqual(['store objects', 'store transact', 'a put', 'store transact']);
+});
+
+test('content that falls silent until the backend hangs up is an error of its own: the other backends are not asked, and nothing is recorded', async () => {
+  const fleet = await createTestFleet();
+  await fleet.client.put('k', 'old');
+  const asked: string[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (method !== 'put' || String((args[0] as { storageKey: string }).storageKey).startsWith('.holdfast/')) return;
+    asked.push(port);
+    const silence = new SourceSilence('the source of its bytes was silent for 21000 ms');
+    throw new BackendError('body', port, `Cannot write on "${port}": ${silence.message}`, silence);
+  };
+  await expect(fleet.client.put('k', 'new')).rejects.toMatchObject({
+    name: 'HoldfastError',
+    kind: 'silent-body',
+    message: expect.stringMatching(/^Cannot put "k": its content stopped coming: .*silent for 21000 ms/),
+    cause: expect.any(SourceSilence),
+  });
+  expect(asked).toHaveLength(1);
+  fleet.before = undefined;
+  expect(fleet.copiesOf('k')).toMatchObject({ a: 'old' });
 });
