@@ -240,6 +240,25 @@ export interface Parameters {
   readonly partBytes: number;
 }
 
+type WorkerParameterNames = Readonly<Record<keyof WorkerParameters, string>>;
+
+/** Put together once: every tick reads all of them. */
+const workerParameterNames = Object.fromEntries(
+  workerNames.map((worker) => {
+    const p = parameterPrefix(worker);
+    const names: WorkerParameterNames = {
+      batchSize: `${p}_BATCH_SIZE`,
+      concurrency: `${p}_CONCURRENCY`,
+      rounds: `${p}_ROUNDS`,
+      dryRun: `${p}_DRY_RUN`,
+      schedule: `${p}_SCHEDULE`,
+      enabled: `${p}_ENABLED`,
+      parts: `${p}_PARTS`,
+    };
+    return [worker, names];
+  }),
+) as Record<WorkerName, WorkerParameterNames>;
+
 /**
  * Reads the tuning parameters from environment variables, live overrides first. Variables of other programs are ignored.
  * Throws a `ConfigError` that lists every bad value. The result is frozen.
@@ -259,18 +278,18 @@ export function parseParameters(
   const number = (name: string) => Number(read(name));
   const ms = (name: string) => number(name) * 1000;
   const flag = (name: string) => read(name) === 'true';
-  const worker = (p: string): WorkerParameters => ({
-    batchSize: number(`${p}_BATCH_SIZE`),
-    concurrency: number(`${p}_CONCURRENCY`),
-    rounds: number(`${p}_ROUNDS`),
-    dryRun: flag(`${p}_DRY_RUN`),
-    schedule: read(`${p}_SCHEDULE`),
-    enabled: flag(`${p}_ENABLED`),
-    parts: number(`${p}_PARTS`),
+  const worker = (names: WorkerParameterNames): WorkerParameters => ({
+    batchSize: number(names.batchSize),
+    concurrency: number(names.concurrency),
+    rounds: number(names.rounds),
+    dryRun: flag(names.dryRun),
+    schedule: read(names.schedule),
+    enabled: flag(names.enabled),
+    parts: number(names.parts),
   });
   const result: Parameters = {
     tables: { objects: read('OBJECTS_TABLE'), queue: read('QUEUE_TABLE'), control: read('CONTROL_TABLE') },
-    workers: Object.fromEntries(workerNames.map((w) => [w, worker(parameterPrefix(w))])) as Record<
+    workers: Object.fromEntries(workerNames.map((w) => [w, worker(workerParameterNames[w])])) as Record<
       WorkerName,
       WorkerParameters
     >,

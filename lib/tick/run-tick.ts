@@ -4,7 +4,7 @@ import { newTally, type Tally } from '../base/tally.ts';
 import { type Parameters, parseParameters, scheduleMs, type WorkerName } from '../config/parameters.ts';
 import { createMeter } from '../fleet/meter.ts';
 import { commit } from '../store/commit.ts';
-import { type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
+import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
@@ -161,6 +161,26 @@ function isStale(event: TickEvent, params: Parameters, worker: WorkerName, now: 
   return Number.isFinite(scheduled) && now - scheduled > period;
 }
 
+/** How backends stand, by the view that the tick has now. Asked several times for every object: at one moment, worked out once. */
+function createStandings(
+  { clock }: Pick<TickDeps, 'clock'>,
+  viewNow: () => FleetView,
+  { unhealthyAfterMs }: Parameters,
+): (name: string) => BackendStanding {
+  let known: { readonly view: FleetView; readonly now: number } | undefined;
+  const standings = new Map<string, BackendStanding>();
+  return (name) => {
+    const [view, now] = [viewNow(), clock.now()];
+    if (known?.view !== view || known.now !== now) {
+      known = { view, now };
+      standings.clear();
+    }
+    const standing = standings.get(name) ?? standingOf(view, name, now, unhealthyAfterMs);
+    standings.set(name, standing);
+    return standing;
+  };
+}
+
 interface TickParts {
   readonly runId: string;
   readonly startedAt: number;
@@ -216,7 +236,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     lease: null,
     now: () => deps.clock.now(),
     outOfTime: (needsMs = 0) => event.stop?.aborted === true || deps.clock.now() + needsMs >= parts.deadline.admitUntil,
-    standing: (name) => standingOf(tick.view, name, deps.clock.now(), params.unhealthyAfterMs),
+    standing: createStandings(deps, () => tick.view, params),
     standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
     backend: (name, use = 'read-write') => backends.backend(name, use),
     ownership: backends.ownership,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { collect } from '../../lib/base/bytes.ts';
 import { defined } from '../../lib/base/defined.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
@@ -363,7 +363,7 @@ export function createActors(deps: ActorsDeps): Actors {
     },
     put(process, key, { timeoutMs, isStreamed = false } = {}) {
       const bytes = content();
-      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      const sha256 = hash('sha256', bytes);
       const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
       const description = described();
       const isSeveral = faults.isOn('puts of several copies') && copiesAsked.chance(0.5);
@@ -396,7 +396,7 @@ export function createActors(deps: ActorsDeps): Actors {
     get(process, key, again = 0) {
       const take = async ({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> => {
         const bytes = await collect(body);
-        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        const sha256 = hash('sha256', bytes);
         return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
       };
       // What comes may prove wrong at its end: one who can begin again is given another copy.

@@ -72,7 +72,9 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
   /** Whether a worker has what it needs to give an object copies, or to take some away. */
   function isWorkFor(worker: WorkerName, entry: ObjectRecord): boolean {
     const lacking = lackingCopies(entry);
-    const isMoving = [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
+    if (lacking === 0) return false;
+    const isMoving = () =>
+      [...oracle.queue.values()].some(({ state, key }) => state === 'transfer' && key === entry.key);
     const isKnown = surroundings.fileInForce().policies[entry.policy] !== undefined;
     if (
       entry.condition === 'damaged' ||
@@ -82,7 +84,7 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
       Object.keys(entry.copies).some((name) => refusals.hidesCopy(name, entry.key)) ||
       !isKnown ||
       isBackingOff(entry) ||
-      isMoving
+      isMoving()
     )
       return false;
     if (worker === 'replicator') return lacking > 0;

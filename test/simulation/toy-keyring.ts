@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Body, collect } from '../../lib/base/bytes.ts';
 import { type EncryptionConfig, encryptingKeyOf, keyIdOf, keysOf } from '../../lib/config/encryption.ts';
 import { boundGeneration, boundKey, rawNamespace } from '../../lib/transfer/ciphertext.ts';
@@ -120,7 +120,7 @@ function tagOf(keyId: string, { key, generation }: Binding, frame: number, conte
 }
 
 function sha256(what: string): Buffer {
-  return createHash('sha256').update(what).digest();
+  return hash('sha256', what, 'buffer');
 }
 
 function uint(bytes: number, value: number): Buffer {

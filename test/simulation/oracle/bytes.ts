@@ -2,6 +2,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
+import type { ClientCall } from './calls.ts';
+import type { Description } from './content.ts';
+
 import type { PlainCheck } from './plain.ts';
 import { descriptionIn, hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
@@ -40,6 +43,14 @@ export interface BytesCheck {
   orphans(): Orphan[];
 }
 
+/** What was found of a copy: the same of the same bytes. */
+interface Judged {
+  readonly bytes: MemoryObject | undefined;
+  readonly put: ClientCall | undefined;
+  readonly description: Description | undefined;
+  readonly isGood: boolean;
+}
+
 /** Workers that take copies out of records on evidence. */
 const judges: ReadonlySet<string> = new Set(['replicator', 'scrubber', 'reconciler']);
 
@@ -59,7 +70,24 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     return backends.get(name)?.contents().get(storageKeyOf(record.key, record.copies[name]!));
   }
 
+  /** By record and backend: what was last found, and of what. */
+  const judged = new WeakMap<ObjectRecord, Map<string, Judged>>();
+
   function isAsRecorded(record: ObjectRecord, name: string): boolean {
+    const bytes = bytesOf(record, name);
+    const put = sight.calls.putOf(record);
+    const description = sight.calls.descriptionOf(record);
+    const known = judged.get(record) ?? new Map<string, Judged>();
+    judged.set(record, known);
+    const last = known.get(name);
+    if (last !== undefined && last.bytes === bytes && last.put === put && last.description === description)
+      return last.isGood;
+    const isGood = isFoundGood(record, name);
+    known.set(name, { bytes, put, description, isGood });
+    return isGood;
+  }
+
+  function isFoundGood(record: ObjectRecord, name: string): boolean {
     const bytes = bytesOf(record, name);
     if (record.copies[name] === '' && bytes?.etag !== record.plainEtags?.[name]) return false;
     const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Lease, ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
@@ -191,6 +191,6 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
 
 /** As the design says: the first byte of SHA-256 of the key, modulo sixteen. */
 function shardOf(key: string): string {
-  const first = createHash('sha256').update(key).digest()[0]!;
+  const first = hash('sha256', key, 'buffer')[0]!;
   return String(first & 15).padStart(2, '0');
 }

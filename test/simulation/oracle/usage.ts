@@ -71,8 +71,7 @@ export function createUsageCheck(
   function spend(by: Actor, backend: string, way: (typeof fields)[number], amount: number): void {
     // What an operator does by hand is not a worker's nor an application's.
     if (by.role === 'operator') return;
-    const month = new Date(world.now + by.skewMs).toISOString().slice(0, 7);
-    add(purseOf(by).unwritten, `${backend}/${month}`, way, amount);
+    add(purseOf(by).unwritten, `${backend}/${monthOf(world.now + by.skewMs)}`, way, amount);
     const spending = spendings.get(by);
     if (spending !== undefined) add(spending.spent, backend, way, amount);
   }
@@ -147,6 +146,15 @@ export function createUsageCheck(
       return null;
     },
   };
+}
+
+/** Asked with every request: worked out once an hour. */
+let lastHour = { number: Number.NaN, month: '' };
+
+function monthOf(now: number): string {
+  const number = Math.floor(now / 3_600_000);
+  if (number !== lastHour.number) lastHour = { number, month: new Date(now).toISOString().slice(0, 7) };
+  return lastHour.month;
 }
 
 function add(amounts: Amounts, name: string, way: (typeof fields)[number], more: number): void {
