@@ -75,7 +75,8 @@ async function open(tick: () => Of, name: string, use: Use): Promise<Backend> {
     // What was begun before others found it unreachable sends nothing more.
     mayAsk: () => tick().standing(name).breaker === 'closed' || tick().probes.has(name),
   };
-  return meter.watch(throttled(backend, deps.clock, rules));
+  // What has come is spent, though it waits for its turn still; what waits to be sent is not.
+  return throttled(meter.watch(backend), deps.clock, rules);
 }
 
 /** One answer per key for the life of a tick; a failure is not remembered. */

@@ -218,9 +218,10 @@ export function createCalm(deps: CalmDeps): Calm {
     const lifts = faults.isOn('tight usage limit');
     const backends = plan.file.backends.map((planned) => {
       const backend = file.backends.find(({ name }) => name === planned.name) ?? planned;
-      return lifts ? { ...backend, limits: none } : backend;
+      const unhurried = plan.slowed === undefined ? backend : { ...backend, maxBytesPerSecond: 0 };
+      return lifts ? { ...unhurried, limits: none } : unhurried;
     });
-    if (lifts || faults.isOn('backend dropped')) actors.apply({ ...file, backends });
+    if (lifts || plan.slowed !== undefined || faults.isOn('backend dropped')) actors.apply({ ...file, backends });
   }
 
   async function idle(ms: number): Promise<void> {

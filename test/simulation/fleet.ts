@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { defined } from '../../lib/base/defined.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import { parameters } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
@@ -36,6 +37,8 @@ for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parame
 /** What a history is played on. */
 export interface Plan {
   readonly file: FleetFile;
+  /** The same file with links so slow that reading an object outlasts a tick; absent where none is. */
+  readonly slowed?: FleetFile;
   readonly keys: readonly string[];
   /** Buckets in which external clients keep files of their own, to be imported. */
   readonly imported: readonly string[];
@@ -78,12 +81,11 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   const keys = random.shuffled(keyPool).slice(0, objects);
   const imported = faults.isOn('buckets imported') && random.chance(0.5) ? importedOf(random, file, faults) : [];
   const isRestored = faults.isOn('metadata restored') && imported.length === 0 && random.chance(0.4);
+  const spread = spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults);
+  const inForce = keeping(spread, stream('graces'), faults);
   return {
-    file: keeping(
-      spreading(encrypting(file, stream('encryption'), faults), stream('labels'), faults),
-      stream('graces'),
-      faults,
-    ),
+    file: inForce,
+    ...defined({ slowed: slowLinks(inForce, stream('links'), faults, maxObjectBytes) }),
     keys,
     imported,
     isRestored,
@@ -117,6 +119,17 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
     chaosSteps: random.between(300, 500),
     capabilities: Object.fromEntries(file.backends.map(({ name }) => [name, capabilitiesOf(random, faults)])),
   };
+}
+
+/** In one history of ten some backends give so few bytes a second that the largest object takes half a minute or three. */
+function slowLinks(file: FleetFile, random: Random, faults: Faults, largest: number): FleetFile | undefined {
+  if (!random.chance(0.1)) return undefined;
+  faults.count('slow links');
+  const rate = () => Math.max(1, Math.round(largest / random.pick([30, 180])));
+  const backends = file.backends.map((backend) =>
+    random.chance(0.6) ? { ...backend, maxBytesPerSecond: rate() } : backend,
+  );
+  return { ...file, backends };
 }
 
 /** Some policies encrypt what is put, where that is on. */

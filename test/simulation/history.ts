@@ -162,6 +162,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
   try {
     await calm.begin();
     faults.start();
+    if (plan.slowed !== undefined) actors.apply(plan.slowed);
     const last = world.step + plan.chaosSteps;
     const wasDrained =
       plan.isRestored && faults.strikesAtRest('drained before the tables were saved', stream('wasDrained'), 0.8);

@@ -8,6 +8,7 @@ import type { Faults } from './faults.ts';
 import { listedBadly } from './listing-faults.ts';
 import type { Observer } from './observer.ts';
 import type { Actor, Fate } from './operation.ts';
+import type { Answered } from './oracle/reads.ts';
 import type { Random } from './random.ts';
 import type { Refusals } from './refusals.ts';
 import type { World } from './world.ts';
@@ -128,7 +129,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
   async function* chunks(
     storageKey: string,
     bytes: Uint8Array,
-    at: { readonly from: number; readonly sizeBytes: number },
+    at: { readonly from: number; readonly of: Answered },
     signal?: AbortSignal,
   ): Body {
     const count = bytes.length === 0 ? 0 : random.between(1, Math.min(3, bytes.length));
@@ -137,14 +138,14 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       const to = Math.floor((bytes.length * (i + 1)) / count);
       const read = async () => bytes.subarray(from, to);
       const chunk = await ask('read', 'chunk', storageKey, signal, read, chunkFate).catch((error: BackendError) => {
-        if (error.kind !== 'cancelled') observer.bytesBroke(actor, name, storageKey);
+        if (error.kind !== 'cancelled') observer.bytesBroke(actor, name, storageKey, at.of);
         throw error;
       });
       observer.bytesMoved(actor, name, 'egressBytes', chunk.length);
-      observer.bytesCame(actor, name, storageKey, at.from + from, at.from + to, at.sizeBytes);
+      observer.bytesCame(actor, name, storageKey, at.from + from, at.from + to, at.of);
       yield chunk;
     }
-    if (count === 0) observer.bytesCame(actor, name, storageKey, 0, 0, 0);
+    if (count === 0) observer.bytesCame(actor, name, storageKey, 0, 0, at.of);
   }
 
   function chunkFate(): Fate {
@@ -274,7 +275,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         throw error;
       });
       const { description, bytes, sizeBytes } = found;
-      return { ...description, body: chunks(storageKey, bytes, { from, sizeBytes }, signal) };
+      return {
+        ...description,
+        body: chunks(storageKey, bytes, { from, of: { etag: description.etag, sizeBytes } }, signal),
+      };
     },
 
     copyFrom: (request, signal) => {

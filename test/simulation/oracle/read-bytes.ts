@@ -3,7 +3,7 @@ import type { Actor } from '../operation.ts';
 /**
  * The bytes that each kind of worker has moved for one whole read of a place, however many processes it took. The read is
  * paid for once, and a tenth of it twice; and once more at most in one go, which could not be kept when its time was up.
- * What faults cost is nobody's: bytes of a process that died, that was frozen or could not write down how far it was, and
+ * A chunk that had come when time was up, and had to wait for its turn, is not held against a process. What faults cost is nobody's: bytes of a process that died, that was frozen or could not write down how far it was, and
  * those of an answer that broke off.
  */
 export interface ReadBytes {
@@ -16,7 +16,7 @@ export interface ReadBytes {
   /** The answer that it was reading broke off. */
   broke(by: Actor, read: Omit<WholeRead, 'sizeBytes'>): void;
   /** The read has come to its end, whatever it found. */
-  ended(by: Actor, read: Pick<WholeRead, 'place'>): void;
+  ended(by: Actor, place: string): void;
 }
 
 /** Some bytes that stand at a place. */
@@ -31,22 +31,30 @@ interface Account {
   /** Moved, and not to be read again. */
   kept: number;
   /** Moved by a process that has written down nothing of it. */
-  readonly unkept: Map<Actor, number>;
+  readonly unkept: Map<Actor, Unkept>;
+}
+
+interface Unkept {
+  readonly bytes: number;
+  /** Of these, the chunk that came last. */
+  readonly last: number;
 }
 
 /** What may be read twice, of each byte: what was read and not yet kept when a turn ended. */
 export const mostTwice = 0.1;
 
 export function createReadBytes(): ReadBytes {
-  const accounts = new Map<string, Account>();
+  /** By place and kind of worker. */
+  const accounts = new Map<string, Map<string, Account>>();
   const careless = new WeakSet<Actor>();
-  const nameOf = ({ role }: Actor, place: string) => `${role} ${place}`;
 
   function accountOf(by: Actor, { place, etag }: Omit<WholeRead, 'sizeBytes'>): Account {
-    const known = accounts.get(nameOf(by, place));
+    const ofPlace = accounts.get(place) ?? new Map<string, Account>();
+    accounts.set(place, ofPlace);
+    const known = ofPlace.get(by.role);
     if (known?.etag === etag) return known;
     const account: Account = { etag, kept: 0, unkept: new Map() };
-    accounts.set(nameOf(by, place), account);
+    ofPlace.set(by.role, account);
     return account;
   }
 
@@ -55,8 +63,8 @@ export function createReadBytes(): ReadBytes {
   /** Of processes that work beside each other the one that has moved most counts; and of those that are over all. */
   function countedOf({ unkept }: Account): { readonly sum: number; readonly largest: number } {
     const own = [...unkept].filter(([by]) => !isExcused(by));
-    const over = own.filter(([{ state }]) => state === 'done').map(([, bytes]) => bytes);
-    const running = own.filter(([{ state }]) => state !== 'done').map(([, bytes]) => bytes);
+    const over = own.filter(([{ state }]) => state === 'done').map(([, { bytes, last }]) => bytes - last);
+    const running = own.filter(([{ state }]) => state !== 'done').map(([, { bytes }]) => bytes);
     const counted = [...over, Math.max(0, ...running)];
     return { sum: counted.reduce((sum, bytes) => sum + bytes, 0), largest: Math.max(0, ...over) };
   }
@@ -64,7 +72,7 @@ export function createReadBytes(): ReadBytes {
   return {
     came(by, read, bytes) {
       const account = accountOf(by, read);
-      account.unkept.set(by, (account.unkept.get(by) ?? 0) + bytes);
+      account.unkept.set(by, { bytes: (account.unkept.get(by)?.bytes ?? 0) + bytes, last: bytes });
       const { sum, largest } = countedOf(account);
       const moved = account.kept + sum;
       const most = read.sizeBytes + Math.max(1, mostTwice * read.sizeBytes) + largest;
@@ -74,12 +82,16 @@ export function createReadBytes(): ReadBytes {
     kept(by, read, position, reached) {
       const account = accountOf(by, read);
       const left = Math.max(0, reached - position);
-      const unkept = account.unkept.get(by) ?? 0;
-      account.kept += Math.max(0, unkept - left);
-      account.unkept.set(by, Math.min(unkept, left));
+      const { bytes, last } = account.unkept.get(by) ?? { bytes: 0, last: 0 };
+      account.kept += Math.max(0, bytes - left);
+      account.unkept.set(by, { bytes: Math.min(bytes, left), last: Math.min(last, left) });
     },
     notKept: (by) => void careless.add(by),
     broke: (by, read) => void accountOf(by, read).unkept.delete(by),
-    ended: (by, { place }) => void accounts.delete(nameOf(by, place)),
+    ended(by, place) {
+      accounts.get(place)?.delete(by.role);
+      // What others had kept of it was gone on from: whatever they read now is a read of their own.
+      for (const account of accounts.get(place)?.values() ?? []) account.kept = 0;
+    },
   };
 }

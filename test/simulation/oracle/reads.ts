@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
 import type { Lease, ObjectRecord } from '../../../lib/store/model.ts';
-import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
 import { createReadBytes, mostTwice } from './read-bytes.ts';
 import { storageKeyOf } from './reading.ts';
@@ -20,16 +19,22 @@ export interface ReadsCheck {
   progressLost(by: Actor): void;
   /** It asks for bytes from there on. */
   bytesAsked(by: Actor, backend: string, storageKey: string, from: number): void;
-  /** They came: from there, up to and without there, of so many. */
-  bytesCame(by: Actor, backend: string, storageKey: string, from: number, to: number, sizeBytes: number): void;
+  /** They came: from there, up to and without there. */
+  bytesCame(by: Actor, backend: string, storageKey: string, from: number, to: number, of: Answered): void;
   /** The answer broke off. */
-  bytesBroke(by: Actor, backend: string, storageKey: string): void;
+  bytesBroke(by: Actor, backend: string, storageKey: string, of: Answered): void;
   /** It was told that nothing is there. */
   nothingThere(by: Actor, backend: string, storageKey: string): void;
   /** The state of a scrubber that was saved. */
   scrubSaved(lease: Lease): void;
   /** A record names a copy that it did not name before. */
   copyNamed(backend: string, storageKey: string): void;
+}
+
+/** The bytes that an answer is about: what stands there may be other by the time they come. */
+export interface Answered {
+  readonly etag: string;
+  readonly sizeBytes: number;
 }
 
 /** Two clocks may be this far apart. */
@@ -102,20 +107,6 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     }
   }
 
-  function countBytes(
-    by: Actor,
-    place: string,
-    stored: Pick<MemoryObject, 'etag' | 'bytes'> | undefined,
-    bytes: number,
-    isWhole: boolean,
-  ): void {
-    if (stored !== undefined) {
-      const message = readBytes.came(by, { place, etag: stored.etag, sizeBytes: stored.bytes.length }, bytes);
-      if (message !== null) report(new Violation('whole reads', message));
-    }
-    if (isWhole) readBytes.ended(by, { place });
-  }
-
   /** In the place of an imported file stands a copy of ours: it is told by what stands beside the bytes, and only reported. */
   function isNoContent(backend: string, storageKey: string, copyId: string): boolean {
     return copyId === '' && backends.get(backend)?.peek(storageKey)?.metadata.holdfast !== undefined;
@@ -155,20 +146,23 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
       const message = `${by.name} reads "${storageKey}" on ${backend} from ${from}, of which it knows that ${known.position} of ${stored.bytes.length} bytes are read`;
       report(new Violation('whole reads', message));
     },
-    bytesCame(by, backend, storageKey, from, to, sizeBytes) {
+    bytesCame(by, backend, storageKey, from, to, of) {
       const place = placeOf(backend, storageKey);
       const before = reachedBy(by).get(place) ?? 0;
       if (from <= before) reachedBy(by).set(place, Math.max(before, to));
-      const isWhole = from <= before && to >= sizeBytes;
-      if (isVerifying(by)) countBytes(by, place, backends.get(backend)?.peek(storageKey), to - from, isWhole);
+      const isWhole = from <= before && to >= of.sizeBytes;
+      if (isVerifying(by)) {
+        const message = readBytes.came(by, { place, ...of }, to - from);
+        if (message !== null) report(new Violation('whole reads', message));
+        if (isWhole) readBytes.ended(by, place);
+      }
       if (!isWhole) return;
       // Whatever follows is another read.
       keptBy(by).delete(place);
       if (by.role === 'scrubber') seenAt.set(place, world.now);
     },
-    bytesBroke(by, backend, storageKey) {
-      const stored = backends.get(backend)?.peek(storageKey);
-      if (stored !== undefined) readBytes.broke(by, { place: placeOf(backend, storageKey), etag: stored.etag });
+    bytesBroke(by, backend, storageKey, { etag }) {
+      readBytes.broke(by, { place: placeOf(backend, storageKey), etag });
     },
     nothingThere(by, backend, storageKey) {
       const place = placeOf(backend, storageKey);
