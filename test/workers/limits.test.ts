@@ -298,3 +298,14 @@ test('ticks that remove in parallel, each of its own shards, stay within the rem
   expect(Object.keys(fleet.object('k0').copies).length).toBeGreaterThan(0);
   expect((await fleet.recount()).differences).toEqual([]);
 });
+
+test('bytes that have come are spent, though they wait for their turn at a rate when the tick ends', async () => {
+  const slow = { name: 'a', maxBytesPerSecond: 1 };
+  const fleet = await createTestFleet({ backends: [slow], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'x'.repeat(100));
+  const tick = fleet.tick('scrubber', { deadline: fleet.clock.now() + 60_000 });
+  await fleet.clock.untilAsleep(90_000);
+  fleet.clock.advance(59_000);
+  await tick;
+  expect((await fleet.store.usage(month, ['a'])).get('a')).toMatchObject({ egressBytes: 100 });
+});
