@@ -22,8 +22,15 @@ function instantClock(): Clock & { sleeps: number[] } {
   };
 }
 
-function storeAt(server: Pick<ScriptedServer, 'endpoint'>, clock: Clock = instantClock()): Store {
-  const client = localClient(server.endpoint, { requestTimeoutMs: 300, maxAttempts: 2 });
+/** Longer than an answer takes on any machine: only silence ends a request. */
+const patienceMs = 60_000;
+
+function storeAt(
+  server: Pick<ScriptedServer, 'endpoint'>,
+  clock: Clock = instantClock(),
+  requestTimeoutMs = patienceMs,
+): Store {
+  const client = localClient(server.endpoint, { requestTimeoutMs, maxAttempts: 2 });
   return createDynamoStore({ client, tables: defaultTableNames, clock, ids: { ulid: () => '', random: () => 0.5 } });
 }
 
@@ -42,7 +49,7 @@ const lostAnswers: [string, Reply][] = [
 
 test.each(lostAnswers)('after %s the effect of a write is unknown, and it is not sent again', async (_, reply) => {
   await using server = await scriptedDynamo(() => reply);
-  const store = storeAt(server);
+  const store = storeAt(server, instantClock(), reply === 'hang' ? 100 : patienceMs);
   const unanswered = {
     name: 'StoreError',
     kind: 'unanswered',
@@ -60,7 +67,9 @@ test.each(lostAnswers)('after %s the effect of a write is unknown, and it is not
 
 test.each(lostAnswers)('after %s a read is sent again', async (_, reply) => {
   await using server = await scriptedDynamo((_request, nth) => (nth === 1 ? reply : { body: { Items: [], Count: 0 } }));
-  expect(await storeAt(server).control('fleet')).toEqual({ counters: [], rows: [] });
+  // The second answer has this long to come.
+  const store = storeAt(server, instantClock(), reply === 'hang' ? 3_000 : patienceMs);
+  expect(await store.control('fleet')).toEqual({ counters: [], rows: [] });
   expect(server.received).toHaveLength(2);
 });
 
