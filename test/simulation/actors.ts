@@ -84,7 +84,11 @@ export interface Actors {
   startClient(): ClientProcess;
   /** The application ends, with nothing on its way. */
   close(process: ClientProcess): void;
-  put(process: ClientProcess, key: string, options?: { timeoutMs?: number; isStreamed?: boolean }): void;
+  put(
+    process: ClientProcess,
+    key: string,
+    options?: { timeoutMs?: number; isStreamed?: boolean; copies?: number },
+  ): void;
   remove(process: ClientProcess, key: string): void;
   /** Asks again so often where what came proved wrong at its end [0]. */
   get(process: ClientProcess, key: string, again?: number): void;
@@ -361,14 +365,14 @@ export function createActors(deps: ActorsDeps): Actors {
         (error) => unexpected(actor, 'close', error),
       );
     },
-    put(process, key, { timeoutMs, isStreamed = false } = {}) {
+    put(process, key, { timeoutMs, isStreamed = false, copies: asked } = {}) {
       const bytes = content();
       const sha256 = hash('sha256', bytes);
       const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
       const description = described();
-      const isSeveral = faults.isOn('puts of several copies') && copiesAsked.chance(0.5);
+      const isSeveral = asked === undefined && faults.isOn('puts of several copies') && copiesAsked.chance(0.5);
       if (isSeveral) faults.count('puts of several copies');
-      const copies = isSeveral ? copiesAsked.between(2, 3) : 1;
+      const copies = asked ?? (isSeveral ? copiesAsked.between(2, 3) : 1);
       call(
         process,
         { kind: 'put', key, sha256, sizeBytes: bytes.length, copies, description: asStored(description) },

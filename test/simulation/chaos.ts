@@ -8,6 +8,7 @@ import { changedFile, spreadOtherwise, withoutBackend, workingPart } from './fle
 import type { Actor } from './operation.ts';
 import type { Random } from './random.ts';
 import { createRotations } from './rotations.ts';
+import { createSleepingPuts } from './sleeping-puts.ts';
 
 const mostTicks = 6;
 const minuteMs = 60_000;
@@ -94,6 +95,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   let areSpreadOtherwise = false;
   let dropped: string | undefined;
   const rotations = createRotations({ ...deps, asItIsNow });
+  const sleepingPuts = createSleepingPuts(deps, () => begin('pending-reaper'));
 
   const calls = {
     put: (process: ClientProcess, key: string) =>
@@ -268,7 +270,9 @@ export function createChaos(deps: ChaosDeps): Chaos {
     const written = plan.keys.filter((key) => oracle.objects.get(key)?.kind === 'object' && !hotKeys.includes(key));
     const process = someClient();
     if (!faults.isOn('client frozen') || written.length === 0 || process.busy.size > 0) return;
-    actors.put(process, random.pick(written));
+    const key = random.pick(written);
+    if (sleepingPuts.begin(process, key)) return;
+    actors.put(process, key);
     silenced = { actor: process.actor };
   }
 
@@ -292,6 +296,7 @@ export function createChaos(deps: ChaosDeps): Chaos {
   return {
     watch() {
       watchSilence();
+      sleepingPuts.watch();
       rotations.watch();
       if (!isTrapSet || !accidents.killCommitting()) return;
       isTrapSet = false;
