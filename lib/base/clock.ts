@@ -24,21 +24,18 @@ export const systemClock: Clock = {
     }),
 };
 
-/** The calendar month (UTC) of a moment, `yyyy-mm`. */
-export function monthOf(now: number): string {
-  if (now < known.from || now >= known.until) {
-    const [year, month] = [new Date(now).getUTCFullYear(), new Date(now).getUTCMonth()];
-    known = {
-      from: Date.UTC(year, month),
-      until: Date.UTC(year, month + 1),
-      month: new Date(now).toISOString().slice(0, 7),
-    };
+/** The hour (UTC) of a moment, `yyyy-mm-ddThh`. */
+export function hourOf(now: number): string {
+  if (now < known.from || now >= known.from + hourMs) {
+    const from = Math.floor(now / hourMs) * hourMs;
+    known = { from, hour: new Date(from).toISOString().slice(0, 13) };
   }
-  return known.month;
+  return known.hour;
 }
 
-/** The month that was asked for last: it is asked for with every request. */
-let known = { from: 0, until: 0, month: '' };
+const hourMs = 3_600_000;
+/** The hour that was asked for last: it is asked for with every request. */
+let known = { from: Number.POSITIVE_INFINITY, hour: '' };
 
 /** A duration for people: `300 ms`, `1.5 s`. */
 export function seconds(ms: number): string {

@@ -8,6 +8,7 @@ export const examples: Readonly<Record<string, string>> = {
   get: 'holdfast get -r photos copies',
   export: "holdfast export '' everything",
   status: 'holdfast status',
+  usage: 'holdfast usage',
   copies: 'holdfast copies --limit 10',
   'under-replicated': 'holdfast under-replicated',
   tick: 'holdfast tick replicator --deadline 30',

@@ -22,6 +22,7 @@ import { statusVerbs } from './verbs/status.ts';
 import { stuckVerbs } from './verbs/stuck.ts';
 import { tickVerbs } from './verbs/tick.ts';
 import { undeleteVerbs } from './verbs/undelete.ts';
+import { usageVerbs } from './verbs/usage.ts';
 
 /** Every group of verbs, in the order in which help lists them. */
 const groups = [
@@ -30,6 +31,7 @@ const groups = [
   undeleteVerbs,
   exportVerbs,
   statusVerbs,
+  usageVerbs,
   lookVerbs,
   tickVerbs,
   runVerbs,

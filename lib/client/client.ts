@@ -66,7 +66,10 @@ export function createClient(deps: ClientDeps): Holdfast {
   const flush = async () => {
     flushedAt = deps.clock.now();
     book.enter(context.meter.take());
+    context.forgetBudget();
     await book.flush(deps);
+    // What was read in between may lack what was on its way.
+    context.forgetBudget();
   };
   const assertOpen = () => {
     if (stop.signal.aborted) throw new HoldfastError('closed', 'The client was closed: make another one');

@@ -13,6 +13,7 @@ import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
+import { type Budget, readBudget } from '../transfer/budget.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { ownershipOf } from '../transfer/ownership.ts';
 import { HoldfastError } from './error.ts';
@@ -48,6 +49,10 @@ export interface ClientContext {
   readonly suspects: Suspects;
   /** Has the scrubber read an object before its turn. Never throws: reading goes on without it. */
   requestCheck(object: ObjectRecord, backend: string, reason: string): Promise<void>;
+  /** What the usage limits still allow this process to put; read anew once its own usage is written down. */
+  budget(fleet: Fleet): Promise<Budget>;
+  /** Its own usage was written down, or is about to be. */
+  forgetBudget(): void;
   /** Why nothing may be written to a backend now, as a sentence; null when its bucket answers and is ours. */
   obstacle(fleet: Fleet, name: string): Promise<string | null>;
 }
@@ -65,6 +70,8 @@ export const fleetLifeMs = 5_000;
 /** A metadata store that answers too slowly to decide anything by it is not asked for ever. */
 const mostReadings = 5;
 const ownerFreshMs = 60_000;
+/** What others spend is seen this late. */
+const budgetLifeMs = 60_000;
 const hourMs = 3_600_000;
 /** One host with bad memory must not keep the scrubber from all others' objects. */
 const checksPerHour = 100;
@@ -77,6 +84,7 @@ export function createContext(deps: ClientDeps): ClientContext {
   const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
   const keyrings = new Map<string, Promise<Keyring>>();
   let checks = { since: 0, count: 0 };
+  let planned: { readonly at: number; readonly budget: Promise<Budget> } | undefined;
   const context: ClientContext = {
     deps,
     async keyring({ file: { encryption }, view }) {
@@ -149,10 +157,27 @@ export function createContext(deps: ClientDeps): ClientContext {
       if (existing !== undefined) return existing;
       const opened = deps
         .openBackend(config, fleet.view.capabilities(name) as Capabilities, 'read-write')
-        .then((b) => meter.watch(b));
+        .then((b) => meter.watch(b, config.requestClasses));
       handles.set(id, opened);
       opened.catch(() => handles.delete(id));
       return opened;
+    },
+    async budget() {
+      const now = deps.clock.now();
+      if (planned === undefined || now - planned.at >= budgetLifeMs) {
+        const tick = {
+          ...{ deps, meter, of: 1, now: deps.clock.now },
+          get config() {
+            return current!.file;
+          },
+        };
+        planned = { at: now, budget: readBudget(tick) };
+        planned.budget.catch(context.forgetBudget);
+      }
+      return planned.budget;
+    },
+    forgetBudget() {
+      planned = undefined;
     },
     async obstacle(fleet, name) {
       const now = deps.clock.now();

@@ -1,9 +1,11 @@
 import type { Body } from '../base/bytes.ts';
 import { allEnded } from '../base/pool.ts';
 import { shareReading } from '../base/share-reading.ts';
+import { type Spend, writingRequest } from '../fleet/usage-limits.ts';
 import type { QueueItem } from '../store/model.ts';
+import type { Fleet } from './context.ts';
 import { HoldfastError } from './error.ts';
-import { type Aim, candidates, giveUp, type Put, tryBackend, type WrittenCopy } from './put-bytes.ts';
+import { type Aim, candidates, giveUp, type Put, type Tried, tryBackend, type WrittenCopy } from './put-bytes.ts';
 
 /**
  * What several writers of one content led to: the intents whose bytes are stored and verified, and why the other writers
@@ -61,12 +63,27 @@ async function writeOne(put: Put, aim: Aim, writers: Writers, body: Body | undef
     if (name === undefined) return null;
     // Taken before anything is awaited: no other writer chooses it.
     busy.add(name);
-    const tried = await tryBackend(put, fleet, name, aim, open);
+    const tried = await withinLimits(put, fleet, name, () => tryBackend(put, fleet, name, aim, open));
     if (tried.outcome === 'written') return tried.copy;
     busy.delete(name);
     failed.set(name, tried.why);
     writers.isDoubtful ||= tried.isDoubtful;
   }
+}
+
+/** Tries a backend only where its usage limits allow what that spends, beside all that is on its way from this process. */
+async function withinLimits(put: Put, fleet: Fleet, name: string, tryIt: () => Promise<Tried>): Promise<Tried> {
+  const budget = await put.context.budget(fleet);
+  const spent = await budget.spend([{ backend: name, ...spendOf(put, fleet) }], tryIt);
+  if (spent.outcome === 'spent') return spent.value;
+  return { outcome: 'failed', why: `"${name}" has reached a usage limit (${spent.reason})`, isDoubtful: false };
+}
+
+/** In parts there is a request for each, one before and one after them. */
+function spendOf({ content: { sizeBytes } }: Put, { params }: Fleet): Spend {
+  const { multipartAboveBytes, partBytes } = params;
+  const requests = sizeBytes > multipartAboveBytes ? Math.ceil(sizeBytes / partBytes) + 2 : 1;
+  return { ...writingRequest, requests, ingressBytes: sizeBytes };
 }
 
 function whyNoMore({ failed }: Writers): string {

@@ -1,11 +1,12 @@
 import { keyIdsOf } from '../config/encryption.ts';
 import { copyIdOf } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
+import { StoreError } from '../store/port.ts';
 import { readCopy } from '../transfer/read-copy.ts';
 import { type Fleet, fleetLifeMs } from './context.ts';
 import { HoldfastError, TooFewCopiesError } from './error.ts';
 import type { Put } from './put-bytes.ts';
-import { writeCopies } from './put-copies.ts';
+import { type WrittenCopies, writeCopies } from './put-copies.ts';
 import { joinAll, ownRecord } from './put-record.ts';
 import { readEntry } from './read-entry.ts';
 
@@ -84,7 +85,13 @@ async function addCopies(
   verified: Verified,
 ): Promise<'added' | 'overwritten'> {
   const aim = { replaces: put.generation, holders: Object.keys(record.copies) };
-  const { items, why } = await writeCopies(put, aim, missingCopies(put, fleet, record, verified));
+  const { items, why } = await writeCopies(put, aim, missingCopies(put, fleet, record, verified)).catch(
+    (error: Error): Pick<WrittenCopies, 'items' | 'why'> => {
+      if (error instanceof HoldfastError || error instanceof StoreError) throw error;
+      // The content failed. By now that is no reason to say that nothing was put.
+      return { items: [], why: `: its content could not be read again (${error.message})` };
+    },
+  );
   if (items.length === 0) throw tooFew(put, standing(fleet, record, verified), record, why);
   for (const item of items) verified.set(item.backend, copyIdOf(item));
   const { outcome } = await joinAll(put, items, record);

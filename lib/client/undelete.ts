@@ -166,11 +166,12 @@ async function putOf(
 ): Promise<Put> {
   const { clock, ids } = context.deps;
   const startedAt = clock.now();
+  const generation = ids.ulid();
   const { sha256, ...known } = { ...contentOf(item), ...content };
   return {
     context,
     key: item.key,
-    generation: ids.ulid(),
+    generation,
     content: {
       sizeBytes: item.sizeBytes,
       ...known,
@@ -186,6 +187,13 @@ async function putOf(
     silenceMs: params.reaperMinAgeMs,
     condition: { kind: 'unchanged', generation: seen?.generation },
   };
+}
+
+/** A backend as the fleet file has it now: it may have left since its bytes were read. */
+async function sourceNow(context: ClientContext, name: string): Promise<Backend> {
+  const fleet = await context.fleet();
+  if (fleet.standing(name).config !== undefined) return context.backend(fleet, name);
+  throw new BackendError('no-bucket', name, `"${name}" is not in the fleet file any more`);
 }
 
 async function* bytesAt(context: ClientContext, { backend, storageKey, plainEtag }: QueueItem): Body {

@@ -90,6 +90,26 @@ const capabilities = v.strictObject({
   maxSegmentBytes: v.optional(count),
 });
 
+const price = v.pipe(
+  v.number(),
+  v.minValue(0, (issue) => `${issue.input} is below 0`),
+  v.maxValue(1_000_000, (issue) => `${issue.input} is above 1000000`),
+);
+const requestClass = v.picklist(['A', 'B', 'free'], (issue) => `${issue.received} must be "A", "B" or "free"`);
+/** What a period allows; 0 = no limit. */
+const allowance = v.strictObject({
+  requests: v.optional(amount, 0),
+  classA: v.optional(amount, 0),
+  classB: v.optional(amount, 0),
+  egressBytes: v.optional(amount, 0),
+  ingressBytes: v.optional(amount, 0),
+  usd: v.optional(price, 0),
+});
+const timeZone = v.pipe(
+  v.string(),
+  v.check(isTimeZone, (issue) => `"${issue.input}" is not the IANA name of a time zone, like "America/Los_Angeles"`),
+);
+
 const backend = v.strictObject({
   name,
   endpoint: v.optional(endpoint),
@@ -119,19 +139,37 @@ const backend = v.strictObject({
   maxBytesPerSecond: v.optional(amount, 0),
   maxRequestsPerSecond: v.optional(amount, 0),
   events: v.optional(v.boolean(), false),
-  egressUsdPerGb: v.optional(
-    v.pipe(
-      v.number(),
-      v.minValue(0, (issue) => `${issue.input} is below 0`),
-      v.maxValue(1_000_000, (issue) => `${issue.input} is above 1000000`),
-    ),
-    0,
-  ),
-  limits: v.optional(
+  egressUsdPerGb: v.optional(price, 0),
+  usdPerMillionA: v.optional(price, 0),
+  usdPerMillionB: v.optional(price, 0),
+  /** What kinds of requests are billed as. */
+  requestClasses: v.optional(
     v.strictObject({
-      requests: v.optional(amount, 0),
-      egressBytes: v.optional(amount, 0),
-      ingressBytes: v.optional(amount, 0),
+      put: v.optional(requestClass, 'A'),
+      copy: v.optional(requestClass, 'A'),
+      list: v.optional(requestClass, 'A'),
+      get: v.optional(requestClass, 'B'),
+      head: v.optional(requestClass, 'B'),
+      delete: v.optional(requestClass, 'free'),
+    }),
+    {},
+  ),
+  /** Of a month. */
+  limits: v.optional(allowance, {}),
+  dailyLimits: v.optional(allowance, {}),
+  /** When the provider begins to count anew. */
+  limitsReset: v.optional(
+    v.strictObject({
+      hour: v.optional(
+        v.pipe(
+          v.number(),
+          v.integer((issue) => `${issue.input} is not a whole number`),
+          v.minValue(0, (issue) => `${issue.input} is below 0`),
+          v.maxValue(23, (issue) => `${issue.input} is above 23`),
+        ),
+        0,
+      ),
+      zone: v.optional(timeZone, 'UTC'),
     }),
     {},
   ),
@@ -346,4 +384,12 @@ function placementProblems({ backends, policies }: Inspected['sound']): string[]
       ...bare.map((one) => `${at}: spreadOver "${spreadOver}" needs that label on backend "${one.name}"`),
     ];
   });
+}
+
+function isTimeZone(zone: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone: zone }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
 }

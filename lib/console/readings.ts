@@ -1,4 +1,4 @@
-import { type Clock, monthOf } from '../base/clock.ts';
+import { type Clock, hourOf } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import type { Usage } from '../base/usage.ts';
 import { type WorkerName, workerNames } from '../config/workers.ts';
@@ -74,8 +74,9 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
       name: 'usage',
       periodMs: 300 * secondMs,
       read: async () => {
+        const to = hourOf(clock.now());
         usage = await store.usage(
-          monthOf(clock.now()),
+          { from: to.slice(0, 'yyyy-mm'.length), to },
           of.config.file.backends.map(({ name }) => name),
         );
       },

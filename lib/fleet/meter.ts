@@ -1,19 +1,20 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Body } from '../base/bytes.ts';
-import { type Clock, monthOf } from '../base/clock.ts';
+import { type Clock, hourOf } from '../base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import { type Backend, BackendError, type DeleteOutcome } from './backend.ts';
 import type { Observed } from './breaker.ts';
 import { errorTable } from './errors.ts';
-import { forward } from './forward.ts';
+import { type BackendMethod, forward } from './forward.ts';
+import { chargeOf, type RequestClasses } from './usage-limits.ts';
 
 /** Counts what is spent on backends and how they fare. One per tick, or per client process. */
 export interface Meter {
-  /** The same backend, counted. */
-  watch(backend: Backend): Backend;
+  /** The same backend, counted, each request as what its provider bills it as. */
+  watch(backend: Backend, classes: RequestClasses): Backend;
   /** Spent so far on a backend and not yet taken. */
   spent(backend: string): Usage;
-  /** Everything spent since the last take, by the month in which it was asked for, then by backend; starts again at zero. */
+  /** Everything spent since the last take, by the hour (UTC) in which it was asked for, then by backend; starts again at zero. */
   take(): Record<string, Record<string, Usage>>;
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
@@ -27,7 +28,8 @@ export interface Meter {
 
 /** What one call of the port led to on the wire, where the adapter says. */
 interface OnTheWire {
-  requests: number;
+  /** Names of what was sent, as the S3 API calls it. */
+  readonly operations: string[];
   sentBytes: number;
 }
 
@@ -37,19 +39,37 @@ const wire = new AsyncLocalStorage<OnTheWire>();
  * For adapters: one physical request is being sent, with a body of so many bytes. It is charged to the call that led to it;
  * a call whose adapter says nothing is one request.
  */
-export function noteRequest(_operation: string, sentBytes: number): void {
+export function noteRequest(operation: string, sentBytes: number): void {
   const call = wire.getStore();
   if (call === undefined) return;
-  call.requests += 1;
+  call.operations.push(operation);
   call.sentBytes += sentBytes;
 }
+
+/** What a call of the port is, where its adapter does not say. */
+const usualOperations: Readonly<Record<BackendMethod, string>> = {
+  put: 'PutObject',
+  get: 'GetObject',
+  head: 'HeadObject',
+  firstPartBytes: 'HeadObject',
+  tags: 'GetObjectTagging',
+  copyFrom: 'CopyObject',
+  delete: 'DeleteObjects',
+  list: 'ListObjectsV2',
+  createUpload: 'CreateMultipartUpload',
+  uploadPart: 'UploadPart',
+  listParts: 'ListParts',
+  completeUpload: 'CompleteMultipartUpload',
+  abortUpload: 'AbortMultipartUpload',
+  openUploads: 'ListMultipartUploads',
+};
 
 export function createMeter(clock: Pick<Clock, 'now'>): Meter {
   let spent = new Map<string, Map<string, Usage>>();
   const seen = new Map<string, Observed>();
-  const add = (name: string, more: Partial<Usage>, month = monthOf(clock.now())) => {
-    const inMonth = spent.get(month) ?? new Map<string, Usage>();
-    spent.set(month, inMonth.set(name, plusUsage(inMonth.get(name) ?? noUsage, more)));
+  const add = (name: string, more: Partial<Usage>, hour = hourOf(clock.now())) => {
+    const inHour = spent.get(hour) ?? new Map<string, Usage>();
+    spent.set(hour, inHour.set(name, plusUsage(inHour.get(name) ?? noUsage, more)));
   };
   const unhealthy = new Set<string>();
   const ok = (name: string) => {
@@ -64,26 +84,31 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
   };
   /** `streamed`: what of the bytes that were sent is charged already; a body sent twice went twice. */
   const asked = async <T>(
-    name: string,
+    { name, classes, usual }: { readonly name: string; readonly classes: RequestClasses; readonly usual: string },
     request: () => Promise<T>,
     streamed: () => number,
     showsLife: (answer: T) => boolean,
   ): Promise<T> => {
-    const call: OnTheWire = { requests: 0, sentBytes: 0 };
-    const month = monthOf(clock.now());
-    const charge = (least: number) => {
+    const call: OnTheWire = { operations: [], sentBytes: 0 };
+    const hour = hourOf(clock.now());
+    const charge = (least: readonly string[]) => {
       const ingressBytes = Math.max(0, call.sentBytes - streamed());
-      add(name, { requests: Math.max(least, call.requests), ingressBytes }, month);
+      const sent = call.operations.length > 0 ? call.operations : least;
+      add(
+        name,
+        sent.map((operation) => chargeOf(classes, operation)).reduce(plusUsage, { ...noUsage, ingressBytes }),
+        hour,
+      );
     };
     try {
       const answer = await wire.run(call, request);
       if (showsLife(answer)) ok(name);
-      charge(1);
+      charge([usual]);
       return answer;
     } catch (error) {
       lived(name, error);
       // What was cancelled may never have been sent.
-      charge(isCancelled(error) ? 0 : 1);
+      charge(isCancelled(error) ? [] : [usual]);
       throw error;
     }
   };
@@ -102,13 +127,13 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     },
   });
   return {
-    watch(backend) {
+    watch(backend, classes) {
       const { name } = backend;
       return forward(backend, (method) => {
         let streamed = 0;
         const showsLife = method === 'delete' ? hasAnswer : () => true;
         return {
-          call: (run) => asked(name, run, () => streamed, showsLife),
+          call: (run) => asked({ name, classes, usual: usualOperations[method] }, run, () => streamed, showsLife),
           sent: (body) =>
             counted(body, (bytes) => {
               streamed += bytes;
@@ -119,11 +144,11 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
       });
     },
     spent: (backend) => {
-      const months = [...spent.values()].flatMap((inMonth) => inMonth.get(backend) ?? []);
-      return months.reduce<Usage>(plusUsage, noUsage);
+      const hours = [...spent.values()].flatMap((inHour) => inHour.get(backend) ?? []);
+      return hours.reduce<Usage>(plusUsage, noUsage);
     },
     take() {
-      const all = [...spent].map(([month, inMonth]) => [month, Object.fromEntries(inMonth)] as const);
+      const all = [...spent].map(([hour, inHour]) => [hour, Object.fromEntries(inHour)] as const);
       spent = new Map();
       return Object.fromEntries(all);
     },

@@ -1,9 +1,9 @@
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { spreadOrder } from '../config/placement-rule.ts';
 import { routeOrder } from '../fleet/routing.ts';
+import { type ExceededLimit, writingRequest } from '../fleet/usage-limits.ts';
 import type { BackendStanding } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import type { ExceededLimit } from '../tick/budget.ts';
 import type { CopyTurn } from './copy-turn.ts';
 import { spendOf } from './make-copy.ts';
 import { countedOf, ruleOf, wantsCopyOn } from './missing-copies.ts';
@@ -86,7 +86,7 @@ function routed({ tick, planned }: CopyTurn, configs: readonly BackendConfig[]):
 function limitFor(turn: CopyTurn, object: ObjectRecord, sources: readonly string[], target: string) {
   const spends = sources.map((source) => spendOf(turn, { object, source, target }).writing);
   const least = spends.find(({ ingressBytes }) => ingressBytes === undefined);
-  return turn.budget.refuses(target, least ?? { requests: 1, ingressBytes: object.sizeBytes });
+  return turn.budget.refuses(target, least ?? { ...writingRequest, ingressBytes: object.sizeBytes });
 }
 
 /** Copies that may be read now, in the order in which they are tried. */

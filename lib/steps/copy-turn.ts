@@ -1,9 +1,9 @@
 import { type Admission, createAdmission } from '../base/admission.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import type { Budget } from '../tick/budget.ts';
 import type { RefreshTick } from '../tick/refresh.ts';
 import type { FleetAsRead, Tick, TickAccount, TickTime } from '../tick/tick.ts';
 import { createPartBuffers, type PartBuffers } from '../transfer/big/part-buffers.ts';
+import type { Budget } from '../transfer/budget.ts';
 import type { Blame } from './judge-copy.ts';
 import type { PlainChangeTick } from './plain-change.ts';
 import type { TargetTrust } from './target-trust.ts';

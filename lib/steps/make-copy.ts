@@ -1,6 +1,13 @@
 import { areNeighbours } from '../config/fleet-file.ts';
+import {
+  copyingRequest,
+  type ExceededLimit,
+  readingRequest,
+  type Spend,
+  writingRequest,
+} from '../fleet/usage-limits.ts';
 import type { ObjectRecord } from '../store/model.ts';
-import { type ExceededLimit, readingOf, type Spend, type Spent } from '../tick/budget.ts';
+import { readingOf, type Spent } from '../transfer/budget.ts';
 import { type CopyOutcome, copy } from '../transfer/copy.ts';
 import type { CopyTurn } from './copy-turn.ts';
 import type { Orphan } from './enqueue-orphans.ts';
@@ -40,12 +47,12 @@ export async function makeCopy(turn: CopyTurn, plan: CopyPlan): Promise<MadeCopy
 
 /** What a copy spends at both ends. Bytes that the storage copies by itself do not pass here and are not charged. */
 export function spendOf(turn: CopyTurn, plan: CopyPlan): { reading: Spend; writing: Spend } {
-  if (isWithin(turn, plan)) return { reading: { requests: 1 }, writing: { requests: 1 } };
+  if (isWithin(turn, plan)) return { reading: readingRequest, writing: copyingRequest };
   return bytesOf(plan.object);
 }
 
 function bytesOf(object: ObjectRecord): { reading: Spend; writing: Spend } {
-  return { reading: readingOf(object), writing: { requests: 1, ingressBytes: object.sizeBytes } };
+  return { reading: readingOf(object), writing: { ...writingRequest, ingressBytes: object.sizeBytes } };
 }
 
 /** Whether the storage is to make this copy by itself. */

@@ -153,10 +153,16 @@ export interface Store {
   ): Promise<boolean>;
   /** The leases of one worker, as last written. */
   leases(worker: string): Promise<readonly Lease[]>;
-  /** Adds to the monthly usage of backends in one transaction; `token` makes a retry harmless. */
-  addUsage(month: string, usage: Readonly<Record<string, Usage>>, token: string): Promise<void>;
-  /** Usage of the given backends in a month (`yyyy-mm`). */
-  usage(month: string, backends: readonly string[]): Promise<Map<string, Usage>>;
+  /** Adds to the usage of backends in an hour (UTC, `yyyy-mm-ddThh`) in one transaction; `token` makes a retry harmless. */
+  addUsage(hour: string, usage: Readonly<Record<string, Usage>>, token: string): Promise<void>;
+  /** Usage of the given backends in all hours from the one to the other, both included; no entry where there was none. */
+  usage(hours: Hours, backends: readonly string[]): Promise<Map<string, Usage>>;
+}
+
+/** A stretch of hours (UTC, `yyyy-mm-ddThh`), both ends included. */
+export interface Hours {
+  readonly from: string;
+  readonly to: string;
 }
 
 export type StoreErrorKind =

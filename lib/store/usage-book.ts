@@ -3,12 +3,12 @@ import type { Ids } from '../base/ids.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import { type Store, StoreError } from './port.ts';
 
-/** Usage of backends by calendar month (UTC, `yyyy-mm`), then by backend. */
-export type UsageByMonth = Readonly<Record<string, Readonly<Record<string, Usage>>>>;
+/** Usage of backends by hour (UTC, `yyyy-mm-ddThh`), then by backend. */
+export type UsageByHour = Readonly<Record<string, Readonly<Record<string, Usage>>>>;
 
 /** What a process spent on backends and has not written down: it outlives the tick, or the call, that spent it. */
 export interface UsageBook {
-  enter(usage: UsageByMonth): void;
+  enter(usage: UsageByHour): void;
   /**
    * Writes everything down, each amount once. What the store certainly did not take stays for the next time. What it may
    * have taken is sent again under its token; once that may be forgotten it is given up: counted less, never twice.
@@ -22,7 +22,7 @@ const tokenLifeMs = 8 * 60_000;
 
 /** One transaction to be. */
 interface Page {
-  readonly month: string;
+  readonly hour: string;
   readonly usage: Readonly<Record<string, Usage>>;
   readonly token: string;
   readonly sentAt: number;
@@ -34,26 +34,26 @@ export function createUsageBook(): UsageBook {
   let unanswered: Page[] = [];
   let last: Promise<void> = Promise.resolve();
 
-  function enter(month: string, all: Readonly<Record<string, Usage>>): void {
-    const backends = open.get(month) ?? new Map<string, Usage>();
-    open.set(month, backends);
+  function enter(hour: string, all: Readonly<Record<string, Usage>>): void {
+    const backends = open.get(hour) ?? new Map<string, Usage>();
+    open.set(hour, backends);
     for (const [name, usage] of Object.entries(all))
       backends.set(name, plusUsage(backends.get(name) ?? noUsage, usage));
   }
 
   async function drain({ store, clock, ids }: Parameters<UsageBook['flush']>[0]): Promise<void> {
     for (const page of unanswered) {
-      if (clock.now() - page.sentAt < tokenLifeMs) await store.addUsage(page.month, page.usage, page.token);
+      if (clock.now() - page.sentAt < tokenLifeMs) await store.addUsage(page.hour, page.usage, page.token);
       unanswered = unanswered.filter((other) => other !== page);
     }
-    for (const [month, backends] of [...open]) {
-      open.delete(month);
-      const page = { month, usage: Object.fromEntries(backends), token: ids.ulid(), sentAt: clock.now() };
+    for (const [hour, backends] of [...open]) {
+      open.delete(hour);
+      const page = { hour, usage: Object.fromEntries(backends), token: ids.ulid(), sentAt: clock.now() };
       try {
-        await store.addUsage(month, page.usage, page.token);
+        await store.addUsage(hour, page.usage, page.token);
       } catch (error) {
         if (error instanceof StoreError && error.kind === 'unanswered') unanswered.push(page);
-        else enter(month, page.usage);
+        else enter(hour, page.usage);
         throw error;
       }
     }
@@ -61,7 +61,7 @@ export function createUsageBook(): UsageBook {
 
   return {
     enter(usage) {
-      for (const [month, all] of Object.entries(usage)) enter(month, all);
+      for (const [hour, all] of Object.entries(usage)) enter(hour, all);
     },
     flush(deps) {
       const run = last.then(() => drain(deps));

@@ -76,7 +76,7 @@ async function open(tick: () => Of, name: string, use: Use): Promise<Backend> {
     mayAsk: () => tick().standing(name).breaker === 'closed' || tick().probes.has(name),
   };
   // What has come is spent, though it waits for its turn still; what waits to be sent is not.
-  return throttled(meter.watch(backend), deps.clock, rules);
+  return throttled(meter.watch(backend, configured.requestClasses), deps.clock, rules);
 }
 
 /** One answer per key for the life of a tick; a failure is not remembered. */

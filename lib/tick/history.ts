@@ -2,7 +2,7 @@ import { defined } from '../base/defined.ts';
 import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import { type HourFigures, hourMs, hourOf, writeHour } from '../store/history-rows.ts';
 import { type Count, type Lease, queueStates } from '../store/model.ts';
-import type { UsageByMonth } from '../store/usage-book.ts';
+import type { UsageByHour } from '../store/usage-book.ts';
 import { shortPlacements } from './fleet-summary.ts';
 import type { Tick } from './tick.ts';
 
@@ -22,7 +22,7 @@ export type HistoryTick = Pick<
 export async function keepHistory(
   tick: HistoryTick,
   lease: Lease,
-  spent: UsageByMonth,
+  spent: UsageByHour,
 ): Promise<HourFigures | undefined> {
   const before = lease.last?.hour as HourFigures | undefined;
   if (tick.deps.keepsHistory !== true) return undefined;
@@ -39,7 +39,7 @@ export async function keepHistory(
   return { at: now, ...figures };
 }
 
-function figuresOf(tick: HistoryTick, spent: UsageByMonth): Omit<HourFigures, 'at'> {
+function figuresOf(tick: HistoryTick, spent: UsageByHour): Omit<HourFigures, 'at'> {
   const { tally, view, figures } = tick;
   const { succeeded, failed, skipped, deferred } = tally;
   const backends = [...new Set([...tick.config.backends.map(({ name }) => name), ...view.namedBackends()])];
@@ -56,7 +56,7 @@ function figuresOf(tick: HistoryTick, spent: UsageByMonth): Omit<HourFigures, 'a
   };
 }
 
-function total(spent: UsageByMonth): Usage {
+function total(spent: UsageByHour): Usage {
   return Object.values(spent)
     .flatMap((backends) => Object.values(backends))
     .reduce(plusUsage, noUsage);

@@ -2,7 +2,7 @@ import type { BreakerState } from '../base/health.ts';
 import { observe } from '../fleet/breaker.ts';
 import type { ControlRow } from '../store/model.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
-import type { UsageByMonth } from '../store/usage-book.ts';
+import type { UsageByHour } from '../store/usage-book.ts';
 import type { Tick } from './tick.ts';
 
 /** What this file asks of a tick. */
@@ -52,7 +52,7 @@ export function writeBreaker(tick: ReportTick, backend: string, row: ControlRow 
  * Writes down what this tick spent, once, with what earlier ticks of this process left; an idle tick writes nothing and leaves
  * it to the next one that works. Returns what it spent.
  */
-export async function reportUsage(tick: ReportTick): Promise<UsageByMonth> {
+export async function reportUsage(tick: ReportTick): Promise<UsageByHour> {
   const { unreported } = tick.deps;
   const spent = tick.meter.take();
   unreported.enter(spent);

@@ -9,9 +9,9 @@ import { shardsOfPart } from '../store/keys.ts';
 import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { isRecoveryPending } from '../store/recovery.ts';
-import type { UsageByMonth } from '../store/usage-book.ts';
+import type { UsageByHour } from '../store/usage-book.ts';
+import { type Budget, readBudget } from '../transfer/budget.ts';
 import { createTickBackends } from './backends.ts';
-import { type Budget, readBudget } from './budget.ts';
 import { probeDueBreakers } from './health.ts';
 import { keepHistory } from './history.ts';
 import { refresh, refreshForCommit } from './refresh.ts';
@@ -110,7 +110,7 @@ async function runWithLease(tick: Tick, worker: Worker, event: TickEvent): Promi
     if (!tick.dryRun) await tidyLedger(tick);
   } finally {
     // Each is done whatever becomes of the one before.
-    let spent: UsageByMonth = {};
+    let spent: UsageByHour = {};
     await reportHealth(tick)
       .finally(async () => {
         spent = await reportUsage(tick);
@@ -132,7 +132,7 @@ async function runRounds(tick: Tick, worker: Worker): Promise<void> {
   }
 }
 
-async function releaseLease(tick: Tick, lease: Lease, spent: UsageByMonth): Promise<void> {
+async function releaseLease(tick: Tick, lease: Lease, spent: UsageByHour): Promise<void> {
   const hour = await keepHistory(tick, lease, spent);
   const last = {
     runId: tick.runId,

@@ -18,8 +18,8 @@ import type { PassId } from '../store/pass-rows.ts';
 import type { Store } from '../store/port.ts';
 import type { Swap } from '../store/swap.ts';
 import type { UsageBook } from '../store/usage-book.ts';
+import type { Budget } from '../transfer/budget.ts';
 import type { Keyring } from '../transfer/keyring.ts';
-import type { Budget } from './budget.ts';
 
 /** What a worker needs from the process it runs in. */
 export interface TickDeps {

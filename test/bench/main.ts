@@ -7,6 +7,7 @@
  * Without a fleet file, on the embedded servers, which run in processes of their own and share this machine's cores. The other
  * endpoint's buckets are written to.
  */
+
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -19,6 +20,7 @@ import { apply } from '../../lib/operations/apply.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import { streamed } from '../support/big.ts';
+import { inMonth } from '../support/usage.ts';
 import type { BareWork, Endpoint, Measured } from './child.ts';
 import { measureGrowth } from './growth.ts';
 import { type Latency, parseLatency, startLatency } from './latency.ts';
@@ -259,7 +261,10 @@ async function bareWork(
 
 /** Requests of this month that workers and library have written down. */
 async function requestsOf(holdfastProcess: HoldfastProcess): Promise<{ from: number; to: number }> {
-  const usage = await holdfastProcess.store.usage(new Date().toISOString().slice(0, 7), [flags.from, flags.to]);
+  const usage = await holdfastProcess.store.usage(inMonth(new Date().toISOString().slice(0, 7)), [
+    flags.from,
+    flags.to,
+  ]);
   return { from: usage.get(flags.from)?.requests ?? 0, to: usage.get(flags.to)?.requests ?? 0 };
 }
 

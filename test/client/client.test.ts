@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { collect } from '../../lib/base/bytes.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { inMonth } from '../support/usage.ts';
 
 const big = Buffer.alloc(9 * 1024 * 1024, 'a big object that is streamed, not held in memory. ');
 
@@ -186,6 +187,6 @@ test('what a client spent is written down when it closes', async () => {
   await fleet.client.put('k', '12345');
   await fleet.client.get('k');
   await fleet.client.close();
-  const usage = await fleet.store.usage('2026-01', ['a']);
+  const usage = await fleet.store.usage(inMonth('2026-01'), ['a']);
   expect(usage.get('a')).toEqual({ requests: 3, egressBytes: 5, ingressBytes: 5 });
 });

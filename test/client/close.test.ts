@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createTestFleet } from '../support/fleet.ts';
+import { inMonth } from '../support/usage.ts';
 
 test('what a put spends that was under way when its client was closed is written down when it is closed again', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
@@ -20,6 +21,6 @@ test('what a put spends that was under way when its client was closed is written
   await put;
   await client.close();
   const month = new Date(fleet.clock.now()).toISOString().slice(0, 7);
-  expect((await fleet.store.usage(month, ['a'])).get('a')).toMatchObject({ ingressBytes: 100 });
+  expect((await fleet.store.usage(inMonth(month), ['a'])).get('a')).toMatchObject({ ingressBytes: 100 });
   await expect(client.put('k', 'v')).rejects.toThrow('The client was closed');
 });

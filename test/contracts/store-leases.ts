@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Store } from '../../lib/store/port.ts';
+import { inMonth, usageOf } from '../support/usage.ts';
 import { newToken } from './store-fixtures.ts';
 
 const ask = (holder: string, now: number, expiresAt: number, part = '0/1') => ({
@@ -89,22 +90,22 @@ export function leasesContract(fresh: () => Promise<Store>): void {
   });
 
   describe('usage', () => {
-    const spent = { requests: 1, egressBytes: 20, ingressBytes: 300 };
+    const spent = usageOf({ requests: 1, egressBytes: 20, ingressBytes: 300 });
 
     test('additions sum up per backend and month', async () => {
       const store = await fresh();
       await store.addUsage('2024-01', { b2: spent, oci: spent }, newToken());
       await store.addUsage('2024-01', { b2: spent }, newToken());
       await store.addUsage('2024-02', { b2: spent }, newToken());
-      expect(await store.usage('2024-01', ['b2', 'oci', 'cold', 'b2'])).toEqual(
+      expect(await store.usage(inMonth('2024-01'), ['b2', 'oci', 'cold', 'b2'])).toEqual(
         new Map([
-          ['b2', { requests: 2, egressBytes: 40, ingressBytes: 600 }],
+          ['b2', usageOf({ requests: 2, egressBytes: 40, ingressBytes: 600 })],
           ['oci', spent],
         ]),
       );
-      expect(await store.usage('2024-02', ['b2'])).toEqual(new Map([['b2', spent]]));
-      expect(await store.usage('2024-03', ['b2'])).toEqual(new Map());
-      expect(await store.usage('2024-01', [])).toEqual(new Map());
+      expect(await store.usage(inMonth('2024-02'), ['b2'])).toEqual(new Map([['b2', spent]]));
+      expect(await store.usage(inMonth('2024-03'), ['b2'])).toEqual(new Map());
+      expect(await store.usage(inMonth('2024-01'), [])).toEqual(new Map());
     });
 
     test('a repeated token adds once', async () => {
@@ -112,13 +113,13 @@ export function leasesContract(fresh: () => Promise<Store>): void {
       const token = newToken();
       await store.addUsage('2024-01', { b2: spent, oci: spent }, token);
       await store.addUsage('2024-01', { b2: spent, oci: spent }, token);
-      expect(await store.usage('2024-01', ['b2'])).toEqual(new Map([['b2', spent]]));
+      expect(await store.usage(inMonth('2024-01'), ['b2'])).toEqual(new Map([['b2', spent]]));
     });
 
     test('nothing spent is nothing written', async () => {
       const store = await fresh();
       await store.addUsage('2024-01', {}, newToken());
-      expect(await store.usage('2024-01', ['b2'])).toEqual(new Map());
+      expect(await store.usage(inMonth('2024-01'), ['b2'])).toEqual(new Map());
     });
   });
 }

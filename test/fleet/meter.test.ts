@@ -38,6 +38,8 @@ afterAll(async () => {
   await rm(dir, { recursive: true });
 });
 
+const classes = { put: 'A', copy: 'A', list: 'A', get: 'B', head: 'B', delete: 'free' } as const;
+
 const put = (
   watched: S3Backend | ReturnType<ReturnType<typeof createMeter>['watch']>,
   storageKey: string,
@@ -46,17 +48,17 @@ const put = (
 
 test('a GET is charged as egress of its source and a PUT as ingress of its target, one request each', async () => {
   const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
-  const watched = meter.watch(backend);
+  const watched = meter.watch(backend, classes);
   await put(watched, 'k', Buffer.from('12345'));
-  expect(meter.spent('a')).toEqual({ requests: 1, egressBytes: 0, ingressBytes: 5 });
+  expect(meter.spent('a')).toEqual({ requests: 1, classA: 1, classB: 0, egressBytes: 0, ingressBytes: 5 });
   await collect((await watched.get('k')).body);
-  expect(meter.spent('a')).toEqual({ requests: 2, egressBytes: 5, ingressBytes: 5 });
+  expect(meter.spent('a')).toEqual({ requests: 2, classA: 1, classB: 1, egressBytes: 5, ingressBytes: 5 });
   expect(server.requests.count({})).toBe(2);
 });
 
 test('every physical request is charged, failed or not, as the server’s own log counts them', async () => {
   const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
-  const watched = meter.watch(backend);
+  const watched = meter.watch(backend, classes);
   server.faults.add({ match: { operation: 'PutObject' }, times: 2, kind: 'throttle' });
   await put(watched, 'retried', Buffer.from('12345'));
   await expect(watched.get('missing')).rejects.toMatchObject({ kind: 'not-found' });
@@ -66,7 +68,7 @@ test('every physical request is charged, failed or not, as the server’s own lo
 });
 
 test('a body that is given up before its first byte lets its socket go', async () => {
-  const watched = createMeter({ now: () => Date.UTC(2026, 0, 31) }).watch(backend);
+  const watched = createMeter({ now: () => Date.UTC(2026, 0, 31) }).watch(backend, classes);
   await put(watched, 'big', Buffer.alloc(1_000_000));
   const found = await watched.get('big');
   await found.body[Symbol.asyncIterator]().return?.();
@@ -75,7 +77,43 @@ test('a body that is given up before its first byte lets its socket go', async (
 
 test('what is taken is not charged twice', async () => {
   const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
-  await meter.watch(backend).head('k');
-  expect(meter.take()).toEqual({ '2026-01': { a: { requests: 1, egressBytes: 0, ingressBytes: 0 } } });
+  await meter.watch(backend, classes).head('k');
+  expect(meter.take()).toEqual({
+    '2026-01-31T00': { a: { requests: 1, classA: 0, classB: 1, egressBytes: 0, ingressBytes: 0 } },
+  });
   expect(meter.take()).toEqual({});
+});
+
+test('usage equals the server’s own log by class, whatever was asked [usage-classes]', async () => {
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) });
+  const watched = meter.watch(backend, classes);
+  await put(watched, 'k', Buffer.from('12345'));
+  await collect((await watched.get('k')).body);
+  await watched.head('k');
+  await watched.tags('k');
+  await watched.list({ prefix: 'k' });
+  const { uploadId } = await watched.createUpload({ storageKey: 'parts' });
+  const bytes = Buffer.alloc(100);
+  const part = { storageKey: 'parts', uploadId, partNumber: 1, sizeBytes: bytes.length, body: bodyOf(bytes) };
+  const { etag } = await watched.uploadPart(part);
+  await watched.listParts('parts', uploadId);
+  const parts = [{ partNumber: 1, etag, sizeBytes: bytes.length }];
+  await watched.completeUpload({ storageKey: 'parts', uploadId, parts });
+  const other = await watched.createUpload({ storageKey: 'other' });
+  await watched.openUploads('other');
+  await watched.abortUpload('other', other.uploadId);
+  await watched.copyFrom({
+    storageKey: 'copied',
+    source: { backend: 'a', bucket: 'bucket', prefix: '', storageKey: 'k' },
+  });
+  await watched.delete(['k', 'parts', 'copied'].map((storageKey) => ({ storageKey })));
+  await watched.delete([{ storageKey: 'missing' }]);
+  const logged = Object.entries(server.requests.byOperation());
+  const sum = (those: RegExp) => logged.filter(([name]) => those.test(name)).reduce((all, [, n]) => all + n, 0);
+  expect(meter.spent('a')).toMatchObject({
+    requests: sum(/./),
+    classA: sum(/^(Put|Copy|UploadPart|Create|Complete|List)/),
+    classB: sum(/^(Get|Head)/),
+  });
+  expect(sum(/^(Delete|Abort)/)).toBeGreaterThanOrEqual(3);
 });

@@ -214,12 +214,12 @@ export function createCalm(deps: CalmDeps): Calm {
   /** What a month allows holds copies back until the next one: an operator allows more, and brings back what left the file. */
   function liftLimits(): void {
     const file = surroundings.fileInForce();
-    const none = { requests: 0, egressBytes: 0, ingressBytes: 0 };
+    const none = { requests: 0, classA: 0, classB: 0, egressBytes: 0, ingressBytes: 0, usd: 0 };
     const lifts = faults.isOn('tight usage limit');
     const backends = plan.file.backends.map((planned) => {
       const backend = file.backends.find(({ name }) => name === planned.name) ?? planned;
       const unhurried = plan.slowed === undefined ? backend : { ...backend, maxBytesPerSecond: 0 };
-      return lifts ? { ...unhurried, limits: none } : unhurried;
+      return lifts ? { ...unhurried, limits: none, dailyLimits: none } : unhurried;
     });
     if (lifts || plan.slowed !== undefined || faults.isOn('backend dropped')) actors.apply({ ...file, backends });
   }

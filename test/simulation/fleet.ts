@@ -71,8 +71,9 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   const isTight = faults.isOn('tight quota');
   if (faults.isOn('index lag')) faults.count('index lag');
   const endpointOf = (name: string) => `https://${areNeighbours ? 's3' : name}.example.com`;
+  const classes = stream('request classes');
   const limitsOf = () =>
-    faults.isOn('tight usage limit') ? tightLimits(random, faults, maxObjectBytes * objects) : {};
+    faults.isOn('tight usage limit') ? tightLimits(random, classes, faults, maxObjectBytes * objects) : {};
   const file = fleetFile(random, names.slice(0, count), endpointOf, maxObjectBytes, limitsOf, (name) => {
     if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
     faults.count('tight quota');
@@ -220,11 +221,13 @@ function bigObjects(random: Random, maxObjectBytes: number): Record<string, stri
 }
 
 /** What a month allows on one backend, of `bytes` that all objects have together. */
-function tightLimits(random: Random, faults: Faults, bytes: number): object {
+function tightLimits(random: Random, classes: Random, faults: Faults, bytes: number): object {
   if (random.chance(0.4)) return {};
   faults.count('tight usage limit');
   const some = () => (random.chance(0.5) ? Math.round(bytes * random.pick([0.1, 0.3, 1, 3])) : 0);
-  return { requests: random.chance(0.3) ? random.pick([30, 100, 300]) : 0, egressBytes: some(), ingressBytes: some() };
+  const requests = random.chance(0.3) ? random.pick([30, 100, 300]) : 0;
+  const classA = classes.chance(0.4) ? classes.pick([10, 30, 100]) : 0;
+  return { requests, classA, egressBytes: some(), ingressBytes: some() };
 }
 
 function fleetFile(

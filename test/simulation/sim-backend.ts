@@ -37,7 +37,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
 
   /** A request begins to leave the process. */
   function leaves(operation: string): void {
-    noteRequest(operation, 0);
+    noteRequest(calledAs(operation), 0);
     observer.requestSent(actor, name, operation);
   }
 
@@ -455,4 +455,23 @@ export function flipped(bytes: Uint8Array, random: Random, where: 'rest' | 'tran
   const at = random.below(copy.length);
   copy[at] = copy[at]! ^ (1 << (2 * random.below(4) + (where === 'rest' ? 0 : 1)));
   return copy;
+}
+
+/** What the S3 API calls a request. */
+function calledAs(operation: string): string {
+  const names: Readonly<Record<string, string>> = {
+    'PUT begins': 'PutObject',
+    COPY: 'CopyObject',
+    GET: 'GetObject',
+    'GET tags': 'GetObjectTagging',
+    HEAD: 'HeadObject',
+    LIST: 'ListObjectsV2',
+    'list-parts': 'ListParts',
+    'open-uploads': 'ListMultipartUploads',
+    'create-upload': 'CreateMultipartUpload',
+    'complete-upload': 'CompleteMultipartUpload',
+    'abort-upload': 'AbortMultipartUpload',
+    DELETE: 'DeleteObjects',
+  };
+  return names[operation] ?? (operation.startsWith('part-') ? 'UploadPart' : operation);
 }

@@ -91,19 +91,19 @@ export function createSimStore(
         return answer;
       }),
     leases: (worker) => ask('read', 'leases', worker, () => memory.leases(worker)),
-    addUsage: async (month, usage, token) => {
+    addUsage: async (hour, usage, token) => {
       try {
         await ask('write', 'add-usage', Object.keys(usage).join(' '), () => {
-          observer.usageAdded(actor, month, usage, token);
-          return memory.addUsage(month, usage, token);
+          observer.usageAdded(actor, hour, usage, token);
+          return memory.addUsage(hour, usage, token);
         });
       } catch (error) {
         if ((error as StoreError).kind === 'unanswered') observer.usageUnanswered(actor);
         throw error;
       }
     },
-    usage: async (month, backends) => {
-      const found = await ask('read', 'usage', backends.join(' '), () => memory.usage(month, backends));
+    usage: async (hours, backends) => {
+      const found = await ask('read', 'usage', backends.join(' '), () => memory.usage(hours, backends));
       observer.usageRead(actor, found);
       return found;
     },

@@ -8,6 +8,7 @@ import { storeErrorOf } from '../../lib/store/dynamodb/errors.ts';
 import type { Change, Store } from '../../lib/store/port.ts';
 import { item, objectAt, putItem, putObject, record } from '../contracts/store-fixtures.ts';
 import { localClient } from '../contracts/store-on-dynamodb.ts';
+import { usageOf } from '../support/usage.ts';
 import { errorReply, type Reply, type ScriptedServer, scriptedDynamo } from './scripted-dynamodb.ts';
 
 /** A clock whose sleeps are over at once, and counted. */
@@ -58,7 +59,7 @@ test.each(lostAnswers)('after %s the effect of a write is unknown, and it is not
   await expect(store.transact([addition], 't')).rejects.toMatchObject(unanswered);
   await expect(store.write(putItem(item('a')))).rejects.toMatchObject(unanswered);
   await expect(
-    store.addUsage('2024-01', { b2: { requests: 1, egressBytes: 0, ingressBytes: 0 } }, 'u'),
+    store.addUsage('2024-01', { b2: usageOf({ requests: 1, egressBytes: 0, ingressBytes: 0 }) }, 'u'),
   ).rejects.toMatchObject(unanswered);
   const request = { worker: 'w', part: '0/1', holder: 'h', now: 0, expiresAt: 1 };
   await expect(store.acquireLease(request)).rejects.toMatchObject(unanswered);
@@ -112,7 +113,7 @@ test('usage is added again with the same token while other writers are in the wa
   await using server = await scriptedDynamo((_, nth) =>
     nth < 3 ? cancelled({ Code: 'TransactionConflict' }) : { body: {} },
   );
-  await storeAt(server).addUsage('2024-01', { b2: { requests: 1, egressBytes: 0, ingressBytes: 0 } }, 'u');
+  await storeAt(server).addUsage('2024-01', { b2: usageOf({ requests: 1, egressBytes: 0, ingressBytes: 0 }) }, 'u');
   expect(server.received).toHaveLength(3);
   expect(new Set(server.received.map(({ text }) => text)).size).toBe(1);
 });

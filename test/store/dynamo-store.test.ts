@@ -15,6 +15,7 @@ import { lane, shardOf } from '../../lib/store/keys.ts';
 import type { Change, Store } from '../../lib/store/port.ts';
 import * as fixtures from '../contracts/store-fixtures.ts';
 import { localClient, newTableNames, storeOn } from '../contracts/store-on-dynamodb.ts';
+import { inMonth } from '../support/usage.ts';
 
 const { attempt, generation, given, item, putItem, putObject, record, tombstone } = fixtures;
 
@@ -75,7 +76,7 @@ test('a missing table is named, with the command that creates it', async () => {
   await expect(store.byKey('00', undefined, 1)).rejects.toMatchObject(missing(tables.objects));
   await expect(store.due('cleanup/b2/00', 1, 1)).rejects.toMatchObject(missing(tables.queue));
   await expect(store.write(putItem(item('a')))).rejects.toMatchObject(missing(tables.queue));
-  await expect(store.usage('2024-01', ['b2'])).rejects.toMatchObject(missing(tables.control));
+  await expect(store.usage(inMonth('2024-01'), ['b2'])).rejects.toMatchObject(missing(tables.control));
   const request = { worker: 'w', part: '0/1', holder: 'h', now: 0, expiresAt: 1 };
   await expect(store.acquireLease(request)).rejects.toMatchObject(missing(tables.control));
   await expect(attempt(store, putObject(record('a')))).rejects.toMatchObject(missing(tables.objects));

@@ -4,6 +4,7 @@ import type { Change } from '../../lib/store/port.ts';
 import { createMemoryIndexes, type MemoryIndexes } from '../../lib/testing/store/indexes.ts';
 import { createMemoryStore, type MemoryStoreDeps } from '../../lib/testing/store/memory-store.ts';
 import { given, item, newToken, objectAt, putItem, putObject, record, tombstone } from '../contracts/store-fixtures.ts';
+import { usageOf } from '../support/usage.ts';
 
 const addition: Change = { kind: 'add', pk: 'fleet', sk: 'a', add: { objects: 1, bytes: 10 } };
 
@@ -53,7 +54,7 @@ test('a store made from a snapshot has all of it, and goes its own way', async (
   const { store } = storeAt(0);
   await given(store, putObject(record('a')), putObject(tombstone('b')), putItem(item('a')), addition);
   await given(store, { kind: 'row', put: { pk: 'fleet', sk: 'r', version: 1, data: {} }, expect: 'absent' });
-  await store.addUsage('2024-01', { b2: { requests: 1, egressBytes: 2, ingressBytes: 3 } }, newToken());
+  await store.addUsage('2024-01', { b2: usageOf({ requests: 1, egressBytes: 2, ingressBytes: 3 }) }, newToken());
   await store.acquireLease({ worker: 'w', part: '0/1', holder: 'h', now: 0, expiresAt: 1 });
   const before = store.snapshot();
   const { store: copy } = storeAt(0, { from: before });

@@ -10,6 +10,7 @@ import { type Change, type Page, type Store, StoreError } from '../../lib/store/
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { item, record, tombstone } from '../contracts/store-fixtures.ts';
 import { labAt } from '../contracts/store-on-dynamodb.ts';
+import { inMonth } from '../support/usage.ts';
 
 // A small world, so that expectations are met about as often as not.
 const keys = ['a', 'caf\u00e9', '\u{1F600}', '\uFFFD'];
@@ -188,7 +189,7 @@ async function everythingIn(store: Store): Promise<unknown> {
     queue: sorted(await store.queueItems(keys.map((key) => item(key).id))),
     control: await store.control('fleet'),
     leases: await store.leases('w'),
-    usage: await Promise.all(months.map(async (month) => sorted(await store.usage(month, ['b2', 'oci'])))),
+    usage: await Promise.all(months.map(async (month) => sorted(await store.usage(inMonth(month), ['b2', 'oci'])))),
     byPlacement: await Promise.all(labels.map((label) => walk((after) => store.byPlacement(label, after, 2)))),
     byKey: await Promise.all(shards.map((shard) => walk((after) => store.byKey(shard, after, 1)))),
     due: await Promise.all(lanes.map((lane) => walk((after) => store.due(lane, 1, 2, after)))),

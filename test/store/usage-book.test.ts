@@ -4,9 +4,10 @@ import { type Store, StoreError, type StoreErrorKind } from '../../lib/store/por
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { createManualClock } from '../support/fleet.ts';
+import { inMonth, usageOf } from '../support/usage.ts';
 
 const month = '2026-01';
-const amount = { requests: 2, egressBytes: 30, ingressBytes: 400 };
+const amount = usageOf({ requests: 2, egressBytes: 30, ingressBytes: 400 });
 
 function setUp() {
   const clock = createManualClock();
@@ -25,7 +26,7 @@ function setUp() {
   let drawn = 0;
   const ids = idsFrom(clock, () => ((drawn++ * 7919) % 1000) / 1000);
   const flush = () => book.flush({ store, clock, ids });
-  const written = async (at = month) => (await memory.usage(at, ['a'])).get('a');
+  const written = async (at = month) => (await memory.usage(inMonth(at), ['a'])).get('a');
   return { clock, fates, book, flush, written };
 }
 
@@ -34,7 +35,7 @@ test.each([true, false])('usage whose writing was not answered is written once, 
   book.enter({ [month]: { a: amount } });
   fates.push({ kind: 'unanswered', isDone });
   await expect(flush()).rejects.toMatchObject({ kind: 'unanswered' });
-  book.enter({ [month]: { a: { requests: 1, egressBytes: 0, ingressBytes: 0 } } });
+  book.enter({ [month]: { a: usageOf({ requests: 1, egressBytes: 0, ingressBytes: 0 }) } });
   await flush();
   expect(await written()).toEqual({ ...amount, requests: 3 });
 });
@@ -67,5 +68,5 @@ test('two who write at once write each amount once', async () => {
   const first = flush();
   book.enter({ [month]: { a: amount } });
   await Promise.all([first, flush()]);
-  expect(await written()).toEqual({ requests: 4, egressBytes: 60, ingressBytes: 800 });
+  expect(await written()).toEqual(usageOf({ requests: 4, egressBytes: 60, ingressBytes: 800 }));
 });

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { crashEverywhere } from '../support/crash.ts';
 import { createTestFleet, sha256, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+import { inMonth } from '../support/usage.ts';
 
 /** Buckets at one endpoint, for the same credentials. */
 const near = (...names: string[]) =>
@@ -35,7 +36,7 @@ test('replicator has the storage of neighbours copy, and moves no bytes itself',
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 1 });
   expect(seen).toEqual(['a.head', 'b.copyFrom']);
   expect(fleet.copiesOf('k')).toEqual({ a: 'v', b: 'v' });
-  const usage = await fleet.store.usage('2026-01', ['a', 'b']);
+  const usage = await fleet.store.usage(inMonth('2026-01'), ['a', 'b']);
   expect(usage.get('b')).toMatchObject({ ingressBytes: 0 });
   expect(usage.get('a')).toMatchObject({ egressBytes: 0 });
   // The mark names the place: a sweep takes the copy for ours.

@@ -4,6 +4,7 @@ import { shardOf } from '../../lib/store/keys.ts';
 import type { Change } from '../../lib/store/port.ts';
 import { StoreError } from '../../lib/store/port.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { inMonth } from '../support/usage.ts';
 
 const month = '2026-01';
 
@@ -11,7 +12,7 @@ test('a copy charges egress at its source and ingress at its target', async () =
   const fleet = await createTestFleet({ backends: ['a', 'b'] });
   await fleet.client.put('k', 'x'.repeat(100));
   await fleet.tick('replicator');
-  const usage = await fleet.store.usage(month, ['a', 'b']);
+  const usage = await fleet.store.usage(inMonth(month), ['a', 'b']);
   expect(usage.get('a')).toMatchObject({ egressBytes: 100, ingressBytes: 0 });
   expect(usage.get('b')).toMatchObject({ egressBytes: 0, ingressBytes: 100 });
 });
@@ -44,8 +45,8 @@ test('usage is charged to the month in which it was spent, whenever it is writte
   fleet.clock.advance(31 * 24 * 3_600_000);
   await fleet.client.put('l', 'x'.repeat(10));
   await fleet.client.close();
-  expect((await fleet.store.usage(month, ['a'])).get('a')).toMatchObject({ ingressBytes: 100 });
-  expect((await fleet.store.usage('2026-02', ['a'])).get('a')).toMatchObject({ ingressBytes: 10 });
+  expect((await fleet.store.usage(inMonth(month), ['a'])).get('a')).toMatchObject({ ingressBytes: 100 });
+  expect((await fleet.store.usage(inMonth('2026-02'), ['a'])).get('a')).toMatchObject({ ingressBytes: 10 });
 });
 
 test('what a tick spent and could not write down, the next tick of its process does', async () => {
@@ -59,7 +60,7 @@ test('what a tick spent and could not write down, the next tick of its process d
   await fleet.client.put('l', 'x'.repeat(10));
   // The lease is free all the same.
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 1 });
-  expect((await fleet.store.usage(month, ['b'])).get('b')).toMatchObject({ ingressBytes: 110 });
+  expect((await fleet.store.usage(inMonth(month), ['b'])).get('b')).toMatchObject({ ingressBytes: 110 });
 });
 
 test.each(['scrubber', 'over-replication-cleaner'] as const)(
@@ -75,7 +76,7 @@ test.each(['scrubber', 'over-replication-cleaner'] as const)(
       policies: { default: { factor: 1 } },
     });
     await fleet.tick(worker);
-    const { egressBytes } = (await fleet.store.usage(month, ['a'])).get('a')!;
+    const { egressBytes } = (await fleet.store.usage(inMonth(month), ['a'])).get('a')!;
     expect(egressBytes).toBe(200);
   },
 );
@@ -88,7 +89,7 @@ test('no evidence is taken where the month allows no more reading', async () => 
   fleet.backends.b!.putNow(rotten, Buffer.from('y'.repeat(100)), fleet.backends.b!.peek(rotten)!);
   await fleet.tick('scrubber');
   // The scrubber's own reading left 50 bytes: a second one is not allowed.
-  expect((await fleet.store.usage(month, ['b'])).get('b')).toMatchObject({ egressBytes: 100 });
+  expect((await fleet.store.usage(inMonth(month), ['b'])).get('b')).toMatchObject({ egressBytes: 100 });
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'b']);
 });
 
@@ -307,5 +308,63 @@ test('bytes that have come are spent, though they wait for their turn at a rate 
   await fleet.clock.untilAsleep(90_000);
   fleet.clock.advance(59_000);
   await tick;
-  expect((await fleet.store.usage(month, ['a'])).get('a')).toMatchObject({ egressBytes: 100 });
+  expect((await fleet.store.usage(inMonth(month), ['a'])).get('a')).toMatchObject({ egressBytes: 100 });
+});
+
+const hourMs = 3_600_000;
+
+test('class A spent: nothing more of it is sent there, copies go elsewhere, reads and deletes go on [usage-classes]', async () => {
+  const reset = { hour: 0, zone: 'America/Los_Angeles' };
+  const fleet = await createTestFleet({
+    backends: ['a', { name: 'b', limits: { classA: 3 }, limitsReset: reset }, 'c'],
+  });
+  const sent = new Map<string, number>();
+  fleet.before = ({ port, method }) => void sent.set(`${port} ${method}`, (sent.get(`${port} ${method}`) ?? 0) + 1);
+  for (let i = 0; i < 8; i += 1) await fleet.client.put(`k${i}`, 'x');
+  const first = await fleet.tick('replicator');
+  expect(first).toMatchObject({ planned: 8, succeeded: 8 });
+  expect(sent.get('b put')).toBe(3);
+  expect(sent.get('c put')).toBe(5);
+  // A person's read, a delete, and what a delete needs are not refused.
+  const onB = [...fleet.store.allObjects()].find((entry) => entry.kind === 'object' && 'b' in entry.copies)!;
+  await fleet.client.delete(onB.key);
+  fleet.clock.advance(600_000);
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ succeeded: 2, failed: 0 });
+  expect(sent.get('b delete')).toBe(1);
+  for (let i = 0; i < 8; i += 1) if (`k${i}` !== onB.key) expect(await fleet.read(`k${i}`)).toBe('x');
+  // Listings are of class A as well; the month of its provider ends eight hours after that of UTC.
+  fleet.clock.advance(Date.UTC(2026, 1, 1, 7, 59) - fleet.clock.now());
+  expect(await fleet.tick('reconciler')).toMatchObject({ reasons: expect.objectContaining({ 'over-class-a': 1 }) });
+  expect(sent.get('b list')).toBeUndefined();
+  fleet.clock.advance(hourMs);
+  await fleet.tick('reconciler');
+  expect(sent.get('b list')).toBeGreaterThan(0);
+});
+
+test('a put of the library goes to another backend where a limit is spent, and is refused where all are [usage-classes]', async () => {
+  const fleet = await createTestFleet({
+    backends: [
+      { name: 'a', dailyLimits: { classA: 2 } },
+      { name: 'b', limits: { usd: 1 }, usdPerMillionA: 500_000 },
+    ],
+    policies: { default: { factor: 1 } },
+  });
+  const placed: string[] = [];
+  for (let i = 0; i < 4; i += 1) {
+    await fleet.client.put(`k${i}`, 'x');
+    placed.push(...Object.keys(fleet.object(`k${i}`).copies));
+  }
+  expect(placed).toEqual(['a', 'a', 'b', 'b']);
+  const told = fleet.client.put('more', 'x');
+  await expect(told).rejects.toMatchObject({ kind: 'no-backend' });
+  await expect(fleet.client.put('more', 'x')).rejects.toThrow(
+    /"a" has reached a usage limit \(over-class-a\); "b" has reached a usage limit \(over-dollars\)/,
+  );
+  expect(await fleet.read('k0')).toBe('x');
+  // Another process sees it once it is written down.
+  await fleet.client.close();
+  await expect(fleet.newClient().put('more', 'x')).rejects.toMatchObject({ kind: 'no-backend' });
+  fleet.clock.advance(24 * hourMs);
+  await fleet.newClient().put('more', 'x');
+  expect(Object.keys(fleet.object('more').copies)).toEqual(['a']);
 });

@@ -2,6 +2,7 @@ import { defined } from '../../base/defined.ts';
 import { keyIdsOf } from '../../config/encryption.ts';
 import { parseParameters, type WorkerName, workerNames } from '../../config/parameters.ts';
 import { type DrainStatus, drainStatus } from '../../operations/drain.ts';
+import { type UsageLine, usageReport } from '../../operations/usage-report.ts';
 import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-view.ts';
 import { queueStates } from '../../store/model.ts';
 import { passHeader } from '../../store/pass-rows.ts';
@@ -10,8 +11,9 @@ import { refusingOf } from '../../store/refusing.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
 import { bytes, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
+import { usageTable } from './usage.ts';
 
-/** `status`: the whole fleet, from one query and the leases. */
+/** `status`: the whole fleet, from one query, the leases, and what was spent of limits. */
 export const statusVerbs: VerbGroup = (program, verb) => {
   verb(program.command('status').description('show backends, placements, queue and workers'), status);
 };
@@ -36,6 +38,9 @@ async function status(session: Session): Promise<Result> {
       workerLine(session, name, params.workers[name].enabled, fleet.settings.paused.includes(name)),
     ),
   );
+  const usage = (await usageReport(session.process().store, fleet.config.file.backends, clock.now())).filter(
+    ({ allowed }) => allowed > 0,
+  );
   const document = {
     fleetId: fleet.config.fleetId,
     version: fleet.config.version,
@@ -57,6 +62,7 @@ async function status(session: Session): Promise<Result> {
     stuck: summary.stuck,
     unrecorded: backends.reduce((sum, { unrecorded }) => sum + unrecorded, 0),
     queue: summary.queue,
+    usage,
     keys: keyLines(fleet),
     ...defined({ recovery: recoveryOf(fleet) }),
     overrides: fleet.settings.overrides,
@@ -116,6 +122,7 @@ interface Document {
   readonly backends: readonly ReturnType<typeof backendLine>[];
   readonly placements: readonly { readonly placement: string; readonly objects: number; readonly bytes: number }[];
   readonly unrecorded: number;
+  readonly usage: readonly UsageLine[];
   readonly keys: ReturnType<typeof keyLines>;
   readonly recovery?: Recovery;
   readonly overrides: Readonly<Record<string, string>>;
@@ -149,6 +156,7 @@ function describe(document: Document, summary: FleetSummary): string {
       : `RECOVERY PENDING since ${timestamp(recovery.since)}: nothing is deleted, cleaned or moved before \`holdfast recover\` is complete`,
     `under-replicated ${summary.underReplicated} · ${summary.misplaced === 0 ? '' : `badly spread ${summary.misplaced} · `}over-replicated ${summary.overReplicated} · damaged ${summary.damaged} · stuck ${summary.stuck} · unrecorded ${document.unrecorded}`,
     `queue: ${queueStates.map((state) => `${state} ${summary.queue[state].objects}`).join(' · ')}`,
+    document.usage.length === 0 ? '' : usageTable(document.usage),
     keys.length === 0
       ? ''
       : table(

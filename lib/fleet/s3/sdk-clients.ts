@@ -116,7 +116,7 @@ function asSent(request: Request): WireRequest {
   const { method, protocol, hostname, port, headers, body, query } = request;
   const asked = queryOf(query);
   return {
-    operation: query['x-id']?.toString() ?? method,
+    operation: operationOf(request),
     isSecure: protocol === 'https:',
     hostname: hostname.replace(/^\[|\]$/g, ''),
     ...defined({ port }),
@@ -127,6 +127,32 @@ function asSent(request: Request): WireRequest {
     sentBytes: Number(headers['content-length'] ?? 0),
     readsObject: false,
   };
+}
+
+/** What the S3 API calls a request: it is billed by that. The SDK itself says so of some only. */
+function operationOf({ method, query, headers }: Request): string {
+  const ownName = query['x-id']?.toString();
+  if (ownName !== undefined) return ownName;
+  const isAsked = (name: string) => Object.hasOwn(query, name);
+  const isCopy = headers['x-amz-copy-source'] !== undefined;
+  switch (method) {
+    case 'HEAD':
+      return 'HeadObject';
+    case 'DELETE':
+      return isAsked('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject';
+    case 'POST':
+      if (isAsked('delete')) return 'DeleteObjects';
+      return isAsked('uploads') ? 'CreateMultipartUpload' : 'CompleteMultipartUpload';
+    case 'PUT':
+      if (isAsked('partNumber')) return isCopy ? 'UploadPartCopy' : 'UploadPart';
+      return isCopy ? 'CopyObject' : 'PutObject';
+    default:
+      if (isAsked('list-type')) return 'ListObjectsV2';
+      if (isAsked('versions')) return 'ListObjectVersions';
+      if (isAsked('uploads')) return 'ListMultipartUploads';
+      if (isAsked('uploadId')) return 'ListParts';
+      return 'GetObject';
+  }
 }
 
 function queryOf(query: Request['query']): string {

@@ -1,9 +1,10 @@
+import { readingRequest, writingRequest } from '../../fleet/usage-limits.ts';
 import { lane } from '../../store/keys.ts';
 import type { QueueItem } from '../../store/model.ts';
-import type { Budget, Claim } from '../../tick/budget.ts';
 import type { DueItemsTick } from '../../tick/due-items.ts';
 import { findDue } from '../../tick/due-items.ts';
 import type { Tick } from '../../tick/tick.ts';
+import type { Budget, Claim } from '../../transfer/budget.ts';
 import { isLeftAlone } from '../write-check.ts';
 
 /** What this file asks of a tick. */
@@ -89,7 +90,11 @@ export function claimsOf(item: QueueItem, source: string | null = item.transfer!
   // Once all is sent only its end is missing; what is read back is claimed then.
   const isSent = sha256 !== undefined;
   const restBytes = isSent ? 0 : Math.max(0, item.sizeBytes - partsDone * partSizeBytes);
-  const writing = { backend: item.backend, requests: 1, ingressBytes: restBytes };
+  // A request for each part; one begins the upload, and one ends it.
+  const parts = Math.ceil(restBytes / partSizeBytes);
+  const around = isSent || partsDone > 0 ? 1 : 2;
+  const writing = { ...writingRequest, backend: item.backend, requests: parts + around, ingressBytes: restBytes };
   if (isSent || source === null) return [writing];
-  return [writing, { backend: source, requests: 1, egressBytes: restBytes }];
+  const requests = Math.max(1, parts);
+  return [writing, { ...readingRequest, backend: source, requests, egressBytes: restBytes }];
 }

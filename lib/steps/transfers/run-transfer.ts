@@ -1,4 +1,5 @@
 import { BackendError } from '../../fleet/backend.ts';
+import { readingRequest } from '../../fleet/usage-limits.ts';
 import type { ObjectRecord, TransferFields } from '../../store/model.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
@@ -77,7 +78,8 @@ async function jobFor(
     buffers,
     mayBegin: (expectedMs, isFirst) =>
       mayBegin(tick, endsInThisTurn ? Number.POSITIVE_INFINITY : until, expectedMs, isFirst),
-    spendReadingBack: (bytes, run) => budget.spend([{ backend: item.backend, requests: 1, egressBytes: bytes }], run),
+    spendReadingBack: (bytes, run) =>
+      budget.spend([{ backend: item.backend, ...readingRequest, egressBytes: bytes }], run),
     save: async (progress) => {
       await refreshIfOld(tick);
       return save(tick, hold, progress);

@@ -130,7 +130,13 @@ const rowItem = v.object({
   data: anyMap,
   ttl: v.exactOptional(v.number()),
 });
-const usageItem = v.object({ requests: v.number(), egressBytes: v.number(), ingressBytes: v.number() });
+const usageItem = v.object({
+  requests: v.number(),
+  classA: v.number(),
+  classB: v.number(),
+  egressBytes: v.number(),
+  ingressBytes: v.number(),
+});
 const leaseItem = v.object({
   pk: v.pipe(v.string(), v.startsWith('lease/')),
   sk: v.string(),

@@ -58,17 +58,26 @@ export function backoffMs(attempt: number, ids: Ids): number {
   return ids.random() * Math.min(50 * 2 ** attempt, 2_000);
 }
 
+/** A partition of the Control table, or a part of it: both ends are in it. */
+export interface Partition {
+  readonly pk: string;
+  readonly from?: string;
+  readonly to?: string;
+}
+
 /** Every item of one partition, in order of the sort key, read consistently. */
-export async function queryAll(deps: ReadDeps, table: string, partition: { pk: string }): Promise<Item[]> {
+export async function queryAll(deps: ReadDeps, table: string, partition: Partition): Promise<Item[]> {
+  const { pk, from, to } = partition;
+  const isPart = from !== undefined && to !== undefined;
   const items: Item[] = [];
   let start: Record<string, AttributeValue> | undefined;
   do {
-    const page = await query(deps, `read "${partition.pk}"`, {
+    const page = await query(deps, `read "${pk}"`, {
       TableName: table,
       ConsistentRead: true,
-      KeyConditionExpression: '#pk = :pk',
-      ExpressionAttributeNames: { '#pk': 'pk' },
-      ExpressionAttributeValues: { ':pk': { S: partition.pk } },
+      KeyConditionExpression: isPart ? '#pk = :pk AND #sk BETWEEN :from AND :to' : '#pk = :pk',
+      ExpressionAttributeNames: { '#pk': 'pk', ...(isPart && { '#sk': 'sk' }) },
+      ExpressionAttributeValues: { ':pk': { S: pk }, ...(isPart && { ':from': { S: from }, ':to': { S: to } }) },
       ...defined({ ExclusiveStartKey: start }),
     });
     items.push(...page.items);

@@ -50,13 +50,13 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     return { outcome: 'done', writeUnits: 0 };
   }
 
-  function addUsage(month: string, added: Readonly<Record<string, Usage>>, token: string): void {
-    if (Object.keys(added).length === 0 || tokens.isResend(token, { month, added })) return;
+  function addUsage(hour: string, added: Readonly<Record<string, Usage>>, token: string): void {
+    if (Object.keys(added).length === 0 || tokens.isResend(token, { hour, added })) return;
     for (const [backend, more] of Object.entries(added)) {
-      const id = `${backend}/${month}`;
+      const id = `${backend}/${hour}`;
       usage.set(id, Object.freeze(plusUsage(usage.get(id) ?? noUsage, more)));
     }
-    tokens.remember(token, { month, added });
+    tokens.remember(token, { hour, added });
   }
 
   function acquireLease({ worker, part, holder, now, expiresAt }: Parameters<Store['acquireLease']>[0]): Lease | null {
@@ -109,13 +109,16 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     updateLease: async (lease, change) => updateLease(lease, change),
     leases: async (worker) =>
       [...leases.values()].filter((lease) => lease.worker === worker).sort((a, b) => compareUtf8(a.part, b.part)),
-    addUsage: async (month, added, token) => addUsage(month, added, token),
-    usage: async (month, backends) => {
-      const found = present(
-        usage,
-        backends.map((backend) => `${backend}/${month}`),
-      );
-      return new Map([...found].map(([id, spent]) => [id.slice(0, -month.length - 1), spent]));
+    addUsage: async (hour, added, token) => addUsage(hour, added, token),
+    usage: async ({ from, to }, backends) => {
+      const found = new Map<string, Usage>();
+      for (const [id, spent] of usage) {
+        const at = id.lastIndexOf('/');
+        const [backend, hour] = [id.slice(0, at), id.slice(at + 1)];
+        if (!backends.includes(backend) || hour < from || hour > to) continue;
+        found.set(backend, plusUsage(found.get(backend) ?? noUsage, spent));
+      }
+      return found;
     },
   };
 }

@@ -1,5 +1,5 @@
 import { allEnded } from '../../base/pool.ts';
-import type { Usage } from '../../base/usage.ts';
+import { readingRequest, type Spend } from '../../fleet/usage-limits.ts';
 import { readingKey } from '../../store/row-keys.ts';
 import { whyOther } from './expectation.ts';
 import { isMissingNow, putOff, readOne, unreadable } from './read-one.ts';
@@ -99,8 +99,8 @@ async function whyNotNow(
   return at < 0 ? null : { outcome: 'not-good', of: all[at]!, reading: heads[at]! };
 }
 
-function nextWindow({ windowBytes }: CopyReaderDeps, { sizeBytes }: StoredBytes, position: number): Partial<Usage> {
-  return { requests: 1, egressBytes: Math.min(windowBytes, sizeBytes - position) };
+function nextWindow({ windowBytes }: CopyReaderDeps, { sizeBytes }: StoredBytes, position: number): Spend {
+  return { ...readingRequest, egressBytes: Math.min(windowBytes, sizeBytes - position) };
 }
 
 /** One HEAD: null when something of this size, under this ETag, is there. */

@@ -1,6 +1,7 @@
 import type { Body } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
+import { readingRequest } from '../../fleet/usage-limits.ts';
 import type { RunningHash } from '../running-hash.ts';
 import { type OtherBytes, whyOther } from './expectation.ts';
 import type { CopyReaderDeps, PutOffReason } from './reading.ts';
@@ -85,7 +86,7 @@ async function readWindow(
 ): Promise<WindowEnd> {
   const { backend, bytes, position } = pass;
   const lengthBytes = Math.min(pass.windowBytes, bytes.sizeBytes - position);
-  const spend = { requests: 1, egressBytes: lengthBytes };
+  const spend = { ...readingRequest, egressBytes: lengthBytes };
   const leave = await deps.admission.enter(lengthBytes);
   try {
     const budget = await deps.budget();

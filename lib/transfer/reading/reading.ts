@@ -2,8 +2,8 @@ import type { Admission } from '../../base/admission.ts';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Deadline } from '../../base/deadline.ts';
-import type { Usage } from '../../base/usage.ts';
 import type { Backend, BackendError, StoredObject } from '../../fleet/backend.ts';
+import type { ExceededLimit, Spend } from '../../fleet/usage-limits.ts';
 import type { ReadRowDeps } from './read-row.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 
@@ -54,8 +54,8 @@ export interface ReadOptions {
 
 /** What a reader may spend of the usage limits. */
 export interface ReadBudget {
-  refuses(backend: string, spend: Partial<Usage>): 'over-requests' | 'over-egress' | 'over-ingress' | null;
-  reserve(backend: string, spend: Partial<Usage>): () => void;
+  refuses(backend: string, spend: Spend): ExceededLimit | null;
+  reserve(backend: string, spend: Spend): () => void;
 }
 
 export interface CopyReaderDeps extends ReadRowDeps {

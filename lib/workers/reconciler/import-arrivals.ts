@@ -2,6 +2,7 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
 import type { PutEvent } from '../../fleet/s3/event-documents.ts';
+import { readingRequest } from '../../fleet/usage-limits.ts';
 import { createCommitter } from '../../store/committer.ts';
 import { parseStorageKey } from '../../store/keys.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -77,7 +78,7 @@ async function askFor(tick: Tick, backend: string, storageKey: string): Promise<
   const putOff = (reason: string): KeyTurn => ({ outcome: 'stopped', stop: { outcome: 'put-off', backend, reason } });
   if (tick.outOfTime()) return putOff('out-of-time');
   if (!tick.standing(backend).isReachable || !(await isUsable(tick, backend))) return putOff('parked');
-  const refusal = (await tick.budget()).refuses(backend, { requests: 1 });
+  const refusal = (await tick.budget()).refuses(backend, readingRequest);
   if (refusal !== null) return putOff(refusal);
   const stored = await (await tick.backend(backend)).head(storageKey, tick.signal);
   if (stored === null) return settled('skipped', 'gone');

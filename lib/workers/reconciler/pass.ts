@@ -2,6 +2,7 @@ import { defined } from '../../base/defined.ts';
 import { coversAll } from '../../base/key-range.ts';
 import { createGrowingPool } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
+import { listingRequest } from '../../fleet/usage-limits.ts';
 import {
   createPassRows,
   isFree,
@@ -14,12 +15,12 @@ import {
   passHeader,
   passName,
 } from '../../store/pass-rows.ts';
-import type { Budget } from '../../tick/budget.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refreshIfOld } from '../../tick/refresh.ts';
 import type { FleetAsRead, Tick, TickRequest, TickTime } from '../../tick/tick.ts';
+import type { Budget } from '../../transfer/budget.ts';
 import { type BeginPassTick, currentPass, isOrdered, leaseSlackMs, pageSizeOf, pagesBeforeCut } from './begin-pass.ts';
 import { createJoinedFeed, type JoinedFeed } from './joined-feed.ts';
 import { createListingFeed, type ListingDeps, type ListingStop } from './listing-feed.ts';
@@ -246,7 +247,7 @@ function openFeed(
         const backend = await tick.backend(name);
         return backend.list({ limit, ...defined({ prefix, from }) }, tick.signal);
       },
-      refusal: () => budget.refuses(name, { requests: 1 }),
+      refusal: () => budget.refuses(name, listingRequest),
       isUnreachable: () => !tick.standing(name).isReachable,
       now: () => tick.now(),
     };

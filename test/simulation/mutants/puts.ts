@@ -47,11 +47,11 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'what is brought back has the generation that it had',
-    edits: [instead('putOf', ['ids', 'ulid'], 'bornAs(item)')],
+    edits: [variable('putOf', 'generation', 'bornAs(item)')],
   },
   {
     name: 'what is deleted waits no longer than anything else',
-    edits: [instead('deletionDueAt', ['deleteGraceMs'], '0')],
+    edits: [instead('deletionDueAt', ['deleteGraceMs', 'file', 'key'], '0')],
   },
   {
     name: 'reads are not verified',

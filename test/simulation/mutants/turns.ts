@@ -50,22 +50,30 @@ export const turnsMutants: readonly Mutant[] = [
     edits: [instead('reportUsage', ['enter', 'spent'], 'tick.lease !== null && $')],
   },
   {
-    name: 'usage is charged to the month in which it is written',
+    name: 'usage is charged to the hour in which it is written',
     edits: [
       first(
         'usage-book#drain',
-        `const now = new Date(clock.now()).toISOString().slice(0, 7);
-         for (const [month, backends] of [...open]) { open.delete(month); enter(now, Object.fromEntries(backends)); }`,
+        `const now = new Date(clock.now()).toISOString().slice(0, 13);
+         for (const [hour, backends] of [...open]) { open.delete(hour); enter(now, Object.fromEntries(backends)); }`,
       ),
     ],
   },
   {
     name: 'a tick looks only at what was spent before it',
-    edits: [instead('readBudget', ['here', 'coming', 'wanted', 'field'], 'wanted')],
+    edits: [variable('readBudget', 'coming', 'asked')],
+  },
+  {
+    name: 'spent requests of class A hold nothing back',
+    edits: [variable('exceeded', 'most', "field === 'classA' ? 0 : $")],
+  },
+  {
+    name: 'every request is charged as a read',
+    edits: [variable('chargeOf', 'billed', "'B'")],
   },
   {
     name: 'each part plans the whole of a limit',
-    edits: [instead('readBudget', ['limit', 'before', 'of'], 'limit - before[field]')],
+    edits: [instead('exceeded', ['most', 'before', 'of'], 'most - counted.before[field]')],
   },
   { name: 'a tick plays one round, whatever is left', edits: [after('runRounds', ['run', 'done'], 'return;')] },
   { name: 'a tick ends behind the last lane, whatever it holds', edits: [withoutOperand('findDue', 0)] },

@@ -291,7 +291,7 @@ export function createOracle({
     },
     requestSent(by, backend, operation) {
       breakers.requestSent(by, backend, operation);
-      usage.requestSent(by, backend);
+      usage.requestSent(by, backend, operation);
     },
     tickBegan(actor, endsAt) {
       leases.tickBegan(actor, endsAt);

@@ -12,13 +12,13 @@ export interface UsageCheck {
   /** A tick begins, as one of so many parts, in a process that may have run others before. */
   runsIn(tick: Actor, process: object, parts: number): void;
   /** A request leaves a process. */
-  requestSent(by: Actor, backend: string): void;
+  requestSent(by: Actor, backend: string, operation: string): void;
   /** Bytes of a request's body, or of its answer's. */
   bytesMoved(by: Actor, backend: string, way: 'egressBytes' | 'ingressBytes', bytes: number): void;
   /** A process read what is spent. */
   usageRead(by: Actor, found: ReadonlyMap<string, Usage>): void;
   /** An amount reached the table. */
-  usageAdded(by: Actor, month: string, all: Readonly<Record<string, Usage>>, token: string): void;
+  usageAdded(by: Actor, hour: string, all: Readonly<Record<string, Usage>>, token: string): void;
   /** Nobody knows whether an amount reaches the table. */
   usageUnanswered(by: Actor): void;
   /** A process has nothing on its way, and says that all is written down. */
@@ -27,13 +27,13 @@ export interface UsageCheck {
   usageMismatch(table: ReadonlyMap<string, Usage>): string | null;
 }
 
-const fields = ['requests', 'egressBytes', 'ingressBytes'] as const;
+const fields = ['requests', 'classA', 'classB', 'egressBytes', 'ingressBytes'] as const;
 /** For so long a token that took effect takes no other. */
 const tokenLifeMs = 600_000;
 
 type Amounts = Map<string, Record<(typeof fields)[number], number>>;
 
-/** What one process spent and has not written down, by `<backend>/<month>`. */
+/** What one process spent and has not written down, by `<backend>/<hour>`. */
 interface Purse {
   readonly unwritten: Amounts;
   isInDoubt: boolean;
@@ -71,7 +71,7 @@ export function createUsageCheck(
   function spend(by: Actor, backend: string, way: (typeof fields)[number], amount: number): void {
     // What an operator does by hand is not a worker's nor an application's.
     if (by.role === 'operator') return;
-    add(purseOf(by).unwritten, `${backend}/${monthOf(world.now + by.skewMs)}`, way, amount);
+    add(purseOf(by).unwritten, `${backend}/${hourOf(world.now + by.skewMs)}`, way, amount);
     const spending = spendings.get(by);
     if (spending !== undefined) add(spending.spent, backend, way, amount);
   }
@@ -96,33 +96,47 @@ export function createUsageCheck(
       wrong(`${by.name} spends ${way} of ${backend}, whose requests it found spent`);
   }
 
+  /** What is listed so that something can be deleted is never refused; what was sent in vain is spent all the same. */
+  function checkClassA(by: Actor, backend: string, operation: string): void {
+    const before = spendings.get(by)?.found?.get(backend)?.classA ?? 0;
+    const isForDeletion = by.role === 'cleanup-queue' || operation === 'open-uploads';
+    if (by.hadFault || isForDeletion || before < limitOf(backend, 'classA')) return;
+    wrong(`${by.name} sends ${operation} to ${backend}, whose class A requests it found spent`);
+  }
+
   return {
     runsIn(tick, process, parts) {
       processes.set(tick, process);
       spendings.set(tick, { parts, spent: new Map() });
     },
-    requestSent: (by, backend) => spend(by, backend, 'requests', 1),
+    requestSent(by, backend, operation) {
+      spend(by, backend, 'requests', 1);
+      const billed = classOf(operation);
+      if (billed === undefined) return;
+      spend(by, backend, billed, 1);
+      if (billed === 'classA') checkClassA(by, backend, operation);
+    },
     bytesMoved(by, backend, way, bytes) {
       spend(by, backend, way, bytes);
       checkLimits(by, backend, way);
     },
     usageRead(by, found) {
       const spending = spendings.get(by);
-      if (spending !== undefined) spending.found ??= found;
+      if (spending !== undefined) spending.found = new Map([...found, ...(spending.found ?? [])]);
     },
-    usageAdded(by, month, all, token) {
+    usageAdded(by, hour, all, token) {
       const before = tokens.get(token);
       if (before !== undefined && world.now - before < tokenLifeMs) return;
       const isAgain = before !== undefined;
       tokens.set(token, world.now);
       const { unwritten } = purseOf(by);
       for (const [backend, amounts] of Object.entries(all)) {
-        const row = `${backend}/${month}`;
+        const row = `${backend}/${hour}`;
         for (const way of fields) {
           add(written, row, way, amounts[way]);
           if (isAgain) continue;
           const left = (unwritten.get(row)?.[way] ?? 0) - amounts[way];
-          if (left < 0) wrong(`${by.name} writes down ${-left} ${way} of ${backend} in ${month} that were not spent`);
+          if (left < 0) wrong(`${by.name} writes down ${-left} ${way} of ${backend} in ${hour} that were not spent`);
           add(unwritten, row, way, -amounts[way]);
         }
       }
@@ -149,16 +163,22 @@ export function createUsageCheck(
 }
 
 /** Asked with every request: worked out once an hour. */
-let lastHour = { number: Number.NaN, month: '' };
+let lastHour = { number: Number.NaN, name: '' };
 
-function monthOf(now: number): string {
+function hourOf(now: number): string {
   const number = Math.floor(now / 3_600_000);
-  if (number !== lastHour.number) lastHour = { number, month: new Date(now).toISOString().slice(0, 7) };
-  return lastHour.month;
+  if (number !== lastHour.number) lastHour = { number, name: new Date(now).toISOString().slice(0, 13) };
+  return lastHour.name;
 }
 
 function add(amounts: Amounts, name: string, way: (typeof fields)[number], more: number): void {
-  const row = amounts.get(name) ?? { requests: 0, egressBytes: 0, ingressBytes: 0 };
+  const row = amounts.get(name) ?? { requests: 0, classA: 0, classB: 0, egressBytes: 0, ingressBytes: 0 };
   row[way] += more;
   amounts.set(name, row);
+}
+
+/** As most providers bill it: writes and listings, reads, and deletes for nothing. */
+function classOf(operation: string): 'classA' | 'classB' | undefined {
+  if (operation === 'DELETE' || operation === 'abort-upload') return undefined;
+  return operation.startsWith('GET') || operation === 'HEAD' ? 'classB' : 'classA';
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { noUsage } from '../../lib/base/usage.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
-import { readBudget } from '../../lib/tick/budget.ts';
+import { readBudget } from '../../lib/transfer/budget.ts';
 
 /** A month of 100 bytes of egress on `a` and of ingress on `b`, nothing spent yet. */
 function openBudget() {
