@@ -11,8 +11,6 @@ type TableUse = Readonly<Partial<Record<'objects' | 'queue' | 'control', readonl
 
 /** What every tick does: reads the fleet, holds its lease, reports health and usage, tidies the ledger. */
 const everyTick = ['Query', 'PutItem', 'UpdateItem', 'DeleteItem'];
-/** What a tick does that keeps within usage limits: it reads what was spent. */
-const leasedTick = ['BatchGetItem', ...everyTick];
 /** Every worker reads records as they are now, and changes them by `commit`. */
 const records = ['BatchGetItem', 'PutItem'];
 
@@ -26,51 +24,51 @@ interface Access {
 
 /** What a worker may do whose rights are not named below: find objects, read copies, change records, and put bytes into the queue. */
 export const usual: Access = {
-  tables: { objects: records, queue: ['PutItem'], control: leasedTick },
+  tables: { objects: records, queue: ['PutItem'], control: everyTick },
   indexes: ['by-key', 'by-placement'],
   bytes: 'read',
 };
 
 const named: Readonly<Partial<Record<Grantee, Access>>> & Readonly<Record<Exclude<Grantee, WorkerName>, Access>> = {
   replicator: {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
     indexes: ['by-placement', 'due'],
     bytes: 'write-parts',
   },
   'over-replication-cleaner': {
-    tables: { objects: ['PutItem'], queue: ['PutItem'], control: leasedTick },
+    tables: { objects: ['PutItem'], queue: ['PutItem'], control: everyTick },
     indexes: ['by-placement'],
     bytes: 'read',
   },
   // What it moves in parts it begins, and goes on with, as the replicator does.
   rebalancer: {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
     indexes: ['by-placement', 'due'],
     bytes: 'write-parts',
   },
   'cleanup-queue': {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
     indexes: ['due'],
     bytes: 'delete',
   },
   'pending-reaper': {
-    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: leasedTick },
+    tables: { objects: records, queue: ['PutItem', 'DeleteItem'], control: everyTick },
     indexes: ['due'],
     bytes: 'read',
   },
   scrubber: {
-    tables: { objects: records, queue: ['PutItem'], control: leasedTick },
+    tables: { objects: records, queue: ['PutItem'], control: everyTick },
     indexes: ['by-key'],
     bytes: 'read',
   },
   reconciler: {
-    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: leasedTick },
+    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: everyTick },
     indexes: ['by-key', 'by-placement'],
     bytes: 'read',
   },
   // Like the reconciler, for single keys: it lists nothing.
   importer: {
-    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: leasedTick },
+    tables: { objects: records, queue: ['BatchGetItem', 'PutItem'], control: everyTick },
     indexes: [],
     bytes: 'read',
   },
