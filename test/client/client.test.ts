@@ -188,5 +188,5 @@ test('what a client spent is written down when it closes', async () => {
   await fleet.client.get('k');
   await fleet.client.close();
   const usage = await fleet.store.usage(inMonth('2026-01'), ['a']);
-  expect(usage.get('a')).toEqual({ requests: 3, egressBytes: 5, ingressBytes: 5 });
+  expect(usage.get('a')).toEqual({ requests: 3, classA: 1, classB: 2, egressBytes: 5, ingressBytes: 5 });
 });
