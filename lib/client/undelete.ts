@@ -189,13 +189,6 @@ async function putOf(
   };
 }
 
-/** A backend as the fleet file has it now: it may have left since its bytes were read. */
-async function sourceNow(context: ClientContext, name: string): Promise<Backend> {
-  const fleet = await context.fleet();
-  if (fleet.standing(name).config !== undefined) return context.backend(fleet, name);
-  throw new BackendError('no-bucket', name, `"${name}" is not in the fleet file any more`);
-}
-
 async function* bytesAt(context: ClientContext, { backend, storageKey, plainEtag }: QueueItem): Body {
   const from = await sourceNow(context, backend);
   yield* (await from.get(storageKey, defined({ ifMatch: plainEtag }))).body;

@@ -117,31 +117,6 @@ test('copies that do not verify stay where they are, and nothing comes back of w
   expect(await fleet.read('k')).toBe(null);
 });
 
-test('a backend that leaves the file while its bytes are to be copied is a reason, not a crash', async () => {
-  const fleet = await withDeleted({ policies: short, env: { CLEANUP_QUEUE_MAX_ATTEMPTS: '1' } });
-  fleet.clock.advance(hourMs);
-  fleet.before = ({ port, method }) => {
-    if (method === 'delete') throw new BackendError('denied', port, 'no right to delete');
-  };
-  await fleet.tick('cleanup-queue');
-  let reads = 0;
-  fleet.before = undefined;
-  fleet.after = async ({ port, method }) => {
-    if (port !== 'b' || method !== 'get') return;
-    reads += 1;
-    if (reads > 1) return;
-    fleet.after = undefined;
-    await fleet.apply({ backends: ['c'], policies: { default: { factor: 1 } } });
-    fleet.clock.advance(10_000);
-  };
-  const told = await fleet.client.undelete('k').catch((error: Error) => error);
-  expect(told).toMatchObject({
-    kind: 'unreadable',
-    message: expect.stringContaining('"a" is not in the fleet file any more'),
-  });
-  expect(await fleet.read('k')).toBe(null);
-});
-
 test('an encrypted content that came back is read, copied, scrubbed, deleted and brought back like any other', async () => {
   const fleet = await createTestFleet({
     policies: { default: { factor: 2, encrypt: true, deleteGraceHours: 24 } },
