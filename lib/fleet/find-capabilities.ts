@@ -161,18 +161,23 @@ async function checkConditionalPut(check: Check): Promise<boolean> {
 
 async function checkConditionalCompletion(check: Check): Promise<boolean> {
   const { backend, signal } = check;
-  return createsOnly(check, 'conditional-completion', async (storageKey) => {
+  const complete = async (storageKey: string, condition: { ifAbsent: true } | { ifMatch: string }) => {
     const { uploadId } = await backend.createUpload({ storageKey }, signal);
     try {
       const { body, sizeBytes } = small(storageKey, 'two');
       const { etag } = await backend.uploadPart({ storageKey, uploadId, partNumber: 1, sizeBytes, body }, signal);
       const parts = [{ partNumber: 1, etag, sizeBytes }];
-      await backend.completeUpload({ storageKey, uploadId, parts, ifAbsent: true }, signal);
+      await backend.completeUpload({ storageKey, uploadId, parts, ...condition }, signal);
     } catch (error) {
       await refusal(check, () => backend.abortUpload(storageKey, uploadId, signal));
       throw error;
     }
-  });
+  };
+  const over = keyOf(check, 'conditional-completion-over');
+  await backend.put(small(over, 'one'), signal);
+  const matched = await refusal(check, () => complete(over, { ifMatch: anotherEtag }));
+  const isCreated = await createsOnly(check, 'conditional-completion', (key) => complete(key, { ifAbsent: true }));
+  return isCreated && matched === 'precondition' && (await textAt(check, over)) === 'one';
 }
 
 async function checkConditionalCopies(check: Check): Promise<boolean> {

@@ -78,6 +78,14 @@ describe('put', () => {
 });
 
 describe('get', () => {
+  test('of a large file into a file shows how far it has come at a terminal, and nowhere else', async () => {
+    await lab.holdfast.put('large too', Buffer.alloc(3 * 2 ** 20, 'x'));
+    const get = (terminals: readonly 'stderr'[]) => lab.run(['get', 'large too', 'large.out'], { terminals });
+    expect((await get(['stderr'])).stderr).toMatch(/^\rgetting [\d.]+ [KM]iB of 3\.0 MiB · [\d.]+ \wiB\/s · /);
+    expect((await get([])).stderr).toBe('');
+    expect(statSync(join(lab.dir, 'large.out')).size).toBe(3 * 2 ** 20);
+  });
+
   test('writes no binary to a terminal, unless - says so; text, and whatever a pipe takes, is written', async () => {
     const binary = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1, 2, 0xff]);
     await lab.holdfast.put('binary', binary);

@@ -115,14 +115,18 @@ export function writesContract(on: Access): void {
     });
 
     it('ifMatch has a whole of parts overwrite only the very bytes', async () => {
+      if (on.lacks('maxParts')) return expect(on.backend.maxParts).toBe(0);
+      const isHeeded = !on.lacks('conditionalCompletion');
       const { etag: etagBefore } = await on.put('k', 'one');
       const { uploadId } = await on.backend.createUpload({ storageKey: 'k' });
       const part = { storageKey: 'k', uploadId, partNumber: 1, sizeBytes: 3 };
       const { etag } = await on.backend.uploadPart({ ...part, body: inChunks(someBytes(3), [3]) });
       const complete = (ifMatch: string) =>
         kindOf(on.backend.completeUpload({ ...part, parts: [{ partNumber: 1, etag, sizeBytes: 3 }], ifMatch }));
-      expect(await complete('"00000000000000000000000000000000"')).toBe('precondition');
-      expect((await on.read('k')).toString()).toBe('one');
+      if (isHeeded) {
+        expect(await complete('"00000000000000000000000000000000"')).toBe('precondition');
+        expect((await on.read('k')).toString()).toBe('one');
+      }
       expect(await complete(etagBefore)).toBe('none');
       expect((await on.read('k')).equals(someBytes(3))).toBe(true);
     });

@@ -9,10 +9,10 @@ import { CommandError, UsageError } from '../failure.ts';
 import { getFolder, putFolder, removeMany } from '../folders.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
-import { watchPut } from '../put-progress.ts';
 import { beginningWith, inFolder, isPattern, matching, type Selection, select, totalOf } from '../select-keys.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
+import { createTransferLine, watchedContent } from '../transfer-line.ts';
 import { type PutFlags, putOptions } from './put-flags.ts';
 
 /** `put`, `get`, `rm`, `ls`, `locate`: the library from the command line. */
@@ -85,8 +85,8 @@ async function put(session: Session, [key, file]: Arguments, flags: PutFlags & R
   }
   const isStdin = file === undefined || file === '-';
   const body = isStdin ? await stdinBody(session) : await fileBody(session, file);
-  const watched = watchPut(session, session.process().clock, body);
-  const done = await session.client().put(key!, watched.body, options).finally(watched.end);
+  const line = createTransferLine(session, session.process().clock);
+  const done = await session.client().put(key!, watchedContent(line, body), options).finally(line.end);
   return { text: `put ${escaped(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
 }
 
@@ -115,10 +115,12 @@ async function get(session: Session, [key, file]: Arguments, { recursive }: Recu
   const isStdout = file === undefined || file === '-';
   if (isStdout && session.isJson) throw new UsageError('get --json needs a file: stdout carries the document');
   if (!isStdout) {
-    const object = await session.client().read(key!, async ({ body, ...known }) => {
-      await writeWhole(session, file, body);
+    const line = createTransferLine(session, session.process().clock);
+    const reading = session.client().read(key!, async ({ body, ...known }) => {
+      await writeWhole(session, file, line.watch('getting', body, known.sizeBytes));
       return known;
     });
+    const object = await reading.finally(line.end);
     if (object === null) throw absent(key!);
     return {
       text: `got ${escaped(object.key)}  ${bytes(object.sizeBytes)}  to ${file}`,
