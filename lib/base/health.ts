@@ -10,6 +10,8 @@ export interface BreakerState {
   readonly probeExpiresAt?: number;
   /** When it was first opened since it was last closed. */
   readonly unhealthySince?: number;
+  /** What failed last before it was opened, for people; at most 300 characters. */
+  readonly reason?: string;
 }
 
 export type BreakerPosition = 'closed' | 'open' | 'half-open';

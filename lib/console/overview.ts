@@ -90,6 +90,7 @@ function backendFigures({ fleet, usage }: Readings, standing: BackendStanding): 
     ...defined({
       unhealthySince: state?.unhealthySince,
       probeAfter: state?.probeAfter,
+      reason: state?.reason,
       takesNoWrites: refusingOf(fleet, name),
       drain: drainFigures(fleet, name),
       usage: spent,

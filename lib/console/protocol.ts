@@ -34,6 +34,8 @@ export interface BackendFigures {
   /** Failures in a row. */
   readonly failures: number;
   readonly unhealthySince?: number;
+  /** What failed last before the breaker was opened. */
+  readonly reason?: string;
   /** When an open breaker is tried next. */
   readonly probeAfter?: number;
   /** Whether its copies count. */

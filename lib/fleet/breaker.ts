@@ -1,3 +1,4 @@
+import { defined } from '../base/defined.ts';
 import { type BreakerState, breakerPosition } from '../base/health.ts';
 
 /** What one process saw of a backend since it last reported. */
@@ -6,6 +7,8 @@ export interface Observed {
   readonly failuresInARow: number;
   /** When it last answered; undefined when it did not. */
   readonly succeededAt?: number | undefined;
+  /** What the last failure was, for people. */
+  readonly reason?: string;
 }
 
 export interface BreakerRules {
@@ -17,6 +20,8 @@ export interface BreakerRules {
 
 /** How long a probe may take before another process may send one. */
 export const probeLifeMs = 60_000;
+
+const reasonLength = 300;
 
 /**
  * The breaker after a tick's observations; null when nothing changes, so that a healthy tick writes nothing.
@@ -39,11 +44,13 @@ export function observe(
   const failures = (hadSuccess ? 0 : before.failures) + seen.failuresInARow;
   const isOpen = before.openedAt !== undefined && !hadSuccess;
   if (!isOpen && failures < rules.failures) return { failures };
+  const reason = seen.reason?.slice(0, reasonLength) ?? before.reason;
   return {
     failures,
     openedAt: now,
     probeAfter: now + Math.round(rules.openMs * (1 + random / 4)),
     unhealthySince: (hadSuccess ? undefined : before.unhealthySince) ?? now,
+    ...defined({ reason }),
   };
 }
 

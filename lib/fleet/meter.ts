@@ -19,9 +19,9 @@ export interface Meter {
   /** What was seen of a backend; undefined when it was not asked. */
   observed(backend: string): Observed | undefined;
   /** Counts a failure that speaks of the backend: what is asked here does not tell those from the others. */
-  fail(backend: string): void;
+  fail(backend: string, reason: string): void;
   /** Its health check failed: whatever else it answers from now on, a missing key included, shows nothing good. */
-  failHealthCheck(backend: string): void;
+  failHealthCheck(backend: string, reason: string): void;
   /** Its health check went well: its answers count again. */
   passHealthCheck(backend: string): void;
 }
@@ -75,9 +75,9 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
   const ok = (name: string) => {
     if (!unhealthy.has(name)) seen.set(name, { failuresInARow: 0, succeededAt: clock.now() });
   };
-  const fail = (name: string) => {
+  const fail = (name: string, reason: string) => {
     const before = seen.get(name) ?? { failuresInARow: 0 };
-    seen.set(name, { ...before, failuresInARow: before.failuresInARow + 1 });
+    seen.set(name, { ...before, failuresInARow: before.failuresInARow + 1, reason });
   };
   const lived = (name: string, error: unknown) => {
     if (error instanceof BackendError && error.backend === name && errorTable[error.kind].showsLife) ok(name);
@@ -154,10 +154,10 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
     },
     observed: (backend) => seen.get(backend),
     fail,
-    failHealthCheck(name) {
+    failHealthCheck(name, reason) {
       unhealthy.add(name);
       // What it answered before, it answered without being what it should be.
-      seen.set(name, { failuresInARow: (seen.get(name)?.failuresInARow ?? 0) + 1 });
+      seen.set(name, { failuresInARow: (seen.get(name)?.failuresInARow ?? 0) + 1, reason });
     },
     passHealthCheck(name) {
       if (unhealthy.delete(name)) ok(name);

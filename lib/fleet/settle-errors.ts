@@ -19,7 +19,7 @@ export type AskOwner = (question: OwnerQuestion) => Promise<OwnerAnswer>;
 export interface Settling {
   readonly askOwner: AskOwner;
   /** Told of each error that speaks of the backend, once. */
-  readonly failed: () => void;
+  readonly failed: (error: BackendError) => void;
   /** Told when this process has no credentials for the backend. */
   readonly lacksCredentials?: (error: BackendError) => void;
   /**
@@ -79,7 +79,7 @@ async function settleError(
   if (!(error instanceof BackendError) || error.backend !== name || !error.isCertain) return error;
   if (error.kind === 'missing-credentials') settling.lacksCredentials?.(error);
   const settled = isOpen(error, settling) ? error.settled(await verdictOf(settling, question)) : error;
-  if (settled.countsForBreaker) settling.failed();
+  if (settled.countsForBreaker) settling.failed(settled);
   return settled;
 }
 

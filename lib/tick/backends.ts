@@ -50,7 +50,7 @@ export function createTickBackends(tick: () => Of): TickBackends {
   const settle = async (name: string, use: Use) =>
     settleErrors(await count(name, use), {
       askOwner: askOwnerOf(name),
-      failed: () => tick().meter.fail(name),
+      failed: ({ message }) => tick().meter.fail(name, message),
       lacksCredentials: ({ message }) => tick().problem(message),
       hasOwnKeys: use === 'delete',
     });

@@ -46,14 +46,14 @@ async function checkHealth(tick: HealthTick, name: string): Promise<boolean> {
       tick.meter.passHealthCheck(name);
       return true;
     }
-    tick.meter.failHealthCheck(name);
+    tick.meter.failHealthCheck(name, `The owner object of "${name}" is not as it should be: ${owner.outcome}`);
     const { ownershipProblem } = await import('../fleet/ownership-problem.ts');
     tick.problem(ownershipProblem({ fleetId: tick.fleetId, backend: name }, owner)!);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // Whatever else it answers: where the owner object cannot be looked up, nothing can.
     const isExcused = error.speaksOf === 'throttling' || error.speaksOf === 'ourselves';
-    if (!isExcused) tick.meter.failHealthCheck(name);
+    if (!isExcused) tick.meter.failHealthCheck(name, error.message);
     if (error.kind === 'missing-credentials') tick.problem(error.message);
     tick.deps.log.warn('Backend is not usable', { backend: name, kind: error.kind, message: error.message });
   }

@@ -113,6 +113,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await lab.poll();
     await lab.poll();
     await see('breaker open');
+    await see(/Cannot reach "birch": no answer/);
     await see(/objects?: the copy on birch does not count: it has not answered for too long/);
     await see('birch does not answer: its breaker opened');
     await take('unreachable');

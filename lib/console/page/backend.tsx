@@ -51,7 +51,7 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
           <Fact name="Bytes of ours whose object is unknown">{count(unrecorded)}</Fact>
           {backend.unhealthySince !== undefined && (
             <Fact name="Has not answered since">
-              {utcTime(backend.unhealthySince)} UTC. <i>Probe now</i> asks it, and says why it does not answer.
+              {utcTime(backend.unhealthySince)} UTC. <i>Probe now</i> asks it once more.
             </Fact>
           )}
         </dl>

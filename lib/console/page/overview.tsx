@@ -2,7 +2,7 @@ import type { AttentionFigures, BackendFigures, JobFigures, Overview, WorkFigure
 import { overview } from './api.ts';
 import { ago, bytes, count, percent, share, span, usd, utcTime } from './figures.ts';
 import { JobList } from './jobs.tsx';
-import { Badge, Bar, type Column, Panel, Table, When } from './parts.tsx';
+import { Badge, Bar, type Column, Name, Panel, Table, When } from './parts.tsx';
 import { hrefTo } from './route.ts';
 import { WorkerTable } from './workers.tsx';
 
@@ -146,7 +146,8 @@ const backendColumns: readonly Column<BackendFigures>[] = [
 ];
 
 export function BackendState({ backend }: { readonly backend: BackendFigures }) {
-  const { isConfigured, isLeaving, breaker, failures, unhealthySince, probeAfter, drain, takesNoWrites } = backend;
+  const { isConfigured, isLeaving, breaker, failures, unhealthySince, probeAfter, reason, drain, takesNoWrites } =
+    backend;
   if (!isConfigured) return <Badge tone="warn">parked</Badge>;
   const isFine = breaker === 'closed' && failures === 0 && !isLeaving && !drain && !takesNoWrites;
   return (
@@ -158,6 +159,11 @@ export function BackendState({ backend }: { readonly backend: BackendFigures }) 
           <span class="quiet">
             {unhealthySince !== undefined && `since ${span((overview.value!.now - unhealthySince) / 1000)}`}
             {probeAfter !== undefined && `, tried again ${ago(probeAfter)}`}
+            {reason !== undefined && (
+              <>
+                : <Name>{reason}</Name>
+              </>
+            )}
           </span>
         </span>
       )}
