@@ -16,7 +16,9 @@ export interface Candidate {
  */
 export type CandidateReading =
   | { readonly outcome: 'proved' | 'unproven' | 'doubtful'; readonly sha256: string }
-  | { readonly outcome: 'wrong' | 'missing' | 'unreadable' | 'pending' };
+  | { readonly outcome: 'wrong' | 'missing' | 'unreadable' }
+  /** `heldBy`: the limit that keeps it from being read for long. */
+  | { readonly outcome: 'pending'; readonly heldBy?: string };
 
 export interface ReadCandidate {
   readonly candidate: Candidate;

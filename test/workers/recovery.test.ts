@@ -575,3 +575,27 @@ test('every object is counted once, whichever backend it was met on', async () =
   const report = await after.recover();
   expect(report.reasons).toEqual({ recovered: 60 });
 });
+
+test('a recovery that a month’s limit holds back says which, recovers what it may read, and ends when the limit is raised', async () => {
+  const backends = [{ name: 'a', limits: { egressBytes: 150 } }];
+  const fleet = await createTestFleet({ backends, policies: { default: { factor: 1 } } });
+  for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'x'.repeat(100));
+  const now = await takenOver(fleet);
+  expect((await now.recover()).figures.passComplete).not.toBe(1);
+  const recovered = () => ['k', 'l', 'm'].filter((key) => now.store.snapshot().objects.has(key));
+  expect(recovered()).toHaveLength(1);
+  const [range] = await rangesOfPass(now.store, passName({ kind: 'recover', backends: ['a'] }));
+  expect(range).toMatchObject({ problem: 'over-egress' });
+  expect(await now.isPending()).toBe(true);
+  const row = now.store.rowAt('fleet', 'config')!;
+  const file = row.data.file as FleetFile;
+  const raised = file.backends.map((backend) => ({
+    ...backend,
+    limits: { requests: 0, egressBytes: 0, ingressBytes: 0 },
+  }));
+  const data = { ...row.data, file: { ...file, backends: raised } };
+  await now.store.write({ kind: 'row', put: { ...row, version: row.version + 1, data }, expect: row.version });
+  expect((await now.recover()).figures.passComplete).toBe(1);
+  expect(recovered()).toHaveLength(3);
+  expect(await now.isPending()).toBe(false);
+});

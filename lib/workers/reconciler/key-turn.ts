@@ -11,14 +11,14 @@ export type KeyTurnTick = Pick<Tick, 'standing'>;
 
 /**
  * What one key's turn led to. `settled`: nothing is left to do in this pass · `refused`: a backend would not say something
- * about this key alone · `unfinished`: its bytes are read on in a later tick · `stopped`: the backend, or a limit, keeps this
+ * about this key alone · `unfinished`: its bytes are read on in a later tick, when what it waits for allows · `stopped`: the backend, or a limit, keeps this
  * key and those behind it from being judged now · `too-late`: what was listed is too old by now to be gone by, or time is up:
  * its page is listed anew.
  */
 export type KeyTurn =
   | SettledKey
   | { readonly outcome: 'refused'; readonly what: string; readonly message: string }
-  | { readonly outcome: 'unfinished' }
+  | { readonly outcome: 'unfinished'; readonly waitsFor?: ListingStop }
   | { readonly outcome: 'too-late' }
   | { readonly outcome: 'stopped'; readonly stop: ListingStop };
 

@@ -223,10 +223,12 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
   const { tick } = deps;
   let range = from;
   const unfinished: PendingKey[] = [];
+  let waitsFor: ListingStop | undefined;
   for (let [first, ...rest] = range.pending; first !== undefined; [first, ...rest] = range.pending) {
     if (tick.outOfTime())
       return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: { outcome: 'paused' } };
     const results = await deps.compareKey(first.backend, first.storageKey);
+    waitsFor ??= limitOn(results);
     const noted = noteResults(tick, { ...range, pending: [] }, results, first);
     if (noted.isTooLate) return { range: { ...range, pending: [...range.pending, ...unfinished] } };
     if (noted.end?.outcome === 'stopped' && from.backends.length > 1) {
@@ -241,8 +243,17 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
     unfinished.push(...again.filter(({ refusals }) => refusals === first!.refusals));
     range = { ...noted.range, pending: [...rest, ...again.filter(({ refusals }) => refusals > first!.refusals)] };
   }
-  if (unfinished.length > 0) return { range: { ...range, pending: unfinished }, end: { outcome: 'paused' } };
+  if (unfinished.length > 0) return { range: { ...range, pending: unfinished }, end: pausedBy(waitsFor) };
   return { range: { ...range, position: { phase: 'done' } } };
+}
+
+/** What keys that are read on wait for, where that is more than time. */
+function limitOn(results: readonly KeyResult[]): ListingStop | undefined {
+  return results.flatMap(({ turn }) => (turn.outcome === 'unfinished' ? (turn.waitsFor ?? []) : []))[0];
+}
+
+function pausedBy(waitsFor: ListingStop | undefined): RangeEnd {
+  return waitsFor === undefined ? { outcome: 'paused' } : { outcome: 'stopped', stop: waitsFor };
 }
 
 /** Counts what became of keys, and notes those that are not settled. A turn that was stopped leaves the page where it is. */
@@ -268,7 +279,7 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
       range = { ...range, pending: [...range.pending, { backend, storageKey, refusals }] };
     } else if (turn.outcome === 'unfinished') {
       // As much is being read as can be kept in mind: the page is taken up again when some of it has ended.
-      return { range: from, end: { outcome: 'paused' } };
+      return { range: from, end: pausedBy(limitOn(results)) };
     } else if (refusals < mostRefusals && isRoom) {
       note(tick.tally, 'tried-again');
       range = { ...range, pending: [...range.pending, { backend, storageKey, refusals }] };

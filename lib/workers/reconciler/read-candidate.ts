@@ -45,8 +45,11 @@ export async function readCandidate(
         continue;
       case 'missing':
         return { outcome: 'missing' };
+      case 'put-off': {
+        const isLimit = reading.reason !== 'out-of-time' && reading.reason !== 'backing-off';
+        return { outcome: 'pending', ...(isLimit && { heldBy: reading.reason }) };
+      }
       case 'reading':
-      case 'put-off':
         return { outcome: 'pending' };
       default:
         return { outcome: 'unreadable' };

@@ -100,7 +100,7 @@ async function joinLive(tick: RecoverObjectTick, entry: Entry, marked: readonly 
   const more = marked.filter(({ generation, backend }) => generation === entry.generation && !isThere(backend));
   if (more.length === 0 || entry.sha256 === undefined) return settled('skipped', 'older-than-record');
   const readings = await readAll(tick, more, entry);
-  if (readings.some(({ reading }) => reading.outcome === 'pending')) return { outcome: 'unfinished' };
+  if (readings.some(({ reading }) => reading.outcome === 'pending')) return unfinished(readings);
   const good = readings.filter(({ reading }) => 'sha256' in reading && reading.sha256 === entry.sha256);
   if (good.length === 0) return settledByName('skipped', 'wrong-bytes');
   const copies = { ...entry.copies, ...copiesOf(good.map(({ candidate }) => candidate)) };
@@ -113,11 +113,25 @@ async function joinLive(tick: RecoverObjectTick, entry: Entry, marked: readonly 
   );
 }
 
+/** Read on later. What a month's limit holds back is waited for, and said: no recovery is complete without it. */
+function unfinished(readings: readonly CandidateRead[]): KeyTurn {
+  for (const { candidate, reading } of readings) {
+    if (reading.outcome !== 'pending' || reading.heldBy === undefined) continue;
+    return {
+      outcome: 'unfinished',
+      waitsFor: { outcome: 'put-off', backend: candidate.backend, reason: reading.heldBy },
+    };
+  }
+  return { outcome: 'unfinished' };
+}
+
+type CandidateRead = ReadCandidate & { readonly candidate: MarkedBytes };
+
 async function readAll(
   tick: RecoverObjectTick,
   candidates: readonly MarkedBytes[],
   record: ObjectRecord | null,
-): Promise<(ReadCandidate & { readonly candidate: MarkedBytes })[]> {
+): Promise<CandidateRead[]> {
   return allEnded(
     candidates.map(async (candidate) => ({ candidate, reading: await readCandidate(tick, candidate, record) })),
   );
@@ -139,7 +153,7 @@ async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): P
       before,
     );
     const verdict = judgeGeneration(readings);
-    if (verdict.outcome === 'pending') return { outcome: 'unfinished' };
+    if (verdict.outcome === 'pending') return unfinished(readings);
     if (verdict.outcome === 'good') {
       const copies = verdict.copies as readonly MarkedBytes[];
       if (!(await mayReplace(tick, it, copies, rules))) {
