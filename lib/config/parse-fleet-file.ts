@@ -110,6 +110,16 @@ const timeZone = v.pipe(
   v.check(isTimeZone, (issue) => `"${issue.input}" is not the IANA name of a time zone, like "America/Los_Angeles"`),
 );
 
+/** What is written must be readable at once: it is verified, scrubbed, and copied from. */
+const storageClass = v.pipe(
+  v.string(),
+  v.regex(/^[A-Z][A-Z0-9_]{0,39}$/, (issue) => `"${issue.input}" is not a storage class, like "STANDARD_IA"`),
+  v.check(
+    (value) => value !== 'GLACIER' && value !== 'DEEP_ARCHIVE',
+    (issue) => `"${issue.input}" is an archive: what is there cannot be read when it is needed`,
+  ),
+);
+
 const backend = v.strictObject({
   name,
   endpoint: v.optional(endpoint),
@@ -133,6 +143,7 @@ const backend = v.strictObject({
   credentials,
   deleteCredentials: v.optional(credentials),
   capabilities: v.optional(capabilities),
+  storageClass: v.exactOptional(storageClass),
   labels: v.exactOptional(v.record(name, labelValue)),
   quotaBytes: v.optional(amount, 0),
   maxObjectBytes: v.optional(amount, 0),

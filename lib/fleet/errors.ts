@@ -67,7 +67,9 @@ export const errorTable = {
   'too-large': about('object', 'shows-life', 'stores-nothing'),
   /** The bytes arrived other than they were sent. */
   'bad-digest': about('object', 'worth-retry', 'stores-nothing'),
-  /** It names what of this object it does not take: key, metadata, tags, archive tier, lock. */
+  /** It is in an archive tier: its bytes can be read once its owner has had them restored. */
+  archived: about('object', 'shows-life', 'stores-nothing'),
+  /** It names what of this object it does not take: key, metadata, tags, lock. */
   unacceptable: about('object', 'shows-life', 'refuses-request', 'stores-nothing'),
   /** The backend says that its quota is exceeded, or its disk full. */
   'no-room': about('target', 'stores-nothing'),

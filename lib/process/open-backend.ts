@@ -46,7 +46,9 @@ export function createBackendOpener({ clock, ids, credentials, env }: OpenerDeps
     const wanted = use === 'delete' ? (config.deleteCredentials ?? config.credentials) : config.credentials;
     const keys = await credentials.resolve(config, wanted);
     const capabilities = config.credentials === 'role' ? { ...heedsConditions, ...can } : can;
-    return createS3Backend({ ...addressOf(config), credentials: keys, capabilities, onRequest: noteRequest });
+    const { storageClass } = config;
+    const how = { credentials: keys, capabilities, onRequest: noteRequest, ...defined({ storageClass }) };
+    return createS3Backend({ ...addressOf(config), ...how });
   };
   return {
     open(config, can, use) {

@@ -22,6 +22,8 @@ export interface S3Connection {
   readonly bucket: string;
   readonly prefix: string;
   readonly capabilities: Capabilities;
+  /** Absent: the bucket's own. */
+  readonly storageClass?: string | undefined;
   readonly clock: Clock;
   readonly timeouts: S3Timeouts;
   /** The SDK's clients, which most processes never load. */
@@ -59,7 +61,7 @@ export function connectS3(given: S3ConnectionOptions): S3Connection {
   // Both ways of sending go to one place, whatever else the SDK may read of its environment.
   const endpoint = given.endpoint ?? ownEndpoint(given);
   const options = { ...given, ...defined({ endpoint }) };
-  const { name, bucket, prefix, capabilities, clock, maxSockets = 64, attempts = 3, onRequest } = options;
+  const { name, bucket, prefix, capabilities, storageClass, clock, maxSockets = 64, attempts = 3, onRequest } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   const openWire = (keepsSockets: boolean) => createWire({ clock, timeouts, maxSockets, onRequest, keepsSockets });
   const wire = openWire(true);
@@ -118,6 +120,7 @@ export function connectS3(given: S3ConnectionOptions): S3Connection {
     bucket,
     prefix,
     capabilities,
+    storageClass,
     clock,
     timeouts,
     sdk,

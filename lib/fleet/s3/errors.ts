@@ -66,7 +66,7 @@ const kindByCode: ReadonlyMap<string, BackendErrorKind> = new Map<string, Backen
   ['KeyTooLongError', 'unacceptable'],
   ['MetadataTooLarge', 'unacceptable'],
   ['InvalidTag', 'unacceptable'],
-  ['InvalidObjectState', 'unacceptable'],
+  ['InvalidObjectState', 'archived'],
   ['InvalidObjectName', 'unacceptable'],
   ['XMinioInvalidObjectName', 'unacceptable'],
   ['NotImplemented', 'unsupported'],

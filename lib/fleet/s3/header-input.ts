@@ -1,10 +1,11 @@
+import type { StorageClass } from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
 import type { ObjectHeaders } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 
 /** What is said of an object when it is written, as the SDK's commands take it. */
 export function headerInput(
-  { capabilities }: S3Connection,
+  { capabilities, storageClass }: S3Connection,
   headers: ObjectHeaders = {},
   metadata: Readonly<Record<string, string>> = {},
   tags: Readonly<Record<string, string>> = {},
@@ -17,6 +18,8 @@ export function headerInput(
       ContentDisposition: headers.contentDisposition,
       ContentEncoding: headers.contentEncoding,
       ContentLanguage: headers.contentLanguage,
+      // Never that of the source: it says what this backend is used for.
+      StorageClass: storageClass as StorageClass | undefined,
     }),
     Metadata: metadata,
   };

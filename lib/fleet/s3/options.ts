@@ -32,6 +32,8 @@ export interface S3ConnectionOptions {
   readonly deleteCredentials?: S3Credentials;
   readonly capabilities: Capabilities;
   readonly clock: Clock;
+  /** Of what is written there, apart from the few keys of the fleet's own [the bucket's]. */
+  readonly storageClass?: string;
   /** [2 s to connect, 30 s to answer, 30 s without a byte] */
   readonly timeouts?: Partial<S3Timeouts>;
   /** Requests that may wait for an answer at a time, and idle sockets kept [64]. */

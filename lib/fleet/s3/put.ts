@@ -3,6 +3,7 @@ import { signalAt } from '../../base/deadline.ts';
 import { defined } from '../../base/defined.ts';
 import type { BackendError, ObjectHeaders, PutRequest, PutResult } from '../backend.ts';
 import { SourceSilence } from '../errors.ts';
+import { internalPrefix } from '../owner.ts';
 import type { Answer, Asked } from './ask.ts';
 import { sha256OfHeaders } from './attested.ts';
 import type { S3Connection } from './connection.ts';
@@ -58,6 +59,9 @@ function describingHeaders(
     throw toBackendError(error, s3.attempted('write', storageKey));
   }
   if (Object.keys(tags).length > 0 && s3.capabilities.tags !== false) given['x-amz-tagging'] = tagQuery(tags);
+  // Its own few keys are read with every health check.
+  if (s3.storageClass !== undefined && !storageKey.startsWith(internalPrefix))
+    given['x-amz-storage-class'] = s3.storageClass;
   return { 'content-type': 'application/octet-stream', ...given };
 }
 
