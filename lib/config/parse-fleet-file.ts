@@ -80,6 +80,7 @@ const capabilities = v.strictObject({
   takesDotSegments: v.optional(v.boolean()),
   takesEmptySegments: v.optional(v.boolean()),
   takesTrailingSlash: v.optional(v.boolean()),
+  takesBackslashes: v.optional(v.boolean()),
   takesControlCharacters: v.optional(v.boolean()),
   takesNestedKeys: v.optional(v.boolean()),
   discardsTruncated: v.optional(v.boolean()),

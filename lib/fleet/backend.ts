@@ -152,12 +152,14 @@ export interface Capabilities {
   readonly keepsHeaders?: boolean;
   /** Lists and finds a key under the name it was written under. */
   readonly keepsKeys?: boolean;
-  /** Keys with `.` or `..` between two slashes; false of this and the next three: none are sent, for they may become others. */
+  /** Keys with `.` or `..` between two slashes; false of this and the next four: none are sent, for they may become others. */
   readonly takesDotSegments?: boolean;
   /** Keys with nothing between two slashes, or before the first. */
   readonly takesEmptySegments?: boolean;
   /** Keys that end in a slash, with bytes. */
   readonly takesTrailingSlash?: boolean;
+  /** Keys with `\\` in them. */
+  readonly takesBackslashes?: boolean;
   /** Keys with characters that print nothing, or that XML cannot hold. */
   readonly takesControlCharacters?: boolean;
   /** Keys below another, as `a/b` is below `a`; false: one of them is refused, or missing from listings. None of Holdfast's is. */

@@ -99,6 +99,7 @@ function lacking(can: Capabilities): string[] {
     takesDotSegments: 'taking keys with "." or ".." between slashes (they stay elsewhere)',
     takesEmptySegments: 'taking keys with nothing between two slashes (they stay elsewhere)',
     takesTrailingSlash: 'taking keys with bytes that end in a slash (no storage key does)',
+    takesBackslashes: 'taking keys with backslashes (they stay elsewhere)',
     takesControlCharacters: 'taking keys with control characters (they stay elsewhere)',
     takesNestedKeys: 'taking a key below another (no storage key is)',
     discardsTruncated: 'discarding what breaks off (the cleanup queue does)',

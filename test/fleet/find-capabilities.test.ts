@@ -86,6 +86,7 @@ describe('capabilities', () => {
       ...everything,
       takesDotSegments: false,
       takesEmptySegments: false,
+      takesBackslashes: false,
     });
     kit.server.faults.clear();
     expect(await left()).toEqual([]);

@@ -37,6 +37,7 @@ test.each([
   ['takesDotSegments', ['..', '../up', 'a/../b', './here', 'a/.']],
   ['takesEmptySegments', ['/a', 'a//b']],
   ['takesTrailingSlash', ['ends/']],
+  ['takesBackslashes', ['back\\slash']],
   ['takesControlCharacters', ['tab\t', 'line\nbreak', 'bell\u0007', 'delete\u007f', 'none\uffff']],
 ] as const)('without %s keys of that form are refused before anything is sent', async (form, storageKeys) => {
   kit.server.requests.clear();

@@ -44,3 +44,18 @@ test('of a request for many keys that is refused as a whole nothing is known, ke
   expect((await backend.delete([{ storageKey: 'k7' }])).map(({ outcome }) => outcome)).toEqual(['deleted']);
   expect(await left(backend)).toHaveLength(11);
 });
+
+test('a condition that failed where there is nothing is a deletion that is done', async () => {
+  const backend = await stored();
+  const match = { operation: 'DeleteObject', bucket };
+  kit.server.faults.add({ kind: 'error', status: 412, code: 'PreconditionFailed', match });
+  const ifMatch = '"00000000000000000000000000000000"';
+  const outcomes = await backend.delete([
+    { storageKey: 'never was', ifMatch },
+    { storageKey: 'k1', ifMatch },
+  ]);
+  expect(outcomes).toEqual([{ outcome: 'deleted' }, { outcome: 'changed' }]);
+  // Where nobody can tell, it counts as changed: nothing is forgotten that may be there.
+  kit.server.faults.add({ kind: 'error', status: 500, code: 'InternalError', match: { operation: 'HeadObject' } });
+  expect(await backend.delete([{ storageKey: 'never was', ifMatch }])).toEqual([{ outcome: 'changed' }]);
+});

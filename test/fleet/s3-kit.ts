@@ -29,6 +29,7 @@ export const everything: Capabilities = {
   takesDotSegments: true,
   takesEmptySegments: true,
   takesTrailingSlash: true,
+  takesBackslashes: true,
   takesControlCharacters: true,
   takesNestedKeys: true,
   discardsTruncated: true,

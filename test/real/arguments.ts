@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { isPrivateHost } from '../../lib/config/endpoints.ts';
+import { isIP } from 'node:net';
+import { defined } from '../../lib/base/defined.ts';
+import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { servers } from './servers.ts';
 import type { Target } from './target.ts';
 
@@ -7,6 +9,14 @@ export interface Arguments {
   readonly names: readonly string[];
   /** What is not installed is left out. */
   readonly isCachedOnly: boolean;
+  /** What came of it is written down, and the page of compatibility made anew. */
+  readonly isRecorded: boolean;
+  /** One that is not well is tried once more, before that is believed. */
+  readonly triesAgain: boolean;
+  /** Three servers together, and none alone. */
+  readonly onlyTogether: boolean;
+  /** After so many minutes no other server is begun. */
+  readonly minutes?: number;
   /** Path of a file of servers that are there already. */
   readonly endpoints?: string;
   /** Whoever runs this owns them, wherever they are. */
@@ -15,15 +25,25 @@ export interface Arguments {
 
 export function parseArguments(given: readonly string[]): Arguments {
   const rest = [...given];
-  const isCachedOnly = takeFlag(rest, '--cached');
-  const isOwn = takeFlag(rest, '--yes-i-own-this');
-  const at = rest.indexOf('--endpoints');
-  const [, endpoints] = at === -1 ? [] : rest.splice(at, 2);
-  if (at !== -1 && endpoints === undefined) throw new Error('--endpoints needs the path of a file');
-  const unknown = rest.filter((name) => !servers.some((server) => server.name === name));
-  if (unknown.length > 0)
-    throw new Error(`There is no server "${unknown[0]}" here; there are ${servers.map(({ name }) => name).join(', ')}`);
-  return { names: rest, isCachedOnly, isOwn, ...(endpoints !== undefined && { endpoints }) };
+  const flags = {
+    isCachedOnly: takeFlag(rest, '--cached'),
+    isRecorded: takeFlag(rest, '--record'),
+    triesAgain: takeFlag(rest, '--again'),
+    onlyTogether: takeFlag(rest, '--together'),
+    isOwn: takeFlag(rest, '--yes-i-own-this'),
+  };
+  const endpoints = takeValue(rest, '--endpoints', 'the path of a file');
+  const minutes = takeValue(rest, '--minutes', 'a number');
+  const known = servers.map(({ name }) => name);
+  const unknown = rest.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`There is no server "${unknown}" here; there are ${known.join(', ')}`);
+  if (endpoints !== undefined && (rest.length > 0 || flags.isRecorded))
+    throw new Error('--endpoints tries what its file names, and records nothing: give no names and no --record');
+  return {
+    names: rest,
+    ...flags,
+    ...defined({ endpoints, minutes: minutes === undefined ? undefined : Number(minutes) }),
+  };
 }
 
 function takeFlag(args: string[], flag: string): boolean {
@@ -32,41 +52,54 @@ function takeFlag(args: string[], flag: string): boolean {
   return at !== -1;
 }
 
-/** One entry of a file of servers. */
-interface Given {
-  readonly name: string;
-  readonly endpoint: string;
-  readonly region?: string;
-  readonly bucket: string;
-  readonly prefix?: string;
-  readonly pathStyle?: boolean;
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | { readonly env: string };
+function takeValue(args: string[], flag: string, what: string): string | undefined {
+  const at = args.indexOf(flag);
+  if (at === -1) return undefined;
+  const [, value] = args.splice(at, 2);
+  if (value === undefined || value.startsWith('--')) throw new Error(`${flag} needs ${what}`);
+  return value;
 }
 
 /**
  * Servers that are there already: an array of backends as a fleet file has them. What is tried is written below a prefix of
  * this run alone. Hundreds of requests go there: none that is not on this machine is asked before its owner said so.
  */
-export function targetsIn(path: string, isOwn: boolean, runId: string): Target[] {
-  const given = JSON.parse(readFileSync(path, 'utf8')) as readonly Given[];
-  return given.map(({ name, endpoint, region = 'us-east-1', bucket, prefix = '', pathStyle = false, credentials }) => {
+export function targetsIn(
+  path: string,
+  isOwn: boolean,
+  runId: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Target[] {
+  const backends: unknown = JSON.parse(readFileSync(path, 'utf8'));
+  return parseFleetFile({ backends, policies: { default: { factor: 1 } } }).backends.map((backend) => {
+    const { name, endpoint, region, bucket, prefix, pathStyle, credentials } = backend;
     if (!isOwn && !isLoopback(endpoint))
-      throw new Error(`"${name}" at ${endpoint} is not on this machine: say --yes-i-own-this if it is yours to try`);
-    const at = `${prefix}holdfast-real-${runId}/`;
-    return { name, endpoint, region, bucket, prefix: at, pathStyle, credentials: keysIn(credentials) };
+      throw new Error(
+        `"${name}" at ${endpoint ?? 'AWS'} is not on this machine: say --yes-i-own-this if it is yours to try`,
+      );
+    const at = { region, bucket, prefix: `${prefix}holdfast-real-${runId}/`, pathStyle };
+    return { name, ...at, credentials: keysIn(name, credentials, env), ...defined({ endpoint }) };
   });
 }
 
-function isLoopback(endpoint: string): boolean {
-  const { hostname } = new URL(endpoint);
-  return isPrivateHost(hostname) && /^(localhost\.?|127\.[\d.]+|\[::1\])$/.test(hostname);
+function isLoopback(endpoint: string | undefined): boolean {
+  if (endpoint === undefined) return false;
+  const host = new URL(endpoint).hostname.replace(/\.$/, '');
+  return host === 'localhost' || host === '[::1]' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-function keysIn(credentials: Given['credentials']): Target['credentials'] {
-  if (!('env' in credentials)) return credentials;
+function keysIn(
+  name: string,
+  credentials: unknown,
+  env: Readonly<Record<string, string | undefined>>,
+): Target['credentials'] {
+  const given = credentials as { readonly env: string } | Target['credentials'] | string;
+  if (typeof given === 'object' && 'accessKeyId' in given) return given;
+  if (typeof given !== 'object' || !('env' in given))
+    throw new Error(`"${name}": its credentials must be {"env"} or {"accessKeyId", "secretAccessKey"} here`);
   const read = (suffix: string) => {
-    const value = process.env[`${credentials.env}_${suffix}`];
-    if (!value) throw new Error(`${credentials.env}_${suffix} is not set`);
+    const value = env[`${given.env}_${suffix}`];
+    if (!value) throw new Error(`"${name}": ${given.env}_${suffix} is not set`);
     return value;
   };
   return { accessKeyId: read('ACCESS_KEY_ID'), secretAccessKey: read('SECRET_ACCESS_KEY') };

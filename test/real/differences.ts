@@ -77,6 +77,10 @@ export const differences: Readonly<Record<Difference, Answered>> = {
     what: 'takes keys with bytes that end in `/`',
     answer: 'None is sent. Storage keys of Holdfast never end so; only imported files could.',
   },
+  takesBackslashes: {
+    what: 'takes keys with `\\`',
+    answer: 'None is sent, for it may be stored as another key: such objects go to other backends.',
+  },
   takesControlCharacters: {
     what: 'takes keys with control characters, and lists them',
     answer: 'None is sent: such objects go to other backends.',
@@ -110,17 +114,24 @@ export const differences: Readonly<Record<Difference, Answered>> = {
     what: 'reads a body that it refuses to its end',
     answer: 'An answer that is lost so counts as none: what stands at the key is looked at.',
   },
+  missingIsChanged: {
+    what: 'tells a condition that met nothing from one that met other bytes',
+    answer: 'What a deletion on a condition did not delete is looked at: with nothing there, it is done.',
+  },
   refusesKey: {
     what: 'takes every other key',
     answer: 'A definite refusal costs that one object a place there: it goes to other backends.',
   },
 };
 
+/** What the contract alone meets. */
+const metOnly: ReadonlySet<Difference> = new Set(['refusesKey', 'hangsUp', 'missingIsChanged']);
+
 /** The capabilities that a server lacks, as names in the table of differences. */
 export function lackedBy(can: Capabilities): Difference[] {
   const lacked: Difference[] = [];
   for (const name of Object.keys(differences) as Difference[]) {
-    if (name !== 'refusesKey' && name !== 'hangsUp' && isLacking(can, name)) lacked.push(name);
+    if (!metOnly.has(name) && isLacking(can, name as keyof Capabilities)) lacked.push(name);
   }
   return lacked;
 }

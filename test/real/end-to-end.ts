@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import type { Holdfast } from '../../lib/client/client.ts';
 import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
@@ -21,6 +22,19 @@ export interface Step {
   readonly error?: string;
 }
 
+/** How it went. Nothing more is tried on a fleet that `init` refuses. */
+export interface Ending {
+  readonly steps: readonly Step[];
+  /** The promise that `init` says could not be kept. */
+  readonly refused?: string;
+}
+
+/** What `init` says where a server cannot keep a promise. */
+const brokenPromise =
+  /does not keep user metadata|lists keys otherwise|does not list each key once|completes no upload|without its user metadata/;
+
+class Refused extends Error {}
+
 /** Three backends: of one server, or of three. */
 export type Trio = readonly [Target, Target, Target];
 
@@ -36,7 +50,7 @@ export async function endToEnd(
   target: Target,
   outage: Pick<Running, 'kill' | 'start'> | undefined,
   dir: string,
-): Promise<Step[]> {
+): Promise<Ending> {
   const at = (name: string): Target => ({ ...target, name, prefix: `${target.prefix}${name}/` });
   return runSteps([at('a'), at('b'), at('c')], outage, dir);
 }
@@ -46,7 +60,7 @@ export async function runSteps(
   trio: Trio,
   outage: Pick<Running, 'kill' | 'start'> | undefined,
   parent: string,
-): Promise<Step[]> {
+): Promise<Ending> {
   const dir = mkdtempSync(join(parent, 'end-to-end-'));
   const dynamo = await startDynamo();
   const env = environment(dynamo.endpoint, trio);
@@ -57,13 +71,18 @@ export async function runSteps(
       await act();
       steps.push({ name });
     } catch (error) {
+      if (error instanceof Refused) throw error;
       steps.push({ name, error: (error as Error).message.split('\n').slice(0, 3).join(' ') });
     }
   };
   try {
     await allSteps({ step, trio, outage, holdfast, cli: (...args) => command(args, env, dir) });
-    return steps;
+    return { steps };
+  } catch (error) {
+    if (error instanceof Refused) return { steps, refused: error.message };
+    throw error;
   } finally {
+    for (const target of trio) await removeBelow(target, '').catch(() => {});
     await holdfast.close().catch(() => {});
     await dynamo.close();
     rmSync(dir, { recursive: true, force: true });
@@ -88,7 +107,14 @@ async function allSteps({ step, trio, outage, holdfast, cli }: Scene): Promise<v
   const allReadable = async () => {
     for (const [key, content] of kept) await expectContent(holdfast, key, content);
   };
-  await step('init', () => succeeds(cli('init')));
+  await step('init', () => initialised(cli('init')));
+  if (outage !== undefined)
+    await step('restart', async () => {
+      await outage.kill();
+      await outage.start();
+      // What a server keeps in its memory alone is gone: also the metadata of the owner object.
+      await initialised(cli('init'));
+    });
   await step('put', async () => {
     const refused: string[] = [];
     for (const [key, content] of contents) {
@@ -180,7 +206,13 @@ async function allSteps({ step, trio, outage, holdfast, cli }: Scene): Promise<v
     if ((document.differences as unknown[]).length > 0) throw new Error(JSON.stringify(document.differences));
   });
   await step('tidy up', async () => {
-    for (const target of trio) await removeBelow(target, '');
+    for (const target of trio) {
+      await removeBelow(target, '');
+      const backend = createS3Backend({ ...optionsFor(target, ''), capabilities: {} });
+      const { items } = await backend.list({});
+      backend.close();
+      if (items.length > 0) throw new Error(`"${items[0]!.storageKey}" is left on "${target.name}"`);
+    }
   });
 }
 
@@ -202,6 +234,14 @@ async function succeeds(running: Promise<Answer>): Promise<Answer> {
   return answer;
 }
 
+async function initialised(running: Promise<Answer>): Promise<void> {
+  const { code, stderr } = await running;
+  if (code === 0) return;
+  const lines = stderr.trim().split('\n');
+  const why = lines.find((line) => brokenPromise.test(line));
+  throw why === undefined ? new Error(lines.join(' ')) : new Refused(why.replace(/^\W+/, ''));
+}
+
 async function expectContent(holdfast: Holdfast, key: string, content: Buffer): Promise<void> {
   const found = await holdfast.get(key);
   if (found === null) throw new Error(`"${key}" is not there`);
@@ -211,9 +251,10 @@ async function expectContent(holdfast: Holdfast, key: string, content: Buffer): 
 }
 
 function environment(dynamodb: string, trio: Trio): Record<string, string> {
-  const backends = trio.map(({ name, endpoint, region, bucket, prefix, pathStyle, credentials }) => {
+  const backends = trio.map(({ name, endpoint, region, bucket, prefix, pathStyle, credentials, maxObjectBytes }) => {
     const { accessKeyId, secretAccessKey } = credentials;
-    return { name, endpoint, region, bucket, prefix, pathStyle, credentials: { accessKeyId, secretAccessKey } };
+    const at = { name, region, bucket, prefix, pathStyle, credentials: { accessKeyId, secretAccessKey } };
+    return { ...at, ...defined({ endpoint, maxObjectBytes }) };
   });
   return {
     AWS_ENDPOINT_URL_DYNAMODB: dynamodb,

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -51,11 +51,36 @@ export function go(command: string, version: string): Recipe {
   };
 }
 
-/** A crate's binary. */
-export function cargo(crate: string, version: string): Recipe {
+/** A crate's binary, with these features alone. A library that Debian has is not built, and its own tests not run, once more. */
+export function cargo(crate: string, version: string, features: string): Recipe {
+  const chosen = ['--no-default-features', '--features', features];
+  const sodium = '/usr/lib/x86_64-linux-gnu';
+  const env = existsSync(`${sodium}/libsodium.a`) ? { SODIUM_LIB_DIR: sodium, SODIUM_SHARED: '1' } : {};
   return {
     client: 'cargo',
-    into: (dir) => run('cargo', ['install', '--quiet', '--locked', '--root', dir, '--version', version, crate], dir),
+    into: (dir) =>
+      run('cargo', ['install', '--quiet', '--locked', '--root', dir, '--version', version, ...chosen, crate], dir, env),
+  };
+}
+
+/**
+ * Packages of a Debian suite with what they need, unpacked into a root of their own. Nothing is configured or started: only
+ * programs are run there. A suite that moves may have another version by now: then it is left out.
+ */
+export function debian(suite: string, packages: readonly string[], version: string): Recipe {
+  return {
+    client: 'debootstrap',
+    async into(dir) {
+      const root = join(dir, 'root');
+      await run('debootstrap', ['--variant=minbase', '--foreign', `--include=${packages.join()}`, suite, root], dir);
+      const archives = join(root, 'var/cache/apt/archives');
+      const found = readdirSync(archives).filter((file) => file.endsWith('.deb'));
+      if (!found.some((file) => file.startsWith(`${packages[0]}_${version}`)))
+        throw new Error(`Debian ${suite} has another version of ${packages[0]} now than ${version}`);
+      for (const file of found) await run('dpkg-deb', ['-x', join(archives, file), root], dir);
+      rmSync(archives, { recursive: true });
+      await run('chroot', [root, 'ldconfig'], dir);
+    },
   };
 }
 
@@ -76,8 +101,9 @@ export function maven(group: string, artifact: string, version: string): Recipe 
 }
 
 /** At the lowest priority: nobody waits for it at a desk. */
-function run(program: string, args: readonly string[], cwd: string): Promise<void> {
-  const child = spawn('nice', ['-n', '15', program, ...args], { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+function run(program: string, args: readonly string[], cwd: string, more: Record<string, string> = {}): Promise<void> {
+  const env = { ...process.env, ...more };
+  const child = spawn('nice', ['-n', '15', program, ...args], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.on('data', (chunk: Buffer) => {
     output = (output + chunk.toString()).slice(-2_000);

@@ -1,8 +1,11 @@
+import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3';
+import { defined } from '../../lib/base/defined.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
 import { optionsFor, type Target } from './target.ts';
 
-/** What a run wrote goes, by whatever name the server lists it. What cannot be deleted is left. */
+/** What a run wrote goes, by whatever name the server lists it, unfinished uploads too. What cannot be deleted is left. */
 export async function removeBelow(target: Target, below: string): Promise<void> {
+  await abortBelow(target, below).catch(() => {});
   const backend = createS3Backend({ ...optionsFor(target, below), capabilities: {} });
   try {
     for (let before = ''; ; ) {
@@ -14,5 +17,17 @@ export async function removeBelow(target: Target, below: string): Promise<void> 
     }
   } finally {
     backend.close();
+  }
+}
+
+async function abortBelow({ endpoint, region, bucket, prefix, pathStyle, credentials }: Target, below: string) {
+  const s3 = new S3Client({ region, credentials, forcePathStyle: pathStyle, maxAttempts: 1, ...defined({ endpoint }) });
+  try {
+    const asked = { Bucket: bucket, Prefix: prefix + below };
+    const { Uploads: open = [] } = await s3.send(new ListMultipartUploadsCommand(asked));
+    for (const { Key, UploadId } of open)
+      await s3.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId })).catch(() => {});
+  } finally {
+    s3.destroy();
   }
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -19,11 +20,13 @@ export interface Running {
 }
 
 const startMs = 120_000;
+/** What a server may use for itself besides. */
+const portsOfOne = 8;
 const pauseMs = 250;
 
 export async function startServer(server: RealServer): Promise<Running> {
   const dir = mkdtempSync(join(tmpdir(), `holdfast-real-${server.name}-`));
-  const port = await freePort();
+  const port = await freePorts(portsOfOne);
   const endpoint = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   let output = '';
@@ -81,12 +84,27 @@ async function answering(endpoint: string, isAlive: () => boolean, output: () =>
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port with a few behind it that are free as well, below those that connections are given on their way out. */
+async function freePorts(count: number): Promise<number> {
+  for (;;) {
+    const first = randomInt(12_000, 20_000);
+    const taken = await Promise.all(Array.from({ length: count }, (_, i) => isTaken(first + i)));
+    if (!taken.includes(true)) return first;
+  }
+}
+
+async function isTaken(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.on('error', reject);
+      server.listen(port, '127.0.0.1', resolve);
+    });
+    await new Promise((resolve) => server.close(resolve));
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** Writes one file of a run, and the folder for it. */

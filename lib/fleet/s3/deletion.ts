@@ -10,6 +10,7 @@ import { BackendError, type DeleteOutcome, type DeleteRequest } from '../backend
 import type { S3Connection } from './connection.ts';
 import { backendError, kindOfCode } from './errors.ts';
 import { decodeKey } from './listing.ts';
+import { headObject } from './read.ts';
 
 /** Bytes to delete: the current ones of a key, or one version of them. */
 interface Target {
@@ -187,8 +188,19 @@ async function deleteIfMatch(
     );
     return { outcome: 'deleted' };
   } catch (error) {
-    if (error instanceof BackendError && error.kind === 'precondition') return { outcome: 'changed' };
+    if (error instanceof BackendError && error.kind === 'precondition')
+      return { outcome: (await isGone(s3, storageKey, signal)) ? 'deleted' : 'changed' };
     return failureOf(error) ?? { outcome: 'deleted' };
+  }
+}
+
+/** Some say that a condition failed where there was nothing to meet it. */
+async function isGone(s3: S3Connection, storageKey: string, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    return (await headObject(s3, storageKey, signal)) === null;
+  } catch (error) {
+    if (error instanceof BackendError) return false;
+    throw error;
   }
 }
 

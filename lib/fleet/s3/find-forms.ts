@@ -7,6 +7,7 @@ const samples: Readonly<Record<KeyForm, readonly string[]>> = {
   takesDotSegments: ['dots/a/../b', 'dots/./c'],
   takesEmptySegments: ['empty//a', 'empty/b//c'],
   takesTrailingSlash: ['slash/'],
+  takesBackslashes: ['back\\slash'],
   takesControlCharacters: ['control/bell\u0007', 'control/line\nbreak', 'control/delete\u007f', 'control/none\uffff'],
 };
 
@@ -43,5 +44,5 @@ async function comesBack(check: Check, form: KeyForm, name: string): Promise<boo
   if (refused !== undefined) return false;
   written.add(storageKey);
   const isListed = listed !== false && listed.length === 1 && listed[0]!.storageKey === storageKey;
-  return isListed && (await found(check, () => backend.head(storageKey, signal))) !== false;
+  return isListed && (await textAt(check, storageKey)) === 'x';
 }

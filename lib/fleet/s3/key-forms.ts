@@ -1,7 +1,12 @@
 import type { Capabilities } from '../backend.ts';
 
 /** Capabilities of taking keys of some form. */
-export type KeyForm = 'takesDotSegments' | 'takesEmptySegments' | 'takesTrailingSlash' | 'takesControlCharacters';
+export type KeyForm =
+  | 'takesDotSegments'
+  | 'takesEmptySegments'
+  | 'takesTrailingSlash'
+  | 'takesBackslashes'
+  | 'takesControlCharacters';
 
 interface Form {
   readonly capability: KeyForm;
@@ -15,6 +20,7 @@ const forms: readonly Form[] = [
   { capability: 'takesDotSegments', pattern: /(^|\/)\.\.?(\/|$)/, what: '"." or ".." between two slashes' },
   { capability: 'takesEmptySegments', pattern: /^\/|\/\//, what: 'nothing between two slashes' },
   { capability: 'takesTrailingSlash', pattern: /\/$/, what: 'a slash at its end' },
+  { capability: 'takesBackslashes', pattern: /\\/, what: 'a backslash' },
   {
     capability: 'takesControlCharacters',
     // biome-ignore lint/suspicious/noControlCharactersInRegex: those are the keys it looks for

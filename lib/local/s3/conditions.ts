@@ -50,7 +50,10 @@ export function assertWriteConditions(headers: Headers, current: ObjectVersion |
   if (!matchesAny(match, existing.etag)) throw failed('If-Match');
 }
 
-/** The condition of a delete on what it would remove. */
+/**
+ * The condition of a delete on what it would remove: 412 where that is another, or a delete marker; 404 where there is nothing.
+ * Source: S3 user guide, conditional deletes. https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+ */
 export function assertDeleteCondition(match: string | undefined, current: ObjectVersion | undefined): void {
   if (match === undefined) return;
   if (!current) throw new S3Error('NoSuchKey');

@@ -10,7 +10,7 @@ export function keyAsTaken(key: string, faults: RequestFaults): string {
   const refuses = faults.take('refuse-keys', ({ pattern }) => new RegExp(pattern, 'u').test(key));
   if (refuses) throw new S3Error('InvalidArgument', { message: 'Object name contains unsupported characters.' });
   if (key === '' || !faults.take('resolve-paths')) return key;
-  return posix.normalize(key).replace(/^(\.\.?(\/|$))+|^\/+/, '') || key;
+  return posix.normalize(key.replaceAll('\\', '/')).replace(/^(\.\.?(\/|$))+|^\/+/, '') || key;
 }
 
 const CREATING: ReadonlySet<Operation> = new Set(['PutObject', 'CopyObject', 'CreateMultipartUpload']);

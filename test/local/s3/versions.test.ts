@@ -142,3 +142,13 @@ test('an older version can be copied from by its id, a delete marker cannot', as
   expect(await failureOf(copy('a'))).toEqual({ name: 'NoSuchKey', status: 404 });
   expect(await failureOf(copy(`a?versionId=${VersionId}`))).toEqual({ name: 'InvalidRequest', status: 400 });
 });
+
+test('a deletion on a condition fails over a delete marker with 412, and where nothing ever was with 404', async () => {
+  await set('Enabled');
+  await put('marked', '1');
+  await remove('marked');
+  const deleteIf = (Key: string) =>
+    failureOf(kit.client.send(new DeleteObjectCommand({ Bucket, Key, IfMatch: '"c4ca4238a0b923820dcc509a6f75849b"' })));
+  expect(await deleteIf('marked')).toEqual({ name: 'PreconditionFailed', status: 412 });
+  expect(await deleteIf('never was')).toEqual({ name: 'NoSuchKey', status: 404 });
+});

@@ -21,6 +21,10 @@ import { findUpload, multipartEtag } from './multipart.ts';
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const MAX_PARTS = 10_000;
 
+/**
+ * An upload that was completed is none any more: NoSuchUpload. S3 itself may answer 200 once more, which it does not document.
+ * Source: S3 API reference, CompleteMultipartUpload. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+ */
 export async function completeMultipartUpload(context: Context): Promise<Reply> {
   const { upload, bucket } = findUpload(context);
   const document = parseXml(await readDocument(context.payload('document'), MAX_DOCUMENT_BYTES));
