@@ -248,24 +248,16 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await take('history');
   });
 
-  const views = [
-    '',
-    'objects',
-    'object/photos%2F2026%2F9.jpg',
-    'queue',
-    'history',
-    'workers',
-    'import',
-    'settings',
-    'backend/amber',
-  ];
+  const views = ['', 'object/photos%2F2026%2F9.jpg', 'queue', 'import', 'backend/amber'];
+  /** Long pages: axe looks at every row. */
+  const longViews = ['objects', 'history', 'workers', 'settings'];
 
   test.each(isWhole ? looks : looks.slice(0, 2))(
     'axe finds nothing serious in %s at %o',
     async (colorScheme, viewport) => {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize(viewport);
-      for (const view of views) {
+      for (const view of isWhole ? [...views, ...longViews] : views) {
         await page.goto(`${lab.console.url}#/${view}`);
         await page.getByRole('heading', { level: 1 }).waitFor();
         await page.getByText('Reading …').waitFor({ state: 'detached' });
@@ -349,7 +341,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     const over = await consoleOver(large);
     const opened = await newPage(over);
     await opened.getByText('10,000,0').first().waitFor();
-    expect(await violations(opened)).toEqual([]);
+    if (isWhole) expect(await violations(opened)).toEqual([]);
     await opened.close();
     await over.close();
   });
