@@ -16,7 +16,7 @@ const list = {
   replicator: { every: '5 minutes', batch: 200, concurrency: 64, timeoutSeconds: 270, memoryMb: 1024 },
   'over-replication-cleaner': { every: '5 minutes', batch: 50, concurrency: 64, timeoutSeconds: 120, memoryMb: 512 },
   rebalancer: { every: '6 hours', batch: 100, concurrency: 64, timeoutSeconds: 900, memoryMb: 1024, isOff: true },
-  'cleanup-queue': { every: '1 minute', batch: 50, concurrency: 64, timeoutSeconds: 55, memoryMb: 512 },
+  'cleanup-queue': { every: '1 minute', batch: 1000, concurrency: 64, timeoutSeconds: 55, memoryMb: 512 },
   'pending-reaper': { every: '1 minute', batch: 50, concurrency: 64, timeoutSeconds: 55, memoryMb: 512 },
   scrubber: { every: '1 hour', batch: 100, concurrency: 64, timeoutSeconds: 900, memoryMb: 1024 },
   reconciler: { every: '15 minutes', batch: 1000, concurrency: 4, timeoutSeconds: 900, memoryMb: 1024 },

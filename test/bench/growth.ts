@@ -1,122 +1,202 @@
-import { BatchWriteItemCommand } from '@aws-sdk/client-dynamodb';
-import { forEachConcurrently } from '../../lib/base/pool.ts';
+import { hash } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { bodyOf } from '../../lib/base/bytes.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { type Ids, idsFrom } from '../../lib/base/ids.ts';
 import { createClient } from '../../lib/client/client.ts';
-import type { ClientDeps } from '../../lib/client/context.ts';
+import type { WorkerName } from '../../lib/config/parameters.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import type { Backend } from '../../lib/fleet/backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
-import { createDynamoClient } from '../../lib/store/dynamodb/client.ts';
 import { entryToItem } from '../../lib/store/dynamodb/items.ts';
-import { newLedgerDelta } from '../../lib/store/ledger.ts';
+import { type LedgerDelta, newLedgerDelta } from '../../lib/store/ledger.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
 import type { Store } from '../../lib/store/port.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
-import type { TickDeps, TickReport } from '../../lib/tick/tick.ts';
+import type { TickReport } from '../../lib/tick/tick.ts';
+import { headersDigest } from '../../lib/transfer/headers-digest.ts';
 import { workers } from '../../lib/workers/workers.ts';
 
 /**
- * What metadata costs as a fleet grows: records at their factor, whose bytes nobody has, in a DynamoDB in memory, for on a
- * disk it syncs each write; and a few new objects. Backends are in memory too: their requests cost elsewhere.
+ * What metadata costs as a fleet grows: records at their factor, written straight into the tables, and a few new objects.
+ * Backends are in memory: their requests cost elsewhere. The tables are too, where the machine has a file system in memory:
+ * on a disk each write is synced.
  */
 export async function measureGrowth(totals: readonly number[], say: (line: string) => void): Promise<void> {
-  const dynamo = await startDynamo();
-  const access = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'x', AWS_SECRET_ACCESS_KEY: 'x' };
-  const env = { AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint, ...access };
-  const holdfastProcess = createProcess({ env });
+  if (totals.length === 0) return;
+  const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-growth-'));
+  const backends = new Map<string, Backend>(
+    names.map((name) => [name, withFilledBytes(createMemoryBackend({ name, clock: systemClock }))]),
+  );
   try {
-    await holdfastProcess.createTables();
-    const watch = watched(holdfastProcess.store);
-    const backends = new Map<string, Backend>(
-      names.map((name) => [name, createMemoryBackend({ name, clock: holdfastProcess.clock })]),
-    );
-    const openBackend: HoldfastProcess['openBackend'] = async ({ name }) => backends.get(name)!;
-    const deps = { ...holdfastProcess, store: watch.store, openBackend, findCapabilities: async () => ({}) };
-    const at = (name: string) => ({ name, endpoint: `https://${name}.example.com`, bucket: name, credentials: 'role' });
-    await apply(deps, parseFleetFile({ backends: names.map(at), policies: { default: { factor: 2 } } }));
+    await onTables(dir, backends, async (deps) => {
+      await deps.createTables();
+      const at = (name: string) => ({
+        name,
+        endpoint: `https://${name}.example.com`,
+        bucket: name,
+        credentials: 'role',
+      });
+      await apply(deps, parseFleetFile({ backends: names.map(at), policies: { default: { factor: 2 } } }));
+    });
     let existing = 0;
     for (const total of totals) {
       const filledAt = performance.now();
-      await fill(holdfastProcess, env, existing, total);
+      const ledger = fillTables(join(dir, 'dynamodb.sqlite'), existing, total);
       const fillS = (performance.now() - filledAt) / 1000;
       existing = total;
-      say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, watch, total)}`);
+      await onTables(dir, backends, async (deps) => {
+        await write(deps, ledger);
+        say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, total)}`);
+      });
     }
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+const names = ['local-1', 'local-2', 'local-3'];
+/** Each tick of the scrubber reads a batch, however many objects there are: its share of ten years is less. */
+const tuning = { SCRUBBER_BATCH_SIZE: '100', SCRUBBER_ROUNDS: '1', SCRUBBER_CYCLE_DAYS: '3650' };
+
+type GrowthDeps = HoldfastProcess & { readonly watch: ReturnType<typeof watched> };
+
+/** Works on the tables in a folder, which nobody else has open meanwhile. */
+async function onTables(
+  dir: string,
+  backends: ReadonlyMap<string, Backend>,
+  work: (deps: GrowthDeps & { readonly findCapabilities: () => Promise<object> }) => Promise<void>,
+): Promise<void> {
+  const dynamo = await startDynamo({ dir });
+  const access = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'x', AWS_SECRET_ACCESS_KEY: 'x' };
+  const holdfastProcess = createProcess({ env: { AWS_ENDPOINT_URL_DYNAMODB: dynamo.endpoint, ...access, ...tuning } });
+  const watch = watched(holdfastProcess.store);
+  const openBackend: HoldfastProcess['openBackend'] = async ({ name }) => backends.get(name)!;
+  try {
+    await work({ ...holdfastProcess, store: watch.store, watch, openBackend, findCapabilities: async () => ({}) });
   } finally {
     await holdfastProcess.close();
     await dynamo.close();
   }
 }
 
-const names = ['local-1', 'local-2', 'local-3'];
+/** A backend that has the bytes of every filled record: none. */
+function withFilledBytes(backend: Backend): Backend {
+  const empty = { sizeBytes: 0, etag: '"d41d8cd98f00b204e9800998ecf8427e"', headers: {}, metadata: {} };
+  return {
+    ...backend,
+    get: async (storageKey, options, signal) =>
+      storageKey.startsWith('fill/')
+        ? { ...empty, body: bodyOf(new Uint8Array()) }
+        : backend.get(storageKey, options, signal),
+  };
+}
 
-async function measureAt(
-  deps: TickDeps & ClientDeps,
-  watch: ReturnType<typeof watched>,
-  total: number,
-): Promise<string> {
-  const tick = (): Promise<TickReport> => runTick(deps, workers.replicator!, { deadline: Date.now() + 600_000 });
-  await tick();
-  watch.reset();
-  const idle: number[] = [];
-  for (let i = 0; i < 5; i += 1) {
-    const startedAt = performance.now();
-    const report = await tick();
+async function measureAt({ watch, ...deps }: GrowthDeps, total: number): Promise<string> {
+  const tick = (worker: WorkerName): Promise<TickReport> =>
+    runTick(deps, workers[worker]!, { deadline: Date.now() + 600_000 });
+  await tick('replicator');
+  const idle = await median(watch, 9, async () => {
+    const report = await tick('replicator');
     if (report.outcome !== 'empty') throw new Error(JSON.stringify(report));
-    idle.push(performance.now() - startedAt);
-  }
-  const idleCalls = watch.told(5);
+  });
   const client = createClient(deps);
-  for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${i}`, new Uint8Array(100));
+  let [run, copies, units] = [0, 0, 0];
+  const copied = await median(
+    watch,
+    5,
+    async () => {
+      const report = await tick('replicator');
+      copies += report.succeeded;
+      units += watch.units();
+    },
+    async () => {
+      run += 1;
+      for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${run}/${i}`, new Uint8Array(100));
+    },
+  );
   await client.close();
-  watch.reset();
-  const startedAt = performance.now();
-  const report = await tick();
-  const ms = performance.now() - startedAt;
+  const scrubbed = await median(watch, 5, async () => {
+    const report = await tick('scrubber');
+    if (report.failed > 0 || report.succeeded === 0) throw new Error(JSON.stringify(report));
+  });
   return (
-    `an idle tick ${idle.sort((a, b) => a - b)[2]!.toFixed(1)} ms and ${idleCalls}; ` +
-    `${report.succeeded} new copies ${ms.toFixed(0)} ms, ${(watch.units() / report.succeeded).toFixed(2)} write units each, ${watch.told(1)}`
+    `an idle tick ${idle}; ${copies / 5} new copies ${copied}, ${(units / copies).toFixed(2)} write units each; ` +
+    `a tick of the scrubber ${scrubbed}`
   );
 }
 
-type DynamoEnv = Record<
-  'AWS_ENDPOINT_URL_DYNAMODB' | 'AWS_REGION' | 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY',
-  string
->;
+/** The median of some runs, on the clock and of CPU, and the calls of the last. */
+async function median(
+  watch: GrowthDeps['watch'],
+  runs: number,
+  run: () => Promise<void>,
+  before: () => Promise<void> = async () => {},
+): Promise<string> {
+  const all: { readonly ms: number; readonly cpuMs: number }[] = [];
+  for (let i = 0; i < runs; i += 1) {
+    await before();
+    watch.reset();
+    const [startedAt, cpu] = [performance.now(), process.cpuUsage()];
+    await run();
+    const { user, system } = process.cpuUsage(cpu);
+    all.push({ ms: performance.now() - startedAt, cpuMs: (user + system) / 1000 });
+  }
+  const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(runs / 2)]!.toFixed(1);
+  return `${middle(all.map(({ ms }) => ms))} ms (CPU ${middle(all.map(({ cpuMs }) => cpuMs))} ms: ${watch.told(1)})`;
+}
 
-/** Straight into the tables, with the totals that go with it: as `commit` would leave them, without its transactions. */
-async function fill(holdfastProcess: HoldfastProcess, env: DynamoEnv, from: number, to: number): Promise<void> {
-  const credentials = { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY };
-  const endpoint = env.AWS_ENDPOINT_URL_DYNAMODB;
-  const client = createDynamoClient({ endpoint, region: env.AWS_REGION, credentials });
+/**
+ * Straight into the file of the embedded DynamoDB, as it would have written them: its protocol takes 25 at a time, a million
+ * for ten minutes. Returns the totals that go with them, as `commit` would leave them.
+ */
+function fillTables(path: string, from: number, to: number): LedgerDelta {
+  const table = 'holdfast-objects';
   const ledger = newLedgerDelta();
-  const batches = Array.from({ length: Math.ceil((to - from) / 25) }, (_, i) => from + i * 25);
-  await forEachConcurrently(batches, 8, async (at) => {
-    const records = Array.from({ length: Math.min(25, to - at) }, (_, i) =>
-      recordOf(holdfastProcess, `fill/${at + i}`),
-    );
-    const requests = records.map((record) => ({ PutRequest: { Item: entryToItem(record) } }));
-    const batch = new BatchWriteItemCommand({ RequestItems: { [holdfastProcess.tables.objects]: requests } });
-    const { UnprocessedItems } = await client.send(batch);
-    if (Object.keys(UnprocessedItems ?? {}).length > 0) throw new Error('Records were not written');
-    for (const record of records) ledger.record(record, 1);
-  });
-  client.destroy();
-  const answer = await holdfastProcess.store.transact(
-    ledger.rows(0, () => 0, new Map()),
-    holdfastProcess.ids.ulid(),
-  );
+  const ids = idsFrom(systemClock, Math.random);
+  const database = new DatabaseSync(path);
+  database.exec('PRAGMA synchronous = OFF');
+  const item = database.prepare(`INSERT INTO "${table}" (pk, item_json, item_size) VALUES (?, ?, ?)`);
+  const index = (name: string) =>
+    database.prepare(`INSERT INTO "${table}::gsi::${name}" (gsi_pk, gsi_sk, table_pk, item_json) VALUES (?, ?, ?, ?)`);
+  const [byPlacement, byKey] = [index('by-placement'), index('by-key')];
+  database.exec('BEGIN');
+  for (let i = from; i < to; i += 1) {
+    const record = recordOf(ids, `fill/${String(i).padStart(8, '0')}`);
+    const attributes = entryToItem(record);
+    const text = JSON.stringify(attributes);
+    const key = `S:${record.key}`;
+    item.run(key, text, text.length);
+    byPlacement.run(`S:${attributes.placement!.S}`, key, key, text);
+    byKey.run(`S:${attributes.shard!.S}`, key, key, JSON.stringify({ shard: attributes.shard, key: attributes.key }));
+    ledger.record(record, 1);
+  }
+  database.exec('COMMIT');
+  database.close();
+  return ledger;
+}
+
+async function write(deps: HoldfastProcess, ledger: LedgerDelta): Promise<void> {
+  const rows = ledger.rows(0, () => 0, new Map());
+  const answer = await deps.store.transact(rows, deps.ids.ulid());
   if (answer.outcome !== 'done') throw new Error('Totals were not written');
 }
 
-function recordOf({ ids }: HoldfastProcess, key: string): ObjectRecord {
+function recordOf(ids: Ids, key: string): ObjectRecord {
   const generation = ids.ulid();
   const copies = { 'local-1': generation, 'local-2': generation };
-  const fixed = { kind: 'object', key, generation, rev: 1, sizeBytes: 0, createdAt: 0, sha256: '' } as const;
-  return { ...fixed, copies, policy: 'default', condition: 'sound' };
+  const fixed = { kind: 'object', key, generation, rev: 1, sizeBytes: 0, createdAt: 0, sha256: emptySha256 } as const;
+  return { ...fixed, headersSha256: nothingBeside, copies, policy: 'default', condition: 'sound' };
 }
+
+const nothingBeside = headersDigest({}, {});
+const emptySha256 = hash('sha256', '');
 
 function watched(store: Store) {
   let calls: Record<string, number> = {};

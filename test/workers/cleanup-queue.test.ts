@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
+import { commit } from '../../lib/store/commit.ts';
 import { newQueueItem } from '../../lib/store/queue-items.ts';
 import { newRecord } from '../../lib/store/records.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -573,4 +574,26 @@ test('good bytes on their way to a fresh key on a backend that drains are copied
   expect(condition).toBe('sound');
   expect(fleet.backends[next!.backend]!.peek(`k!${copies[next!.backend]}`)?.bytes.toString()).toBe('v');
   expect(await fleet.read('k')).toBe('v');
+});
+
+test('a thousand deletions of one backend are one request, with the default batch', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1 } } });
+  const items = Array.from({ length: 1_000 }, (_, i) => {
+    const storageKey = `k${i}!01ARZ3NDEKTSV4RRFFQ69G5FAV`;
+    fleet.backends.a!.putNow(storageKey, Buffer.from('x'));
+    const item = { key: `k${i}`, generation: 'old', sizeBytes: 1, createdAt: 0, dueAt: 0 } as const;
+    return newQueueItem({ ...item, state: 'cleanup', backend: 'a', storageKey, cause: 'deleted' });
+  });
+  const deps = { store: fleet.store, clock: fleet.clock, ids: fleet.ids, stripes: 8, quotaOf: () => 0 };
+  const swaps = items.map((item) => ({ key: item.key, enqueuesDeletes: [item] }));
+  await commit(deps, swaps, fleet.clock.now() + 60_000);
+  const asked: number[] = [];
+  fleet.before = ({ port, method, args }) => {
+    if (port === 'a' && method === 'delete') asked.push((args[0] as readonly unknown[]).length);
+  };
+  expect(await fleet.tick('cleanup-queue')).toMatchObject({ outcome: 'success', succeeded: 1_000 });
+  expect(asked).toEqual([1_000]);
+  expect(fleet.keysOn('a')).toEqual([]);
+  expect(fleet.queue()).toEqual([]);
+  expect((await fleet.recount()).differences).toEqual([]);
 });
