@@ -38,7 +38,7 @@ const { values: flags } = parseArgs({
     most: { type: 'string', default: '4000' },
     objects: { type: 'string', default: '1000,10000,100000,1000000' },
     tls: { type: 'boolean', default: false },
-    rclone: { type: 'string', default: 'rclone' },
+    rclone: { type: 'string', default: process.env.RCLONE ?? 'rclone' },
     fleet: { type: 'string' },
     from: { type: 'string', default: 'local-1' },
     to: { type: 'string', default: 'local-2' },
@@ -88,6 +88,8 @@ try {
   const env: Record<string, string> = {
     ...(process.env as Record<string, string>),
     ...stack.env,
+    // What is deleted is due at once.
+    CLEANUP_QUEUE_GRACE_SECONDS: '0',
     ...(latency === null && { REPLICATOR_CONCURRENCY: String(concurrency) }),
     ...(front && { NODE_EXTRA_CA_CERTS: front.certificatePath }),
   };
@@ -207,9 +209,7 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     // Due once a day.
     if (run === 0 && latency !== null) await watch('pass', () => runChild(['ours', 'reconciler'], measuredEnv));
     await watch('delete', () => runChild(['delete', folder], measuredEnv));
-    await watch('queue', () =>
-      runChild(['ours', 'cleanup-queue'], { ...measuredEnv, CLEANUP_QUEUE_BATCH_SIZE: '1000' }),
-    );
+    await watch('queue', () => runChild(['ours', 'cleanup-queue'], measuredEnv));
   }
   const ours = runs.get('ours')!;
   const msOf = (all: readonly Run[]) => median(all.map(({ ms, copied }) => ms / copied));
