@@ -67,7 +67,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
   const see = (text: string | RegExp) => page.getByText(text).first().waitFor();
   const go = (name: string) => page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name }).click();
   const confirm = (verb: string) => page.getByRole('dialog').getByRole('button', { name: verb, exact: true }).click();
-  const take = async (name: string, folder = pictures, fullPage = true) => {
+  const take = async (name: string, folder: string | undefined, fullPage = true) => {
     if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
   };
 
@@ -116,7 +116,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await see(/Cannot reach "birch": no answer/);
     await see(/objects?: the copy on birch does not count: it has not answered for too long/);
     await see('birch does not answer: its breaker opened');
-    await take('unreachable');
+    await take('unreachable', pictures);
     isCut = false;
     await settle(12);
     await see('birch answers again: its breaker closed');
@@ -149,7 +149,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await page.getByRole('link', { name: '1 damaged' }).click();
     await page.getByRole('link', { name: key }).click();
     await see('damaged');
-    await take('object');
+    await take('object', pictures);
     for (const [i, [name, copyId]] of places.entries()) {
       const { bytes, headers, metadata } = before[i]!;
       fleet.backends[name]!.putNow(storageKey(key, copyId), bytes, { headers, metadata });
@@ -169,7 +169,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     expect(fleet.store.rowAt('fleet', 'drain/cedar')).toBeUndefined();
     await page.getByRole('button', { name: 'Drain …' }).click();
     await see(/copies are to be made elsewhere/);
-    await take('drain');
+    await take('drain', pictures);
     await confirm('Drain');
     await see(/objects and queue items are left/);
     await settle(30);
@@ -245,7 +245,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await page.getByRole('img', { name: /^Copies made: between/ }).waitFor();
     await page.getByRole('button', { name: 'Week', exact: true }).click();
     expect(await page.getByRole('img').count()).toBe(12);
-    await take('history');
+    await take('history', pictures);
   });
 
   const views = ['', 'object/photos%2F2026%2F9.jpg', 'queue', 'import', 'backend/amber'];
