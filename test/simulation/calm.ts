@@ -181,7 +181,7 @@ export function createCalm(deps: CalmDeps): Calm {
     await rest.checkMemory();
     if (faults.isOn('backend lost') && random.chance(0.3)) await rest.checkLoss(random.pick(plan.file.backends).name);
     if (faults.isOn('bytes rotted') && random.chance(0.3)) await rest.checkReaders();
-    if (faults.isOn('backend dropped') && random.chance(0.6)) await rest.checkOvertakenMove();
+    if (faults.isOn('backend dropped') && random.chance(0.9)) await rest.checkOvertakenMove();
     const orphans = checkOrphans();
     if (faults.isOn('backend dropped') && faults.isOn('client frozen')) await overtaken.put();
     if (faults.isOn('encryption key removed') && faults.isOn('client frozen')) await overtaken.sealedPut();

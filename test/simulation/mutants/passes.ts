@@ -92,7 +92,16 @@ export const passesMutants: readonly Mutant[] = [
     // Behind it stands that what one backend alone holds replaces nothing that verifies.
     edits: [first('isLive', 'return false;'), first('mayReplace', 'return true;')],
   },
-  { name: 'recovery queues what loses its record', edits: [field('record', 'keepsBytes', 'false')] },
+  {
+    name: 'recovery queues what loses its record',
+    edits: [
+      field(
+        'record',
+        'keepsBytes',
+        "false, orphans: { cause: 'superseded', reason: 'recovered', dueAt: 0, createdAt: 0 }",
+      ),
+    ],
+  },
   {
     name: 'recovery takes ciphertext for content',
     edits: [variable('recordGood', 'encryption', 'null'), variable('recordGood', 'isSaidOtherwise', 'false')],
