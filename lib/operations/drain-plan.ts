@@ -1,4 +1,6 @@
+import type { BackendConfig } from '../config/fleet-file.ts';
 import { lacking, placementRule } from '../config/placement-rule.ts';
+import { prices, writeUnitsOfCopy } from '../plans/import-estimate.ts';
 import type { BackendStanding, FleetConfig, FleetView } from '../store/fleet-view.ts';
 import type { Count } from '../store/model.ts';
 
@@ -12,6 +14,12 @@ export interface DrainPlan {
   readonly imported: Count;
   /** For reading what is copied, at most: from the cheapest backend that holds it. */
   readonly egressUsd: number;
+  /** A read and a write for each copy. */
+  readonly requests: number;
+  /** Of DynamoDB, for recording them. */
+  readonly writeUnits: number;
+  /** All of it, at most: by the prices of the fleet file, and by list prices of AWS where it names none. */
+  readonly usd: number;
 }
 
 const gigabyte = 1e9;
@@ -25,7 +33,7 @@ export function planDrain(
   const stays = (backend: string) => backend !== name && standing(backend).isCounted;
   const takers = file.backends.map((backend) => backend.name).filter(stays);
   const priceOf = (backend: string) => standing(backend).config?.egressUsdPerGb ?? 0;
-  let plan: DrainPlan = { holds: none, copies: none, imported: none, egressUsd: 0 };
+  let plan = { holds: none, copies: none, imported: none, egressUsd: 0 };
   for (const { policy, copies, count } of view.placements) {
     const held = copies.find(({ backend }) => backend === name);
     if (held === undefined) continue;
@@ -40,7 +48,27 @@ export function planDrain(
       egressUsd: plan.egressUsd + (price * lack * count.bytes) / gigabyte,
     };
   }
-  return plan;
+  const copies = plan.copies.objects;
+  const writeUnits = copies * writeUnitsOfCopy;
+  const requestsUsd =
+    copies *
+    (dearest(file.backends, 'usdPerMillionB', prices.get) +
+      dearest(takersOf(file, takers), 'usdPerMillionA', prices.put));
+  const usd = plan.egressUsd + requestsUsd + writeUnits * prices.writeUnit;
+  return { ...plan, requests: 2 * copies, writeUnits, usd };
+}
+
+function takersOf({ backends }: FleetConfig['file'], takers: readonly string[]): readonly BackendConfig[] {
+  return backends.filter(({ name }) => takers.includes(name));
+}
+
+/** The price of one request where it costs most; the list price where the fleet file says nothing. */
+function dearest(
+  backends: readonly BackendConfig[],
+  price: 'usdPerMillionA' | 'usdPerMillionB',
+  listPrice: number,
+): number {
+  return Math.max(0, ...backends.map((backend) => (backend[price] > 0 ? backend[price] / 1e6 : listPrice)));
 }
 
 const none: Count = { objects: 0, bytes: 0 };

@@ -7,10 +7,11 @@ import type { DrainedBytes, Undrained } from './undrain.ts';
 /** What a drain would do, as a sentence. */
 export function sayDrainPlan(
   name: string,
-  { holds, copies, imported, egressUsd }: DrainPlan,
+  { holds, copies, imported, egressUsd, usd }: DrainPlan,
   deletes: boolean,
 ): string {
-  const price = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
+  const egress = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
+  const price = copies.objects === 0 ? '' : `${egress}, $${usd.toFixed(2)} in all`;
   const files =
     imported.objects === 0
       ? ''

@@ -35,7 +35,7 @@ export function writeUnitsOf(itemBytes: number): number {
 /** Ledger rows of a full transaction, divided among its files: measured, `npm run bench:imports`. */
 const ledgerShare = 0.05;
 /** Recording a copy in a large group: measured, `npm run bench:units`. */
-const unitsOfCopy = 4.15;
+export const writeUnitsOfCopy = 4.15;
 const gb = 1e9;
 
 /** What an import, and the first replication of what it imported, would take. Amounts of money are USD. */
@@ -78,9 +78,9 @@ export function estimateImport(
       copies,
       bytes: copyBytes,
       requests: 2 * copies,
-      writeUnits: copies * unitsOfCopy,
+      writeUnits: copies * writeUnitsOfCopy,
       egress,
-      usd: copies * (prices.get + prices.put + unitsOfCopy * prices.writeUnit) + egressUsd,
+      usd: copies * (prices.get + prices.put + writeUnitsOfCopy * prices.writeUnit) + egressUsd,
     },
   };
 }

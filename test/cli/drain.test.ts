@@ -16,7 +16,9 @@ test('drain moves everything off a backend, says how far it has come, and undrai
   await lab.holdfast.put('k', 'content');
   await lab.json(['tick', 'replicator']);
 
-  const begun = await lab.json(['drain', 'local-1']);
+  const tooDear = await lab.run(['drain', 'local-1', '--max-usd', '0', '--json']);
+  expect([tooDear.code, tooDear.json()]).toMatchObject([1, { kind: 'over-max-usd' }]);
+  const begun = await lab.json(['drain', 'local-1', '--max-usd', '1']);
   await lab.json(['tick', 'replicator']);
   await lab.json(['tick', 'over-replication-cleaner']);
   const moved = await lab.json<{ copies: { backend: string }[] }>(['locate', 'k']);

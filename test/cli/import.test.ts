@@ -85,6 +85,10 @@ test('a dry run counts and prices, with each backend’s own price of egress, an
   expect(planned.replication.egress).toEqual([
     { backend: 'full', bytes: (files - 1) * fileBytes, usd: expect.closeTo(egress * 0.09, 9) },
   ]);
+  const tooDear = await lab.run(['import', 'full', 'second', '--max-usd', '0', '--json']);
+  expect(tooDear.code).toBe(1);
+  expect(tooDear.json()).toMatchObject({ kind: 'over-max-usd', error: expect.stringMatching(/nothing was begun$/) });
+  expect(await tables()).toEqual(before);
   const people = await lab.run(['import', 'full', 'second', '--dry-run']);
   expect(people.code).toBe(0);
   expect(people.stdout).toMatch(/would-import +25 .*\n[\s\S]*first replication: egress of full +93\.8 KiB +0\.00/);

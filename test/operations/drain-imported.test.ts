@@ -48,6 +48,9 @@ test('what a drain would lead to is said before it begins: copies to make, files
   const plan = await planOf('a');
   expect(plan).toMatchObject({ holds: { objects: 1 }, copies: { objects: 1, bytes: 1_000_000 } });
   expect(plan.egressUsd).toBeCloseTo(0.01 * 0.001, 9);
+  // One read, one write and 4.15 write units, at list prices; the fleet file may name others.
+  expect(plan).toMatchObject({ requests: 2, writeUnits: 4.15 });
+  expect(plan.usd).toBeCloseTo(0.01 * 0.001 + 0.4e-6 + 5e-6 + 4.15 * 0.625e-6, 12);
   expect(await planOf('c')).toMatchObject({ holds: { objects: 0 }, copies: { objects: 0 }, egressUsd: 0 });
   await fleet.close();
 });

@@ -8,12 +8,15 @@ import { standingOf } from '../../store/fleet-view.ts';
 import { ask } from '../ask.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
+import { assertAffordable } from '../max-usd.ts';
+import { dollars } from '../numbers.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 interface DrainFlags {
   readonly deleteImported?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
+  readonly maxUsd?: number;
 }
 
 type Arguments = readonly (string | undefined)[];
@@ -26,6 +29,7 @@ export const drainVerbs: VerbGroup = (program, verb) => {
       .description('move everything off a backend; once it drains, show how far that has come')
       .option('--delete-imported', 'delete imported files there once they are elsewhere; else they stay where they are')
       .option('--dry-run', 'say what it would do, and do nothing')
+      .option('--max-usd <n>', 'do not begin what may cost more than so many dollars', dollars)
       .option('--yes', 'do not ask; where nobody is there to be asked, it begins at once, and `undrain` ends it'),
     beginDrain,
   );
@@ -52,6 +56,7 @@ async function beginDrain(session: Session, [name]: Arguments, flags: DrainFlags
     return { text: says, document: { backend: name, outcome: 'dry-run', plan } };
   // Once it drains, what is left is what is told.
   const isFirst = fleet.drain(name!) === undefined;
+  if (isFirst) assertAffordable(`drain "${name}"`, plan.usd, flags.maxUsd);
   const isAsked = isFirst && flags.yes !== true && backends.includes(name!);
   const answer = isAsked ? await ask(session, `${says}\nDrain ${name}? [y/N] `) : 'yes';
   if (answer === 'no')

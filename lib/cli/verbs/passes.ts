@@ -10,6 +10,8 @@ import { reconciler } from '../../workers/reconciler/reconciler.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table } from '../format.ts';
 import { stopSignal } from '../interrupt.ts';
+import { assertAffordable } from '../max-usd.ts';
+import { dollars } from '../numbers.ts';
 import { createProgressLine } from '../progress-line.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
@@ -24,12 +26,13 @@ export const passVerbs: VerbGroup = (program, verb) => {
       .option('--delete-unrecorded', 'delete bytes of ours whose object is unknown, which a pass only reports'),
     reconcile,
   );
-  verb<{ readonly prefix?: string; readonly dryRun?: boolean }>(
+  verb<ImportFlags>(
     program
       .command('import <backend...>')
       .description('make objects of files that Holdfast did not write; they stay where and as they are')
       .option('--prefix <prefix>', 'only keys that begin like this')
-      .option('--dry-run', 'count, say what it and the copies after it would cost, and change nothing'),
+      .option('--dry-run', 'count, say what it and the copies after it would cost, and change nothing')
+      .option('--max-usd <n>', 'count first, and do not begin what may cost more than so many dollars', dollars),
     importFiles,
   );
   verb<RecoverOptions>(
@@ -55,15 +58,26 @@ async function reconcile(
   return runVerb(session, { kind, backends: [backend!] }, `reconcile ${backend}`);
 }
 
+interface ImportFlags {
+  readonly prefix?: string;
+  readonly dryRun?: boolean;
+  readonly maxUsd?: number;
+}
+
 async function importFiles(
   session: Session,
   args: Arguments,
-  { prefix, dryRun }: { readonly prefix?: string; readonly dryRun?: boolean },
+  { prefix, dryRun, maxUsd }: ImportFlags,
 ): Promise<Result> {
   const backends = await knownBackends(session, (args as unknown as readonly string[][])[0]!);
   const request: ReconcileRequest = { kind: 'import', backends, ...defined({ prefix }) };
   const command = `import ${backends.join(' ')}${prefix === undefined ? '' : ` --prefix ${escaped(prefix)}`}`;
-  return dryRun === true ? dryRunVerb(session, request) : runVerb(session, request, command);
+  if (dryRun === true) return plannedResult(await planned(session, request));
+  if (maxUsd !== undefined) {
+    const { import: first, replication } = await planned(session, request);
+    assertAffordable(command, first.usd + replication.usd, maxUsd);
+  }
+  return runVerb(session, request, command);
 }
 
 interface RecoverOptions {
@@ -120,32 +134,34 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
   }
 }
 
-async function dryRunVerb(session: Session, request: ReconcileRequest): Promise<Result> {
+type Planned = Extract<ImportPlanning, { outcome: 'planned' }>;
+
+async function planned(session: Session, request: ReconcileRequest): Promise<Planned> {
   const holdfastProcess = session.process();
   const interrupt = stopSignal();
   const line = createProgressLine(session, holdfastProcess.clock);
   try {
-    const planned = await planImport(
+    const planning = await planImport(
       { ...holdfastProcess, tick: (event) => runTick(holdfastProcess, reconciler, event) },
       { ...request, onListed: line.listed },
       interrupt.signal,
     );
     line.end();
-    if (planned.outcome === 'error') throw new CommandError('error', planned.message);
-    return plannedResult(planned);
+    if (planning.outcome === 'error') throw new CommandError('error', planning.message);
+    return planning;
   } finally {
     interrupt.end();
   }
 }
 
-function plannedResult({ outcome: _planned, ...planned }: Extract<ImportPlanning, { outcome: 'planned' }>): Result {
-  const { isComplete, listed } = planned;
-  const found = accountedFor(listed, planned.found);
+function plannedResult({ outcome: _planned, ...plan }: Planned): Result {
+  const { isComplete, listed } = plan;
+  const found = accountedFor(listed, plan.found);
   const rows = countRows(found);
-  const { readBytes } = planned.import;
+  const { readBytes } = plan.import;
   const text = [
     rows.length === 0 ? 'no files to import' : table(['FOUND', 'KEYS', ''], rows),
-    table(['COST', 'AMOUNT', 'USD'], costRows(planned)),
+    table(['COST', 'AMOUNT', 'USD'], costRows(plan)),
     readBytes > 0 ? `To tell what listings do not, up to ${bytes(readBytes)} would be read.` : '',
     'By list prices of AWS and each backend’s `egressUsdPerGb`; nothing was changed.',
     isComplete ? '' : 'Not every key was listed: these are the figures of what was.',
@@ -153,7 +169,7 @@ function plannedResult({ outcome: _planned, ...planned }: Extract<ImportPlanning
   const isWell = isComplete && found[unaccounted] === undefined;
   return {
     text: text.filter((part) => part !== '').join('\n\n'),
-    document: { ...planned, found },
+    document: { ...plan, found },
     exitCode: isWell ? 0 : 1,
   };
 }
