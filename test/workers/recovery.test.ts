@@ -569,6 +569,21 @@ test('a file at the key of what is recovered is another copy only if it says the
   expect(after.object('other').generation).toBe(generation);
 });
 
+test('what a recovery passed over stays also where the clock of whoever copied it was far ahead', async () => {
+  const fleet = await filled({}, 2);
+  const ahead = idsFrom({ ...fleet.clock, now: () => fleet.clock.now() + 9 * hourMs }, seeded(5));
+  const older = forge({ ...fleet, ids: ahead }, 'c', 'k1', '01BX5ZZKBKACTAV9WEVGEMMVRZ', 'an older content');
+  fleet.clock.advance(hourMs);
+  const after = await takenOver(fleet);
+  await after.recover();
+  for (let day = 0; day < 2; day += 1) {
+    fleet.clock.advance(25 * hourMs);
+    for (const worker of ['reconciler', 'cleanup-queue'] as const) await after.tick(worker);
+  }
+  expect([...after.store.allQueueItems()]).toEqual([]);
+  expect(fleet.keysOn('c')).toContain(older);
+});
+
 test('every object is counted once, whichever backend it was met on', async () => {
   const fleet = await filled({}, 60);
   const after = await takenOver(fleet);

@@ -83,7 +83,7 @@ async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): P
   if (isRecoveryPending(tick.view)) return settled('skipped', 'taken-over');
   // The records may be what was lost: a person should know which objects these were.
   if (entry === null) return rules.deletesUnrecorded ? null : settledByName('skipped', 'no-record');
-  const isPassedOver = recovery !== undefined && isOlderThan(orphan, recovery.completedAt! + clockSkewMs);
+  const isPassedOver = recovery !== undefined && stoodBy(orphan, recovery.completedAt!);
   if (isPassedOver && !rules.deletesSuperseded) return settled('skipped', 'before-recovery');
   if (generation > entry.generation) return settled('skipped', 'newer-than-record');
   if (entry.kind === 'tombstone') return null;
@@ -94,9 +94,13 @@ async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): P
   return generation === entry.generation || isPassedOver ? whyProofIsMissing(tick, entry) : null;
 }
 
-/** Bytes are as old as the younger of their generation and their copy id. */
-function isOlderThan({ generation, copyId }: Orphan, time: number): boolean {
-  return Math.max(ulidTime(generation), ulidTime(copyId)) < time;
+/**
+ * Whether bytes stood there at some time: they are as old as the younger of their generation and their copy id, or as their
+ * backend says, where whoever made them had a clock that was ahead.
+ */
+function stoodBy({ generation, copyId, stored }: Orphan, time: number): boolean {
+  const mintedAt = Math.max(ulidTime(generation), ulidTime(copyId));
+  return mintedAt < time + clockSkewMs || (stored.lastModified ?? mintedAt) < time;
 }
 
 /** Whether every copy that a record names is there now, with its size. */
