@@ -105,7 +105,7 @@ each difference as a fault (\`lib/local/s3/faults.ts\`), and the suite runs on i
 
 To check a provider of your own, write its bucket as an array with one backend of a
 [fleet file](fleet-file.md), and run this. It writes below a prefix of its own and removes that in the end. It takes two
-minutes and a few thousand requests. What is not on this machine is asked only when you say that it is yours.
+minutes and about 2,300 requests. What is not on this machine is asked only when you say that it is yours.
 
 <!-- not run: it needs a server -->
 \`\`\`sh
