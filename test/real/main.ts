@@ -39,7 +39,7 @@ function isNews({ isCachedOnly }: Arguments, { name }: TargetResult): boolean {
   return isCachedOnly && !readRecorded().some((known) => known.name === name && known.isWell);
 }
 
-/** One server after another: each has the machine to itself. Then the first three of those that hold copies, together. */
+/** One server after another: each has the machine to itself. Then the first three that keep what they store, together. */
 async function tryServers(given: Arguments, dir: string): Promise<TargetResult[]> {
   const { names, isCachedOnly } = given;
   const until = given.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + given.minutes * 60_000;
@@ -52,7 +52,7 @@ async function tryServers(given: Arguments, dir: string): Promise<TargetResult[]
       continue;
     }
     if (!given.onlyTogether) results.push(await twice(given, () => tryServer(server, dir)));
-    if (!server.isRefused) able.push(server);
+    if (!server.isRefused && server.survivesKill) able.push(server);
   }
   if (able.length < 3 || Date.now() > until) say('three servers together: left out');
   else results.push(await twice(given, () => tryTogether(able.slice(0, 3), dir)));

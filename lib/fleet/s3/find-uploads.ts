@@ -20,7 +20,7 @@ export async function completesUploads(check: Check): Promise<boolean> {
   return described !== false && described?.metadata['holdfast-check'] === mark;
 }
 
-/** What is said of an upload that was aborted, by what writes to it: `apply` need not be allowed to list its parts. */
+/** What is said of an upload that was aborted, by everything that is asked of one. */
 export async function namesGoneUploads(check: Check): Promise<boolean> {
   const { backend, signal } = check;
   const storageKey = keyOf(check, 'gone-upload');
@@ -30,6 +30,7 @@ export async function namesGoneUploads(check: Check): Promise<boolean> {
   const parts = [{ partNumber: 1, etag: '"00000000000000000000000000000000"', sizeBytes }];
   const answers = [
     await refusal(check, () => backend.uploadPart({ storageKey, uploadId, partNumber: 1, sizeBytes, body }, signal)),
+    await refusal(check, () => backend.listParts(storageKey, uploadId, signal)),
     await refusal(check, () => backend.completeUpload({ storageKey, uploadId, parts }, signal)),
   ];
   // One that took the part is open again.
