@@ -204,14 +204,15 @@ function bucketStatements(
     statement('Abort', ['s3:AbortMultipartUpload'], at(oursToDelete)),
     ...inside('Uploads', ['s3:ListBucketMultipartUploads'], oursToDelete),
   ];
+  const ownUploads = statement('Parts', ['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], at(ours));
   const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
     write: [...reads, ...create, ...aborts],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
-    // Whether a backend keeps tags is found out whatever is preserved.
-    'own-keys': [...reads, ownKeys, tags, ...deletes, ...aborts],
+    // Whether a backend keeps tags is found out whatever is preserved; so is what it says of an upload that is gone.
+    'own-keys': [...reads, ownKeys, tags, ...deletes, ownUploads],
   }[bytes];
   return all.filter(({ resources }) => resources.length > 0);
 }
