@@ -97,6 +97,14 @@ describe('capabilities', () => {
     expect(await find()).toMatchObject({ keepsKeys: false });
   });
 
+  it('says of a bucket that lets nobody list it that its pages are not whole, and nothing of its keys', async () => {
+    const match = { operation: 'ListObjectsV2' };
+    kit.server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', match });
+    const can = await find();
+    expect(can).toMatchObject({ pagesWhole: false, listsInByteOrder: false });
+    expect(can).not.toHaveProperty('keepsKeys');
+  });
+
   it('finds that the pages of a listing do not end', async () => {
     kit.server.faults.add({ kind: 'loop-tokens' });
     expect(await find()).toEqual(everything); // it is asked for what is behind a key

@@ -28,7 +28,7 @@ export async function findListings(check: Check): Promise<Listings> {
   const prefix = `${check.folder}order/`;
   const page = await found(check, async () => (await backend.list({ prefix }, signal)).items);
   const none = { listsInByteOrder: false, startsAfterKeys: false, listsHeadEtags: false };
-  if (page === false) return { ...none, keepsKeys: false, pagesWhole: false };
+  if (page === false) return { ...none, pagesWhole: false };
   const listedKeys = page.map(({ storageKey }) => storageKey);
   const isComplete = isSame(listedKeys, wanted);
   const behind = await found(check, () => behindEach(check, prefix, wanted));
