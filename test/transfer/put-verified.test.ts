@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { defined } from '../../lib/base/defined.ts';
-import type { Backend, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
+import type { Backend, BackendError, Capabilities, PutRequest, PutResult } from '../../lib/fleet/backend.ts';
 import { createMemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import { putVerified } from '../../lib/transfer/put-verified.ts';
 import { type S3Kit, s3ForFile } from '../fleet/s3-kit.ts';
@@ -104,4 +104,20 @@ describe('a write to an absent key whose first answer is lost', () => {
     await expect(write(lost)).rejects.toMatchObject({ kind: 'precondition', attempts: 2, storesNothing: false });
     expect(await collect((await to.get('k')).body)).toEqual(standing);
   });
+});
+
+test.each([
+  ['stands already', 'other bytes', 'precondition'],
+  ['does not stand', undefined, 'stored'],
+])('a put in parts to an absent key that %s', async (_, standing, answer) => {
+  const clock = createManualClock();
+  const to = createMemoryBackend({ name: 'to', clock, minPartBytes: 1 });
+  if (standing !== undefined) to.putNow('k', Buffer.from(standing));
+  const parts = { aboveBytes: 5, partBytes: 5, clock };
+  const expected = { sizeBytes: bytes.length, sha256 };
+  const request = { storageKey: 'k', body: bodyOf(bytes), expected, what: 'It', ifAbsent: true, parts };
+  const ended = await putVerified(to, request).catch((error: unknown) => error as BackendError);
+  expect('outcome' in ended ? ended.outcome : ended.kind).toBe(answer);
+  expect(Buffer.from(to.peek('k')!.bytes).toString()).toBe(standing ?? bytes.toString());
+  expect(await to.openUploads('k')).toEqual([]);
 });
