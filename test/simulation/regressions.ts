@@ -12,6 +12,11 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
     showed: 'Copies behind a file that its owner had changed were said to be scrubbed, and were not read.',
   },
   {
+    seed: 168,
+    showed:
+      'A record that changed while a first hash was noted had its other copies said to be scrubbed, and not read.',
+  },
+  {
     seed: 276,
     showed: 'The reaper promoted bytes by their size, which were stored other than sent, over a good object.',
   },

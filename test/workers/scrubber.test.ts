@@ -230,3 +230,29 @@ test('a copy that another hand takes away while the scrubber examines its siblin
   expect(report.reasons).toMatchObject({ good: 1, lost: 2 });
   expect(Object.keys(fleet.object('k').copies)).toHaveLength(2);
 });
+
+test('a record that changes while a first hash is noted still has its other copies read [scrubber-cycle]', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b', 'c'],
+    policies: { default: { factor: 2 } },
+    env: { RECONCILER_IMPORT: 'true', RECONCILER_MIN_AGE_SECONDS: '0' },
+  });
+  for (const name of ['a', 'b']) fleet.backends[name]!.putNow('k', Buffer.from('content'));
+  fleet.clock.advance(3_600_000);
+  await fleet.tick('reconciler');
+  expect(fleet.object('k')).toMatchObject({ copies: { a: '', b: '' } });
+  const read: string[] = [];
+  let isChanged = false;
+  fleet.after = ({ port, method }) => void (method === 'get' && read.push(port));
+  fleet.before = async ({ port, method, args }) => {
+    if (isChanged || port !== 'store' || method !== 'transact' || !JSON.stringify(args[0]).includes('"k"')) return;
+    isChanged = true;
+    // Another hand notes something of the same content first.
+    const entry = fleet.object('k');
+    const put = { ...entry, rev: entry.rev + 1, stuck: {} };
+    fleet.store.apply([{ kind: 'object', put, expect: { generation: entry.generation, rev: entry.rev } }]);
+  };
+  await fleet.tick('scrubber');
+  expect(isChanged).toBe(true);
+  expect(read).toEqual(['a', 'b']);
+});

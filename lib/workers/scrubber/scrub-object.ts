@@ -114,9 +114,11 @@ async function scrubbedGood(
 ): Promise<Scrubbed> {
   const isUnknown = object.sha256 === undefined || object.headersSha256 === undefined;
   const isNews = isUnknown || object.condition === 'damaged';
-  const current = isNews ? await noteGood(tick, object, sha256, headersDigest(found.headers, found.metadata)) : object;
+  const noted = isNews ? await noteGood(tick, object, sha256, headersDigest(found.headers, found.metadata)) : null;
+  // A record that changed meanwhile has other copies still to be read.
+  const current = noted ?? (isNews ? await sameContentNow(tick, object) : object);
   if (!isEncrypted(object) || plaintext?.outcome === 'good')
-    return { verdict: isNews && current !== null ? 'backfilled' : 'good', current };
+    return { verdict: noted !== null ? 'backfilled' : 'good', current };
   if (plaintext?.outcome === 'unreadable')
     return { verdict: 'plaintext-unreadable', detail: plaintext.detail, current };
   return { verdict: plaintext === undefined ? 'plaintext-unchecked' : 'plaintext-differs', current };
