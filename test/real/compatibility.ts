@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Difference } from '../contracts/backend-access.ts';
 import { differences, lackedBy } from './differences.ts';
 import { stepsOf, type TargetResult } from './results.ts';
+import { servers } from './servers.ts';
 
 /** What is kept of one run, in `recorded.json`. */
 export interface Recorded {
@@ -83,6 +84,7 @@ export function describeCompatibility(recorded: readonly Recorded[], notes: stri
       ({ name, endToEnd, isWell }) => `\nA fleet of ${name}: ${endToEnd} steps${isWell ? '' : ', NOT WELL'}.`,
     ),
     refusals(single),
+    notRun(single),
     '\n## Differences, and what Holdfast does about each\n',
     'A cell says *no* where the server cannot do it, or its limit. An empty cell: as on AWS.\n',
     tableOf(
@@ -125,6 +127,15 @@ function refusals(recorded: readonly Recorded[]): string {
     ['`init` refuses', 'because'],
     refused.map(({ name, refused: why = '' }) => [name, why]),
   )}`;
+}
+
+/** Servers that the command can start, and that were not had where it ran. */
+function notRun(recorded: readonly Recorded[]): string {
+  const missing = servers.filter(({ name }) => !recorded.some((one) => one.name === name));
+  const named = missing.map(({ name, version }) => `${name} ${version}`);
+  return named.length === 0
+    ? ''
+    : `\nThe command can start these as well, and was not run on them yet: ${named.join(', ')}.`;
 }
 
 function cellOf(difference: Difference, { lacks, limits: found, refusedKeys }: Recorded): string {
