@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import type { Lease, ObjectRecord } from '../../../lib/store/model.ts';
 import type { Actor } from '../operation.ts';
 import { createReadBytes, mostTwice } from './read-bytes.ts';
-import { storageKeyOf } from './reading.ts';
+import { keyWithin, storageKeyOf } from './reading.ts';
 import { placeOf, type Sight } from './sight.ts';
 import { Violation } from './violation.ts';
 
@@ -116,7 +116,11 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     progressRead(by, backend, storageKey, row) {
       const progress = row?.progress as { readonly position: number } | undefined;
       const place = placeOf(backend, storageKey);
-      if (progress === undefined) keptBy(by).delete(place);
+      // What was brought back stands there under another generation: what was read of the one before is not gone on from.
+      const entry = objects.get(keyWithin(storageKey) ?? storageKey);
+      const isOfNow = entry?.kind !== 'object' || entry.generation === row?.generation;
+      if (!isOfNow) readBytes.ended(by, place);
+      if (progress === undefined || !isOfNow) keptBy(by).delete(place);
       else keptBy(by).set(place, { position: progress.position, etag: String(row!.etag) });
     },
     progressWritten(by, backend, storageKey, row) {
@@ -167,6 +171,7 @@ export function createReadsCheck(sight: Sight, { maxLagMs, goodCopies }: ReadsOp
     nothingThere(by, backend, storageKey) {
       const place = placeOf(backend, storageKey);
       keptBy(by).delete(place);
+      readBytes.ended(by, place);
       if (by.role === 'scrubber') seenAt.set(place, world.now);
     },
     scrubSaved({ part, cursor }) {
