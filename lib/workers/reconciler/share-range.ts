@@ -2,6 +2,7 @@ import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import type { KeyRange } from '../../base/key-range.ts';
 import { BackendError } from '../../fleet/backend.ts';
+import { listingRequest } from '../../fleet/usage-limits.ts';
 import { newRange, type PassId, type PassRange, type PassRows } from '../../store/pass-rows.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { findCut, type Uncut } from './find-cut.ts';
@@ -9,7 +10,7 @@ import type { JoinedFeed } from './joined-feed.ts';
 import type { ListingStop } from './listing-feed.ts';
 
 /** What this file asks of a tick. */
-export type ShareRangeTick = Pick<Tick, 'backend' | 'dryRun' | 'signal'>;
+export type ShareRangeTick = Pick<Tick, 'backend' | 'budget' | 'dryRun' | 'signal'>;
 
 /** Where a range may give part of itself away. */
 export interface Sharing {
@@ -95,6 +96,8 @@ async function cutBehind(
 }
 
 async function firstKeyAfter(tick: ShareRangeTick, name: string, prefix: string, key: string): Promise<string | null> {
+  // A guess is a listing like any other: where the limit allows none, it finds nothing.
+  if ((await tick.budget()).refuses(name, listingRequest) !== null) return null;
   const backend = await tick.backend(name);
   const page = await backend.list({ prefix, from: { afterKey: key }, limit: 1 }, tick.signal);
   return page.items[0]?.storageKey ?? null;
