@@ -16,6 +16,11 @@ const slow = [
   'test/docs/new-worker.test.ts',
   // Copies in parts are tested in memory, and one process is killed at work.
   'test/process/transfers.test.ts',
+  // What a tick does is tested in memory, and one process is killed at work.
+  'test/process/throttled.test.ts',
+  'test/process/copies-within.test.ts',
+  // Its server and its figures are tested without a browser.
+  'test/console/browser.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.
   'test/cli/run.whole.test.ts',
   // An import is crashed at every write in memory.

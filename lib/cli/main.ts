@@ -51,7 +51,11 @@ const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** Runs the command line and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<never> {
-  process.stdout.on('error', () => process.exit(1));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough closes its end: nothing is wrong then.
+    if (error.code !== 'EPIPE') process.stderr.write(`error: Cannot write what was asked for: ${error.message}\n`);
+    process.exit(1);
+  });
   const code = await runCommandLine(args, process);
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   process.exit(code);

@@ -1,7 +1,8 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bareEnv, type CliLab, entry, startCli } from './kit.ts';
 
@@ -38,7 +39,7 @@ describe('put', () => {
     };
     for (const ran of [await run('/dev/null'), await run('/dev/null', ['stdin'])]) {
       expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain('There is nothing on stdin, which is neither a file nor a pipe');
+      expect(ran.stderr).toContain('Cannot put what is on stdin: it is neither a file nor a pipe');
     }
     expect(await contentOf('kept')).toBe('content');
     expect((await run(join(lab.dir, 'empty'))).code).toBe(0);
@@ -114,12 +115,15 @@ describe('get', () => {
   test('fails where what it prints to is full', async () => {
     await lab.holdfast.put('printed', 'content');
     const full = openSync('/dev/full', 'w');
-    const ran = spawnSync(process.execPath, [entry, 'get', 'printed'], {
+    // Not waited for in one go: the servers that it reads from are in this process.
+    const child = spawn(process.execPath, [entry, 'get', 'printed'], {
       env: bareEnv(lab.stack.env),
       stdio: ['ignore', full, 'pipe'],
     });
+    const said = text(child.stderr!);
+    const [code] = await once(child, 'close');
     closeSync(full);
-    expect(ran.status).toBe(1);
+    expect([code, await said]).toEqual([1, expect.stringContaining('no space left on device')]);
   });
 });
 

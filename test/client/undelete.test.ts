@@ -187,7 +187,7 @@ const everyWay = isWhole ? 1 : 2;
 test('beside a clean-up at any moment of it, an object is back, whole, or its deletion stands [undelete-in-place]', async () => {
   const told = new Set<string>();
   for (const phase of ['before', 'after'] as const) {
-    for (let call = 1; ; call += everyWay) {
+    for (let call = 1; ; call += 1) {
       const fleet = await withDeleted({ policies: short });
       fleet.clock.advance(hourMs);
       const client = fleet.newClient();
