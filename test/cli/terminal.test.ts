@@ -120,10 +120,10 @@ describe('get', () => {
       env: bareEnv(lab.stack.env),
       stdio: ['ignore', full, 'pipe'],
     });
-    const said = text(child.stderr!);
+    const stderr = text(child.stderr!);
     const [code] = await once(child, 'close');
     closeSync(full);
-    expect([code, await said]).toEqual([1, expect.stringContaining('no space left on device')]);
+    expect([code, await stderr]).toEqual([1, expect.stringContaining('no space left on device')]);
   });
 });
 
