@@ -133,6 +133,12 @@ async function giveUpEach(put: Put, items: readonly QueueItem[], reason: string)
 async function joinRecord(put: Put, item: QueueItem, seen: ObjectRecord): Promise<Recorded> {
   let before = seen;
   for (;;) {
+    const standing = before.copies[item.backend];
+    if (standing !== undefined) {
+      // Its own the reaper has recorded. Any other stays: the record may have gained it while this process slept.
+      if (standing !== copyIdOf(item)) await giveUp(put, item, 'another copy came first');
+      return { outcome: 'recorded', record: before };
+    }
     const copies = { ...before.copies, [item.backend]: copyIdOf(item) };
     // A copy that was verified just now is a good one, whatever became of the others.
     const after: ObjectRecord = { ...before, copies, condition: 'sound' };
@@ -141,9 +147,9 @@ async function joinRecord(put: Put, item: QueueItem, seen: ObjectRecord): Promis
     if (outcome.outcome === 'expired') return { outcome: 'expired' };
     if (outcome.outcome === 'not-taking') return notTaking(put, item);
     const own = ownRecord(put, outcome.seen);
-    if (own === null || own.copies[item.backend] !== undefined) {
-      await giveUp(put, item, own === null ? 'it was overwritten' : 'another copy came first');
-      return own === null ? { outcome: 'overwritten' } : { outcome: 'recorded', record: own };
+    if (own === null) {
+      await giveUp(put, item, 'it was overwritten');
+      return { outcome: 'overwritten' };
     }
     before = own;
   }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Body, collect } from '../../lib/base/bytes.ts';
 import { TooFewCopiesError } from '../../lib/client/error.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
@@ -177,6 +177,19 @@ test('what the reaper recorded for a put that slept counts, each copy of its own
     expect(fleet.object('k').generation).toBe(generation);
     expect(fleet.copiesOf('k')).toEqual({ a: 'new', b: 'new' });
   }
+});
+
+test('a copy that others made meanwhile stands in for that of a put that slept [put-copies]', async () => {
+  const fleet = await createTestFleet({ policies: two });
+  const other = vi.fn();
+  reaperComesFirst(fleet, () => fleet.tick('replicator').then(() => other(fleet.object('k').copies.b)), false);
+  const { generation } = await fleet.client.put('k', 'new', { timeoutMs: 3_600_000 });
+  expect(fleet.object('k').generation).toBe(generation);
+  expect(fleet.object('k').copies.b).toBe(other.mock.lastCall![0]);
+  expect(fleet.copiesOf('k')).toEqual({ a: 'new', b: 'new' });
+  await fleet.settle(undefined, 90);
+  expect(fleet.queue()).toEqual([]);
+  expectAllNamed(fleet);
 });
 
 test('a put of which the reaper recorded a copy, and which was overwritten since, does not come back [put-copies]', async () => {
