@@ -42,6 +42,8 @@ interface GoodBytes {
   readonly item: QueueItem;
   /** What was read: what the item did not know of it is known now. */
   readonly content: Pick<ObjectRecord, 'sha256' | 'headersSha256'>;
+  /** What is stored beside them, for their copies. */
+  readonly beside: Put['options'];
 }
 
 /** An undelete on its way. */
@@ -134,8 +136,10 @@ async function readWaiting(
     const isMarked = item.storageKey === item.key && carriesMark((await from.head(item.storageKey))?.metadata ?? {});
     if (isMarked) return { problem: `the file on "${backend}" ${markedFileProblem}` };
     const reading = await readCopy(from, asRecord(fleet, item));
-    if (reading.outcome === 'good')
-      return { item, content: { sha256: reading.digest.sha256, headersSha256: reading.headersSha256 } };
+    if (reading.outcome === 'good') {
+      const content = { sha256: reading.digest.sha256, headersSha256: reading.headersSha256 };
+      return { item, content, beside: await besideOf(context, fleet, item) };
+    }
     const detail = 'detail' in reading ? `: ${reading.detail}` : 'error' in reading ? `: ${reading.error.message}` : '';
     return { problem: `on "${backend}" it is ${reading.outcome}${detail}` };
   } catch (error) {
@@ -161,7 +165,7 @@ async function putOf(
   context: ClientContext,
   { params }: Fleet,
   seen: Entry | null,
-  { item, content }: GoodBytes,
+  { item, content, beside }: GoodBytes,
   { timeoutMs = 300_000 }: UndeleteOptions,
 ): Promise<Put> {
   const { clock, ids } = context.deps;
@@ -180,7 +184,7 @@ async function putOf(
       open: () => bytesAt(context, item),
       dispose: async () => {},
     },
-    options: {},
+    options: beside,
     copies: 1,
     startedAt,
     deadline: startedAt + timeoutMs,
@@ -206,15 +210,18 @@ async function bringBack(undelete: Undelete): Promise<void> {
   const { put, good } = undelete;
   const unclaimed = good.filter(({ item }) => item.state === 'cleanup' && item.claimedBy === undefined);
   if (unclaimed.length > 0 && (await recordInPlace(undelete, unclaimed)) === 'back') return;
-  const problems: string[] = [];
+  const failed: NotCopied[] = [];
   for (const one of good) {
     const copied = await copyToFreshKey(undelete, one);
     if (copied.outcome === 'back') return;
-    problems.push(copied.why);
+    failed.push(copied);
   }
+  const why = failed.map((one) => one.why).join('; ');
+  if (failed.some(({ isDoubtful }) => isDoubtful))
+    throw new HoldfastError('undecided', `Cannot say whether "${put.key}" comes back: its copy may arrive yet: ${why}`);
   throw new HoldfastError(
     'unreadable',
-    `Cannot bring "${put.key}" back: it is being deleted, and could not be copied before: ${problems.join('; ')}`,
+    `Cannot bring "${put.key}" back: it is being deleted, and could not be copied before: ${why}`,
   );
 }
 
@@ -233,17 +240,24 @@ async function recordInPlace({ put, seen }: Undelete, unclaimed: readonly GoodBy
   return acknowledge(put, items, seen);
 }
 
+/** `isDoubtful` when an intent could not be taken back, so that the reaper may yet record what arrived. */
+interface NotCopied {
+  readonly outcome: 'not-copied';
+  readonly why: string;
+  readonly isDoubtful: boolean;
+}
+
 /** Copies bytes that somebody may be deleting to a fresh key, under an intent, and records the copy. */
 async function copyToFreshKey(
-  { put, fleet, seen }: Undelete,
-  { item }: GoodBytes,
-): Promise<{ readonly outcome: 'back' } | { readonly outcome: 'not-copied'; readonly why: string }> {
-  const notCopied = (why: string) => ({ outcome: 'not-copied', why }) as const;
+  { put, seen }: Undelete,
+  { item, beside }: GoodBytes,
+): Promise<{ readonly outcome: 'back' } | NotCopied> {
+  const notCopied = (why: string, isDoubtful = false): NotCopied => ({ outcome: 'not-copied', why, isDoubtful });
   try {
     const content = { ...put.content, open: () => bytesAt(put.context, item) };
-    const copy: Put = { ...put, content, source: item, options: await describedAt(put, fleet, item) };
+    const copy: Put = { ...put, content, source: item, options: beside };
     const written = await writeCopies(copy, { replaces: seen?.generation, holders: [] }, 1);
-    if (written.items.length === 0) return notCopied(`no backend takes it${written.why}`);
+    if (written.items.length === 0) return notCopied(`no backend takes it${written.why}`, written.isDoubtful);
     const end = await acknowledge(copy, written.items, seen);
     return end === 'back' ? { outcome: 'back' } : notCopied('its copy was given up meanwhile');
   } catch (error) {
@@ -255,7 +269,9 @@ async function copyToFreshKey(
 }
 
 /** Makes the content the object, and looks once more whether it can be read. */
-async function acknowledge(put: Put, items: readonly QueueItem[], seen: Entry | null): Promise<'back' | 'claimed'> {
+async function acknowledge(writing: Put, items: readonly QueueItem[], seen: Entry | null): Promise<'back' | 'claimed'> {
+  // From here on a record keeps what its bytes need: they are copied on whatever becomes of their queue item.
+  const { source: _named, ...put } = writing;
   const at = put.context.deps.clock.now();
   const recording = await makeRecord(put, items, seen);
   if (recording.outcome === 'overwritten') return 'back';
@@ -268,9 +284,9 @@ async function acknowledge(put: Put, items: readonly QueueItem[], seen: Entry | 
   throw new HoldfastError('precondition', `Cannot bring "${put.key}" back: it was put or deleted meanwhile`);
 }
 
-/** What travels beside bytes, to be written beside their copy. */
-async function describedAt(
-  { context }: Put,
+/** What travels beside bytes, to be written beside their copies. */
+async function besideOf(
+  context: ClientContext,
   { params }: Fleet,
   { backend, storageKey }: QueueItem,
 ): Promise<Put['options']> {

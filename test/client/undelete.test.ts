@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { HoldfastError } from '../../lib/client/error.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { StoreError } from '../../lib/store/port.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
@@ -309,4 +310,55 @@ test('bytes whose backend leaves the file while they are brought back cannot be 
     fleet.clock.advance(10_000);
   };
   await expect(fleet.client.undelete('k')).rejects.toMatchObject({ name: 'HoldfastError', kind: 'unreadable' });
+});
+
+test('an object whose backend leaves once it is back is copied with all that was stored beside it', async () => {
+  const policies = { default: { factor: 1, deleteGraceHours: 24 } };
+  const fleet = await createTestFleet({ policies });
+  await fleet.client.put('k', 'content', { headers: { contentType: 'text/plain' }, metadata: { note: 'mine' } });
+  await fleet.client.delete('k');
+  const [left] = fleet.queue();
+  let end = () => {};
+  let leaving: Promise<void> | undefined;
+  fleet.after = async ({ port, method, args }) => {
+    if (port !== 'store' || method !== 'transact' || !JSON.stringify(args[0]).includes('"kind":"object"')) return;
+    fleet.after = undefined;
+    // It is still read from: it leaves the file in a moment.
+    await new Promise<void>((isLeaving) => {
+      fleet.whileWaiting = () =>
+        new Promise<void>((resolve) => {
+          end = resolve;
+          isLeaving();
+        });
+      leaving = fleet.apply({ backends: ['b', 'c'], policies });
+    });
+    fleet.clock.advance(6_000);
+  };
+  await fleet.client.undelete('k');
+  end();
+  await leaving;
+  expect(left!.backend).toBe('a');
+  const { headers, metadata } = (await fleet.client.get('k'))!;
+  expect({ headers, metadata }).toEqual({ headers: { contentType: 'text/plain' }, metadata: { note: 'mine' } });
+});
+
+test('an undelete whose copy may yet be recorded does not say that it came to nothing', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: { default: { factor: 1, deleteGraceHours: 24 } } });
+  await fleet.client.put('k', 'content');
+  await fleet.client.delete('k');
+  const put = { ...fleet.queue()[0]!, claimedBy: 'a tick', claimedAt: fleet.clock.now() };
+  fleet.store.apply([{ kind: 'queue', put, expect: { state: 'cleanup' } }]);
+  fleet.after = ({ port, method }) => {
+    if (method === 'put') throw new BackendError('timeout', port, 'no answer');
+  };
+  fleet.before = ({ method, args }) => {
+    if (method !== 'transact' || !JSON.stringify(args[0]).includes('put-failed')) return;
+    fleet.clock.advance(400_000);
+    throw new StoreError('unreachable', 'no answer');
+  };
+  const told = await fleet.client.undelete('k').catch((error: unknown) => error);
+  Object.assign(fleet, { before: undefined, after: undefined });
+  await fleet.settle(['pending-reaper'], 10);
+  expect(await fleet.read('k')).toBe('content');
+  expect(told).toMatchObject({ kind: 'undecided' });
 });
