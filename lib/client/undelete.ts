@@ -7,6 +7,7 @@ import { copyIdOf } from '../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../store/model.ts';
 import { bytesOf } from '../store/queue-items.ts';
 import { bornAs, contentOf, newRecord } from '../store/records.ts';
+import { isOfLostTime } from '../store/recovery.ts';
 import { carriesMark, markedFileProblem, markName } from '../transfer/mark.ts';
 import { readCopy } from '../transfer/read-copy.ts';
 import { readTags } from '../transfer/read-tags.ts';
@@ -128,6 +129,9 @@ async function readWaiting(
 ): Promise<GoodBytes | { readonly problem: string }> {
   const { backend } = item;
   if (fleet.standing(backend).config === undefined) return { problem: `"${backend}" is not in the fleet file` };
+  // What other tables say of the bucket is not known here: they may be deleting these bytes.
+  const obstacle = await context.obstacle(fleet, backend);
+  if (obstacle !== null) return { problem: obstacle };
   const { encryption } = item;
   if (encryption !== undefined && !keyIdsOf(fleet.file).includes(encryption.keyId))
     return { problem: `its encryption key "${encryption.keyId}" is not in the fleet file` };
@@ -207,8 +211,8 @@ async function sourceNow(context: ClientContext, name: string): Promise<Backend>
 }
 
 async function bringBack(undelete: Undelete): Promise<void> {
-  const { put, good } = undelete;
-  const unclaimed = good.filter(({ item }) => item.state === 'cleanup' && item.claimedBy === undefined);
+  const { put, fleet, good } = undelete;
+  const unclaimed = good.filter(({ item }) => isUnclaimed(fleet, item));
   if (unclaimed.length > 0 && (await recordInPlace(undelete, unclaimed)) === 'back') return;
   const failed: NotCopied[] = [];
   for (const one of good) {
@@ -223,6 +227,11 @@ async function bringBack(undelete: Undelete): Promise<void> {
     'unreadable',
     `Cannot bring "${put.key}" back: it is being deleted, and could not be copied before: ${why}`,
   );
+}
+
+/** Whether nobody ever claimed an item. What restored tables say of it was so in the past: somebody may have since. */
+function isUnclaimed({ view }: Fleet, item: QueueItem): boolean {
+  return item.state === 'cleanup' && item.claimedBy === undefined && !isOfLostTime(view, item);
 }
 
 /** Records bytes where they wait. `claimed`: somebody was about to delete all of them by then, or they may not stay there. */

@@ -1,3 +1,4 @@
+import { defined } from '../base/defined.ts';
 import { type LedgerDelta, newLedgerDelta } from './ledger.ts';
 import type { Entry, QueueItem } from './model.ts';
 import type { Change, CounterAdd } from './port.ts';
@@ -118,9 +119,14 @@ function changesOf(whole: WholeSwap, known: ReadonlyMap<string, QueueItem>): Cha
   for (const put of whole.orphans) {
     const existing = known.get(put.id);
     const expect = existing === undefined ? 'absent' : { state: existing.state, dueAt: existing.dueAt };
-    changes.push({ kind: 'queue', put, expect });
+    changes.push({ kind: 'queue', put: { ...put, ...claimOf(existing) }, expect });
   }
   return changes;
+}
+
+/** Whoever claimed an item may be deleting its bytes, for whatever reason they are queued now. */
+function claimOf({ claimedBy, claimedAt }: Partial<QueueItem> = {}): Pick<QueueItem, 'claimedBy' | 'claimedAt'> {
+  return defined({ claimedBy, claimedAt });
 }
 
 function accountOf(whole: WholeSwap, known: ReadonlyMap<string, QueueItem>, ledger: LedgerDelta): void {

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { HoldfastError } from '../../lib/client/error.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { ownerKey } from '../../lib/fleet/owner.ts';
 import { StoreError } from '../../lib/store/port.ts';
+import { beginRecovery } from '../../lib/store/recovery.ts';
 import { converge, crashEverywhere } from '../support/crash.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
@@ -340,6 +342,21 @@ test('an object whose backend leaves once it is back is copied with all that was
   expect(left!.backend).toBe('a');
   const { headers, metadata } = (await fleet.client.get('k'))!;
   expect({ headers, metadata }).toEqual({ headers: { contentType: 'text/plain' }, metadata: { note: 'mine' } });
+});
+
+test('nothing comes back of a bucket that other tables own, nor in place of what restored tables name', async () => {
+  const fleet = await withDeleted();
+  const owner = fleet.backends.a!.peek(ownerKey)!;
+  const metadata = { ...owner.metadata, 'holdfast-owner': 'another a' };
+  for (const name of ['a', 'b']) fleet.backends[name]!.putNow(ownerKey, owner.bytes, { metadata });
+  await expect(fleet.newClient().undelete('k')).rejects.toThrow(/belongs to another fleet/);
+  const restored = await withDeleted();
+  const before = restored.queue().map(({ storageKey }) => storageKey);
+  await beginRecovery(restored.store, restored.clock.now());
+  restored.clock.advance(10_000);
+  await restored.client.undelete('k');
+  expect(Object.values(restored.copiesOf('k'))).toEqual(['content']);
+  for (const copyId of Object.values(restored.object('k').copies)) expect(before).not.toContain(`k!${copyId}`);
 });
 
 test('an undelete whose copy may yet be recorded does not say that it came to nothing', async () => {

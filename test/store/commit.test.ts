@@ -227,6 +227,16 @@ test('bytes that are queued already, and no more by the next attempt, are queued
   expect(await differences()).toEqual([]);
 });
 
+test('bytes that are queued already, under a claim, stay claimed: somebody may be deleting them', async () => {
+  const before = await make('k');
+  const claim = { claimedBy: 'a tick', claimedAt: 7 };
+  const item = { ...cleanup('k', 'id-k'), id: 'a/k!id-k', backend: 'a', ...claim };
+  store.apply([{ kind: 'queue', put: item, expect: 'absent' }]);
+  const orphans = { cause: 'deleted', dueAt: clock.now() + 1_000, createdAt: clock.now() } as const;
+  await commit(depsWith(), [{ key: 'k', change: { before, after: object('k', { b: 'new' }) }, orphans }], inTime());
+  expect([...store.allQueueItems()]).toMatchObject([{ id: item.id, reason: 'deleted', ...claim }]);
+});
+
 test('room is granted in order, only what exceeds it has none, and an absent gate is an empty backend', async () => {
   quotas.b = 25;
   const objects = [await make('k1'), await make('k2'), await make('k3', 5), await make('k4')];

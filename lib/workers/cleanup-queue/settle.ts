@@ -79,7 +79,8 @@ function countTurn(tick: CleanupQueueSettleTick, { turn }: ItemTurn): string {
 /** What a turn writes; null when nothing changes. */
 function swapFor(tick: CleanupQueueSettleTick, { item, isClaimed, turn, entry }: ItemTurn): Swap | null {
   const expect = isClaimed
-    ? ({ state: 'cleanup', claimedBy: tick.runId } as const)
+    ? // What was queued anew under this claim waits in its turn.
+      ({ state: 'cleanup', claimedBy: tick.runId, dueAt: item.dueAt } as const)
     : ({ state: 'cleanup', dueAt: item.dueAt } as const);
   const from: HeldItem = { item, expect };
   const { key } = item;
