@@ -13,7 +13,7 @@ import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
-import { type Budget, readBudget } from '../transfer/budget.ts';
+import { type Budget, type Claim, readBudget } from '../transfer/budget.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { ownershipOf } from '../transfer/ownership.ts';
 import { HoldfastError } from './error.ts';
@@ -84,6 +84,7 @@ export function createContext(deps: ClientDeps): ClientContext {
   const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
   const keyrings = new Map<string, Promise<Keyring>>();
   let checks = { since: 0, count: 0 };
+  const spending = new Set<Claim>();
   let planned: { readonly at: number; readonly budget: Promise<Budget> } | undefined;
   const context: ClientContext = {
     deps,
@@ -171,7 +172,7 @@ export function createContext(deps: ClientDeps): ClientContext {
             return current!.file;
           },
         };
-        planned = { at: now, budget: readBudget(tick) };
+        planned = { at: now, budget: readBudget(tick, spending) };
         planned.budget.catch(context.forgetBudget);
       }
       return planned.budget;

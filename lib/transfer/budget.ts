@@ -82,19 +82,22 @@ export async function readLimitUse(
   return read.flat();
 }
 
-/** Reads what was spent where limits are set. Of n parallel parts each plans 1/n of what is left. */
-export async function readBudget(tick: BudgetDeps): Promise<Budget> {
+/**
+ * Reads what was spent where limits are set. Of n parallel parts each plans 1/n of what is left.
+ *
+ * @param reserved what is on its way: whoever reads a budget anew passes on what runs by the one before
+ */
+export async function readBudget(tick: BudgetDeps, reserved = new Set<Claim>()): Promise<Budget> {
   const uses = Map.groupBy(
     await readLimitUse(tick.deps.store, tick.config.backends, tick.now()),
     ({ backend }) => backend.name,
   );
-  /** On their way. What of them is in the meter already counts twice until they end. */
-  const reserved = new Set<Claim>();
   const refuses = (name: string, spend: Spend): ExceededLimit | null => {
     const backend = tick.config.backends.find((one) => one.name === name);
     const limits = backend === undefined ? [] : usageLimitsOf(backend);
     if (backend === undefined || limits.length === 0) return null;
     const asked = chargedAs(backend, spend);
+    // What of those on their way is in the meter already counts twice until they end.
     const coming = [...reserved]
       .filter((one) => one.backend === name)
       .reduce((sum, one) => plusUsage(sum, chargedAs(backend, one)), plusUsage(tick.meter.spent(name), asked));

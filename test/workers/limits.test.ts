@@ -368,3 +368,26 @@ test('a put of the library goes to another backend where a limit is spent, and i
   await fleet.newClient().put('more', 'x');
   expect(Object.keys(fleet.object('more').copies)).toEqual(['a']);
 });
+
+test('what a put has still to send counts for those that begin after usage was written down [usage-classes]', async () => {
+  const fleet = await createTestFleet({
+    backends: [{ name: 'a', limits: { ingressBytes: 150 } }, 'b'],
+    policies: { default: { factor: 1 } },
+  });
+  const onItsWay = Promise.withResolvers<void>();
+  const isBegun = Promise.withResolvers<void>();
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'a' || method !== 'put') return;
+    fleet.before = undefined;
+    isBegun.resolve();
+    await onItsWay.promise;
+  };
+  const first = fleet.client.put('first', 'x'.repeat(100));
+  await isBegun.promise;
+  fleet.clock.advance(61_000);
+  await fleet.client.put('second', 'x'.repeat(100));
+  onItsWay.resolve();
+  await first;
+  expect(Object.keys(fleet.object('first').copies)).toEqual(['a']);
+  expect(Object.keys(fleet.object('second').copies)).toEqual(['b']);
+});
