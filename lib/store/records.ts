@@ -70,6 +70,14 @@ export function bornAs({ generation, writtenAs = generation }: Pick<ObjectRecord
   return writtenAs;
 }
 
+/** Whether a record and bytes of its object are of one write, whatever it is called since it was brought back. */
+export function isOneWrite(
+  a: Pick<ObjectRecord, 'generation' | 'writtenAs'>,
+  b: Pick<ObjectRecord, 'generation' | 'writtenAs'>,
+): boolean {
+  return bornAs(a) === bornAs(b);
+}
+
 /** Whether two records differ in nothing but rev, condition and refusals: who read the one may go on with the other. */
 export function isSameContent(a: ObjectRecord, b: ObjectRecord): boolean {
   const { rev: _a, condition: _ca, stuck: _sa, ...one } = a;

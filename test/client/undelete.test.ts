@@ -379,3 +379,26 @@ test('an undelete whose copy may yet be recorded does not say that it came to no
   expect(await fleet.read('k')).toBe('content');
   expect(told).toMatchObject({ kind: 'undecided' });
 });
+
+test('a sweep does not take unnamed bytes of what came back for those of another content', async () => {
+  const fleet = await createTestFleet({ policies: day });
+  await fleet.client.put('k', 'content');
+  await fleet.client.delete('k');
+  await fleet.client.undelete('k');
+  fleet.before = ({ method, args }) => {
+    if (method !== 'transact' || !JSON.stringify(args[0]).includes('"kind":"object"')) return;
+    fleet.clock.advance(400_000);
+    throw new StoreError('unreachable', 'no answer');
+  };
+  await fleet.tick('replicator');
+  fleet.before = undefined;
+  const [unnamed] = fleet.keysOn('b');
+  const { copies } = fleet.object('k');
+  expect({ copies: Object.keys(copies), queue: fleet.queue() }).toEqual({ copies: ['a'], queue: [] });
+  const good = fleet.backends.a!.peek(`k!${copies.a}`)!;
+  fleet.backends.a!.putNow(`k!${copies.a}`, Buffer.from('rotten!'), good);
+  fleet.clock.advance(2 * hourMs);
+  const { reasons } = await fleet.tick('reconciler');
+  expect(reasons).toMatchObject({ 'record-does-not-verify': 1 });
+  expect(fleet.queue().map(({ storageKey }) => storageKey)).not.toContain(unnamed);
+});

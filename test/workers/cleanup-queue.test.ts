@@ -597,3 +597,22 @@ test('a thousand deletions of one backend are one request, with the default batc
   expect(fleet.queue()).toEqual([]);
   expect((await fleet.recount()).differences).toEqual([]);
 });
+
+test('quarantined bytes of an object that was brought back since are its own, and are judged as such [quarantine-a-week]', async () => {
+  const fleet = await createTestFleet({ policies: { default: { factor: 2, deleteGraceHours: 24 } } });
+  await withQuarantined(fleet);
+  const [{ storageKey: waiting } = { storageKey: '' }] = fleet.queue();
+  await fleet.client.delete('k');
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'get') throw new BackendError('unavailable', 'a', 'not now');
+  };
+  await fleet.client.undelete('k');
+  fleet.before = undefined;
+  expect(fleet.object('k').copies.a).toBeUndefined();
+  for (const [name, copyId] of Object.entries(fleet.object('k').copies))
+    fleet.backends[name]!.putNow(`k!${copyId}`, Buffer.from('?'));
+  fleet.clock.advance(7 * 24 * hourMs + 60_000);
+  await fleet.tick('cleanup-queue');
+  expect(fleet.keysOn('a')).toContain(waiting);
+  expect(await fleet.read('k')).toBe('v');
+});

@@ -1,5 +1,5 @@
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
-import { expectedEtag, isSameEtag } from '../../store/records.ts';
+import { expectedEtag, isOneWrite, isSameEtag } from '../../store/records.ts';
 import { namesBytes } from '../../store/swap.ts';
 import type { Proof, Turn } from './turn.ts';
 
@@ -50,6 +50,6 @@ export function isWaiting({ cause }: QueueItem): boolean {
 /** Whether what proved an item deletable is still so, by the entry as it is after the claim. */
 export function stillHolds(proof: Proof | undefined, item: QueueItem, entry: Entry | undefined): boolean {
   if (proof === undefined) return true;
-  if (entry?.kind !== 'object' || entry.generation !== item.generation) return true;
+  if (entry?.kind !== 'object' || !isOneWrite(entry, item)) return true;
   return entry.copies[proof.backend] === proof.copyId;
 }

@@ -1,5 +1,6 @@
 import { copyIdOf } from '../../store/keys.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
+import { isOneWrite } from '../../store/records.ts';
 import type { Reading } from '../../transfer/reading/reading.ts';
 import type { VerifiedCopy } from '../../transfer/verified-copy.ts';
 import type { Proof, Turn } from './turn.ts';
@@ -29,7 +30,7 @@ const dayMs = 24 * hourMs;
  */
 export async function judgeWaiting(deps: JudgeDeps, item: QueueItem, entry: Entry | undefined): Promise<Judgement> {
   // Nothing of this content is recorded any more: it was replaced or deleted.
-  if (entry?.kind !== 'object' || entry.generation !== item.generation) return { outcome: 'deletable' };
+  if (entry?.kind !== 'object' || !isOneWrite(entry, item)) return { outcome: 'deletable' };
   // Surplus was good when it left: it goes back only where what stayed is not good.
   return item.cause === 'quarantined' ? bytesFirst(deps, item, entry) : proofFirst(deps, item, entry);
 }

@@ -6,6 +6,7 @@ import { type DeleteRequest, enqueueDeletes } from '../../store/enqueue-deletes.
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { Entry, ObjectRecord } from '../../store/model.ts';
 import { newQueueItem, quarantineMs } from '../../store/queue-items.ts';
+import { bornAs } from '../../store/records.ts';
 import { clockSkewMs, isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -91,7 +92,7 @@ async function whyKept(tick: UnnamedTick, orphan: Orphan, rules: OrphanRules): P
     return settled('skipped', `record-is-${entry.condition}`);
   if (!(await answersNow(tick, entry))) return settled('skipped', 'record-does-not-answer');
   // What a recovery passed over was older only as far as clocks can be believed: the record must be proved to be good.
-  return generation === entry.generation || isPassedOver ? whyProofIsMissing(tick, entry) : null;
+  return generation === bornAs(entry) || isPassedOver ? whyProofIsMissing(tick, entry) : null;
 }
 
 /**
