@@ -29,7 +29,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'what was claimed for deletion is brought back where it is',
-    edits: [withoutOperand('bringBack', 'claimedBy'), instead('held', ['dueAt', 'state', 'intent'], '{ state }')],
+    edits: [withoutOperand('isUnclaimed', 'claimedBy'), instead('held', ['dueAt', 'state', 'intent'], '{ state }')],
   },
   {
     name: 'bytes are brought back unread',
