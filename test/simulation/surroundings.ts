@@ -55,8 +55,12 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
       }
       return found;
     },
-    readsRestUntil: (backend, storageKey) =>
-      (store.rowAt(`reading/${backend}/${storageKey}`, 'state')?.data.notBefore as number | undefined) ?? 0,
+    readsRestUntil(backend, storageKey) {
+      const { notBefore = 0, heldUntil = 0 } = (store.rowAt(`reading/${backend}/${storageKey}`, 'state')?.data ??
+        {}) as { readonly notBefore?: number; readonly heldUntil?: number };
+      // Whoever died while it read keeps it to itself until its own deadline, and a little longer.
+      return Math.max(notBefore, heldUntil);
+    },
     unhealthyBackends: () => names.filter((name) => row(`breaker/${name}`)?.data.openedAt !== undefined),
   };
 }
