@@ -52,7 +52,7 @@ async function propose(put: Put, { before, items }: Left): Promise<Decided> {
     createdAt: first!.createdAt,
     copies: Object.fromEntries(items.map((item) => [item.backend, copyIdOf(item)])),
     policy: policyOf(file, put.key).name,
-    ...defined({ plainEtags: before?.plainEtags }),
+    ...defined({ plainEtags: plainEtagsOf(before, items) }),
   });
   return decide(put, {
     ...recording(put, items, before, after),
@@ -62,6 +62,12 @@ async function propose(put: Put, { before, items }: Left): Promise<Decided> {
       createdAt: now,
     },
   });
+}
+
+/** Files that are remembered; of one that is a copy again, how it was read just now. */
+function plainEtagsOf(before: Entry | null, items: readonly QueueItem[]): Entry['plainEtags'] {
+  const files = items.flatMap(({ backend, plainEtag }) => (plainEtag === undefined ? [] : [[backend, plainEtag]]));
+  return files.length === 0 ? before?.plainEtags : { ...before?.plainEtags, ...Object.fromEntries(files) };
 }
 
 async function afterRefusal(

@@ -402,3 +402,22 @@ test('a sweep does not take unnamed bytes of what came back for those of another
   expect(reasons).toMatchObject({ 'record-does-not-verify': 1 });
   expect(fleet.queue().map(({ storageKey }) => storageKey)).not.toContain(unnamed);
 });
+
+test('an imported file that its owner wrote back since is brought back as it is now', async () => {
+  const fleet = await createTestFleet({
+    policies: day,
+    env: { RECONCILER_IMPORT: 'true', RECONCILER_MIN_AGE_SECONDS: '0' },
+  });
+  const generations: string[] = [];
+  for (const content of ['first', 'second']) {
+    fleet.clock.advance(25 * hourMs);
+    fleet.backends.a!.putNow('k', Buffer.from(content));
+    await fleet.tick('reconciler');
+    generations.push(fleet.object('k').generation);
+    await fleet.client.delete('k');
+  }
+  fleet.backends.a!.putNow('k', Buffer.from('first'));
+  await fleet.client.undelete('k', { generation: generations[0]! });
+  expect(fleet.object('k').copies).toEqual({ a: '' });
+  expect(await fleet.read('k')).toBe('first');
+});
