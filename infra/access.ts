@@ -208,7 +208,8 @@ function bucketStatements(
   const aborts = [statement('Abort', ['s3:AbortMultipartUpload'], at(ours))];
   const all = {
     read: reads,
-    write: [...reads, ...create, ...aborts],
+    // What an undelete brings back keeps its tags.
+    write: [...reads, ...create, ...(withTags ? [tags] : []), ...aborts],
     'write-parts': [...reads, ...writes, ...parts],
     delete: [...reads, ...deletes, ...leftovers],
     // Whether a backend keeps tags is found out whatever is preserved; so is what it says of an upload that is gone.

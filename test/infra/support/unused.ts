@@ -33,6 +33,10 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
     /^(replicator|rebalancer) WriteCheck s3:PutObject$/,
     'A target that refuses ten objects in one tick is asked to take a write of ours; in these cases none refuses as many.',
   ],
+  [
+    /^application Tags s3:PutObjectTagging$/,
+    'What an undelete brings back by a copy takes its tags along; in its case it comes back in place.',
+  ],
   [/^rebalancer Tags s3:PutObjectTagging$/, 'Objects that move take their tags along; in its case none had any.'],
   [
     /^(replicator|rebalancer) Indexes dynamodb:Query due$/,
