@@ -1,10 +1,9 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Entry, ObjectRecord } from '../../../lib/store/model.ts';
 import type { MemoryObject } from '../../../lib/testing/backend/memory-backend.ts';
 import type { Actor } from '../operation.ts';
 import type { ClientCall } from './calls.ts';
 import type { Description } from './content.ts';
-
+import { isSameDescription } from './content.ts';
 import type { PlainCheck } from './plain.ts';
 import { descriptionIn, hashOf, keyWithin, storageKeyOf } from './reading.ts';
 import { namedBy, partsOf, placeOf, type Sight } from './sight.ts';
@@ -93,7 +92,7 @@ export function createBytesCheck(sight: Sight, plain: PlainCheck): BytesCheck {
     const sha256 = record.sha256 ?? sight.calls.putOf(record)?.sha256;
     if (bytes?.sizeBytes !== record.sizeBytes || (sha256 !== undefined && hashOf(bytes) !== sha256)) return false;
     const description = sight.calls.descriptionOf(record);
-    return description === undefined || isDeepStrictEqual(description, descriptionIn(bytes));
+    return description === undefined || isSameDescription(description, descriptionIn(bytes));
   }
 
   function hiddenCopies(record: ObjectRecord): string[] {

@@ -1,7 +1,6 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Entry } from '../../../lib/store/model.ts';
 import type { Actor, Operation } from '../operation.ts';
-import type { Content, Description } from './content.ts';
+import { type Content, type Description, isSameDescription } from './content.ts';
 import { Violation } from './violation.ts';
 
 /** A call of the library by a simulated application. */
@@ -211,7 +210,7 @@ export function createCallsCheck(step: () => number, report: (violation: Violati
     const { sha256, sizeBytes } = era.content ?? {};
     if (sizeBytes !== result.sizeBytes || (result.sha256 !== undefined && sha256 !== result.sha256))
       wrong(key, `A ${call.kind} of "${key}" gave other content than generation ${result.generation} has`);
-    if (result.description !== undefined && !isDeepStrictEqual(result.description, era.content?.description))
+    if (result.description !== undefined && !isSameDescription(result.description, era.content?.description))
       wrong(key, `A ${call.kind} of "${key}" gave other headers than generation ${result.generation} has`);
   }
 

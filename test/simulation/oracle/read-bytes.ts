@@ -1,3 +1,4 @@
+import { internalPrefix } from '../../../lib/fleet/owner.ts';
 import type { Actor } from '../operation.ts';
 
 /**
@@ -71,6 +72,8 @@ export function createReadBytes(): ReadBytes {
 
   return {
     came(by, read, bytes) {
+      // Whose a bucket is, is asked again and again: that is no read of an object.
+      if (read.place.includes(`/${internalPrefix}`)) return null;
       const account = accountOf(by, read);
       account.unkept.set(by, { bytes: (account.unkept.get(by)?.bytes ?? 0) + bytes, last: bytes });
       const { sum, largest } = countedOf(account);
