@@ -15,11 +15,15 @@ const slow = [
   // It compiles and tests a copy of the project.
   'test/docs/new-worker.test.ts',
   // Copies in parts are tested in memory, and one process is killed at work.
+  'test/transfer/big-copy-s3.test.ts',
   'test/process/transfers.test.ts',
   // What a tick does is tested in memory, and one process is killed at work.
   'test/process/throttled.test.ts',
   'test/process/copies-within.test.ts',
-  // Its server and its figures are tested without a browser.
+  // Requests are counted in memory too.
+  'test/fleet/meter.test.ts',
+  // Its server and its figures are tested without a browser, and without the process that serves it.
+  'test/cli/console.test.ts',
   'test/console/browser.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.
   'test/cli/run.whole.test.ts',
