@@ -47,10 +47,14 @@ afterAll(async () => {
   await lab?.close();
 });
 
-/** Runs the import as its own process, and kills it when it sends so many transactions; returns what it said, if it ended. */
-async function importKilledAt(transactions: number): Promise<{ code: number | null; stdout: string }> {
+/** Runs the import as its own process, and sends it a signal when it sends so many transactions; returns what it said. */
+async function importSignalledAt(
+  transactions: number,
+  signal: 'SIGINT' | 'SIGKILL',
+  ...flags: readonly string[]
+): Promise<{ code: number | null; stdout: string }> {
   const env = { ...lab.env, AWS_ENDPOINT_URL_DYNAMODB: frontEndpoint, RECONCILER_BATCH_SIZE: '20' };
-  const child = spawn(process.execPath, [bin, 'import', 'local-1', '--json'], {
+  const child = spawn(process.execPath, [bin, 'import', 'local-1', ...flags], {
     env,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -61,30 +65,18 @@ async function importKilledAt(transactions: number): Promise<{ code: number | nu
   let seen = 0;
   onTransaction = () => {
     seen += 1;
-    if (seen === transactions) child.kill('SIGKILL');
+    if (seen === transactions) child.kill(signal);
   };
   const [code] = (await once(child, 'close')) as [number | null];
   onTransaction = () => {};
-  await expireAll();
   return { code, stdout };
 }
 
-/** Runs the import until it sends so many transactions, and interrupts it as Ctrl-C does. */
-async function importInterruptedAt(transactions: number): Promise<{ code: number | null; stdout: string }> {
-  const env = { ...lab.env, AWS_ENDPOINT_URL_DYNAMODB: frontEndpoint, RECONCILER_BATCH_SIZE: '20' };
-  const child = spawn(process.execPath, [bin, 'import', 'local-1'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
-  let stdout = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    stdout += String(chunk);
-  });
-  let seen = 0;
-  onTransaction = () => {
-    seen += 1;
-    if (seen === transactions) child.kill('SIGINT');
-  };
-  const [code] = (await once(child, 'close')) as [number | null];
-  onTransaction = () => {};
-  return { code, stdout };
+/** Kills the import, if it does not end before; what it held is given back as its time would. */
+async function importKilledAt(transactions: number): Promise<{ code: number | null; stdout: string }> {
+  const ran = await importSignalledAt(transactions, 'SIGKILL', '--json');
+  await expireAll();
+  return ran;
 }
 
 /** Gives back what a process held that is gone, as its time would. */
@@ -108,7 +100,7 @@ async function generations(): Promise<Map<string, string>> {
 }
 
 test('Ctrl-C ends an import after what is in flight, and says how to go on; nobody waits to go on', async () => {
-  const interrupted = await importInterruptedAt(4);
+  const interrupted = await importSignalledAt(4, 'SIGINT');
   expect(interrupted.code).toBe(1);
   expect(interrupted.stdout).toContain('The pass did not reach its end: `holdfast import local-1` goes on from here');
   const [, some = 'none'] = /imported +(\d+)/.exec(interrupted.stdout) ?? [];
@@ -118,7 +110,7 @@ test('Ctrl-C ends an import after what is in flight, and says how to go on; nobo
   const ranges = await rangesOfPass(lab.holdfastProcess.store, pass);
   expect(ranges.filter(({ holder }) => holder !== undefined)).toEqual([]);
   expect((await recount(lab.holdfastProcess, false)).differences).toEqual([]);
-  const again = await importInterruptedAt(4);
+  const again = await importSignalledAt(4, 'SIGINT');
   expect(again.stdout).toMatch(/goes on from here/);
   expect((await generations()).size).toBeGreaterThan(Number(some));
 });

@@ -2,7 +2,7 @@ import type { BackendFigures, DrainPlanAnswer } from '../protocol.ts';
 import { act, ask, overview, pathWith } from './api.ts';
 import { bytes, count, percent, usd, utcTime } from './figures.ts';
 import { BackendState, Usage } from './overview.tsx';
-import { Action, Bar, doing, notice, Panel, question, When } from './parts.tsx';
+import { Action, Bar, doing, Fact, notice, Panel, question, When } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 export function BackendPage() {
@@ -58,15 +58,6 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
       </Panel>
       {drain !== undefined && <Drain backend={backend} drain={drain} />}
     </>
-  );
-}
-
-function Fact({ name, children }: { readonly name: string; readonly children: preact.ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

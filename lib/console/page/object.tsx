@@ -8,6 +8,7 @@ import {
   Badge,
   type Column,
   doing,
+  Fact,
   type Loaded,
   Name,
   Panel,
@@ -156,15 +157,6 @@ function Detail({ object, reload }: { readonly object: ObjectDetail; reload(): v
         </Panel>
       )}
     </>
-  );
-}
-
-function Fact({ name, children }: { readonly name: string; readonly children: preact.ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 

@@ -259,3 +259,13 @@ export function Awaited<T>({ of, children }: { readonly of: Loaded<T>; children(
   if (of.data !== undefined) return <>{children(of.data)}</>;
   return of.problem === undefined ? <p class="empty">Reading …</p> : <p class="problem">{of.problem}</p>;
 }
+
+/** A row of a list of facts: its name, and what it is. */
+export function Fact({ name, children }: { readonly name: string; readonly children: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}

@@ -1,5 +1,6 @@
 import { internalPrefix } from '../../../lib/fleet/owner.ts';
 import type { Actor } from '../operation.ts';
+import { partsOf } from './sight.ts';
 
 /**
  * The bytes that each kind of worker has moved for one whole read of a place, however many processes it took. The read is
@@ -73,7 +74,7 @@ export function createReadBytes(): ReadBytes {
   return {
     came(by, read, bytes) {
       // Whose a bucket is, is asked again and again: that is no read of an object.
-      if (read.place.includes(`/${internalPrefix}`)) return null;
+      if (partsOf(read.place)[1].startsWith(internalPrefix)) return null;
       const account = accountOf(by, read);
       account.unkept.set(by, { bytes: (account.unkept.get(by)?.bytes ?? 0) + bytes, last: bytes });
       const { sum, largest } = countedOf(account);
