@@ -16,7 +16,7 @@ export interface Neighbour {
 }
 
 /** What a test may meet instead of what it asks: a capability that is lacking, a key that is refused, an answer that is lost. */
-export type Difference = keyof Capabilities | 'refusesKey' | 'hangsUp' | 'missingIsChanged';
+export type Difference = keyof Capabilities | 'refusesKey' | 'hangsUp' | 'missingIsChanged' | 'takesSmallParts';
 
 /** What the suite needs: a backend whose bucket (prefix) is empty. */
 export interface BackendKit {

@@ -30,7 +30,8 @@ const servers: Readonly<Record<string, readonly FaultRule[]>> = {
 
 for (const [name, faults] of Object.entries(servers)) {
   backendContract(`S3 server ${name}`, async () => {
-    const kit = await startS3();
+    // And one that takes parts of any size.
+    const kit = await startS3(systemClock, 1);
     const place = { bucket: otherBucket, prefix: 'near/' };
     const misbehave = () => {
       for (const [i, fault] of faults.entries()) kit.server.faults.add({ ...fault, id: String(i) });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import type { Capabilities } from '../../lib/fleet/backend.ts';
 import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import { createS3Backend, type S3Backend, type S3BackendOptions } from '../../lib/fleet/s3-backend.ts';
@@ -67,13 +68,14 @@ export function s3ForFile(options: Partial<S3BackendOptions>): { readonly kit: S
 }
 
 /** `clock`: of the server and the backends; requests are signed by the machine's, whatever it says. */
-export async function startS3(clock: Clock = systemClock): Promise<S3Kit> {
+export async function startS3(clock: Clock = systemClock, minPartBytes?: number): Promise<S3Kit> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-fleet-'));
   const server = await createS3Server({
     dir,
     buckets: [bucket, otherBucket],
     credentials: [keys],
     clock,
+    ...defined({ minPartBytes }),
     ...(clock !== systemClock && { maxClockSkewMs: Number.POSITIVE_INFINITY }),
   });
   const open: S3Backend[] = [];

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Difference } from '../contracts/backend-access.ts';
-import { differences, lackedBy } from './differences.ts';
+import { besideCapabilities, differences, lackedBy } from './differences.ts';
 import { stepsOf, type TargetResult } from './results.ts';
 import { servers } from './servers.ts';
 
@@ -40,11 +40,6 @@ export function readRecorded(): Recorded[] {
   return existsSync(recordedFile) ? (JSON.parse(readFileSync(recordedFile, 'utf8')) as Recorded[]) : [];
 }
 
-/** No capability, and not about one key. */
-function isBeside(difference: Difference): boolean {
-  return difference === 'hangsUp' || difference === 'missingIsChanged';
-}
-
 const limits = ['maxParts', 'metadataBytes', 'maxKeyBytes', 'maxSegmentBytes'] as const;
 
 function recordedOf(result: TargetResult): Recorded {
@@ -56,7 +51,10 @@ function recordedOf(result: TargetResult): Recorded {
     ...(contract !== undefined && { contract: [contract.passed, contract.under, contract.broken.length] as const }),
     ...(result.steps !== undefined && { endToEnd: stepsOf(result) }),
     lacks: [
-      ...new Set([...lackedBy(can), ...met.flatMap((one) => (isBeside(one.difference) ? [one.difference] : []))]),
+      ...new Set([
+        ...lackedBy(can),
+        ...met.flatMap((one) => (besideCapabilities.has(one.difference) ? [one.difference] : [])),
+      ]),
     ],
     limits: Object.fromEntries(found),
     refusedKeys: [...new Set(met.flatMap(({ about }) => (about === undefined ? [] : [about])))].sort(),

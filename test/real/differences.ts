@@ -118,20 +118,25 @@ export const differences: Readonly<Record<Difference, Answered>> = {
     what: 'tells a condition that met nothing from one that met other bytes',
     answer: 'What a deletion on a condition did not delete is looked at: with nothing there, it is done.',
   },
+  takesSmallParts: {
+    what: 'refuses parts below 5 MiB',
+    answer: 'None is sent, but the last of an upload.',
+  },
   refusesKey: {
     what: 'takes every other key',
     answer: 'A definite refusal costs that one object a place there: it goes to other backends.',
   },
 };
 
-/** What the contract alone meets. */
-const metOnly: ReadonlySet<Difference> = new Set(['refusesKey', 'hangsUp', 'missingIsChanged']);
+/** No capabilities, and not about one key: the contract alone meets them. */
+export const besideCapabilities: ReadonlySet<Difference> = new Set(['hangsUp', 'missingIsChanged', 'takesSmallParts']);
 
 /** The capabilities that a server lacks, as names in the table of differences. */
 export function lackedBy(can: Capabilities): Difference[] {
   const lacked: Difference[] = [];
   for (const name of Object.keys(differences) as Difference[]) {
-    if (!metOnly.has(name) && isLacking(can, name as keyof Capabilities)) lacked.push(name);
+    if (name === 'refusesKey' || besideCapabilities.has(name)) continue;
+    if (isLacking(can, name as keyof Capabilities)) lacked.push(name);
   }
   return lacked;
 }
