@@ -33,7 +33,7 @@ export function admit({ headers, token }: Knock, door: Door): Admission {
     return refused(403, `"${origin}" may not ask this console for anything`);
   const site = headers['sec-fetch-site'];
   if (site !== undefined && site !== 'same-origin' && site !== 'none')
-    return refused(403, 'Another page may not ask this console for anything');
+    return refused(403, 'Another page may not ask this console for anything: open its address in a tab of its own');
   const given = bearerOf(headers.authorization) ?? token;
   if (given === null || !isSame(given, door.token))
     return refused(401, 'The token is missing, or of another console: use the address that it printed');

@@ -14,11 +14,15 @@ export function attentionOf(
   const short = shortPlacements(fleet, standing);
   const reasons: Readonly<Record<AttentionName, readonly string[]>> = {
     'under-replicated': whyShort(fleet, standing, short),
-    'at-risk': ['One counted copy is left, or none: whatever happens to that one, happens to the object.'],
-    damaged: ['No copy verified when it was read last. They are kept, and read again when you verify them.'],
+    'at-risk': ['They have one counted copy, or none: if that one is lost, the object is.'],
+    damaged: [
+      'No copy verified when it was read last. All copies are kept. “Verify now” reads an object’s copies again.',
+    ],
     stuck: ['Every backend that they could go to, or come from, refuses them: the list says why.'],
     misplaced: ['They have enough copies, in fewer places than their policy spreads them over.'],
-    'over-replicated': ['They have more copies than their policy asks for: the over-replication-cleaner removes them.'],
+    'over-replicated': [
+      'They have more copies than their policy asks for. The over-replication-cleaner removes what is too many, once the others count.',
+    ],
   };
   const counts: Readonly<Record<AttentionName, number>> = {
     'under-replicated': summary.underReplicated,

@@ -52,7 +52,9 @@ function ofBackend(before: BackendFigures, after: BackendFigures): Line[] {
   const [wasOpen, isOpen] = [before.breaker !== 'closed', after.breaker !== 'closed'];
   if (!wasOpen && isOpen) lines.push(bad(`${name} does not answer: its breaker opened`, after.unhealthySince));
   if (wasOpen && !isOpen) lines.push(good(`${name} answers again: its breaker closed`));
-  if (before.isCounted && !after.isCounted) lines.push(bad(`Copies on ${name} do not count any more`));
+  const isAsked = after.drain !== undefined || after.isLeaving;
+  if (before.isCounted && !after.isCounted)
+    lines.push((isAsked ? neutral : bad)(`Copies on ${name} do not count any more`));
   if (!before.isCounted && after.isCounted) lines.push(good(`Copies on ${name} count again`));
   if (before.drain === undefined && after.drain !== undefined)
     lines.push(neutral(`The drain of ${name} began`, after.drain.since));

@@ -8,7 +8,7 @@ import type { ConsoleDeps } from './deps.ts';
 import { createJobs } from './jobs.ts';
 import { pageFiles } from './page-files.ts';
 import { createReader } from './readings.ts';
-import { pageFile, pageHtml, reply, replyFile, replyJson } from './replies.ts';
+import { pageFile, pageHtml, reply, replyFile, replyJson, statusOf } from './replies.ts';
 import { createRoutes } from './routes.ts';
 import { createWatch } from './watch.ts';
 
@@ -47,10 +47,11 @@ export async function startConsole(deps: ConsoleDeps, options: ConsoleOptions = 
   const watch = createWatch({ ...deps, reader: createReader(deps), jobs: jobs.list }, { isReadOnly });
   const routes = createRoutes({ deps, client, watch, jobs, isReadOnly });
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1');
+    const url = addressOf(request.url);
     const { headers, method } = request;
-    const admission = admit({ headers, token: url.searchParams.get('token') }, { token, port });
+    const admission = admit({ headers, token: url?.searchParams.get('token') ?? null }, { token, port });
     if (admission.outcome === 'refused') return refuse(response, admission.status, admission.sentence);
+    if (url === undefined) return refuse(response, 400, 'That is no address of this console');
     const file = method === 'GET' ? statics.get(url.pathname) : undefined;
     if (file !== undefined) return replyFile(response, file);
     return routes(request, response, url);
@@ -62,7 +63,7 @@ export async function startConsole(deps: ConsoleDeps, options: ConsoleOptions = 
       .catch((error: Error) => {
         // An answer that has begun cannot say what went wrong: it is cut short, so that nobody takes it for whole.
         if (response.headersSent) response.destroy();
-        else replyJson(response, 500, { error: error.message });
+        else replyJson(response, statusOf(error), { error: error.message });
       })
       .finally(() => answering.delete(answer));
     answering.add(answer);
@@ -74,14 +75,22 @@ export async function startConsole(deps: ConsoleDeps, options: ConsoleOptions = 
     url: `http://127.0.0.1:${port}/?token=${token}`,
     port,
     async close() {
+      // From here on nothing is begun: what came in later would be cut short by the end of this process.
+      const isClosed = new Promise<void>((resolve) => server.close(() => resolve()));
       await jobs.close();
       await watch.close();
       server.closeAllConnections();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await isClosed;
       await Promise.all(answering);
       await client.close();
     },
   };
+}
+
+/** A path, as every page asks for one; undefined for anything else that may stand in a request's first line. */
+function addressOf(target: string | undefined): URL | undefined {
+  const base = 'http://127.0.0.1';
+  return target?.startsWith('/') && URL.canParse(base + target) ? new URL(base + target) : undefined;
 }
 
 /** For a person who opened an old address, and for programs. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ids } from '../base/ids.ts';
+import { HoldfastError } from '../client/error.ts';
 import type { JobFigures } from './protocol.ts';
 
 /** What something that goes on tells of itself. */
@@ -17,7 +18,7 @@ export interface JobEnd {
 /** What this console was asked for that takes longer than an answer may. */
 export interface Jobs {
   list(): readonly JobFigures[];
-  /** Returns its id. */
+  /** Returns its id. Throws `closed` once the console is ending. */
   begin(what: string, run: (talk: JobTalk) => Promise<JobEnd>): string;
   /** False: there is none of that id under way. */
   stop(id: string): boolean;
@@ -42,6 +43,7 @@ interface Job {
 
 export function createJobs({ clock, ids, changed }: JobsDeps): Jobs {
   let jobs: readonly Job[] = [];
+  let isClosed = false;
   const update = (job: Job, more: Partial<JobFigures>) => {
     job.figures = { ...job.figures, ...more };
     changed();
@@ -49,6 +51,7 @@ export function createJobs({ clock, ids, changed }: JobsDeps): Jobs {
   return {
     list: () => jobs.map(({ figures }) => figures),
     begin(what, run) {
+      if (isClosed) throw new HoldfastError('closed', `Cannot begin "${what}": the console is ending`);
       const id = ids.ulid();
       const stop = new AbortController();
       const figures: JobFigures = { id, what, startedAt: clock.now(), state: 'running' };
@@ -67,6 +70,7 @@ export function createJobs({ clock, ids, changed }: JobsDeps): Jobs {
       return job !== undefined;
     },
     async close() {
+      isClosed = true;
       for (const { stop } of jobs) stop.abort();
       await Promise.all(jobs.map(({ ended }) => ended));
     },

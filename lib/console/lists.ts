@@ -1,20 +1,21 @@
+import { compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
-import type { ObjectSummary } from '../client/client.ts';
 import { placementRule } from '../config/placement-rule.ts';
 import { type ListingCursor, objectsOf, queueItemsOf } from '../operations/find-objects.ts';
 import type { PlacementTotal } from '../store/fleet-view.ts';
+import { shards } from '../store/keys.ts';
 import { type ObjectRecord, type QueueItem, type QueueState, queueStates } from '../store/model.ts';
 import { placementsOf } from './attention.ts';
 import { type ConsoleDeps, type FleetNow, fleetNow } from './deps.ts';
-import { attentionNames, type ObjectLine, type ObjectList, type QueueLine, type QueueList } from './protocol.ts';
+import type { AttentionName, ObjectLine, ObjectList, QueueLine, QueueList } from './protocol.ts';
+import { WrongQuestion } from './replies.ts';
 
 /** Of one page; a person asks for the next one. */
 const limits = { limit: 50, queries: 64 };
 
 /** What a list of objects is asked for; everything narrows it. */
 export interface ObjectQuery {
-  /** One of the names of what needs a look. */
-  readonly which?: string;
+  readonly which?: AttentionName;
   readonly backend?: string;
   readonly placement?: string;
   /** Counted copies. */
@@ -37,8 +38,7 @@ export async function listObjects(deps: ConsoleDeps, query: ObjectQuery): Promis
 const mostCopies = 4;
 
 function chosen({ fleet, standing }: FleetNow, { which, backend, placement, copies }: ObjectQuery): PlacementTotal[] {
-  const name = attentionNames.find((one) => one === which);
-  const first = name === undefined ? fleet.placements : placementsOf(fleet, standing, name);
+  const first = which === undefined ? fleet.placements : placementsOf(fleet, standing, which);
   const counted = (one: PlacementTotal) =>
     Math.min(mostCopies, one.copies.filter((copy) => standing(copy.backend).isCounted).length);
   return first.filter(
@@ -60,27 +60,42 @@ export function objectLine({ fleet, standing }: FleetNow, object: ObjectRecord):
   };
 }
 
-/** Objects by the beginning of their key, in key order. */
-export async function findObjects(
-  deps: ConsoleDeps,
-  list: (prefix: string) => AsyncIterable<ObjectSummary>,
-  prefix: string,
-): Promise<ObjectList> {
-  const keys: string[] = [];
-  for await (const { key } of list(prefix)) {
-    keys.push(key);
-    if (keys.length >= limits.limit) break;
-  }
-  const [now, records] = await Promise.all([fleetNow(deps), deps.store.objects(keys)]);
+export interface KeyQuery {
+  readonly prefix: string;
+  /** The last key of the page before. */
+  readonly after?: string;
+}
+
+/** As long as a key may be. */
+const longestPrefixBytes = 1024;
+
+/** Objects by the beginning of their key, in key order, a page at a time: one query of each shard, and one reading. */
+export async function findObjects(deps: ConsoleDeps, { prefix, after }: KeyQuery): Promise<ObjectList> {
+  const { store } = deps;
+  if (Buffer.byteLength(prefix) > longestPrefixBytes)
+    throw new WrongQuestion(`No key begins so: it would have more than ${longestPrefixBytes} bytes`);
+  const from = after ?? (prefix === '' ? undefined : prefix);
+  const pages = await Promise.all(shards.map((shard) => store.byKey(shard, from, limits.limit)));
+  const found = pages.flatMap(({ items }) => items).filter((key) => key.startsWith(prefix));
+  // The prefix itself may be a key: what comes after it does not hold it.
+  const all = [...(after === undefined && prefix !== '' ? [prefix] : []), ...found.sort(compareUtf8)];
+  const keys = all.slice(0, limits.limit);
+  const [now, records] = await Promise.all([fleetNow(deps), store.objects(keys)]);
   const objects = keys.flatMap((key) => {
     const entry = records.get(key);
     return entry?.kind === 'object' ? [objectLine(now, entry)] : [];
   });
-  return { objects };
+  const isMore = all.length > keys.length || pages.some(({ next, items }) => next !== undefined && isIn(prefix, items));
+  return { objects, ...(isMore && keys.length > 0 && { next: keys.at(-1)! }) };
+}
+
+/** Whether a page of keys ends among those that begin so. */
+function isIn(prefix: string, keys: readonly string[]): boolean {
+  return keys.at(-1)?.startsWith(prefix) ?? false;
 }
 
 export interface QueueQuery {
-  readonly state?: string;
+  readonly state?: QueueState;
   readonly backend?: string;
   readonly after?: string;
 }

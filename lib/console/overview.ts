@@ -1,19 +1,19 @@
 import { defined } from '../base/defined.ts';
-import { noUsage } from '../base/usage.ts';
 import { nextRun } from '../config/next-run.ts';
 import type { Parameters } from '../config/parameters.ts';
 import { type WorkerName, workerNames } from '../config/workers.ts';
+import type { UsageLine } from '../operations/usage-report.ts';
 import { type BackendStanding, standingOf } from '../store/fleet-view.ts';
-import { shards } from '../store/keys.ts';
-import { type Lease, queueStates } from '../store/model.ts';
+import { queueStates } from '../store/model.ts';
 import { passHeader } from '../store/pass-rows.ts';
 import { recoveryOf } from '../store/recovery.ts';
 import { refusingOf } from '../store/refusing.ts';
 import { summarize } from '../tick/fleet-summary.ts';
-import { oldestVerified, progressOf, type ScrubState } from '../workers/scrubber/scrub-cycles.ts';
 import { attentionOf } from './attention.ts';
-import type { BackendFigures, DrainFigures, Overview, WorkerFigures } from './protocol.ts';
+import { concernsOf } from './concerns.ts';
+import type { BackendFigures, DrainFigures, Overview, UsageFigures, WorkerFigures } from './protocol.ts';
 import type { Fleet, Readings } from './readings.ts';
+import { scrubFigures } from './scrub-figures.ts';
 
 /** What the readings do not say themselves. */
 export interface OverviewContext {
@@ -27,11 +27,12 @@ export type FleetFigures = Omit<Overview, 'isReadOnly' | 'problem' | 'work' | 'j
 /** The whole fleet as it is shown: from the ledger alone, whatever the number of objects. Pure. */
 export function fleetFigures(readings: Readings, { params, now }: OverviewContext): FleetFigures {
   const { fleet } = readings;
+  const backends = backendsOf(readings, { params, now });
+  const workers = workerNames.map((name) => workerFigures(readings, name, params, now));
   const standing = (name: string) => standingOf(fleet, name, now, params.unhealthyAfterMs);
   const summary = summarize(fleet, standing);
-  const configured = fleet.config.file.backends.map(({ name }) => name);
-  const others = fleet.namedBackends().filter((name) => !configured.includes(name));
   const recovery = recoveryOf(fleet);
+  const queue = queueStates.map((state) => ({ state, ...summary.queue[state] }));
   return {
     readAt: fleet.readAt,
     now,
@@ -41,18 +42,40 @@ export function fleetFigures(readings: Readings, { params, now }: OverviewContex
     bytes: summary.bytes,
     byCopies: byCopies(fleet, standing),
     attention: attentionOf(fleet, standing, summary),
-    backends: [...configured, ...others].map((name) => backendFigures(readings, standing(name))),
-    placements: fleet.placements
-      .map(({ label, policy, condition, copies, count }) => ({
-        ...{ label, policy, condition, ...count },
-        backends: copies.map(({ backend }) => backend),
-      }))
-      .sort((a, b) => b.objects - a.objects),
-    queue: queueStates.map((state) => ({ state, ...summary.queue[state] })),
-    workers: workerNames.map((name) => workerFigures(readings, name, params, now)),
+    concerns: concernsOf(fleet, { backends, workers, queue }),
+    ...{ backends, queue, workers },
+    ...placementsShown(fleet),
     ...defined({ scrub: scrubFigures(readings.leases.get('scrubber') ?? [], now) }),
     ...(recovery !== undefined && recovery.completedAt === undefined && { recovery: { since: recovery.since } }),
     overrides: fleet.settings.overrides,
+  };
+}
+
+function backendsOf(readings: Readings, { params, now }: OverviewContext): BackendFigures[] {
+  const { fleet } = readings;
+  const configured = fleet.config.file.backends.map(({ name }) => name);
+  const others = fleet.namedBackends().filter((name) => !configured.includes(name));
+  return [...configured, ...others].map((name) =>
+    backendFigures(readings, standingOf(fleet, name, now, params.unhealthyAfterMs)),
+  );
+}
+
+/** A fleet of many backends and policies has thousands. */
+const mostPlacements = 100;
+
+function placementsShown({ placements }: Fleet): Pick<Overview, 'placements' | 'otherPlacements'> {
+  const sorted = [...placements].sort((a, b) => b.count.objects - a.count.objects);
+  const rest = sorted.slice(mostPlacements);
+  return {
+    placements: sorted.slice(0, mostPlacements).map(({ label, policy, condition, copies, count }) => ({
+      ...{ label, policy, condition, ...count },
+      backends: copies.map(({ backend }) => backend),
+    })),
+    otherPlacements: {
+      placements: rest.length,
+      objects: rest.reduce((sum, { count }) => sum + count.objects, 0),
+      bytes: rest.reduce((sum, { count }) => sum + count.bytes, 0),
+    },
   };
 }
 
@@ -74,7 +97,6 @@ function backendFigures({ fleet, usage }: Readings, standing: BackendStanding): 
   const state = fleet.breaker(name);
   const pass = passHeader(fleet, name);
   const queued = queueStates.map((queueState) => fleet.queue(queueState, name));
-  const spent = usage && (usage.get(name) ?? noUsage);
   return {
     ...{ name, breaker, isLeaving, isCounted, isConfigured: config !== undefined },
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
@@ -84,7 +106,6 @@ function backendFigures({ fleet, usage }: Readings, standing: BackendStanding): 
     queuedItems: queued.reduce((sum, { objects }) => sum + objects, 0),
     quotaBytes: config?.quotaBytes ?? 0,
     failures: state?.failures ?? 0,
-    limits: { ...noUsage, ...config?.limits },
     egressUsdPerGb: config?.egressUsdPerGb ?? 0,
     unrecorded: pass.unrecorded ?? 0,
     ...defined({
@@ -93,10 +114,14 @@ function backendFigures({ fleet, usage }: Readings, standing: BackendStanding): 
       reason: state?.reason,
       takesNoWrites: refusingOf(fleet, name),
       drain: drainFigures(fleet, name),
-      usage: spent,
+      usage: usage?.filter(({ backend }) => backend === name).map(usageFigures),
       pass: pass.number === 0 ? undefined : pass,
     }),
   };
+}
+
+function usageFigures({ per, what, used, allowed, forecast, resetsAt }: UsageLine): UsageFigures {
+  return { per, what, used, allowed, forecast, resetsAt };
 }
 
 function drainFigures(fleet: Fleet, name: string): DrainFigures | undefined {
@@ -132,8 +157,9 @@ function workerFigures({ fleet, leases }: Readings, name: WorkerName, params: Pa
 
 type LastTick = NonNullable<WorkerFigures['last']>;
 
-function lastFigures({ at, outcome, planned, succeeded, failed, skipped, deferred, reasons }: LastTick): LastTick {
-  return { at, outcome, planned, succeeded, failed, skipped, deferred, reasons };
+function lastFigures(last: LastTick): LastTick {
+  const { at, outcome, planned, succeeded, failed, skipped, deferred, reasons, queueOldestSeconds } = last;
+  return { at, outcome, planned, succeeded, failed, skipped, deferred, reasons, ...defined({ queueOldestSeconds }) };
 }
 
 /** Ticks that find nothing to do leave no trace: the next one comes a whole number of periods after the last that did. */
@@ -146,26 +172,4 @@ function nextAfter(schedule: string, at: number, now: number): number | undefine
   }
   const periodMs = first.at - at;
   return first.at >= now ? first.at : first.at + Math.ceil((now - first.at) / periodMs) * periodMs;
-}
-
-function scrubFigures(leases: readonly Lease[], now: number): Overview['scrub'] {
-  const states = leases.flatMap(({ cursor }) => scrubState(cursor) ?? []);
-  if (states.length === 0) return undefined;
-  const parts = states.length;
-  return {
-    share: states.reduce((sum, state) => sum + progressOf(state, shards), 0) / parts,
-    oldestVerifiedAt: Math.min(...states.map((state) => oldestVerified(state, shards, now))),
-    owed: states.reduce((sum, { owed }) => sum + owed.length, 0),
-  };
-}
-
-/** Of a lease that keeps one. */
-export function scrubState(cursor: string | undefined): ScrubState | null {
-  if (cursor === undefined) return null;
-  try {
-    const state = JSON.parse(cursor) as Partial<ScrubState>;
-    return { cycles: {}, owed: [], ...state };
-  } catch {
-    return null;
-  }
 }

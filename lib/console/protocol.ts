@@ -10,10 +10,17 @@ export interface CountFigures {
 
 export type BreakerFigure = 'closed' | 'open' | 'half-open';
 
+/** What was spent of one thing in its period. */
 export interface UsageFigures {
-  readonly requests: number;
-  readonly egressBytes: number;
-  readonly ingressBytes: number;
+  readonly per: 'month' | 'day';
+  readonly what: 'requests' | 'classA' | 'classB' | 'egressBytes' | 'ingressBytes' | 'usd';
+  readonly used: number;
+  /** 0: no limit. */
+  readonly allowed: number;
+  /** At the end of the period, if it goes on as it did. */
+  readonly forecast: number;
+  /** When it is counted anew. */
+  readonly resetsAt: number;
 }
 
 export interface BackendFigures {
@@ -42,13 +49,11 @@ export interface BackendFigures {
   readonly isCounted: boolean;
   readonly takesNoWrites?: { readonly since: number; readonly retryAt: number; readonly message: string };
   readonly drain?: DrainFigures;
-  /** This month's; absent until it was read. */
-  readonly usage?: UsageFigures;
-  /** 0: none. */
-  readonly limits: UsageFigures;
+  /** Of each limit in its period, and of the month; absent until it was read. */
+  readonly usage?: readonly UsageFigures[];
   readonly egressUsdPerGb: number;
   readonly pass?: { readonly isRunning: boolean; readonly startedAt: number; readonly completedAt?: number };
-  /** Bytes of ours whose object is unknown, as the last pass found them. */
+  /** Files of ours whose object is unknown, as the last pass found them. */
   readonly unrecorded: number;
 }
 
@@ -79,6 +84,8 @@ export interface WorkerFigures {
     readonly skipped: number;
     readonly deferred: number;
     readonly reasons: Readonly<Record<string, number>>;
+    /** How long the oldest item had been due that it met in the queue. */
+    readonly queueOldestSeconds?: number;
   };
   /** Counted from the last tick that is known; absent for one that is off or paused. */
   readonly nextDueAt?: number;
@@ -139,6 +146,23 @@ export interface AttentionFigures {
   readonly reasons: readonly string[];
 }
 
+/** Something that is not of objects and needs a look, and where more of it is. */
+export interface ConcernFigures {
+  readonly tone: 'bad' | 'warn';
+  readonly sentence: string;
+  readonly why?: string;
+  readonly href: string;
+}
+
+export interface ScrubFigures {
+  /** Of the cycle, in [0, 1]. */
+  readonly share: number;
+  /** Every copy was read, or written, after this moment. */
+  readonly oldestVerifiedAt: number;
+  /** Copies that are come back to. */
+  readonly owed: readonly { readonly key: string; readonly backend: string }[];
+}
+
 export interface Overview {
   /** When the fleet was read last. */
   readonly readAt: number;
@@ -153,11 +177,15 @@ export interface Overview {
   /** By number of counted copies, from 0 upwards; the last one stands for all above, too. */
   readonly byCopies: readonly number[];
   readonly attention: readonly AttentionFigures[];
+  readonly concerns: readonly ConcernFigures[];
   readonly backends: readonly BackendFigures[];
+  /** The largest ones. */
   readonly placements: readonly PlacementFigures[];
+  /** Those that are not among them. */
+  readonly otherPlacements: { readonly placements: number } & CountFigures;
   readonly queue: readonly ({ readonly state: string } & CountFigures)[];
   readonly workers: readonly WorkerFigures[];
-  readonly scrub?: { readonly share: number; readonly oldestVerifiedAt: number; readonly owed: number };
+  readonly scrub?: ScrubFigures;
   readonly recovery?: { readonly since: number };
   readonly work: readonly WorkFigures[];
   readonly jobs: readonly JobFigures[];
@@ -217,6 +245,15 @@ export interface QueueList {
   readonly next?: string;
 }
 
+/**
+ * `written`: it was not read since · `read` by the scrub cycle · `owed`: it could not be read then, and is come back to ·
+ * `damaged`: it was read, and did not verify.
+ */
+export interface VerifiedFigures {
+  readonly how: 'written' | 'read' | 'owed' | 'damaged';
+  readonly after?: number;
+}
+
 export interface CopyFigures {
   readonly backend: string;
   readonly bucket: string;
@@ -227,8 +264,8 @@ export interface CopyFigures {
   readonly isDraining: boolean;
   /** When its bytes were written, where its name tells. */
   readonly writtenAt?: number;
-  /** By then at the latest it had been read in full, or written: its shard's part of the scrub cycle. */
-  readonly verifiedAt?: number;
+  /** It was read in full, or written, after `after`, as far as records tell; absent where they tell nothing. */
+  readonly verified?: VerifiedFigures;
   readonly refusal?: string;
 }
 

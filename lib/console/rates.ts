@@ -1,4 +1,6 @@
 import { defined } from '../base/defined.ts';
+import { shareOfRanges } from '../operations/run-pass.ts';
+import { passHeader } from '../store/pass-rows.ts';
 import type { FleetFigures } from './overview.ts';
 import type { CountFigures, WorkFigures } from './protocol.ts';
 import type { Readings } from './readings.ts';
@@ -78,21 +80,35 @@ export function workOf(figures: FleetFigures, samples: readonly Sample[]): WorkF
   });
 }
 
-/** Passes under way, by what their ranges say. */
-export function passesUnderWay(
-  { ranges }: Readings,
-  readAt: number,
-  startedAt: (name: string) => number,
-): WorkFigures[] {
+/** Passes under way, by what their ranges say; those of a pass before may be left among them. */
+export function passesUnderWay({ ranges, fleet }: Readings): WorkFigures[] {
   return [...ranges].map(([name, all]) => {
-    const done = all.filter(({ position }) => position.phase === 'done').length;
-    const listed = all.reduce((sum, range) => sum + range.listed, 0);
-    const seconds = Math.max(1, (readAt - startedAt(name)) / 1000);
+    const { number, startedAt } = passHeader(fleet, name);
+    const current = all.filter(({ pass }) => pass === number);
+    const done = current.filter(({ position }) => position.phase === 'done').length;
+    const listed = current.reduce((sum, range) => sum + range.listed, 0);
+    const seconds = Math.max(1, (fleet.readAt - startedAt) / 1000);
+    const share = shareOfRanges(current);
     return {
       id: `pass/${name}`,
-      what: `Pass: ${name}`,
-      doneOf: { done, all: all.length },
+      ...whatOf(name, current[0]?.backends ?? []),
+      doneOf: { done, all: current.length },
       objectsPerSecond: listed / seconds,
+      ...(share > 0 && { secondsLeft: (seconds * (1 - share)) / share }),
     };
   });
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  import: 'Import from',
+  recover: 'Recovery of',
+  'delete-unrecorded': 'Deletion of unrecorded files of',
+  'delete-superseded': 'Deletion of superseded files of',
+};
+
+/** The name of a pass begins with its kind, unless it is one of the reconciler's own. */
+function whatOf(name: string, backends: readonly string[]): Pick<WorkFigures, 'what' | 'href'> {
+  const kind = kinds[name.split('/', 1)[0]!] ?? 'Pass over';
+  const [first] = backends;
+  return { what: `${kind} ${backends.join(', ')}`, ...(first !== undefined && { href: `#/backend/${first}` }) };
 }

@@ -2,6 +2,8 @@ import { type Clock, hourOf } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import type { Usage } from '../base/usage.ts';
 import { type WorkerName, workerNames } from '../config/workers.ts';
+import { periodOf, usageLimitsOf } from '../fleet/usage-limits.ts';
+import { type UsageLine, usageReport } from '../operations/usage-report.ts';
 import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Lease } from '../store/model.ts';
 import { type PassRange, rangesOfPass } from '../store/pass-rows.ts';
@@ -15,8 +17,8 @@ export type Fleet = FleetView & { readonly config: FleetConfig };
 export interface Readings {
   readonly fleet: Fleet;
   readonly leases: ReadonlyMap<WorkerName, readonly Lease[]>;
-  /** Of the month; absent until it was read. */
-  readonly usage?: ReadonlyMap<string, Usage>;
+  /** Of each limit in its period, and of the month; absent until it was read. */
+  readonly usage?: readonly UsageLine[];
   /** Of passes that are under way, by name. */
   readonly ranges: ReadonlyMap<string, readonly PassRange[]>;
 }
@@ -59,7 +61,9 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
   let wasFleet = false;
   const leases = new Map<WorkerName, readonly Lease[]>();
   const ranges = new Map<string, readonly PassRange[]>();
-  let usage: ReadonlyMap<string, Usage> | undefined;
+  let usage: readonly UsageLine[] | undefined;
+  /** By the hour that they begin with: what was spent since then. */
+  const spent = new Map<string, ReadonlyMap<string, Usage>>();
   const readAt = new Map<string, number>();
 
   const parts = (of: Fleet): Part[] => [
@@ -70,17 +74,9 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
         read: async () => void leases.set(name, await store.leases(name)),
       }),
     ),
-    {
-      name: 'usage',
-      periodMs: 300 * secondMs,
-      read: async () => {
-        const to = hourOf(clock.now());
-        usage = await store.usage(
-          { from: to.slice(0, 'yyyy-mm'.length), to },
-          of.config.file.backends.map(({ name }) => name),
-        );
-      },
-    },
+    ...periodsOf(of, clock.now()).map(
+      (from): Part => ({ name: `usage/${from}`, periodMs: 300 * secondMs, read: () => readUsage(of, from) }),
+    ),
     ...runningPasses(of).map(
       (name): Part => ({
         name: `ranges/${name}`,
@@ -89,6 +85,16 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
       }),
     ),
   ];
+  const readUsage = async (of: Fleet, from: string) => {
+    const { backends } = of.config.file;
+    const names = backends.map(({ name }) => name);
+    spent.set(from, await store.usage({ from, to: hourOf(clock.now()) }, names));
+    const periods = periodsOf(of, clock.now());
+    for (const one of spent.keys()) if (!periods.includes(one)) spent.delete(one);
+    if (periods.some((one) => !spent.has(one))) return;
+    // Summed up as everywhere else, from what was read here one query at a time.
+    usage = await usageReport({ usage: async (hours) => new Map(spent.get(hours.from)) }, backends, clock.now());
+  };
   const ageOf = ({ name }: Part) => clock.now() - (readAt.get(name) ?? Number.NEGATIVE_INFINITY);
   const due = (of: Fleet, mostMs = Number.POSITIVE_INFINITY) =>
     parts(of)
@@ -132,6 +138,13 @@ export function createReader({ store, clock }: { readonly store: ReadingsStore; 
         if (fleet !== undefined) await Promise.all(due(fleet, freshMs).map(readPart));
       }),
   };
+}
+
+/** The hours with which the periods of limits begin, and the month: what was spent since each is one query. */
+function periodsOf({ config }: Fleet, now: number): string[] {
+  const month = { per: 'month', resetHour: 0, zone: 'UTC' } as const;
+  const limits = [month, ...config.file.backends.flatMap(usageLimitsOf)];
+  return [...new Set(limits.map((limit) => hourOf(periodOf(limit, now).from)))];
 }
 
 /** The names of passes that are under way, of any kind; their headers are in the fleet's own partition. */

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
+import { HoldfastError } from '../client/error.ts';
 
 /** Nothing but what this console serves itself; no page of another may show it in a frame. */
 const policy = [
@@ -34,6 +35,17 @@ export function reply(response: ServerResponse, status: number, type: string, bo
 
 export function replyJson(response: ServerResponse, status: number, document: unknown): void {
   reply(response, status, 'application/json', JSON.stringify(document));
+}
+
+/** What was asked for is nothing that there is. */
+export class WrongQuestion extends Error {
+  override readonly name = 'WrongQuestion';
+}
+
+/** How an answer says that there is none, and whose fault that is. */
+export function statusOf(error: Error): 400 | 500 {
+  const isTheirs = error instanceof WrongQuestion || (error instanceof HoldfastError && error.kind === 'bad-key');
+  return isTheirs ? 400 : 500;
 }
 
 /** A file of the page, as it is sent: compressed once. */

@@ -1,18 +1,21 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { defined } from '../base/defined.ts';
 import type { Holdfast } from '../client/client.ts';
 import { planDrain } from '../operations/drain-plan.ts';
 import { warningsOfDrain } from '../operations/drain-warnings.ts';
 import { sayDrainWarning } from '../operations/say-drain.ts';
 import { belongsToDeployment, parametersInForce } from '../operations/settings.ts';
+import { queueStates } from '../store/model.ts';
 import { act } from './actions.ts';
 import { type ConsoleDeps, fleetNow } from './deps.ts';
 import { fleetHistory } from './history.ts';
 import type { Jobs } from './jobs.ts';
-import { findObjects, listObjects, listQueue, type TransfersSeen } from './lists.ts';
+import { findObjects, listObjects, listQueue, type ObjectQuery, type QueueQuery, type TransfersSeen } from './lists.ts';
 import { objectDetail } from './object-detail.ts';
-import type { DrainPlanAnswer, ParameterLine } from './protocol.ts';
-import { head, replyJson } from './replies.ts';
+import { attentionNames, type DrainPlanAnswer, type ParameterLine } from './protocol.ts';
+import { head, replyJson, WrongQuestion } from './replies.ts';
 import type { Watch } from './watch.ts';
 
 export interface RoutesDeps {
@@ -34,9 +37,9 @@ export function createRoutes(given: RoutesDeps): Routes {
   const text = (asked: URLSearchParams, name: string) => asked.get(name) ?? '';
   const documents: Readonly<Record<string, Ask>> = {
     '/api/objects': (asked) => listObjects(deps, objectQuery(asked)),
-    '/api/find': (asked) => findObjects(deps, client.list, text(asked, 'prefix')),
+    '/api/find': (asked) => findObjects(deps, { prefix: text(asked, 'prefix'), ...fieldsOf(asked, ['after']) }),
     '/api/object': (asked) => objectDetail(deps, text(asked, 'key')),
-    '/api/queue': (asked) => listQueue(deps, fieldsOf(asked, ['state', 'backend', 'after']), seen),
+    '/api/queue': (asked) => listQueue(deps, queueQuery(asked), seen),
     '/api/settings': () => settings(deps),
     '/api/history': () => fleetHistory(deps),
     '/api/waiting': (asked) => client.undeletable(text(asked, 'key')),
@@ -55,12 +58,20 @@ export function createRoutes(given: RoutesDeps): Routes {
   };
 }
 
-function objectQuery(asked: URLSearchParams) {
-  const copies = asked.get('copies');
-  return {
-    ...fieldsOf(asked, ['which', 'backend', 'placement', 'after']),
-    ...(copies !== null && { copies: Number(copies) }),
-  };
+/** Asked for what there is none of, nobody is to be shown a list of something else. */
+function objectQuery(asked: URLSearchParams): ObjectQuery {
+  const { which, copies, ...others } = fieldsOf(asked, ['which', 'copies', 'backend', 'placement', 'after']);
+  const known = attentionNames.find((name) => name === which);
+  if (which !== undefined && known === undefined) throw new WrongQuestion(`There is no list "${which}" of objects`);
+  if (copies !== undefined && !/^\d$/.test(copies)) throw new WrongQuestion(`"${copies}" is no number of copies`);
+  return { ...others, ...defined({ which: known, copies: copies === undefined ? undefined : Number(copies) }) };
+}
+
+function queueQuery(asked: URLSearchParams): QueueQuery {
+  const { state, ...others } = fieldsOf(asked, ['state', 'backend', 'after']);
+  const known = queueStates.find((one) => one === state);
+  if (state !== undefined && known === undefined) throw new WrongQuestion(`The queue has no state "${state}"`);
+  return { ...others, ...defined({ state: known }) };
 }
 
 /** Those that were given. */
@@ -115,13 +126,11 @@ async function download(client: Holdfast, key: string, response: ServerResponse)
   const name = fileName(key);
   head(response, 200, {
     'content-type': 'application/octet-stream',
+    'content-length': String(object.sizeBytes),
     'content-disposition': `attachment; filename*=UTF-8''${name}`,
   });
-  for await (const chunk of object.body) {
-    if (response.destroyed) return;
-    if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
-  }
-  response.end();
+  // What is cut short on the way is shorter than was said: no browser takes it for whole.
+  await pipeline(object.body, response);
 }
 
 /** As RFC 5987 has it. */
@@ -157,11 +166,12 @@ async function action(
 async function jsonOf(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let bytes = 0;
+  // Read to its end all the same: whoever is not listened to does not hear the answer either.
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > mostBytes) return undefined;
-    chunks.push(chunk);
+    if (bytes <= mostBytes) chunks.push(chunk);
   }
+  if (bytes > mostBytes) return undefined;
   try {
     return JSON.parse(Buffer.concat(chunks).toString());
   } catch {

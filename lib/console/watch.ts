@@ -1,7 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import { parseParameters } from '../config/parameters.ts';
-import { passHeader } from '../store/pass-rows.ts';
 import { changesBetween } from './changes.ts';
 import { type FleetFigures, fleetFigures } from './overview.ts';
 import type { ChangeFigures, JobFigures, Overview } from './protocol.ts';
@@ -66,8 +65,7 @@ export function createWatch(deps: WatchDeps, { isReadOnly }: { readonly isReadOn
     const { latest } = reader;
     if (latest === undefined) return { outcome: 'nothing', problem: problem ?? 'The fleet was not read yet' };
     const figures = figuresOf(latest);
-    const startedAt = (name: string) => passHeader(latest.fleet, name).startedAt;
-    const work = [...workOf(figures, samples), ...passesUnderWay(latest, figures.readAt, startedAt)];
+    const work = [...workOf(figures, samples), ...passesUnderWay(latest)];
     const overview = { ...figures, isReadOnly, work, jobs: deps.jobs(), changes, ...defined({ problem }) };
     return { outcome: 'seen', overview };
   };

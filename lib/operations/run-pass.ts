@@ -128,13 +128,18 @@ async function passProgress(
     isComplete,
     listed: ranges.reduce((sum, { listed }) => sum + listed, 0),
     bytes: ranges.reduce((sum, { bytes }) => sum + bytes, 0),
-    share: isComplete ? 1 : shareReached(ranges.map(reachedOf)),
+    share: isComplete ? 1 : shareOfRanges(ranges),
     counts,
     named: ranges.flatMap(({ named }) => named),
     ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
     problems: [...new Set(ranges.flatMap(problemOf))].sort(),
   };
   return { progress, isOutOfTime: ranges.some(isCutShort) };
+}
+
+/** About what share of its keys a pass has gone through. */
+export function shareOfRanges(ranges: readonly PassRange[]): number {
+  return shareReached(ranges.map(reachedOf));
 }
 
 function reachedOf({ from, upTo, position }: PassRange) {

@@ -139,7 +139,7 @@ async function releaseLease(tick: Tick, lease: Lease, spent: UsageByHour): Promi
     at: tick.now(),
     outcome: outcomeOf(tick.tally),
     ...tick.tally,
-    ...defined({ hour }),
+    ...defined({ hour, queueOldestSeconds: tick.figures.queueOldestSeconds }),
   };
   const change = { expiresAt: 0, last, ...defined({ cursor: tick.cursor }) };
   const isHeld = await tick.deps.store.updateLease(lease, change);

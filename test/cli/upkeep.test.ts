@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createProcess } from '../../lib/process/process.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -22,6 +23,30 @@ interface Status {
 }
 
 const status = () => lab.json<Status>(['status']);
+
+test('a backend that does not answer, or takes no writes, is shown with why, since when and until when', async () => {
+  const { store } = createProcess({ env: lab.stack.env });
+  const [since, until] = [Date.UTC(2026, 0, 2, 3, 4, 5), Date.UTC(2026, 0, 2, 3, 9, 5)];
+  const rows = [
+    [
+      'breaker/local-2',
+      { failures: 5, openedAt: since, unhealthySince: since, probeAfter: until, reason: 'no\u202eroute' },
+    ],
+    ['refusing/local-3', { since, attempts: 1, retryAt: until, message: 'AccessDenied' }],
+  ] as const;
+  for (const [sk, data] of rows)
+    await store.write({ kind: 'row', put: { pk: 'fleet', sk, version: 1, data }, expect: 'absent' });
+
+  const { stdout } = await lab.run(['status']);
+  const { backends } = await status();
+
+  for (const [sk] of rows) await store.write({ kind: 'row-end', pk: 'fleet', sk, expect: 1 });
+  expect(stdout).toContain(
+    'Backend "local-2" has not answered since 2026-01-02 03:04:05 UTC, it is asked again from 2026-01-02 03:09:05 on: no\\u202eroute',
+  );
+  expect(stdout).toContain('Backend "local-3" takes no writes since 2026-01-02T03:04:05.000Z');
+  expect(backends[1]).toMatchObject({ unhealthySince: since, probeAfter: until, reason: 'no\u202eroute' });
+});
 
 test('a tick of the replicator brings objects to their factor, and the next one finds nothing', async () => {
   for (const key of ['a', 'b']) await lab.holdfast.put(key, 'content');

@@ -1,8 +1,17 @@
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ObjectAnswer, ObjectList, ParameterLine, QueueList, WaitingLine } from '../../lib/console/protocol.ts';
+import type {
+  Actions,
+  ObjectAnswer,
+  ObjectList,
+  ParameterLine,
+  QueueList,
+  WaitingLine,
+} from '../../lib/console/protocol.ts';
 import { storageKey } from '../../lib/store/keys.ts';
 import { createTestFleet } from '../support/fleet.ts';
 import { type ConsoleLab, consoleOver, startConsoleLab } from './kit.ts';
@@ -70,6 +79,45 @@ describe('who is let in:', () => {
       expect(await send(path, { ...bearer(), 'sec-fetch-site': site })).toMatchObject({ status: 403 });
   });
 
+  test('whatever is answered is kept by nobody, and may be neither framed nor taken for something else', async () => {
+    const headersOf = async (path: string, headers: Record<string, string>) =>
+      (await fetch(`http://127.0.0.1:${lab.console.port}${path}`, { headers })).headers;
+    for (const path of [...paths.filter((one) => one !== '/api/events'), '/api/object?key=', '/api/queue?state=no'])
+      for (const given of [bearer(), {}] as Record<string, string>[]) {
+        const { host: _, ...asked } = given;
+        const headers = await headersOf(path, asked);
+        expect(headers.get('cache-control'), path).toBe('no-store');
+        expect(headers.get('x-content-type-options'), path).toBe('nosniff');
+        expect(headers.get('referrer-policy'), path).toBe('no-referrer');
+        expect(headers.get('content-security-policy'), path).toContain("frame-ancestors 'none'");
+        expect(headers.get('access-control-allow-origin'), path).toBeNull();
+      }
+  });
+
+  test.each([
+    ['GET / HTTP/1.0', 403],
+    ['GET http://evil.example/ HTTP/1.1\r\nHost: evil.example', 403],
+    ['GET / HTTP/1.1\r\nHost: [::1]:PORT', 403],
+    ['GET / HTTP/1.1\r\nHost: 127.0.0.1.:PORT', 403],
+    ['GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT@evil.example', 403],
+    ['GET / HTTP/1.1\r\nHost: user@127.0.0.1:PORT', 403],
+    ['GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1:PORT', 400],
+    ['GET //evil.example/page.js HTTP/1.1\r\nHost: 127.0.0.1:PORT', 404],
+    ['GET /../lib/console/console.ts HTTP/1.1\r\nHost: 127.0.0.1:PORT', 404],
+    ['GET /page/..%2f..%2f..%2fetc/passwd HTTP/1.1\r\nHost: 127.0.0.1:PORT', 404],
+    ['GET /page.js/../../package.json HTTP/1.1\r\nHost: 127.0.0.1:PORT', 404],
+    ['OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1:PORT', 400],
+    ['DELETE /api/object?key=one HTTP/1.1\r\nHost: 127.0.0.1:PORT', 405],
+    ['GET /nothing HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nConnection: Upgrade\r\nUpgrade: websocket', 404],
+  ])('%s is answered with %i, whoever has the token', async (request, status) => {
+    const socket = connect(lab.console.port, '127.0.0.1');
+    const [line, ...rest] = request.replaceAll('PORT', String(lab.console.port)).split('\r\n');
+    socket.write([line, ...rest, `Authorization: Bearer ${lab.token}`, 'Connection: close', '', ''].join('\r\n'));
+    let answer = '';
+    for await (const chunk of socket) answer += chunk;
+    expect(answer.split('\r\n')[0]).toContain(` ${status} `);
+  });
+
   test('an action that a form of another page could send is refused', async () => {
     const before = lab.fleet.store.rowAt('fleet', 'settings');
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
@@ -122,7 +170,8 @@ test('the overview sums up the fleet from its ledger, and its workers from their
   expect(overview.attention.filter(({ objects }) => objects > 0)).toEqual([]);
   const replicator = overview.workers.find(({ name }) => name === 'replicator')!;
   expect(replicator.last).toMatchObject({ outcome: 'success', succeeded: 3 });
-  expect(overview.backends[1]!.usage!.ingressBytes).toBeGreaterThan(0);
+  const spent = overview.backends[1]!.usage!.find(({ what }) => what === 'ingressBytes');
+  expect(spent!.used).toBeGreaterThan(0);
 });
 
 test('lists stand behind the figures, a page at a time', async () => {
@@ -156,6 +205,44 @@ test('a list of many placements goes on where its page ended, and meets every ob
   }
 });
 
+test('what begins alike is listed in key order, a page at a time, each once', async () => {
+  const found = await startConsoleLab();
+  try {
+    const keys = Array.from({ length: 120 }, (_, i) => `in/${i}`);
+    for (const key of ['in/', ...keys, 'inn', 'im']) await found.fleet.client.put(key, key);
+    const met: string[] = [];
+    let next: string | undefined = '';
+    while (next !== undefined) {
+      const after: string = next === '' ? '' : `&after=${encodeURIComponent(next)}`;
+      const { body }: { body: ObjectList } = await found.get(`/api/find?prefix=in/${after}`);
+      expect(body.objects.length).toBeLessThanOrEqual(50);
+      met.push(...body.objects.map(({ key }) => key));
+      next = body.next;
+    }
+    expect(met).toEqual(['in/', ...keys.sort()]);
+  } finally {
+    await found.close();
+  }
+});
+
+test('what there is no list of is said to be none, and never answered with another list', async () => {
+  const wrong = [
+    '/api/objects?which=everything',
+    '/api/objects?copies=many',
+    '/api/queue?state=nothing',
+    '/api/object?key=',
+    `/api/object?key=${'k'.repeat(2_000)}`,
+    `/api/find?prefix=${'k'.repeat(2_000)}`,
+    '/api/waiting?key=.holdfast/owner',
+    '/api/download?key=.holdfast/owner',
+  ];
+  for (const path of wrong) {
+    const { status, body } = await lab.get<{ error: string }>(path);
+    expect([path, status]).toEqual([path, 400]);
+    expect(body.error.length).toBeGreaterThan(10);
+  }
+});
+
 test('an object is shown with every copy, and downloaded as it was put', async () => {
   const { body } = await lab.get<ObjectAnswer>('/api/object?key=one');
   if (body.outcome !== 'found') throw new Error(body.outcome);
@@ -165,7 +252,7 @@ test('an object is shown with every copy, and downloaded as it was put', async (
     ['a', 'bucket-a'],
     ['b', 'bucket-b'],
   ]);
-  expect(copies.every(({ verifiedAt }) => verifiedAt !== undefined)).toBe(true);
+  expect(copies.every(({ verified }) => verified?.how === 'written')).toBe(true);
   const response = await fetch(`http://127.0.0.1:${lab.console.port}/api/download?key=one&token=${lab.token}`);
   expect(response.headers.get('content-disposition')).toBe("attachment; filename*=UTF-8''one");
   expect(await response.text()).toBe('content of one');
@@ -186,6 +273,48 @@ test('a download of which no copy verifies is never whole', async () => {
       .catch(() => false));
   expect(isWhole).toBe(false);
   await lab.fleet.client.delete('rotten');
+});
+
+test.each([
+  ['page.html', "attachment; filename*=UTF-8''page.html"],
+  ['a/../../"; filename="evil.exe', "attachment; filename*=UTF-8''%22%3B%20filename%3D%22evil.exe"],
+  ['line\r\nset-cookie: a=b', "attachment; filename*=UTF-8''line%0D%0Aset-cookie%3A%20a%3Db"],
+  ["日本 (1)'*.txt", "attachment; filename*=UTF-8''%E6%97%A5%E6%9C%AC%20%281%29%27%2A.txt"],
+  ['folder/', "attachment; filename*=UTF-8''object"],
+])('%j is downloaded under a name that is one header, as bytes and not as what it says it is', async (key, header) => {
+  const content = '<script>alert(1)</script>';
+  await lab.fleet.client.put(key, content, { headers: { contentType: 'text/html' } });
+  const asked = new URLSearchParams({ key, token: lab.token });
+  const response = await fetch(`http://127.0.0.1:${lab.console.port}/api/download?${asked}`);
+  expect(response.headers.get('content-disposition')).toBe(header);
+  expect(response.headers.get('content-type')).toBe('application/octet-stream');
+  expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  expect(response.headers.get('content-length')).toBe(String(content.length));
+  expect(await response.text()).toBe(content);
+  await lab.fleet.client.delete(key);
+  await lab.fleet.settle();
+});
+
+test('a download to a slow reader leaves nothing behind on its connection, and one that is given up ends', async () => {
+  const warnings: string[] = [];
+  const onWarning = ({ message }: Error) => warnings.push(message);
+  process.on('warning', onWarning);
+  await lab.fleet.client.put('large', Buffer.alloc(6_000_000, 'x'));
+  const address = `http://127.0.0.1:${lab.console.port}/api/download?key=large&token=${lab.token}`;
+  try {
+    let bytes = 0;
+    for await (const chunk of (await fetch(address)).body!) bytes += chunk.length;
+    expect(bytes).toBe(6_000_000);
+    const left = (await fetch(address)).body!.getReader();
+    await left.read();
+    await left.cancel();
+    expect((await lab.get('/api/object?key=large')).status).toBe(200);
+    expect(warnings).toEqual([]);
+  } finally {
+    process.off('warning', onWarning);
+    await lab.fleet.client.delete('large');
+    await lab.fleet.settle();
+  }
 });
 
 test('a copy that rots is found by verifying it, and the record says so', async () => {
@@ -239,6 +368,8 @@ test('what is asked for wrongly changes nothing', async () => {
     ['drain', null],
   ];
   for (const [action, asked] of wrong) expect((await lab.act(action, asked)).status).toBe(400);
+  // It is answered too, not hung up on.
+  expect((await lab.act('set', { name: 'SCRUBBER_BATCH_SIZE', value: '7'.repeat(3_000_000) })).status).toBe(400);
   expect(lab.fleet.store.snapshot()).toEqual(before);
 });
 
@@ -295,27 +426,84 @@ test('what the queue gave up is listed, and tried again', async () => {
   await lab.fleet.settle();
 });
 
+test('a console that ends lets what is under way end, and begins nothing any more', async () => {
+  const ending = await consoleOver(await createTestFleet({ backends: ['a', 'b'] }));
+  const { fleet } = ending;
+  const authorization = `Bearer ${ending.token}`;
+  const address = `http://127.0.0.1:${ending.console.port}`;
+  // Somebody looks, somebody does not read what is sent, and an import is held up in the midst of it.
+  const looking = await fetch(`${address}/api/events`, { headers: { authorization } });
+  const stuck = connect(ending.console.port, '127.0.0.1');
+  stuck.on('error', () => {});
+  stuck.write(
+    `GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:${ending.console.port}\r\nAuthorization: ${authorization}\r\n\r\n`,
+  );
+  for (let i = 0; i < 5; i += 1) fleet.backends.a!.putNow(`found/${i}`, Buffer.from('found'));
+  const { held, release, reached } = gate();
+  fleet.before = ({ port, method }) => {
+    if (port !== 'a' || method !== 'list') return undefined;
+    reached.resolve();
+    return held;
+  };
+  await ending.act('import', { backends: ['a'] });
+  await reached.promise;
+  const late = request({
+    ...{ host: '127.0.0.1', port: ending.console.port, path: '/api/actions/plan-import', method: 'POST' },
+    headers: { authorization, 'content-type': 'application/json', connection: 'close' },
+  });
+  const answered = once(late, 'response').then(([response]) => textOf(response as IncomingMessage));
+  late.write('{"backends":');
+  const [socket] = (await once(late, 'socket')) as [Socket];
+  if (socket.connecting) await once(socket, 'connect');
+  await ending.get('/api/settings');
+  const closed = ending.close();
+  late.end('["b"]}');
+  expect(JSON.parse(await answered)).toMatchObject({
+    outcome: 'refused',
+    sentence: 'Cannot begin "Plan of an import from b": the console is ending',
+  });
+  release();
+  await closed;
+  await expect(fetch(address)).rejects.toThrow();
+  // Its stream has ended.
+  await looking.text().catch(() => '');
+  stuck.destroy();
+});
+
+/** Holds something up until it is released; tells when it was reached. */
+function gate() {
+  const opened = Promise.withResolvers<void>();
+  return { held: opened.promise, release: () => opened.resolve(), reached: Promise.withResolvers<void>() };
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return text;
+}
+
 test('a console that only shows refuses every action [console-read-only]', async () => {
   const readOnly = await consoleOver(lab.fleet, { isReadOnly: true });
   try {
     const before = lab.fleet.store.snapshot();
-    const asked: [string, unknown][] = [
-      ['pause', { worker: 'scrubber' }],
-      ['resume', { worker: 'scrubber' }],
-      ['set', { name: 'SCRUBBER_BATCH_SIZE', value: '7' }],
-      ['unset', { name: 'SCRUBBER_BATCH_SIZE' }],
-      ['drain', { backend: 'a' }],
-      ['undrain', { backend: 'a' }],
-      ['probe', { backend: 'a' }],
-      ['requeue', {}],
-      ['retry', { key: 'one' }],
-      ['scrub', { key: 'one' }],
-      ['undelete', { key: 'one', generation: 'any' }],
-      ['plan-import', { backends: ['a'] }],
-      ['import', { backends: ['a'] }],
-      ['stop', { job: 'any' }],
-    ];
-    for (const [action, given] of asked) expect((await readOnly.act(action, given)).status).toBe(403);
+    // Every one that there is: the compiler counts them.
+    const asked: Actions = {
+      pause: { worker: 'scrubber' },
+      resume: { worker: 'scrubber' },
+      set: { name: 'SCRUBBER_BATCH_SIZE', value: '7' },
+      unset: { name: 'SCRUBBER_BATCH_SIZE' },
+      drain: { backend: 'a' },
+      undrain: { backend: 'a' },
+      probe: { backend: 'a' },
+      requeue: {},
+      retry: { key: 'one' },
+      scrub: { key: 'one' },
+      undelete: { key: 'one', generation: 'any' },
+      'plan-import': { backends: ['a'] },
+      import: { backends: ['a'] },
+      stop: { job: 'any' },
+    };
+    for (const [action, given] of Object.entries(asked)) expect((await readOnly.act(action, given)).status).toBe(403);
     expect(lab.fleet.store.snapshot()).toEqual(before);
     expect((await readOnly.overview()).isReadOnly).toBe(true);
   } finally {

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { usageReport } from '../../lib/operations/usage-report.ts';
+import { readFleet } from '../../lib/store/fleet-view.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 import { addTenMillion, type ConsoleLab, consoleOver, twelveBackends } from './kit.ts';
 
@@ -48,6 +50,46 @@ test('an open console costs one query every five seconds, however many pages are
     expect(calls).toEqual([]);
   } finally {
     await lab.close().catch(() => {});
+  }
+});
+
+test('what was spent of limits is read one query at a time, too, and is what `holdfast usage` shows [console-costs-little]', async () => {
+  const fleet = await createTestFleet({
+    backends: [
+      { name: 'a', egressUsdPerGb: 90, limits: { egressBytes: 10_000_000, usd: 5 }, dailyLimits: { classA: 9 } },
+      { name: 'b', limits: { requests: 100 }, limitsReset: { zone: 'America/Los_Angeles', hour: 3 } },
+    ],
+  });
+  for (let i = 0; i < 9; i += 1) await fleet.client.put(`k/${i}`, Buffer.alloc(10_000));
+  await fleet.settle();
+  const lab = await consoleOver(fleet);
+  try {
+    const calls = listen(fleet);
+    const close = await open(lab);
+    for (let i = 0; i < 120; i += 1) {
+      const before = calls.length;
+      await lab.poll();
+      expect(calls.length - before).toBe(1);
+    }
+    // The month, the day, and the month of Los Angeles, every five minutes.
+    expect(calls.filter((call) => call === 'usage').length).toBeGreaterThanOrEqual(6);
+    const { backends } = await lab.overview();
+    close();
+    const { config } = await readFleet(fleet.store, fleet.clock.now());
+    const lines = await usageReport(fleet.store, config!.file.backends, fleet.clock.now());
+    const withoutForecast = (line: object) => ({ ...line, forecast: 0 });
+    expect(
+      backends.flatMap(({ name, usage }) => usage!.map((line) => withoutForecast({ backend: name, ...line }))),
+    ).toEqual(lines.map(({ since: _, ...line }) => withoutForecast(line)));
+    expect(lines.map(({ per, what, allowed }) => [per, what, allowed])).toEqual(
+      expect.arrayContaining([
+        ['month', 'usd', 5],
+        ['day', 'classA', 9],
+        ['month', 'requests', 100],
+      ]),
+    );
+  } finally {
+    await lab.close();
   }
 });
 

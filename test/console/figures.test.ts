@@ -94,7 +94,14 @@ test('a pass that is under way is shown with its ranges and its rate', async () 
   const lab = await consoleOver(fleet);
   const { work } = await lab.overview();
   expect(work).toEqual([
-    { id: 'pass/import/a', what: 'Pass: import/a', doneOf: { done: 1, all: 2 }, objectsPerSecond: 50 },
+    {
+      id: 'pass/import/a',
+      what: 'Import from a',
+      href: '#/backend/a',
+      doneOf: { done: 1, all: 2 },
+      objectsPerSecond: 50,
+      secondsLeft: 10,
+    },
   ]);
   await lab.close();
 });

@@ -92,6 +92,17 @@ export const chromiumPath = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bi
   (path) => path !== undefined && existsSync(path),
 );
 
+/** Nothing that asks for anything beyond this machine. */
+export const chromiumFlags = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
 export const twelveBackends = Array.from({ length: 12 }, (_, i) => `store-${String(i).padStart(2, '0')}`);
 
 /** Ten million objects as the ledger knows them, in every pair of twelve backends. */

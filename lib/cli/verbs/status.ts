@@ -7,9 +7,9 @@ import { type FleetConfig, type FleetView, standingOf } from '../../store/fleet-
 import { queueStates } from '../../store/model.ts';
 import { passHeader } from '../../store/pass-rows.ts';
 import { type Recovery, recoveryOf } from '../../store/recovery.ts';
-import { refusingOf } from '../../store/refusing.ts';
+import { refusingOf, refusingProblem } from '../../store/refusing.ts';
 import { type FleetSummary, summarize } from '../../tick/fleet-summary.ts';
-import { bytes, plural, table, timestamp } from '../format.ts';
+import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { usageTable } from './usage.ts';
 
@@ -81,7 +81,7 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>, drai
   const { name, config, breaker, isDraining, isLeaving, isReachable } = standing;
   const held = fleet.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   const pass = passHeader(fleet, name);
-  const unhealthySince = fleet.breaker(name)?.unhealthySince;
+  const { unhealthySince, probeAfter, reason } = fleet.breaker(name) ?? {};
   const takesNoWrites = refusingOf(fleet, name);
   return {
     name,
@@ -92,7 +92,7 @@ function backendLine(fleet: Fleet, standing: ReturnType<typeof standingOf>, drai
     leaving: isLeaving,
     reachable: isReachable,
     breaker,
-    ...defined({ takesNoWrites, unhealthySince }),
+    ...defined({ takesNoWrites, unhealthySince, probeAfter, reason }),
     objects: held.reduce((sum, { count }) => sum + count.objects, 0),
     usedBytes: fleet.usedBytes(name),
     quotaBytes: config?.quotaBytes ?? 0,
@@ -145,6 +145,7 @@ function describe(document: Document, summary: FleetSummary): string {
         b.passCompletedAt === undefined ? 'never' : timestamp(b.passCompletedAt),
       ]),
     ),
+    backends.flatMap(troublesOf).join('\n'),
     placements.length === 0
       ? ''
       : table(
@@ -185,6 +186,25 @@ function stateOf(b: Document['backends'][number]): string {
     b.takesNoWrites === undefined ? '' : 'TAKES NO WRITES',
   ];
   return states.filter((s) => s !== '').join(', ') || 'ok';
+}
+
+/** Why, since when, and until when. */
+function troublesOf({
+  name,
+  breaker,
+  unhealthySince,
+  probeAfter,
+  reason,
+  takesNoWrites,
+}: Document['backends'][number]) {
+  const lines: string[] = [];
+  if (breaker !== 'closed' && unhealthySince !== undefined) {
+    const until = probeAfter === undefined ? '' : `, it is asked again from ${timestamp(probeAfter)} on`;
+    const why = reason === undefined ? '' : `: ${escaped(reason)}`;
+    lines.push(`Backend "${name}" has not answered since ${timestamp(unhealthySince)} UTC${until}${why}`);
+  }
+  if (takesNoWrites !== undefined) lines.push(escaped(refusingProblem(name, takesNoWrites)));
+  return lines;
 }
 
 function workerState({ enabled, paused, running }: Document['workers'][number]): string {

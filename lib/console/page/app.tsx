@@ -1,14 +1,14 @@
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { connection, overview, problem } from './api.ts';
+import { connection, overview, problem, silence } from './api.ts';
 import { BackendPage } from './backend.tsx';
-import { utcTime } from './figures.ts';
+import { span, utcTime } from './figures.ts';
 import { HistoryPage } from './history.tsx';
 import { ImportPage } from './import.tsx';
 import { ObjectPage } from './object.tsx';
 import { ObjectsPage } from './objects.tsx';
 import { OverviewPage } from './overview.tsx';
-import { Badge, Confirm, Notice, notice } from './parts.tsx';
+import { Badge, Confirm, Name, Notice, notice, question } from './parts.tsx';
 import { QueuePage } from './queue.tsx';
 import { route } from './route.ts';
 import { SettingsPage } from './settings.tsx';
@@ -32,9 +32,10 @@ export function App() {
   const { view } = route.value;
   const { title, page: Page } = views[view] ?? views['']!;
   const fleet = overview.value;
-  // What was told of one page is not about the next.
+  // What was told, or asked, of one page is not about the next.
   useEffect(() => {
     notice.value = null;
+    question.value = null;
   }, [route.value]);
   document.title = `${title} · Holdfast console`;
   return (
@@ -56,10 +57,9 @@ export function App() {
         <Connection />
       </header>
       <main id="main" tabIndex={-1}>
+        {connection.value === 'ended' && <Alert>{ended}</Alert>}
         {fleet?.problem !== undefined && (
-          <p class="problem" role="alert">
-            {fleet.problem}
-          </p>
+          <Alert>{`${fleet.problem}. What is shown is as it was at ${utcTime(fleet.readAt)} UTC.`}</Alert>
         )}
         {fleet === null ? <Nothing /> : <Page />}
       </main>
@@ -69,21 +69,47 @@ export function App() {
   );
 }
 
+const ended = 'This console has ended, or was started anew. Open the address that it printed last.';
+
+function Alert({ children }: { readonly children: string }) {
+  return (
+    <p class="problem" role="alert">
+      <Name>{children}</Name>
+    </p>
+  );
+}
+
 function Nothing() {
   const why = problem.value;
-  return why === null ? <p class="empty">Reading the fleet …</p> : <p class="problem">{why}</p>;
+  if (why !== null) return <Alert>{why}</Alert>;
+  return connection.value === 'ended' ? null : <p class="empty">Reading the fleet …</p>;
 }
 
 function Connection() {
   const fleet = overview.value;
-  const state = connection.value;
+  const [tone, text] = states[connection.value];
+  const isSilent = connection.value === 'live' && silence.value > mostSilence;
   return (
     <div class="connection">
       {fleet?.isReadOnly && <Badge tone="neutral">read-only</Badge>}
-      <Badge tone={state === 'live' ? 'good' : state === 'lost' ? 'bad' : 'neutral'}>
-        {state === 'live' ? 'live' : state === 'lost' ? 'connection lost' : 'connecting'}
-      </Badge>
-      {fleet !== null && <span class="quiet">{utcTime(fleet.readAt).slice(11)} UTC</span>}
+      {isSilent ? (
+        <Badge tone="warn">no news for {span(silence.value)}</Badge>
+      ) : (
+        <Badge tone={fleet?.problem === undefined ? tone : 'warn'}>
+          {fleet?.problem === undefined ? text : 'not up to date'}
+        </Badge>
+      )}
+      {fleet !== null && <span class="quiet">as of {utcTime(fleet.readAt).slice(11)} UTC</span>}
     </div>
   );
 }
+
+const states = {
+  connecting: ['neutral', 'connecting'],
+  live: ['good', 'live'],
+  lost: ['bad', 'connection lost'],
+  ended: ['bad', 'ended'],
+} as const;
+
+/** The console tells something every five seconds, unless its tables do not answer. */
+const mostSilence = 15;

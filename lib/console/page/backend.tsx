@@ -1,8 +1,8 @@
 import type { BackendFigures, DrainPlanAnswer } from '../protocol.ts';
 import { act, ask, overview, pathWith } from './api.ts';
-import { bytes, count, percent, usd, utcTime } from './figures.ts';
-import { BackendState, Usage } from './overview.tsx';
-import { Action, Bar, doing, Fact, notice, Panel, question, When } from './parts.tsx';
+import { bytes, count, percent, span, usd, utcTime } from './figures.ts';
+import { BackendState, usageNames, usageText } from './overview.tsx';
+import { Action, asking, Bar, type Column, doing, Fact, Panel, question, Table, When } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 export function BackendPage() {
@@ -36,9 +36,6 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
             </a>
           </Fact>
           <Fact name="Quota">{backend.quotaBytes === 0 ? 'none' : bytes(backend.quotaBytes)}</Fact>
-          <Fact name="This month">
-            <Usage backend={backend} />
-          </Fact>
           <Fact name="Last pass">
             {pass?.isRunning ? (
               <>
@@ -48,7 +45,15 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
               <When at={pass?.completedAt} />
             )}
           </Fact>
-          <Fact name="Bytes of ours whose object is unknown">{count(unrecorded)}</Fact>
+          <Fact name="Files of ours whose object is unknown">
+            {count(unrecorded)}
+            {unrecorded > 0 && (
+              <span class="quiet">
+                {' '}
+                as of the last pass; <code>holdfast reconcile {name}</code> names them
+              </span>
+            )}
+          </Fact>
           {backend.unhealthySince !== undefined && (
             <Fact name="Has not answered since">
               {utcTime(backend.unhealthySince)} UTC. <i>Probe now</i> asks it once more.
@@ -56,31 +61,84 @@ function Detail({ backend }: { readonly backend: BackendFigures }) {
           )}
         </dl>
       </Panel>
+      <Panel title="What was spent">
+        {backend.usage === undefined ? (
+          <p class="empty">Reading …</p>
+        ) : (
+          <Table
+            caption="What was spent"
+            columns={usageColumns}
+            rows={backend.usage}
+            none="Nothing was spent this month"
+            keyOf={({ what, per }) => `${what} ${per}`}
+          />
+        )}
+      </Panel>
       {drain !== undefined && <Drain backend={backend} drain={drain} />}
     </>
   );
 }
+
+type UsageOf = NonNullable<BackendFigures['usage']>[number];
+
+const spentNames: Readonly<Record<UsageOf['what'], string>> = {
+  ...usageNames,
+  egressBytes: 'egress',
+  ingressBytes: 'ingress',
+  usd: 'dollars',
+};
+
+const usageColumns: readonly Column<UsageOf>[] = [
+  { head: 'What', cell: ({ what, per }) => `${spentNames[what]}, ${per === 'day' ? 'today' : 'this month'}` },
+  {
+    head: 'Used',
+    isNumber: true,
+    cell: (line) => (
+      <span class={line.allowed > 0 && line.used >= line.allowed ? 'bad' : ''}>{usageText(line, line.used)}</span>
+    ),
+  },
+  { head: 'Limit', isNumber: true, cell: (line) => (line.allowed === 0 ? 'none' : usageText(line, line.allowed)) },
+  { head: 'At this rate by then', isNumber: true, cell: (line) => usageText(line, line.forecast) },
+  { head: 'Counted anew', cell: ({ resetsAt }) => <When at={resetsAt} /> },
+];
 
 interface DrainProps {
   readonly backend: BackendFigures;
   readonly drain: NonNullable<BackendFigures['drain']>;
 }
 
-function Drain({ backend: { name }, drain }: DrainProps) {
+function Drain({ backend: { name, objects, queuedItems }, drain }: DrainProps) {
   const begun = overview.value!.work.find(({ id }) => id === `drain/${name}`);
   const isEmpty = drain.state === 'settling';
   return (
     <Panel title="Drain">
       <p>
         Since <When at={drain.since} />:{' '}
-        {isEmpty
-          ? 'nothing names this backend any more.'
-          : `${count(drain.left)} objects and queue items are left, ${bytes(drain.leftBytes)}.`}
-        {begun?.secondsLeft !== undefined && ` About ${Math.ceil(begun.secondsLeft / 60)} min more.`}
+        {isEmpty ? (
+          'nothing names this backend any more.'
+        ) : (
+          <>
+            <a href={hrefTo('objects', undefined, { backend: name })}>{count(objects)} objects</a> and{' '}
+            <a href={hrefTo('queue', undefined, { backend: name })}>{count(queuedItems)} queue items</a> are left,{' '}
+            {bytes(drain.leftBytes)}.
+          </>
+        )}
+        {begun?.secondsLeft !== undefined && ` About ${span(begun.secondsLeft)} more.`}
       </p>
       {isEmpty && <Bar label={`Drain of ${name}`} parts={[{ ratio: 1, tone: 'good' }]} />}
-      {isEmpty && <p>Once `holdfast drain {name}` says drained, it can leave the fleet file.</p>}
-      {drain.damaged > 0 && <p class="problem">{count(drain.damaged)} of them are damaged: verify them by hand.</p>}
+      {isEmpty && (
+        <p>
+          Once <code>holdfast drain {name}</code> says drained, it can leave the fleet file.
+        </p>
+      )}
+      {drain.damaged > 0 && (
+        <p class="problem">
+          <a href={hrefTo('objects', undefined, { which: 'damaged', backend: name })}>
+            {count(drain.damaged)} of them are damaged
+          </a>
+          : the drain waits for them. Verify them one by one.
+        </p>
+      )}
       {drain.deletesImported && <p>Imported files there are deleted once they are elsewhere.</p>}
     </Panel>
   );
@@ -106,8 +164,8 @@ function Buttons({ backend: { name, drain, quotaBytes, usedBytes } }: { readonly
 }
 
 /** What it would do comes first. */
-async function askForDrain(name: string): Promise<void> {
-  try {
+function askForDrain(name: string): Promise<void> {
+  return asking(async () => {
     const plan = await ask<DrainPlanAnswer>(pathWith('/api/drain-plan', { backend: name }));
     question.value = {
       title: `Drain ${name}?`,
@@ -123,9 +181,7 @@ async function askForDrain(name: string): Promise<void> {
       ...(plan.imported.objects > 0 && { option: 'Delete the imported files once they are elsewhere' }),
       run: (deleteImported) => doing(() => act('drain', { backend: name, ...(deleteImported && { deleteImported }) })),
     };
-  } catch (error) {
-    notice.value = { tone: 'bad', sentence: (error as Error).message };
-  }
+  });
 }
 
 function askForUndrain(name: string): void {

@@ -59,7 +59,7 @@ export function HistoryPage() {
           return (
             <div class="charts">
               {charts.map((chart) => (
-                <ChartPanel chart={chart} hours={chosen} from={last - hours * hourMs} key={chart.title} />
+                <ChartPanel chart={chart} hours={chosen} span={hours} key={chart.title} />
               ))}
             </div>
           );
@@ -72,18 +72,18 @@ export function HistoryPage() {
 interface ChartProps {
   readonly chart: Chart;
   readonly hours: readonly HistoryHour[];
-  readonly from: number;
+  /** How many hours are drawn, with or without figures. */
+  readonly span: number;
 }
 
-function ChartPanel({ chart, hours, from }: ChartProps) {
+function ChartPanel({ chart, hours, span: drawn }: ChartProps) {
   const known = hours.flatMap((hour) => chart.value(hour) ?? []);
-  const summary =
-    known.length === 0
-      ? 'nothing of it in this time'
-      : `between ${chart.text(Math.min(...known))} and ${chart.text(Math.max(...known))}, last ${chart.text(known.at(-1)!)}`;
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const extent = least === most ? `always ${chart.text(most)}` : `between ${chart.text(least)} and ${chart.text(most)}`;
+  const summary = known.length === 0 ? 'nothing of it in this time' : `${extent}, last ${chart.text(known.at(-1)!)}`;
   return (
     <Panel title={chart.title} aside={<span class="quiet">{summary}</span>}>
-      <Plot chart={chart} hours={hours} from={from} label={`${chart.title}: ${summary}`} />
+      <Plot chart={chart} hours={hours} span={drawn} label={`${chart.title}: ${summary}`} />
       <details>
         <summary>As a table</summary>
         <table>
@@ -112,12 +112,16 @@ function textOf(chart: Chart, hour: HistoryHour): string {
 
 const height = 180;
 
-function Plot({ chart, hours, from, label }: ChartProps & { readonly label: string }) {
+function Plot({ chart, hours, span: drawn, label }: ChartProps & { readonly label: string }) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const element = place.current!;
     const draw = () => {
-      const plot = new uPlot(optionsOf(chart, from, hours, element.clientWidth), dataOf(chart, hours), element);
+      const plot = new uPlot(
+        optionsOf({ chart, hours, span: drawn }, element.clientWidth),
+        dataOf(chart, hours),
+        element,
+      );
       return () => plot.destroy();
     };
     let clear = draw();
@@ -133,7 +137,7 @@ function Plot({ chart, hours, from, label }: ChartProps & { readonly label: stri
       removeEventListener('resize', again);
       clear();
     };
-  }, [chart, hours, from]);
+  }, [chart, hours, drawn]);
   return <div class="plot" role="img" aria-label={label} ref={place} />;
 }
 
@@ -142,7 +146,8 @@ function dataOf(chart: Chart, hours: readonly HistoryHour[]): uPlot.AlignedData 
   return [hours.map(({ at }) => at / 1000), hours.map((hour) => chart.value(hour) ?? null)];
 }
 
-function optionsOf(chart: Chart, from: number, hours: readonly HistoryHour[], width: number): uPlot.Options {
+function optionsOf({ chart, hours, span: drawn }: ChartProps, width: number): uPlot.Options {
+  const end = hours.at(-1)!.at + hourMs;
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => resolved(style.getPropertyValue(name));
   const ink = colour('--quiet');
@@ -156,12 +161,12 @@ function optionsOf(chart: Chart, from: number, hours: readonly HistoryHour[], wi
     cursor: { y: false, drag: { x: false, y: false } },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
     scales: {
-      x: { range: [from / 1000, (hours.at(-1)!.at + hourMs) / 1000] },
+      x: { range: [end / 1000 - drawn * 3600, end / 1000] },
       y: { range: (_, __, max) => [0, max * 1.1 || 1] },
     },
     axes: [
-      { ...axis, values: (_, values) => values.map(hours.length > 48 ? dayText : timeText) },
-      { ...axis, size: 86, values: (_, values) => values.map((value) => chart.text(value)) },
+      { ...axis, values: (_, values) => values.map(drawn > 48 ? dayText : timeText) },
+      { ...axis, size: 86, incrs: stepsOf(chart), values: (_, values) => values.map((value) => chart.text(value)) },
     ],
     series: [
       {},
@@ -174,6 +179,29 @@ function optionsOf(chart: Chart, from: number, hours: readonly HistoryHour[], wi
       },
     ],
   };
+}
+
+const wholeSteps = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+const binarySteps = Array.from({ length: 55 }, (_, power) => 2 ** power);
+const timeSteps = [
+  1,
+  5,
+  15,
+  30,
+  60,
+  300,
+  900,
+  1_800,
+  3_600,
+  4 * 3_600,
+  12 * 3_600,
+  ...wholeSteps.map((n) => n * 86_400),
+];
+
+/** What an axis is marked by: nothing between one thing and two, and round figures as people write them. */
+function stepsOf({ text }: Chart): number[] {
+  if (text === bytes) return binarySteps;
+  return text === span ? timeSteps : wholeSteps;
 }
 
 const dayText = (seconds: number) => utcTime(seconds * 1000).slice(5, 10);

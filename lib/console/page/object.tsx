@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { CopyFigures, ObjectAnswer, ObjectDetail, VerdictLine, WaitingLine } from '../protocol.ts';
-import { act, downloadHref, pathWith } from './api.ts';
-import { bytes, utcTime } from './figures.ts';
+import { act, downloadHref, overview, pathWith } from './api.ts';
+import { bytes, now, span, usd, utcTime } from './figures.ts';
 import {
   Action,
   Awaited,
@@ -84,15 +84,29 @@ function Waiting({ objectKey, reload }: { readonly objectKey: string; reload(): 
 }
 
 function Detail({ object, reload }: { readonly object: ObjectDetail; reload(): void }) {
-  const { key, sizeBytes, generation, rev, sha256, keyId, policy, condition, counted, wanted, createdAt } = object;
+  const { key, sizeBytes, generation, rev, sha256, keyId, policy, condition, counted, wanted, createdAt, copies } =
+    object;
   const [verdicts, setVerdicts] = useState<readonly VerdictLine[]>([]);
   const [isReading, setReading] = useState(false);
   const verify = async () => {
     setReading(true);
+    setVerdicts([]);
     const answer = await doing(() => act('scrub', { key }));
     setReading(false);
     if (answer?.outcome === 'done') setVerdicts(answer.verdicts ?? []);
     reload();
+  };
+  const askToVerify = () => {
+    const { isMuch, usd: dollars } = costOfReading(object);
+    if (!isMuch) return verify();
+    question.value = {
+      title: 'Read every copy?',
+      lines: [
+        `That is ${bytes(sizeBytes)} from each of ${copies.length} backends${dollars > 0 ? `, at most ${usd(dollars)} for egress` : ''}.`,
+      ],
+      verb: 'Verify',
+      run: verify,
+    };
   };
   const retry = async () => {
     await doing(() => act('retry', { key }));
@@ -108,17 +122,22 @@ function Detail({ object, reload }: { readonly object: ObjectDetail; reload(): v
             <a class="button" href={downloadHref(key)} download>
               Download, verified
             </a>
-            <Action run={verify}>{isReading ? 'Reading every copy …' : 'Verify now'}</Action>
+            <Action run={askToVerify}>{isReading ? 'Reading every copy …' : 'Verify now'}</Action>
             {isRefused && <Action run={retry}>Retry</Action>}
           </div>
         }
       >
+        {condition === 'damaged' && (
+          <p class="problem">
+            No copy verified when it was read last. All of them are kept. A download of wrong bytes fails.
+          </p>
+        )}
         <dl class="facts">
           <Fact name="State">
             {condition === 'sound' ? <Badge tone="good">sound</Badge> : <Badge tone="bad">{condition}</Badge>}
           </Fact>
           <Fact name="Counted copies">
-            <Badge tone={counted < wanted ? 'bad' : 'good'}>
+            <Badge tone={counted < wanted || condition === 'damaged' ? 'bad' : 'good'}>
               {counted} of {wanted}
             </Badge>
           </Fact>
@@ -160,6 +179,30 @@ function Detail({ object, reload }: { readonly object: ObjectDetail; reload(): v
   );
 }
 
+const muchBytes = 1_000_000_000;
+const muchUsd = 0.01;
+
+/** What the reading of every copy comes to, and whether that is worth a question. */
+function costOfReading({ sizeBytes, copies }: ObjectDetail): { readonly isMuch: boolean; readonly usd: number } {
+  const priceOf = (name: string) => overview.value!.backends.find((one) => one.name === name)?.egressUsdPerGb ?? 0;
+  const dollars = copies.reduce((sum, { backend }) => sum + (sizeBytes / 1e9) * priceOf(backend), 0);
+  return { isMuch: dollars >= muchUsd || sizeBytes * copies.length >= muchBytes, usd: dollars };
+}
+
+/** Records tell a moment after which it was read, not the moment itself. */
+function Verified({ of }: { readonly of: CopyFigures['verified'] }) {
+  if (of === undefined) return <span class="quiet">not yet</span>;
+  const { how, after } = of;
+  if (how === 'damaged') return <Badge tone="bad">it did not verify</Badge>;
+  const text = after === undefined ? 'not yet' : `within the last ${span((now() - after) / 1000)}`;
+  return (
+    <span title={after === undefined ? undefined : `after ${utcTime(after)} UTC`}>
+      {how === 'written' ? 'as it was written' : text}
+      {how === 'owed' && <span class="quiet"> (it could not be read when its turn came, and is tried again)</span>}
+    </span>
+  );
+}
+
 const copyColumns: readonly Column<CopyFigures>[] = [
   { head: 'Backend', cell: ({ backend }) => <a href={hrefTo('backend', backend)}>{backend}</a> },
   {
@@ -181,10 +224,11 @@ const copyColumns: readonly Column<CopyFigures>[] = [
     head: 'Written',
     cell: ({ writtenAt, isImported }) => (isImported ? 'imported' : <When at={writtenAt} />),
   },
-  { head: 'Verified', cell: ({ verifiedAt }) => <When at={verifiedAt} /> },
+  { head: 'Verified', cell: ({ verified }) => <Verified of={verified} /> },
   { head: 'Bucket', cell: ({ bucket }) => bucket },
   {
     head: 'Storage key',
+    isLong: true,
     cell: ({ storageKey }) => (
       <code>
         <Name>{storageKey}</Name>

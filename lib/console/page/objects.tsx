@@ -2,7 +2,19 @@ import { useState } from 'preact/hooks';
 import type { ObjectLine, ObjectList } from '../protocol.ts';
 import { ask, pathWith } from './api.ts';
 import { bytes, count } from './figures.ts';
-import { Awaited, Badge, type Column, type Loaded, Name, Panel, Table, useLoaded, When } from './parts.tsx';
+import {
+  Awaited,
+  asking,
+  Badge,
+  Busy,
+  type Column,
+  type Loaded,
+  Name,
+  Panel,
+  Table,
+  useLoaded,
+  When,
+} from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
 /** Objects by what they have in common, or by the beginning of their key. */
@@ -25,7 +37,7 @@ function titleOf(asked: URLSearchParams): string {
   const which = asked.get('which');
   const copies = asked.get('copies');
   const parts = [
-    which === null ? 'Objects' : `Objects that are ${which}`,
+    which === null ? 'Objects' : `Objects that are ${whichNames[which] ?? which}`,
     asked.has('prefix') && asked.get('prefix') !== '' ? `that begin with “${asked.get('prefix')}”` : '',
     asked.has('backend') ? `with a copy on ${asked.get('backend')}` : '',
     asked.has('placement') ? `placed ${asked.get('placement')}` : '',
@@ -33,6 +45,8 @@ function titleOf(asked: URLSearchParams): string {
   ];
   return parts.filter((part) => part !== '').join(' ');
 }
+
+const whichNames: Readonly<Record<string, string>> = { misplaced: 'badly spread' };
 
 function Find({ prefix }: { readonly prefix: string }) {
   const go = (event: SubmitEvent) => {
@@ -56,13 +70,16 @@ function Find({ prefix }: { readonly prefix: string }) {
 /** The first page, and those after it that somebody asked for. */
 function Pages({ path }: { readonly path: string }) {
   const first: Loaded<ObjectList> = useLoaded(path);
-  const [more, setMore] = useState<ObjectList[]>([]);
+  const [more, setMore] = useState<readonly ObjectList[]>([]);
+  const goOn = (next: string) =>
+    asking(async () => setMore([...more, await ask<ObjectList>(`${path}&after=${encodeURIComponent(next)}`)]));
   return (
     <Awaited of={first}>
       {(page) => {
         const pages = [page, ...more];
         const { next } = pages.at(-1)!;
-        const objects = pages.flatMap((one) => one.objects);
+        // One that was given other copies in between may be met again.
+        const objects = [...new Map(pages.flatMap((one) => one.objects).map((one) => [one.key, one])).values()];
         return (
           <>
             <Table
@@ -72,17 +89,11 @@ function Pages({ path }: { readonly path: string }) {
               none={next === undefined ? 'There are no such objects' : 'None among those looked at so far'}
               keyOf={({ key }) => key}
             />
-            {next !== undefined && (
-              <button
-                type="button"
-                onClick={async () =>
-                  setMore([...more, await ask(`${path}${path.includes('?') ? '&' : '?'}after=${next}`)])
-                }
-              >
-                Show more
-              </button>
-            )}
-            <p class="quiet">{count(objects.length)} shown. The index lags a little behind the records.</p>
+            {next !== undefined && <Busy run={() => goOn(next)}>Show more</Busy>}
+            <p class="quiet">
+              {count(objects.length)} shown{next === undefined ? ', which is all' : ''}. What changed within the last
+              second may be missing.
+            </p>
           </>
         );
       }}
@@ -93,6 +104,7 @@ function Pages({ path }: { readonly path: string }) {
 const columns: readonly Column<ObjectLine>[] = [
   {
     head: 'Key',
+    isLong: true,
     cell: ({ key }) => (
       <a href={hrefTo('object', key)}>
         <Name>{key}</Name>

@@ -1,6 +1,13 @@
-import type { AttentionFigures, BackendFigures, JobFigures, Overview, WorkFigures } from '../protocol.ts';
+import type {
+  AttentionFigures,
+  BackendFigures,
+  JobFigures,
+  Overview,
+  PlacementFigures,
+  WorkFigures,
+} from '../protocol.ts';
 import { overview } from './api.ts';
-import { ago, bytes, count, percent, share, span, usd, utcTime } from './figures.ts';
+import { ago, bytes, count, now, percent, share, span, usd, utcTime } from './figures.ts';
 import { JobList } from './jobs.tsx';
 import { Badge, Bar, type Column, Name, Panel, Table, When } from './parts.tsx';
 import { hrefTo } from './route.ts';
@@ -12,8 +19,8 @@ export function OverviewPage() {
     <>
       <h1>Fleet</h1>
       <Headline fleet={fleet} />
-      <Attention all={fleet.attention} />
-      <Panel title="Backends">
+      <Attention fleet={fleet} />
+      <Panel title="Backends" id="backends">
         <Table
           caption="Backends"
           columns={backendColumns}
@@ -42,15 +49,17 @@ export function OverviewPage() {
 function Headline({ fleet }: { readonly fleet: Overview }) {
   const dead = fleet.queue.find(({ state }) => state === 'dead')!;
   const waiting = fleet.queue.reduce((sum, { objects }) => sum + objects, 0) - dead.objects;
-  const unreachable = fleet.backends.filter(({ isConfigured, breaker }) => isConfigured && breaker !== 'closed');
+  const configured = fleet.backends.filter(({ isConfigured }) => isConfigured);
+  const unreachable = configured.filter(({ breaker }) => breaker !== 'closed');
   return (
     <dl class="headline">
       <Figure name="Objects" value={count(fleet.objects)} href={hrefTo('objects')} />
-      <Figure name="Content" value={bytes(fleet.bytes)} />
+      <Figure name="Content" value={bytes(fleet.bytes)} href={hrefTo('objects')} />
       <Figure
         name="Backends that answer"
-        value={`${fleet.backends.length - unreachable.length} of ${fleet.backends.length}`}
+        value={`${configured.length - unreachable.length} of ${configured.length}`}
         tone={unreachable.length === 0 ? '' : 'bad'}
+        below="backends"
       />
       <Figure name="In the queue" value={count(waiting)} href={hrefTo('queue')} />
       <Figure
@@ -67,14 +76,27 @@ interface FigureProps {
   readonly name: string;
   readonly value: string;
   readonly tone?: string;
+  /** Where its list is: another page, or a panel further down in this one. */
   readonly href?: string;
+  readonly below?: string;
 }
 
-function Figure({ name, value, tone = '', href }: FigureProps) {
+function Figure({ name, value, tone = '', href = '#/', below }: FigureProps) {
+  const go = (event: MouseEvent) => {
+    if (below === undefined) return;
+    event.preventDefault();
+    const panel = document.getElementById(below);
+    panel?.scrollIntoView();
+    panel?.focus();
+  };
   return (
     <div class="figure">
       <dt>{name}</dt>
-      <dd class={tone}>{href === undefined ? value : <a href={href}>{value}</a>}</dd>
+      <dd class={tone}>
+        <a href={href} onClick={go}>
+          {value}
+        </a>
+      </dd>
     </div>
   );
 }
@@ -88,26 +110,48 @@ const titles: Readonly<Record<AttentionFigures['name'], string>> = {
   'over-replicated': 'Over-replicated',
 };
 
-function Attention({ all }: { readonly all: readonly AttentionFigures[] }) {
-  const some = all.filter(({ objects }) => objects > 0);
+const tones: Readonly<Record<AttentionFigures['name'], 'bad' | 'warn'>> = {
+  'under-replicated': 'bad',
+  'at-risk': 'bad',
+  damaged: 'bad',
+  stuck: 'bad',
+  misplaced: 'warn',
+  'over-replicated': 'warn',
+};
+
+function Attention({ fleet: { attention, concerns } }: { readonly fleet: Overview }) {
+  const some = attention.filter(({ objects }) => objects > 0);
   return (
     <Panel title="What needs a look">
-      {some.length === 0 ? (
+      {some.length + concerns.length === 0 ? (
         <p class="all-well">
-          <Badge tone="good">all is well</Badge> Every object has the copies that its policy asks for.
+          <Badge tone="good">all is well</Badge> Every object has the copies that its policy asks for, and every backend
+          answers.
         </p>
       ) : (
         <ul class="attention">
           {some.map(({ name, objects, reasons }) => (
             <li key={name}>
-              <a class="amount" href={hrefTo('objects', undefined, { which: name })}>
+              <a class={`amount ${tones[name]}`} href={hrefTo('objects', undefined, { which: name })}>
                 {count(objects)} {titles[name].toLowerCase()}
               </a>
-              <ul>
-                {reasons.map((reason) => (
-                  <li key={reason}>{reason}</li>
-                ))}
-              </ul>
+              {reasons.map((reason) => (
+                <div class="why" key={reason}>
+                  <Name>{reason}</Name>
+                </div>
+              ))}
+            </li>
+          ))}
+          {concerns.map(({ tone, sentence, why, href }) => (
+            <li key={sentence}>
+              <a class={`amount ${tone}`} href={href}>
+                <Name>{sentence}</Name>
+              </a>
+              {why !== undefined && (
+                <div class="why">
+                  <Name>{why}</Name>
+                </div>
+              )}
             </li>
           ))}
         </ul>
@@ -157,11 +201,16 @@ export function BackendState({ backend }: { readonly backend: BackendFigures }) 
         <span>
           <Badge tone="bad">breaker {breaker}</Badge>{' '}
           <span class="quiet">
-            {unhealthySince !== undefined && `since ${span((overview.value!.now - unhealthySince) / 1000)}`}
-            {probeAfter !== undefined && `, tried again ${ago(probeAfter)}`}
+            {unhealthySince !== undefined && (
+              <>
+                since <When at={unhealthySince} />,{' '}
+              </>
+            )}
+            {nextTry(probeAfter)}
             {reason !== undefined && (
               <>
-                : <Name>{reason}</Name>
+                {' '}
+                It said: <Name>{reason}</Name>
               </>
             )}
           </span>
@@ -177,11 +226,21 @@ export function BackendState({ backend }: { readonly backend: BackendFigures }) 
       {isLeaving && <Badge tone="neutral">leaving</Badge>}
       {takesNoWrites && (
         <span>
-          <Badge tone="bad">takes no writes</Badge> <span class="quiet">{takesNoWrites.message}</span>
+          <Badge tone="bad">takes no writes</Badge>{' '}
+          <span class="quiet">
+            since <When at={takesNoWrites.since} />, {nextTry(takesNoWrites.retryAt)}{' '}
+            <Name>{takesNoWrites.message}</Name>
+          </span>
         </span>
       )}
     </div>
   );
+}
+
+/** Until when it is left alone. */
+function nextTry(at: number | undefined): string {
+  if (at === undefined) return 'asked again soon.';
+  return at > overview.value!.now ? `asked again ${ago(at)}.` : 'to be asked again by the next tick.';
 }
 
 function Used({ backend: { name, usedBytes, queuedBytes, quotaBytes } }: { readonly backend: BackendFigures }) {
@@ -204,23 +263,39 @@ function Used({ backend: { name, usedBytes, queuedBytes, quotaBytes } }: { reado
   );
 }
 
-const usageParts = [
-  ['requests', 'requests', count],
-  ['egressBytes', 'out', bytes],
-  ['ingressBytes', 'in', bytes],
-] as const;
+type UsageOf = NonNullable<BackendFigures['usage']>[number];
 
-export function Usage({ backend: { usage, limits, egressUsdPerGb } }: { readonly backend: BackendFigures }) {
+export const usageNames: Readonly<Record<UsageOf['what'], string>> = {
+  requests: 'requests',
+  classA: 'class A requests',
+  classB: 'class B requests',
+  egressBytes: 'out',
+  ingressBytes: 'in',
+  usd: '',
+};
+
+export function usageText({ what }: Pick<UsageOf, 'what'>, value: number): string {
+  if (what === 'usd') return usd(value);
+  return what.endsWith('Bytes') ? bytes(value) : count(value);
+}
+
+/** What has a limit, and what most people ask for; the backend's own page has all of it. */
+function Usage({ backend: { usage } }: { readonly backend: BackendFigures }) {
   if (usage === undefined) return <span class="quiet">…</span>;
+  if (usage.length === 0) return <span class="quiet">nothing</span>;
+  const shown = usage.filter(({ what, allowed }) => allowed > 0 || !what.startsWith('class'));
   return (
     <ul class="usage">
-      {usageParts.map(([part, name, text]) => (
-        <li class={limits[part] > 0 && usage[part] >= limits[part] ? 'bad' : ''} key={part}>
-          {text(usage[part])}
-          {limits[part] > 0 && ` of ${text(limits[part])}`} {name}
-        </li>
-      ))}
-      {egressUsdPerGb > 0 && <li>{usd((usage.egressBytes / 1e9) * egressUsdPerGb)}</li>}
+      {shown.map((line) => {
+        const { what, per, used, allowed } = line;
+        return (
+          <li class={allowed > 0 && used >= allowed ? 'bad' : ''} key={`${what} ${per}`}>
+            {usageText(line, used)}
+            {allowed > 0 && ` of ${usageText(line, allowed)}`} {usageNames[what]}
+            {per === 'day' && ' today'}
+          </li>
+        );
+      })}
     </ul>
   );
 }
@@ -245,26 +320,44 @@ function Copies({ fleet: { byCopies, objects } }: { readonly fleet: Overview }) 
   );
 }
 
-const stateNames: Readonly<Record<string, string>> = {
+export const stateNames: Readonly<Record<string, string>> = {
   intent: 'puts under way',
   transfer: 'big copies',
   cleanup: 'to delete',
   dead: 'dead letters',
 };
 
-function Queue({ fleet: { queue } }: { readonly fleet: Overview }) {
+/** Which worker looks after a state, and tells how late it is with it. */
+const keepers: Readonly<Record<string, string>> = { intent: 'pending-reaper', cleanup: 'cleanup-queue' };
+
+function Queue({ fleet: { queue, workers } }: { readonly fleet: Overview }) {
+  const lastOf = (state: string) => workers.find(({ name }) => name === keepers[state])?.last;
   return (
     <Panel title="Queue">
       <ul class="rows">
         {queue.map(({ state, objects, bytes: size }) => (
           <li key={state}>
             <span>{stateNames[state] ?? state}</span>
-            <span class="quiet">{objects === 0 ? '' : bytes(size)}</span>
+            <span class="quiet">
+              {objects > 0 && bytes(size)}
+              {objects > 0 && <Overdue last={lastOf(state)} />}
+            </span>
             <a href={hrefTo('queue', undefined, { state })}>{count(objects)}</a>
           </li>
         ))}
       </ul>
     </Panel>
+  );
+}
+
+function Overdue({ last }: { readonly last: Overview['workers'][number]['last'] }) {
+  const seconds = last?.queueOldestSeconds ?? 0;
+  if (last === undefined || seconds === 0) return null;
+  return (
+    <>
+      {`; the oldest had been due for ${span(seconds)} when looked at `}
+      <When at={last.at} />
+    </>
   );
 }
 
@@ -281,10 +374,27 @@ function Scrub({ fleet: { scrub, recovery } }: { readonly fleet: Overview }) {
       ) : (
         <>
           <p>
-            {percent(scrub.share)} of the cycle; the oldest verification is from <When at={scrub.oldestVerifiedAt} />.
+            {percent(scrub.share)} of the cycle is read. Every copy was read, written or imported within the last{' '}
+            {span((now() - scrub.oldestVerifiedAt) / 1000)}.
           </p>
           <Bar label="Scrub cycle" parts={[{ ratio: scrub.share, tone: 'good' }]} />
-          {scrub.owed > 0 && <p>{count(scrub.owed)} copies are come back to.</p>}
+          {scrub.owed.length > 0 && (
+            <details>
+              <summary>
+                {count(scrub.owed.length)} copies could not be read, or not to their end, and are tried again
+              </summary>
+              <ul>
+                {scrub.owed.map(({ key, backend }) => (
+                  <li key={`${backend} ${key}`}>
+                    <a href={hrefTo('object', key)}>
+                      <Name>{key}</Name>
+                    </a>{' '}
+                    on {backend}
+                  </li>
+                ))}
+              </ul>
+            </details>
+          )}
         </>
       )}
     </Panel>
@@ -316,7 +426,8 @@ const workColumns: readonly Column<WorkFigures>[] = [
     isNumber: true,
     cell: ({ remaining, doneOf }) => {
       if (doneOf !== undefined) return `${doneOf.done} of ${doneOf.all} ranges done`;
-      return `${count(remaining!.objects)}${remaining!.bytes > 0 ? `, ${bytes(remaining!.bytes)}` : ''}`;
+      const { objects, bytes: size } = remaining!;
+      return `${count(objects)}${size > 0 ? ` (${bytes(size)})` : ''}`;
     },
   },
   {
@@ -370,27 +481,41 @@ function Timeline({ changes }: { readonly changes: Overview['changes'] }) {
 
 const shownPlacements = 20;
 
-function Placements({ fleet: { placements } }: { readonly fleet: Overview }) {
-  const rest = placements.slice(shownPlacements).reduce((sum, { objects }) => sum + objects, 0);
+const placementColumns: readonly Column<PlacementFigures>[] = [
+  {
+    head: 'Placement',
+    cell: ({ label }) => <a href={hrefTo('objects', undefined, { placement: label })}>{label}</a>,
+  },
+  { head: 'Objects', isNumber: true, cell: ({ objects }) => count(objects) },
+  { head: 'Size', isNumber: true, cell: ({ bytes: size }) => bytes(size) },
+];
+
+function Placements({ fleet: { placements, otherPlacements } }: { readonly fleet: Overview }) {
+  const more = placements.slice(shownPlacements);
+  const table = (caption: string, rows: readonly PlacementFigures[]) => (
+    <Table
+      caption={caption}
+      columns={placementColumns}
+      rows={rows}
+      none="No objects yet"
+      keyOf={({ label }) => label}
+    />
+  );
   return (
     <Panel title="Placements">
-      <Table
-        caption="Placements"
-        columns={[
-          {
-            head: 'Placement',
-            cell: ({ label }) => <a href={hrefTo('objects', undefined, { placement: label })}>{label}</a>,
-          },
-          { head: 'Objects', isNumber: true, cell: ({ objects }) => count(objects) },
-          { head: 'Size', isNumber: true, cell: ({ bytes: size }) => bytes(size) },
-        ]}
-        rows={placements.slice(0, shownPlacements)}
-        none="No objects yet"
-        keyOf={({ label }) => label}
-      />
-      {rest > 0 && (
+      {table('Placements', placements.slice(0, shownPlacements))}
+      {more.length > 0 && (
+        <details>
+          <summary>
+            {count(more.reduce((sum, { objects }) => sum + objects, 0))} objects in {more.length} more placements
+          </summary>
+          {table('More placements', more)}
+        </details>
+      )}
+      {otherPlacements.placements > 0 && (
         <p class="quiet">
-          {count(rest)} objects in {placements.length - shownPlacements} more placements
+          {count(otherPlacements.objects)} objects in {count(otherPlacements.placements)} smaller placements:{' '}
+          <a href={hrefTo('objects')}>all objects</a>
         </p>
       )}
     </Panel>

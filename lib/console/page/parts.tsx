@@ -9,6 +9,8 @@ import { ago, percent, utcTime } from './figures.ts';
 export interface Column<Row> {
   readonly head: string;
   readonly isNumber?: boolean;
+  /** Of keys and the like: broken anywhere, so that the others have their room. */
+  readonly isLong?: boolean;
   cell(row: Row): ComponentChildren;
 }
 
@@ -39,8 +41,8 @@ export function Table<Row>({ caption, columns, rows, none, keyOf }: TableProps<R
       <tbody role="rowgroup">
         {rows.map((row) => (
           <tr role="row" key={keyOf(row)}>
-            {columns.map(({ head, isNumber, cell }) => (
-              <td role="cell" data-head={head} class={isNumber ? 'number' : ''} key={head}>
+            {columns.map(({ head, isNumber, isLong, cell }) => (
+              <td role="cell" data-head={head} class={isNumber ? 'number' : isLong ? 'long' : ''} key={head}>
                 <div>{cell(row)}</div>
               </td>
             ))}
@@ -89,17 +91,17 @@ export function Bar({ label, parts }: BarProps) {
   );
 }
 
-export function Panel({
-  title,
-  children,
-  aside,
-}: {
+interface PanelProps {
   readonly title: string;
   readonly children: ComponentChildren;
   readonly aside?: ComponentChildren;
-}) {
+  /** Of a panel that a figure above it leads to. */
+  readonly id?: string;
+}
+
+export function Panel({ title, children, aside, id }: PanelProps) {
   return (
-    <section class="panel" aria-label={title}>
+    <section class="panel" aria-label={title} id={id} tabIndex={id === undefined ? undefined : -1}>
       <div class="title">
         <h2>{title}</h2>
         {aside}
@@ -118,7 +120,7 @@ export function Notice() {
     <div class="notice" role="status" aria-live="polite">
       {last !== null && (
         <p class={last.tone}>
-          {last.sentence}{' '}
+          <Name>{last.sentence}</Name>{' '}
           <button type="button" class="plain" onClick={() => (notice.value = null)} aria-label="Close this message">
             ×
           </button>
@@ -142,6 +144,15 @@ export async function doing(run: () => Promise<ActionAnswer>): Promise<ActionAns
   } catch (error) {
     notice.value = { tone: 'bad', sentence: (error as Error).message };
     return null;
+  }
+}
+
+/** Asks for something more, and says so where it could not be had. */
+export async function asking(run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    notice.value = { tone: 'bad', sentence: (error as Error).message };
   }
 }
 
@@ -174,9 +185,13 @@ export function Confirm() {
     <dialog ref={dialog} onClose={close} aria-labelledby="question">
       {asked !== null && (
         <form method="dialog">
-          <h2 id="question">{asked.title}</h2>
+          <h2 id="question">
+            <Name>{asked.title}</Name>
+          </h2>
           {asked.lines.map((line) => (
-            <p key={line}>{line}</p>
+            <p key={line}>
+              <Name>{line}</Name>
+            </p>
           ))}
           {asked.option !== undefined && (
             <label class="check">
@@ -211,13 +226,20 @@ interface ActionProps {
 }
 
 /** A button for what changes something: a console that only shows has none. */
-export function Action({ children, label, isDangerous, run }: ActionProps) {
+export function Action(props: ActionProps) {
+  return overview.value?.isReadOnly === false ? <Busy {...props} /> : null;
+}
+
+/** A button that cannot be pressed again before what it does has ended. */
+export function Busy({ children, label, isDangerous, run }: ActionProps) {
   const [isBusy, setBusy] = useState(false);
-  if (overview.value?.isReadOnly !== false) return null;
   const click = async () => {
     setBusy(true);
-    await run();
-    setBusy(false);
+    try {
+      await run();
+    } finally {
+      setBusy(false);
+    }
   };
   return (
     <button type="button" class={isDangerous ? 'danger' : ''} aria-label={label} disabled={isBusy} onClick={click}>

@@ -1,6 +1,8 @@
+import { printable } from '../../base/printable.ts';
 import type { QueueLine, QueueList } from '../protocol.ts';
 import { act, overview, pathWith } from './api.ts';
 import { bytes, count, percent, share, span } from './figures.ts';
+import { stateNames } from './overview.tsx';
 import {
   Action,
   Awaited,
@@ -18,38 +20,37 @@ import {
 } from './parts.tsx';
 import { hrefTo, route } from './route.ts';
 
-const states = ['intent', 'transfer', 'cleanup', 'dead'];
-
 export function QueuePage() {
   const { asked } = route.value;
   const loaded: Loaded<QueueList> = useLoaded(`/api/queue?${asked}`);
-  const state = asked.get('state');
+  const [state, backend] = [asked.get('state'), asked.get('backend')];
+  const kept: Readonly<Record<string, string>> = backend === null ? {} : { backend };
   const dead = overview.value!.queue.find((one) => one.state === 'dead')!.objects;
   return (
     <>
       <h1>Queue</h1>
       <nav class="tabs" aria-label="States">
-        <a href={hrefTo('queue')} aria-current={state === null ? 'page' : undefined}>
+        <a href={hrefTo('queue', undefined, kept)} aria-current={state === null ? 'page' : undefined}>
           all
         </a>
-        {states.map((one) => (
+        {Object.entries(stateNames).map(([one, name]) => (
           <a
-            href={hrefTo('queue', undefined, { state: one })}
+            href={hrefTo('queue', undefined, { ...kept, state: one })}
             aria-current={one === state ? 'page' : undefined}
             key={one}
           >
-            {one}
+            {name}
           </a>
         ))}
       </nav>
       <Panel
-        title={`Bytes that no record names${asked.has('backend') ? `, on ${asked.get('backend')}` : ''}`}
+        title={`Bytes that no record names${backend === null ? '' : `, on ${backend}`}`}
         aside={
           <div class="buttons">
             <button type="button" onClick={loaded.reload}>
               Read again
             </button>
-            {dead > 0 && <Action run={() => askForAll(dead, loaded.reload)}>Requeue dead letters</Action>}
+            {dead > 0 && <Action run={() => askForAll(dead, loaded.reload)}>Requeue all dead letters …</Action>}
           </div>
         }
       >
@@ -60,7 +61,11 @@ export function QueuePage() {
                 caption="Queue items"
                 columns={columnsFor(loaded.reload)}
                 rows={items}
-                none="There is nothing in the queue"
+                none={
+                  next === undefined
+                    ? 'There is nothing of this in the queue'
+                    : 'Nothing among what was looked at so far'
+                }
                 keyOf={({ id }) => id}
               />
               {next !== undefined && (
@@ -86,19 +91,36 @@ function askForAll(dead: number, reload: () => void): void {
   };
 }
 
+function askForOne({ id, key, backend }: Pick<QueueLine, 'id' | 'key' | 'backend'>, reload: () => void): void {
+  question.value = {
+    title: 'Requeue this deletion?',
+    lines: [`Bytes of ${key} on ${backend} are deleted if the backend lets them go this time.`],
+    verb: 'Requeue',
+    run: async () => {
+      await doing(() => act('requeue', { ids: [id] }));
+      reload();
+    },
+  };
+}
+
 function columnsFor(reload: () => void): readonly Column<QueueLine>[] {
   return [
     {
       head: 'Object',
+      isLong: true,
       cell: ({ key }) => (
         <a href={hrefTo('object', key)}>
           <Name>{key}</Name>
         </a>
       ),
     },
-    { head: 'State', cell: ({ state }) => <Badge tone={state === 'dead' ? 'bad' : 'neutral'}>{state}</Badge> },
-    { head: 'Backend', cell: ({ backend }) => backend },
+    {
+      head: 'State',
+      cell: ({ state }) => <Badge tone={state === 'dead' ? 'bad' : 'neutral'}>{stateNames[state] ?? state}</Badge>,
+    },
+    { head: 'Backend', cell: ({ backend }) => <a href={hrefTo('backend', backend)}>{backend}</a> },
     { head: 'Size', isNumber: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
+    { head: 'Queued', cell: ({ createdAt }) => <When at={createdAt} /> },
     { head: 'Due', cell: ({ dueAt, state }) => (state === 'dead' ? 'given up' : <When at={dueAt} />) },
     {
       head: 'Why',
@@ -117,16 +139,10 @@ function columnsFor(reload: () => void): readonly Column<QueueLine>[] {
     },
     {
       head: 'Action',
-      cell: ({ id, key, state }) =>
+      cell: ({ id, key, backend, state }) =>
         state === 'dead' && (
-          <Action
-            label={`Requeue ${key}`}
-            run={async () => {
-              await doing(() => act('requeue', { ids: [id] }));
-              reload();
-            }}
-          >
-            Requeue
+          <Action label={`Requeue ${printable(key, 'one-line')}`} run={() => askForOne({ id, key, backend }, reload)}>
+            Requeue …
           </Action>
         ),
     },
@@ -142,7 +158,7 @@ function Transfer({ item, of }: { readonly item: QueueLine; readonly of: NonNull
         {of.bytesPerSecond !== undefined && `, ${bytes(of.bytesPerSecond)}/s`}
         {of.secondsLeft !== undefined && `, ${span(of.secondsLeft)} left`}
       </span>
-      <Bar label={`Copied of ${item.key}`} parts={[{ ratio: done, tone: 'good' }]} />
+      <Bar label={`Copied of ${printable(item.key, 'one-line')}`} parts={[{ ratio: done, tone: 'good' }]} />
     </div>
   );
 }

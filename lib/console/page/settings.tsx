@@ -79,9 +79,16 @@ function Value({ of: { name, value, source, mayBeSet }, reload }: { readonly of:
       },
     };
   };
-  const unset = async () => {
-    await doing(() => act('unset', { name }));
-    reload();
+  const unset = () => {
+    question.value = {
+      title: `Unset ${name}?`,
+      lines: ['Every process then goes by its own environment again, or by the default.'],
+      verb: 'Unset',
+      run: async () => {
+        await doing(() => act('unset', { name }));
+        reload();
+      },
+    };
   };
   return (
     <form
@@ -97,7 +104,7 @@ function Value({ of: { name, value, source, mayBeSet }, reload }: { readonly of:
       </button>
       {source === 'set' && (
         <Action label={`Unset ${name}`} run={unset}>
-          Unset
+          Unset …
         </Action>
       )}
     </form>
