@@ -3,7 +3,12 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
 /** A put whose process dies just before its commit; the returned function lets it wake up again. */
-async function deadPut(fleet: TestFleet, key: string, body: string): Promise<{ wake: () => Promise<unknown> }> {
+async function deadPut(
+  fleet: TestFleet,
+  key: string,
+  body: string,
+  copies = 1,
+): Promise<{ wake: () => Promise<unknown> }> {
   let wakeUp = () => {};
   let reached = () => {};
   const asleep = new Promise<void>((resolve) => {
@@ -20,7 +25,7 @@ async function deadPut(fleet: TestFleet, key: string, body: string): Promise<{ w
     reached();
     await asleep;
   };
-  const call = fleet.newClient().put(key, body, { timeoutMs: 24 * 3_600_000 });
+  const call = fleet.newClient().put(key, body, { timeoutMs: 24 * 3_600_000, copies });
   await atCommit;
   return {
     wake: () => {
@@ -57,6 +62,45 @@ test('pending reaper promotes over an object of which a worker made a copy meanw
   expect(fleet.copiesOf('k')).toEqual({ a: 'two', b: 'two' });
   expect(fleet.keysOn('a')).toHaveLength(1);
 });
+
+test('one tick settles all copies of a put that died, though each changes the same record', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'] });
+  await fleet.client.put('k', 'one');
+  await deadPut(fleet, 'k', 'two', 3);
+  fleet.clock.advance(lateMs);
+  let reads = 0;
+  fleet.before = async ({ method, args }) => {
+    if (method === 'get' && String(args[0]).startsWith('k!')) reads += 1;
+  };
+  expect(await fleet.tick('pending-reaper')).toMatchObject({ succeeded: 3, reasons: { promoted: 3 } });
+  expect(fleet.copiesOf('k')).toEqual({ a: 'two', b: 'two', c: 'two' });
+  expect(fleet.queue().map(({ state, cause }) => ({ state, cause }))).toEqual([
+    { state: 'cleanup', cause: 'replaced' },
+  ]);
+  // Whoever loses to its sibling does not read its bytes again.
+  expect(reads).toBe(3);
+});
+
+test.each(['overwritten', 'deleted'])(
+  'a put that died is superseded in the tick in which its object is %s',
+  async (what) => {
+    const fleet = await createTestFleet({ policies: { default: { factor: 1 } } });
+    await fleet.client.put('k', 'one');
+    await deadPut(fleet, 'k', 'two');
+    fleet.clock.advance(lateMs);
+    // Between the reaper's reading of the record and its commit.
+    fleet.before = async ({ port, method, args }) => {
+      const changes = args[0] as { kind: string }[];
+      if (port !== 'store' || method !== 'transact' || !changes.some(({ kind }) => kind === 'object')) return;
+      fleet.before = async () => {};
+      await (what === 'overwritten' ? fleet.client.put('k', 'three') : fleet.client.delete('k'));
+    };
+    expect(await fleet.tick('pending-reaper')).toMatchObject({ succeeded: 1, reasons: { superseded: 1 } });
+    expect(await fleet.read('k')).toBe(what === 'overwritten' ? 'three' : null);
+    await fleet.settle();
+    expect(fleet.keysOn('a')).toHaveLength(what === 'overwritten' ? 1 : 0);
+  },
+);
 
 test.each(['overwritten', 'deleted', 'deleted before it ever existed'])(
   'a dead put of an object that was %s since is not resurrected: its bytes go',

@@ -74,15 +74,31 @@ async function settleIntent(tick: PendingReaperTick, item: QueueItem): Promise<T
   if (tick.dryRun) return { verdict: 'skipped', reason: 'dry-run' };
   if (tick.outOfTime()) return { verdict: 'deferred', reason: 'out-of-time' };
   if (!(await isUsable(tick, item.backend))) return { verdict: 'skipped', reason: 'parked' };
-  const examined = await examineIntent(tick, item);
-  if (examined.outcome === 'left') return leave(tick, item, examined);
-  const { swap, reason } = examined.decision;
-  const [outcome] = await tick.commit([swap]);
-  // `expired`: the writer came back; `lost`: the object moved on, and the next tick sees how.
-  if (outcome!.outcome !== 'committed') return { verdict: 'skipped', reason: outcome!.outcome };
-  const { key, backend, storageKey } = item;
-  tick.audit('Intent settled', { key, backend, storageKey, reason });
-  return { verdict: 'succeeded', reason };
+  const found = await lookUp(tick, item);
+  if (found.outcome === 'left') return leave(tick, item, found);
+  let bytes: Arrived = found;
+  for (let losses = 0; ; losses += 1) {
+    const examined = await examineIntent(tick, item, bytes);
+    if (examined.outcome === 'left') return leave(tick, item, examined);
+    const { swap, reason } = examined.decision;
+    const [outcome] = await tick.commit([swap]);
+    if (outcome!.outcome === 'committed') {
+      const { key, backend, storageKey } = item;
+      tick.audit('Intent settled', { key, backend, storageKey, reason });
+      return { verdict: 'succeeded', reason };
+    }
+    // `expired`: the writer came back. `lost`: the object moved on, perhaps by the other copies of the same put: what the record
+    // says now decides. The bytes are those that were read.
+    const maySettle = outcome!.outcome === 'lost' && losses < tick.config.backends.length && !tick.outOfTime();
+    if (!maySettle) return { verdict: 'skipped', reason: outcome!.outcome };
+    bytes = examined.bytes;
+  }
+}
+
+/** What stands at the storage key of an intent, and how it was read, once it was. */
+interface Arrived {
+  readonly found: StoredObject | null;
+  readonly reading?: GoodReading;
 }
 
 /** What to do with an intent; `after` is the record it would make. */
@@ -92,38 +108,54 @@ interface Decision {
   readonly after?: ObjectRecord;
 }
 
-/** `decided` · `left` nothing can be said now: when it is looked at again, and how it counts. */
-type Examined =
-  | { readonly outcome: 'decided'; readonly decision: Decision }
-  | { readonly outcome: 'left'; readonly verdict: Verdict; readonly reason: string; readonly waitMs: number };
+/** Nothing can be said now: when it is looked at again, and how it counts. */
+interface Left {
+  readonly outcome: 'left';
+  readonly verdict: Verdict;
+  readonly reason: string;
+  readonly waitMs: number;
+}
 
-async function examineIntent(tick: PendingReaperTick, item: QueueItem): Promise<Examined> {
-  const unsure = (verdict: Verdict, reason: string) =>
-    ({ outcome: 'left', verdict, reason, waitMs: tick.params.reaperMinAgeMs }) as const;
-  let found: StoredObject | null;
+type Examined = { readonly outcome: 'decided'; readonly decision: Decision; readonly bytes: Arrived } | Left;
+
+function unsure(tick: PendingReaperTick, verdict: Verdict, reason: string): Left {
+  return { outcome: 'left', verdict, reason, waitMs: tick.params.reaperMinAgeMs };
+}
+
+async function lookUp(tick: PendingReaperTick, item: QueueItem): Promise<(Arrived & { outcome: 'looked-up' }) | Left> {
   try {
-    found = await (await tick.backend(item.backend)).head(item.storageKey, tick.signal);
+    const found = await (await tick.backend(item.backend)).head(item.storageKey, tick.signal);
+    return { outcome: 'looked-up', found };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return unsure('failed', `head-${error.kind}`);
+    return unsure(tick, 'failed', `head-${error.kind}`);
   }
-  // Read after the HEAD: whatever the record says now, the bytes were seen before it.
+}
+
+async function examineIntent(tick: PendingReaperTick, item: QueueItem, bytes: Arrived): Promise<Examined> {
+  // Read after the bytes were: whatever the record says now, they were seen before it.
   const entry = (await tick.deps.store.objects([item.key])).get(item.key) ?? null;
-  const decision = decide(tick, item, found, entry);
-  if (decision.after === undefined) return { outcome: 'decided', decision };
-  const reading = await copyReader(tick).read(bytesOfItem(item), { remembers: true });
+  const decision = decide(tick, item, bytes.found, entry);
+  if (decision.after === undefined) return { outcome: 'decided', decision, bytes };
+  const reading = bytes.reading ?? (await copyReader(tick).read(bytesOfItem(item), { remembers: true }));
   switch (reading.outcome) {
     case 'good':
-      return { outcome: 'decided', decision: verified(decision, decision.after, reading) };
+      return {
+        outcome: 'decided',
+        decision: verified(decision, decision.after, reading),
+        bytes: { ...bytes, reading },
+      };
     case 'wrong':
-      return { outcome: 'decided', decision: toCleanup(item, 'wrong-bytes', tick.now() + hourMs) };
+      return { outcome: 'decided', decision: toCleanup(item, 'wrong-bytes', tick.now() + hourMs), bytes };
     case 'reading':
       // Due again at once, behind all that is due already.
       return { outcome: 'left', verdict: 'deferred', reason: 'reading', waitMs: 0 };
     case 'put-off':
-      return unsure('deferred', reading.reason);
-    default:
-      return unsure('failed', `read-${reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome}`);
+      return unsure(tick, 'deferred', reading.reason);
+    default: {
+      const why = reading.outcome === 'unreadable' ? reading.error.kind : reading.outcome;
+      return unsure(tick, 'failed', `read-${why}`);
+    }
   }
 }
 
@@ -138,11 +170,7 @@ function verified(decision: Decision, after: ObjectRecord, { sha256, found }: Go
 }
 
 /** Left as it is until later, so that it does not stand in the way of others; unless its writer has spoken since. */
-async function leave(
-  tick: PendingReaperTick,
-  item: QueueItem,
-  { verdict, reason, waitMs }: Examined & { outcome: 'left' },
-): Promise<Turn> {
+async function leave(tick: PendingReaperTick, item: QueueItem, { verdict, reason, waitMs }: Left): Promise<Turn> {
   const { key, backend } = item;
   if (verdict === 'failed') tick.deps.log.warn('Intent could not be examined', { key, backend, reason });
   const put = { ...item, dueAt: tick.now() + waitMs };
