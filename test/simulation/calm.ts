@@ -3,6 +3,7 @@ import { presentWorkers, type RunningTick } from './actors.ts';
 import type { CalmDeps } from './deps.ts';
 import { workingPart } from './fleet.ts';
 import { createNeeds } from './needs.ts';
+import type { Orphan } from './oracle/bytes.ts';
 import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
@@ -153,9 +154,11 @@ export function createCalm(deps: CalmDeps): Calm {
       await idle(ms);
       for (const worker of random.shuffled(workers)) {
         const leavesSome = worker === 'reconciler' && hasOrphansOfDamaged();
+        const wereForPeople = orphansForPeople();
         const { report } = await attend(worker);
         if (worker !== 'reconciler') continue;
-        if (!leavesSome) sweeps += 1;
+        const areSettledSince = !wereForPeople.isDisjointFrom(orphansToTake());
+        if (!leavesSome && !areSettledSince) sweeps += 1;
         if (report!.figures.passComplete !== 1)
           throw new Violation('6 convergence', 'Nothing goes wrong any more, and yet a sweep does not come to its end');
       }
@@ -198,6 +201,20 @@ export function createCalm(deps: CalmDeps): Calm {
       const entry = oracle.objects.get(keyWithin(storageKey) ?? storageKey);
       return !isForPeople && entry?.kind === 'object' && entry.condition === 'damaged';
     });
+  }
+
+  /** Bytes whose object does not stand, so that a sweep leaves them; if it settles the object beside, the next one takes them. */
+  function orphansForPeople(): Set<string> {
+    return places(({ isForPeople }) => isForPeople);
+  }
+
+  function orphansToTake(): Set<string> {
+    return places(({ isForPeople }) => !isForPeople);
+  }
+
+  function places(wanted: (orphan: Orphan) => boolean): Set<string> {
+    const found = oracle.orphans().filter(wanted);
+    return new Set(found.map(({ backend, storageKey }) => `${backend}/${storageKey}`));
   }
 
   /** Nothing but what is refused waits: everything else comes to its copies as ever. */
