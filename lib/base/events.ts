@@ -57,6 +57,7 @@ export const events = {
   'Queued bytes are named by a record: not deleted': 'queued-bytes-recorded',
   'Reconciler left a key alone': 'reconciler-left-key-alone',
   'Recovery complete': 'recovery-complete',
+  'Restored deletions released': 'restored-deletions-released',
   'Removal limit reached: too many removals on evidence today': 'removal-limit-reached',
   'Storage did not copy by itself: streamed': 'copy-streamed',
   'Storage takes no condition on an upload in parts: only a look before it guards what is there': 'export-unguarded',

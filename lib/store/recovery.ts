@@ -1,6 +1,7 @@
 import { type FleetView, readFleet } from './fleet-view.ts';
 import type { QueueItem } from './model.ts';
 import type { Store } from './port.ts';
+import { quarantineMs } from './queue-items.ts';
 import { fleetKey, isDrainRow, rowKeys } from './row-keys.ts';
 
 /**
@@ -12,6 +13,8 @@ export interface Recovery {
   readonly since: number;
   /** When every backend of the fleet file had been gone through since; absent: not yet. */
   readonly completedAt?: number;
+  /** When a person said that what the recovery passed over may go; absent: nobody has. */
+  readonly releasedAt?: number;
 }
 
 /** What marks can be off by: generations are minted by the clocks of those who write. */
@@ -31,6 +34,15 @@ export function recoveryOf(view: Pick<FleetView, 'row'>): Recovery | undefined {
 export function isOfLostTime(view: Pick<FleetView, 'row'>, { createdAt }: Pick<QueueItem, 'createdAt'>): boolean {
   const recovery = recoveryOf(view);
   return recovery !== undefined && createdAt <= recovery.since;
+}
+
+/**
+ * When bytes may be deleted that restored tables had queued: they may be those of a content that was brought back in the time
+ * that the tables know nothing of. A person says that they may go, and can think better of it for as long as what is quarantined
+ * waits. Infinite before that.
+ */
+export function restoredDueAt({ releasedAt }: Recovery): number {
+  return releasedAt === undefined ? Number.POSITIVE_INFINITY : releasedAt + quarantineMs;
 }
 
 /** Whether nothing may be deleted yet, and no surplus be looked for: what is recorded may not be what is there. */

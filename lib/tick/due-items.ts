@@ -19,10 +19,10 @@ export interface DueItems {
  * Lanes of one state that may hold something and are worth asking: configured, breaker not open. Items of other backends
  * are parked: they wait, unchanged. So does every deletion while a recovery is not complete.
  */
-export function openLanes(tick: DueItemsTick, state: QueueState): string[] {
+export function openLanes(tick: DueItemsTick, state: QueueState, leftOut: ReadonlySet<string> = new Set()): string[] {
   const lanes: string[] = [];
   for (const { name, isReachable } of tick.standings()) {
-    if (!isReachable || tick.view.queue(state, name).objects <= 0) continue;
+    if (!isReachable || leftOut.has(name) || tick.view.queue(state, name).objects <= 0) continue;
     if (state === 'cleanup' && isRecoveryPending(tick.view)) continue;
     for (const shard of tick.shards) lanes.push(lane(state, name, shard));
   }
@@ -38,14 +38,18 @@ function isDueNow(tick: DueItemsTick, item: QueueItem, state: QueueState): boole
 /** How many lanes are asked at once. */
 const width = 16;
 
-/** Collects up to `limit` due items, starting at the cursor's lane and going round, oldest first within each lane. */
+/**
+ * Collects up to `limit` due items, starting at the cursor's lane and going round, oldest first within each lane. Backends that
+ * were found to be of no use in this tick are left out.
+ */
 export async function findDue(
   tick: DueItemsTick,
   state: QueueState,
   cursor: string | undefined,
   limit: number,
+  leftOut?: ReadonlySet<string>,
 ): Promise<DueItems> {
-  const lanes = openLanes(tick, state);
+  const lanes = openLanes(tick, state, leftOut);
   const start = Math.max(
     0,
     lanes.findIndex((name) => name >= (cursor ?? '')),

@@ -19,6 +19,7 @@ await import('../../lib/transfer/reading/copy-reader.ts');
 await import('../../lib/transfer/settle-start.ts');
 await import('../../lib/transfer/verified-copy.ts');
 await import('../../lib/workers/cleanup-queue/judge-all.ts');
+await import('../../lib/workers/cleanup-queue/judge-restored.ts');
 await import('../../lib/workers/rebalancer/moves.ts');
 await import('../../lib/workers/reconciler/complete-recovery.ts');
 await import('../../lib/workers/reconciler/import-arrivals.ts');

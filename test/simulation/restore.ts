@@ -57,6 +57,9 @@ const hourMs = 3_600_000;
 const nothing: Pick<MemorySnapshot, 'objects' | 'rows'> = { objects: new Map(), rows: [] };
 const everyone = Object.keys(workers) as WorkerName[];
 
+/** What must be readable; `isUndone`: whatever its content, for what brought it back is not promised to stand. */
+type Expected = ObjectRecord & { readonly isUndone: boolean };
+
 /** The file in force, with the backends and the keys that have left it since: the restored tables may name what is there. */
 function withRestored(file: FleetFile, rows: MemorySnapshot['rows']): FleetFile {
   const then = rows.find(({ sk }) => sk === 'config')?.data.file as FleetFile | undefined;
@@ -94,6 +97,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     ...(!isLost && { from: { ...deps.snapshot, rows } }),
     identity: 'restored',
   });
+  const snapshotQueued = new Set(isLost ? [] : deps.snapshot.queue.keys());
   const wanted = [...oracle.objects.values()].filter((entry) => entry.kind === 'object');
   const file = withRestored(deps.file, rows);
   const everywhere = file.backends.map(({ name }) => name);
@@ -103,6 +107,10 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   const passedOver = new Set<string>();
   /** Places that a record, or the restored queue, has named. */
   const known = new Set([...deps.snapshot.queue.keys()]);
+  /** Places that a record of the restored tables has named. */
+  const recorded = new Set<string>();
+  /** When what the restored tables had queued may go. */
+  let releasedFrom = Number.POSITIVE_INFINITY;
   const shared = {
     store: tracedStore(store, deps.trace),
     clock,
@@ -129,6 +137,8 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       },
       delete: (requests, signal) => {
         for (const { storageKey } of requests) {
+          if (wasQueued(memory, storageKey))
+            refuse(`"${storageKey}" is deleted, which restored tables had queued: it may have been brought back`);
           if (wasPassedOver(memory, storageKey)) refuse(`"${storageKey}" is deleted, which the recovery passed over`);
           if (!isTakenOver) refuse(`"${storageKey}" is deleted before the bucket was taken over`);
           if (!isImported && !storageKey.startsWith('.holdfast/'))
@@ -146,30 +156,45 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     return passedOver.has(place) && !known.has(place);
   }
 
+  /** What became of it in the lost time nobody knows: it stays for a week after a person has said that it may go. */
+  function wasQueued({ name, peek }: MemoryBackend, storageKey: string): boolean {
+    const place = `${name}/${storageKey}`;
+    const isThere = peek(storageKey) !== undefined;
+    return isThere && snapshotQueued.has(place) && !recorded.has(place) && clock.now() < releasedFrom;
+  }
+
   /** Notes what is recorded: once it was, it may be replaced, or be surplus. */
   function noteRecorded(): void {
     for (const entry of store.snapshot().objects.values())
       if (entry.kind === 'object')
-        for (const [name, copyId] of Object.entries(entry.copies))
+        for (const [name, copyId] of Object.entries(entry.copies)) {
           known.add(`${name}/${storageKeyOf(entry.key, copyId)}`);
+          recorded.add(`${name}/${storageKeyOf(entry.key, copyId)}`);
+        }
   }
 
   /**
    * What must be readable when backends were recovered over what tables held `then`. At the end it had a good copy there; it had
-   * not been deleted then, and nothing on these buckets looks newer than it.
+   * not been deleted then, and nothing on these buckets looks newer than it. What was brought back in the lost time looks as old as
+   * it was: where what it replaced is still there, that is the object again.
    */
-  function expectedOf(then: ReadonlyMap<string, Entry>, names: readonly string[]): ObjectRecord[] {
+  function expectedOf(then: ReadonlyMap<string, Entry>, names: readonly string[]): Expected[] {
     const isThere = (name: string) => names.includes(name);
     const goodOf = (entry: ObjectRecord) => oracle.goodCopies(entry).filter(isThere).length;
-    return wanted.filter((entry) => {
-      if (entry.condition === 'damaged' || goodOf(entry) === 0) return false;
+    return wanted.flatMap((entry) => {
+      if (entry.condition === 'damaged' || goodOf(entry) === 0) return [];
       const before = then.get(entry.key);
-      if (before?.kind === 'tombstone' || oracle.hasForged(entry.key)) return false;
-      const generations = names.flatMap((name) => generationsOn(backends.get(name)!, entry.key));
-      if ([...generations, before?.generation ?? ''].some((generation) => generation > entry.generation)) return false;
+      if (before?.kind === 'tombstone' || oracle.hasForged(entry.key)) return [];
+      const there = names.flatMap((name) => generationsOn(backends.get(name)!, entry.key));
+      if ([...there, before?.generation ?? ''].some((generation) => generation > entry.generation)) return [];
       // What tables name, and what verifies, gives way only to bytes that two backends hold.
       const isSame = before === undefined || before.generation === entry.generation;
-      return isSame || goodOf(before) === 0 || goodOf(entry) > 1;
+      const isNamed = !isSame && goodOf(before) > 0;
+      if (isNamed && goodOf(entry) <= 1) return [];
+      const { writtenAs = entry.generation } = entry;
+      const isKnown = before?.generation === entry.generation;
+      const isUndone = !isKnown && (there.some((generation) => generation > writtenAs) || isNamed);
+      return [{ ...entry, isUndone: isUndone && entry.writtenAs !== undefined }];
     });
   }
 
@@ -221,10 +246,22 @@ export async function restore(deps: RestoreDeps): Promise<void> {
   isTakenOver = true;
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
   if (deps.parked !== undefined) await takeOver(withoutBackend(file, deps.parked));
-  await takeOver(file);
+  const expected = await takeOver(file);
+  if (random.chance(0.5)) await release(expected);
+
+  /** A person says that what the recovery passed over may go: what must be readable still is, when it has gone. */
+  async function release(expected: readonly Expected[]): Promise<void> {
+    const backends = file.backends.map(({ name }) => name);
+    await tick('reconciler', { reconcile: { kind: 'delete-superseded', backends } });
+    for (const bucket of backends)
+      for (const key of deps.backends.get(bucket)!.contents().keys()) known.add(`${bucket}/${key}`);
+    releasedFrom = clock.now() + 7 * 24 * hourMs;
+    await work(9);
+    await expectReadable(expected);
+  }
 
   /** Buckets are taken over and recovered, and the fleet works for some days: then what it must have is looked at. */
-  async function takeOver(file: FleetFile): Promise<void> {
+  async function takeOver(file: FleetFile): Promise<readonly Expected[]> {
     const names = file.backends.map(({ name }) => name);
     const expected = expectedOf(store.snapshot().objects, names);
     isImported = false;
@@ -238,19 +275,24 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     noteRecorded();
     // Copies that these tables have on their way.
     for (const id of store.snapshot().queue.keys()) known.add(id);
-    for (let day = 0; day < 4; day += 1) {
+    await work(4);
+    await expectReadable(expected);
+    return expected;
+  }
+
+  async function work(days: number): Promise<void> {
+    for (let day = 0; day < days; day += 1) {
       clock.advance(25 * hourMs);
       for (const worker of [...random.shuffled(everyone), 'replicator', 'cleanup-queue', 'scrubber'] as const) {
         await tick(worker);
         noteRecorded();
       }
     }
-    await expectReadable(expected);
   }
 
-  async function expectReadable(expected: readonly ObjectRecord[]): Promise<void> {
+  async function expectReadable(expected: readonly Expected[]): Promise<void> {
     const client = createClient(shared);
-    for (const { key, ...stored } of expected) {
+    for (const { key, isUndone, ...stored } of expected) {
       const sha256 = stored.encryption?.plaintextSha256 ?? stored.sha256;
       const bytes = await client.get(key).then(
         (found) => found && collect(found.body),
@@ -258,7 +300,7 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       );
       if (bytes === null || typeof bytes === 'string')
         throw new Violation('restored metadata', `"${key}" cannot be read: ${bytes ?? 'it is not there'}`, key);
-      if (createHash('sha256').update(bytes).digest('hex') !== sha256)
+      if (!isUndone && createHash('sha256').update(bytes).digest('hex') !== sha256)
         throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
     }
   }

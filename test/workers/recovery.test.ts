@@ -1,83 +1,19 @@
 import { expect, test } from 'vitest';
-import { collect } from '../../lib/base/bytes.ts';
-import { defined } from '../../lib/base/defined.ts';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
-import type { WorkerName } from '../../lib/config/parameters.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { recount } from '../../lib/operations/recount.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
-import { isRecoveryPending } from '../../lib/store/recovery.ts';
-import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
-import type { MemorySnapshot } from '../../lib/testing/store/memory-tables.ts';
-import { runTick } from '../../lib/tick/run-tick.ts';
-import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
+import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
-import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, seeded, sha256, type TestFleet } from '../support/fleet.ts';
+import { takenOver } from '../support/taken-over.ts';
 
 const hourMs = 3_600_000;
-
-/** New tables in the place of a fleet's own: empty, or as these once were. */
-interface Recovering {
-  readonly store: MemoryStore;
-  tick(worker: WorkerName, event?: Partial<TickEvent>): Promise<TickReport>;
-  recover(backends?: readonly string[], more?: object): Promise<TickReport>;
-  read(key: string): Promise<string | null>;
-  object(key: string): ReturnType<TestFleet['object']>;
-  named(what: string): Promise<string[]>;
-  isPending(): Promise<boolean>;
-}
-
-async function takenOver(
-  fleet: TestFleet,
-  from?: MemorySnapshot,
-  identity: string = 'new tables',
-): Promise<Recovering> {
-  const names = Object.keys(fleet.backends);
-  const store = createMemoryStore({ clock: fleet.clock, identity, ...defined({ from }) });
-  const deps = { ...fleet.deps, store };
-  const file = fleet.store.snapshot().rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
-  fleet.clock.advance(60_000);
-  await apply({ ...deps, findCapabilities: async ({ name }) => fleet.backends[name]!.capabilities }, file, {
-    takeOver: true,
-  });
-  const tick: Recovering['tick'] = (name, event = {}) =>
-    runTick({ ...deps, unreported: createUsageBook() }, workers[name]!, {
-      deadline: fleet.clock.now() + 900_000,
-      ...event,
-    });
-  return {
-    store,
-    tick,
-    recover: (backends = names, more = {}) => tick('reconciler', { reconcile: { kind: 'recover', backends, ...more } }),
-    async read(key) {
-      const found = await createClient(deps).get(key);
-      return found === null ? null : (await collect(found.body)).toString();
-    },
-    object(key) {
-      const entry = store.snapshot().objects.get(key);
-      if (entry?.kind !== 'object') throw new Error(`There is no object "${key}"`);
-      return entry;
-    },
-    async named(what) {
-      const all = await Promise.all(
-        names.map((name) => rangesOfPass(store, passName({ kind: 'recover', backends: [name] }))),
-      );
-      return all
-        .flat()
-        .flatMap(({ named }) => named)
-        .filter((one) => one.what === what)
-        .map(({ key }) => key.split('!')[0]!);
-    },
-    isPending: async () => isRecoveryPending(await readFleet(store, fleet.clock.now())),
-  };
-}
 
 function fleetIdOf(fleet: TestFleet): string {
   return fleet.backends.a!.peek('.holdfast/owner')!.metadata['holdfast-owner']!.split(' ')[0]!;

@@ -19,6 +19,9 @@ export type Judgement =
   | { readonly outcome: 'needs-copy'; readonly object: ObjectRecord }
   | Extract<Turn, { readonly outcome: 'restored' | 'put-off' }>;
 
+type PutOff = Extract<Turn, { readonly outcome: 'put-off' }>;
+type Proven = Extract<Judgement, { readonly outcome: 'deletable' }> | PutOff;
+
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
@@ -73,7 +76,7 @@ function restored(item: QueueItem, before: ObjectRecord): Judgement {
   return { outcome: 'restored', before, after: { ...before, condition: 'sound', copies } };
 }
 
-function ifProven(found: VerifiedCopy, object: ObjectRecord, otherwise: () => Judgement): Judgement {
+export function ifProven<T>(found: VerifiedCopy, object: ObjectRecord, otherwise: () => T): T | Proven {
   switch (found.outcome) {
     case 'good':
       return { outcome: 'deletable', proof: { backend: found.backend, copyId: object.copies[found.backend]! } };
@@ -85,10 +88,10 @@ function ifProven(found: VerifiedCopy, object: ObjectRecord, otherwise: () => Ju
   }
 }
 
-function notYet(found: { readonly outcome: 'reading' | 'put-off' }): Judgement {
+function notYet(found: { readonly outcome: 'reading' | 'put-off' }): PutOff {
   return found.outcome === 'reading' ? putOff('reading', minuteMs) : putOff('reading-put-off', hourMs);
 }
 
-function putOff(why: string, waitMs: number): Judgement {
+export function putOff(why: string, waitMs: number): PutOff {
   return { outcome: 'put-off', why, waitMs };
 }

@@ -42,4 +42,6 @@ export interface Proof {
 export interface Deletable {
   readonly item: QueueItem;
   readonly proof?: Proof;
+  /** The recovery, by its beginning, that was known when it was found that it may go; absent: none, or nothing was asked. */
+  readonly judgedAfter?: number;
 }

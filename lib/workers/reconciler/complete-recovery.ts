@@ -1,6 +1,6 @@
 import { labelInShard, shards } from '../../store/keys.ts';
 import { passHeader, passName } from '../../store/pass-rows.ts';
-import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
+import { isRecoveryPending, type Recovery, recoveryOf } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import type { RefreshTick } from '../../tick/refresh.ts';
 import { refresh } from '../../tick/refresh.ts';
@@ -27,17 +27,26 @@ export async function completeRecovery(tick: CompleteRecoveryTick): Promise<bool
   await liftAll(tick);
   await refresh(tick);
   if (hasRecovering(tick)) return false;
-  const row = tick.view.row(rowKeys.recovery)!;
-  const put = {
-    pk: fleetKey,
-    sk: rowKeys.recovery,
-    version: row.version + 1,
-    data: { since, completedAt: tick.now() },
-  };
-  const answer = await tick.deps.store.write({ kind: 'row', put, expect: row.version });
-  if (answer.outcome !== 'done') return false;
+  if (!(await isWritten(tick, { since, completedAt: tick.now() }))) return false;
   tick.audit('Recovery complete', { since });
   return true;
+}
+
+/** Notes that a person lets go what restored tables had queued for deletion. Once said it stands. */
+export async function releaseRestored(tick: CompleteRecoveryTick): Promise<boolean> {
+  const recovery = recoveryOf(tick.view);
+  if (recovery === undefined || recovery.releasedAt !== undefined) return true;
+  if (recovery.completedAt === undefined) return false;
+  if (!(await isWritten(tick, { ...recovery, releasedAt: tick.now() }))) return false;
+  tick.audit('Restored deletions released', { since: recovery.since });
+  return true;
+}
+
+/** Writes how the recovery stands, unless it was written since the fleet was read. */
+async function isWritten(tick: CompleteRecoveryTick, data: Recovery): Promise<boolean> {
+  const { version } = tick.view.row(rowKeys.recovery)!;
+  const put = { pk: fleetKey, sk: rowKeys.recovery, version: version + 1, data: { ...data } };
+  return (await tick.deps.store.write({ kind: 'row', put, expect: version })).outcome === 'done';
 }
 
 /**

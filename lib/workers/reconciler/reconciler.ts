@@ -86,6 +86,10 @@ async function begin(tick: ReconcilerTick): Promise<Round> {
       const { completeRecovery } = await import('./complete-recovery.ts');
       if (!(await completeRecovery(tick))) delete tick.figures.passComplete;
     }
+    if (tick.reconcile?.kind === 'delete-superseded' && isComplete(ends) && !tick.dryRun) {
+      const { releaseRestored } = await import('./complete-recovery.ts');
+      if (!(await releaseRestored(tick))) delete tick.figures.passComplete;
+    }
     return 'done';
   };
 }

@@ -63,9 +63,15 @@ interface Case {
 
 /** A write under way, or a deletion that may be, keeps bytes to itself; what restored tables say of it is of the lost time. */
 function mayBeRecorded(tick: RecoverObjectTick, { queued }: MarkedBytes): boolean {
-  if (queued === undefined) return true;
-  const isKnownFromThen = isRecoveryPending(tick.view) && isOfLostTime(tick.view, queued);
-  return isKnownFromThen && !(queued.state === 'cleanup' && queued.claimedBy !== undefined);
+  return queued === undefined || (isRecoveryPending(tick.view) && isOfLostTime(tick.view, queued));
+}
+
+/**
+ * Whether somebody was about to delete bytes when the tables were saved. Of these tables nobody is any more, and a process of
+ * the former ones hardly: they are taken where no others of their content are good, for nowhere else would be worse.
+ */
+function wasClaimed({ queued }: MarkedBytes): boolean {
+  return queued?.state === 'cleanup' && queued.claimedBy !== undefined;
 }
 
 /** Bytes that were brought back carry the mark of the content that they were: whose they are now, their record says. */
@@ -97,7 +103,7 @@ async function joinLive(tick: RecoverObjectTick, entry: Entry, marked: readonly 
     return settledByName('skipped', 'newer-than-record');
   const isThere = (backend: string) =>
     marked.some((one) => one.backend === backend && entry.copies[backend] === one.copyId);
-  const more = marked.filter(({ generation, backend }) => generation === entry.generation && !isThere(backend));
+  const more = marked.filter((one) => one.generation === entry.generation && !isThere(one.backend) && !wasClaimed(one));
   if (more.length === 0 || entry.sha256 === undefined) return settled('skipped', 'older-than-record');
   const readings = await readAll(tick, more, entry);
   if (readings.some(({ reading }) => reading.outcome === 'pending')) return unfinished(readings);
@@ -147,12 +153,8 @@ async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): P
   const generations = [...new Set(candidates.map(({ generation }) => generation))].sort().reverse();
   let isNewerLeft = candidates.length < it.marked.length;
   for (const generation of generations) {
-    const readings = await readAll(
-      tick,
-      candidates.filter((one) => one.generation === generation),
-      before,
-    );
-    const verdict = judgeGeneration(readings);
+    const its = candidates.filter((one) => one.generation === generation);
+    const { readings, verdict } = await judged(tick, its, before);
     if (verdict.outcome === 'pending') return unfinished(readings);
     if (verdict.outcome === 'good') {
       const copies = verdict.copies as readonly MarkedBytes[];
@@ -168,6 +170,17 @@ async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): P
   }
   const newest = generations[0];
   return newest === undefined ? noneBelieved(tick, it) : keepUndecided(tick, it, candidates, newest, 'none-good');
+}
+
+/** Reads and judges the candidates of one generation: first those that nobody was about to delete. */
+async function judged(tick: RecoverObjectTick, its: readonly MarkedBytes[], before: ObjectRecord | null) {
+  const free = its.filter((one) => !wasClaimed(one));
+  const readings = await readAll(tick, free, before);
+  const verdict = judgeGeneration(readings);
+  const isEnough = verdict.outcome === 'good' || verdict.outcome === 'pending' || verdict.outcome === 'contradiction';
+  if (isEnough || free.length === its.length) return { readings, verdict };
+  const all = await readAll(tick, its, before);
+  return { readings: all, verdict: judgeGeneration(all) };
 }
 
 /** Why bytes are kept undecided whose mark says a generation that nobody can have made by then. */

@@ -55,7 +55,18 @@ export const cleanupMutants: readonly Mutant[] = [
       withoutGuard('openLanes', 'isRecoveryPending'),
       withoutGuard('runTick', 'isRecoveryPending'),
       withoutOperand('isDueNow', 'since'),
+      withoutGuard('decideNow', 'recovery-pending'),
+      withoutGuard('wayOf', 'isOfLostTime'),
+      withoutGuard('decideNow', 'isOfLostTime'),
     ],
+  },
+  {
+    name: 'what restored tables had queued is deleted once they are recovered',
+    edits: [withoutGuard('wayOf', 'isOfLostTime'), withoutGuard('decideNow', 'isOfLostTime')],
+  },
+  {
+    name: 'what somebody was about to delete is never taken by a recovery',
+    edits: [variable('judged', 'isEnough', 'true')],
   },
   {
     name: 'drain completes on one read',

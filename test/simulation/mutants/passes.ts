@@ -80,7 +80,7 @@ export const passesMutants: readonly Mutant[] = [
   },
   {
     name: 'recovery leaves what the restored queue takes for a write under way',
-    edits: [instead('mayBeRecorded', ['isKnownFromThen', 'claimedBy'], 'false')],
+    edits: [instead('mayBeRecorded', ['isRecoveryPending', 'isOfLostTime'], 'false')],
   },
   {
     name: 'a drain that restored tables show as done keeps copies from being recovered',
