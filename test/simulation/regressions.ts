@@ -22,6 +22,7 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
   },
   { seed: 444, showed: 'A put that restored tables took for superseded was not recovered.' },
   { seed: 455, showed: 'A page that went on before its own last key was taken for keys out of order a tick later.' },
+  { seed: 479, showed: 'Of two intents of one put the one that lost its swap to the other waited for another tick.' },
   { seed: 529, showed: 'One misread of a file without a hash became its hash.' },
   { seed: 552, showed: 'A sweep, a scrub, a transfer went on with a backend that it had read to be unreachable.' },
   {
@@ -33,6 +34,7 @@ export const regressions: readonly { readonly seed: number; readonly showed: str
     seed: 1400,
     showed: 'A pass waited for a copy that refused to be read as often as others asked for it.',
   },
+  { seed: 1932, showed: 'What restored tables had queued was deleted, though it had been brought back since.' },
   {
     seed: 3455,
     showed: 'A long tick counted one answer of a health check twice, and opened the breaker by itself.',
