@@ -185,15 +185,15 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       if (entry.condition === 'damaged' || goodOf(entry) === 0) return [];
       const before = then.get(entry.key);
       if (before?.kind === 'tombstone' || oracle.hasForged(entry.key)) return [];
-      const there = names.flatMap((name) => generationsOn(backends.get(name)!, entry.key));
-      if ([...there, before?.generation ?? ''].some((generation) => generation > entry.generation)) return [];
+      const stored = names.flatMap((name) => generationsOn(backends.get(name)!, entry.key));
+      if ([...stored, before?.generation ?? ''].some((generation) => generation > entry.generation)) return [];
       // What tables name, and what verifies, gives way only to bytes that two backends hold.
       const isSame = before === undefined || before.generation === entry.generation;
       const isNamed = !isSame && goodOf(before) > 0;
       if (isNamed && goodOf(entry) <= 1) return [];
       const { writtenAs = entry.generation } = entry;
       const isKnown = before?.generation === entry.generation;
-      const isUndone = !isKnown && (there.some((generation) => generation > writtenAs) || isNamed);
+      const isUndone = !isKnown && (stored.some((generation) => generation > writtenAs) || isNamed);
       return [{ ...entry, isUndone: isUndone && entry.writtenAs !== undefined }];
     });
   }
