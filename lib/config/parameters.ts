@@ -259,13 +259,30 @@ const workerParameterNames = Object.fromEntries(
   }),
 ) as Record<WorkerName, WorkerParameterNames>;
 
+/** That an operator has set nothing: the same object every time. */
+export const noOverrides: Readonly<Record<string, string>> = Object.freeze({});
+
+/** By environment and overrides, where neither can change any more. */
+const readBefore = new WeakMap<object, WeakMap<object, Parameters>>();
+
 /**
  * Reads the tuning parameters from environment variables, live overrides first. Variables of other programs are ignored.
- * Throws a `ConfigError` that lists every bad value. The result is frozen.
+ * Throws a `ConfigError` that lists every bad value. The result is frozen; of what is frozen itself it is read once.
  */
 export function parseParameters(
   env: Readonly<Record<string, string | undefined>>,
-  overrides: Readonly<Record<string, string>> = {},
+  overrides: Readonly<Record<string, string>> = noOverrides,
+): Parameters {
+  if (!Object.isFrozen(env) || !Object.isFrozen(overrides)) return readParameters(env, overrides);
+  const ofEnv = readBefore.get(env) ?? new WeakMap<object, Parameters>();
+  const known = ofEnv.get(overrides) ?? readParameters(env, overrides);
+  readBefore.set(env, ofEnv.set(overrides, known));
+  return known;
+}
+
+function readParameters(
+  env: Readonly<Record<string, string | undefined>>,
+  overrides: Readonly<Record<string, string>>,
 ): Parameters {
   const problems: string[] = [];
   const read = (name: string): string => {

@@ -398,10 +398,15 @@ function placementProblems({ backends, policies }: Inspected['sound']): string[]
   });
 }
 
+/** Those that were found to be some: to ask makes a formatter. */
+const timeZones = new Set<string>();
+
 function isTimeZone(zone: string): boolean {
+  if (timeZones.has(zone)) return true;
   try {
-    return new Intl.DateTimeFormat('en-US', { timeZone: zone }).resolvedOptions().timeZone !== '';
+    if (new Intl.DateTimeFormat('en-US', { timeZone: zone }).resolvedOptions().timeZone !== '') timeZones.add(zone);
   } catch {
     return false;
   }
+  return timeZones.has(zone);
 }

@@ -2,6 +2,7 @@ import { defined } from '../base/defined.ts';
 import { type BreakerPosition, type BreakerState, breakerPosition } from '../base/health.ts';
 import type { KeyChecks } from '../config/encryption.ts';
 import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
+import { noOverrides } from '../config/parameters.ts';
 import type { Fingerprint } from '../config/place.ts';
 import { type Placement, parsePlacement } from './keys.ts';
 import type { ControlRow, Count, QueueState } from './model.ts';
@@ -113,7 +114,7 @@ export async function readFleet(store: Pick<Store, 'control'>, now: number): Pro
     config: configOf(bySk.get(rowKeys.config)),
     placements: placementTotals(totals),
     totals: [...totals.values()],
-    settings: { overrides: settings?.overrides ?? {}, paused: settings?.paused ?? [] },
+    settings: { overrides: settings?.overrides ?? noOverrides, paused: settings?.paused ?? [] },
     usedBytes: (backend) => total(rowKeys.used(backend)).bytes,
     quotaBytesUsed: (backend) => plain.get(rowKeys.quota(backend))?.bytes ?? 0,
     queue: (state, backend) => total(rowKeys.queue(state, backend)),
@@ -133,18 +134,27 @@ export async function readFleet(store: Pick<Store, 'control'>, now: number): Pro
   };
 }
 
+/** A total while its stripes are added up. */
+interface SummedTotal {
+  readonly row: string;
+  readonly count: { objects: number; bytes: number };
+  readonly stripes: { readonly sk: string; readonly count: Count }[];
+}
+
 function sumStripes(counters: readonly { readonly sk: string; readonly count: Count }[]): Map<string, LedgerTotal> {
-  const totals = new Map<string, LedgerTotal>();
+  const totals = new Map<string, SummedTotal>();
   for (const stripe of counters) {
     const at = stripe.sk.lastIndexOf('#');
     if (at < 0) continue;
     const row = stripe.sk.slice(0, at);
-    const { count, stripes } = totals.get(row) ?? { count: nothing, stripes: [] };
-    totals.set(row, {
-      row,
-      count: { objects: count.objects + stripe.count.objects, bytes: count.bytes + stripe.count.bytes },
-      stripes: [...stripes, stripe],
-    });
+    const total = totals.get(row);
+    if (total === undefined) {
+      totals.set(row, { row, count: { objects: stripe.count.objects, bytes: stripe.count.bytes }, stripes: [stripe] });
+    } else {
+      total.count.objects += stripe.count.objects;
+      total.count.bytes += stripe.count.bytes;
+      total.stripes.push(stripe);
+    }
   }
   return totals;
 }

@@ -15,14 +15,9 @@ export function headersDigest(
   metadata: Readonly<Record<string, string>> | undefined,
 ): string {
   const type = words(headers?.contentType).toLowerCase().replaceAll(' ;', ';').replaceAll('; ', ';');
-  const encoding = words(headers?.contentEncoding)
-    .toLowerCase()
-    .split(',')
-    .map((one) => one.trim())
-    .filter((one) => one !== '' && one !== 'aws-chunked');
   const named = {
     'content-type': typesOfAnything.has(type) ? '' : type,
-    'content-encoding': encoding.join(','),
+    'content-encoding': encodings(headers?.contentEncoding),
     'cache-control': words(headers?.cacheControl),
     'content-disposition': words(headers?.contentDisposition),
     'content-language': words(headers?.contentLanguage),
@@ -36,6 +31,15 @@ export function headersDigest(
 
 function words(value: string | undefined): string {
   return value === undefined ? '' : value.trim().replace(/[ \t\r\n]+/g, ' ');
+}
+
+function encodings(value: string | undefined): string {
+  if (value === undefined) return '';
+  const all = words(value)
+    .toLowerCase()
+    .split(',')
+    .map((one) => one.trim());
+  return all.filter((one) => one !== '' && one !== 'aws-chunked').join(',');
 }
 
 /** What an object's record must say for its headers to be compared. */

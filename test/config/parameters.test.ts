@@ -90,3 +90,19 @@ function problemsOf(env: Record<string, string>): readonly string[] {
     return (error as ConfigError).problems;
   }
 }
+
+test('what cannot change any more is read once, and what can is read anew each time', () => {
+  const frozen = Object.freeze({ LEDGER_STRIPES: '3' });
+  const set = Object.freeze({ LEDGER_STRIPES: '5' });
+  expect(parseParameters(frozen)).toBe(parseParameters(frozen));
+  expect(parseParameters(frozen, set)).toBe(parseParameters(frozen, set));
+  expect([parseParameters(frozen).ledgerStripes, parseParameters(frozen, set).ledgerStripes]).toEqual([3, 5]);
+  const open = { LEDGER_STRIPES: '3' };
+  expect(parseParameters(open).ledgerStripes).toBe(3);
+  open.LEDGER_STRIPES = '4';
+  expect(parseParameters(open).ledgerStripes).toBe(4);
+  const changed = { LEDGER_STRIPES: '6' };
+  expect(parseParameters(frozen, changed).ledgerStripes).toBe(6);
+  changed.LEDGER_STRIPES = '7';
+  expect(parseParameters(frozen, changed).ledgerStripes).toBe(7);
+});

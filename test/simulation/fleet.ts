@@ -97,7 +97,7 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
       ...(imported.length === 0 ? [] : inShards(2, (i) => `album/${i} é.jpg`)),
       ...(imported.length === 0 ? [] : inShards(1, (i) => `${i}/${'long'.repeat(250)}`)),
     ],
-    env: {
+    env: Object.freeze({
       RECONCILER_IMPORT: String(imported.length > 0),
       LEDGER_STRIPES: String(random.between(1, 3)),
       REPLICATOR_BATCH_SIZE: String(random.pick([1, 3, 50])),
@@ -114,7 +114,7 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
       BREAKER_FAILURES: String(random.pick([1, 2, 5])),
       ...bigObjects(random, maxObjectBytes),
       MAX_BYTES_IN_FLIGHT: String(random.pick([100, 1000, 134217728])),
-    },
+    }),
     maxLagMs: faults.isOn('index lag') ? random.spread(100, 60_000) : 0,
     maxObjectBytes,
     chaosSteps: random.between(300, 500),

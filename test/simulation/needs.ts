@@ -3,7 +3,7 @@ import type { WorkerName } from '../../lib/config/parameters.ts';
 import type { Entry, ObjectRecord, QueueItem } from '../../lib/store/model.ts';
 import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
-import { factorOf, isAllowed, placesOf, storageKeyOf } from './oracle/reading.ts';
+import { factorOf, isAllowed, isKeptApart, placesOf, storageKeyOf } from './oracle/reading.ts';
 import type { Work } from './oracle/waiting.ts';
 import type { Refusals } from './refusals.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -173,35 +173,40 @@ export function createNeeds({ world, plan, oracle, refusals, surroundings }: Nee
    */
   function lackingCopies(entry: ObjectRecord, lost?: string): number {
     const file = surroundings.fileInForce();
-    const draining = new Set([...surroundings.drains().keys(), lost]);
+    const drains = surroundings.drains();
+    const factor = factorOf(file, entry.key);
+    const allowed = (name: string) => name !== lost && !drains.has(name) && isAllowed(file, entry.key, name);
+    const counted = Object.keys(entry.copies).filter(allowed);
+    // Where every backend is a place of its own, as many as are asked for stand apart.
+    if (counted.length >= factor && !isKeptApart(file, entry.key)) return -surplusOf(file, entry, counted, drains);
     const leftAlone = surroundings.refusingBackends();
-    const copies = Object.keys(entry.copies);
-    const allowed = (name: string) => isAllowed(file, entry.key, name);
-    const counted = copies.filter((name) => !draining.has(name) && allowed(name));
     const able = file.backends.filter(
       ({ name, quotaBytes, maxObjectBytes }) =>
         entry.copies[name] === undefined &&
         allowed(name) &&
-        !draining.has(name) &&
         !refusals.refusesCopy(name, entry.key) &&
         (leftAlone.get(name) ?? 0) <= world.now &&
         (maxObjectBytes === 0 || maxObjectBytes >= entry.sizeBytes) &&
         (quotaBytes === 0 || oracle.usedBytes(name) + entry.sizeBytes <= quotaBytes),
     );
-    const factor = factorOf(file, entry.key);
     if (counted.length < factor) return Math.min(factor - counted.length, able.length);
     const held = placesOf(file, entry.key, counted);
     const could = placesOf(file, entry.key, [...counted, ...able.map(({ name }) => name)]);
     if (held < Math.min(factor, could)) return Math.min(factor, could) - held;
-    return -surplusOf(file, entry, counted);
+    return -surplusOf(file, entry, counted, drains);
   }
 
   /** How many copies could go, one after the other. */
-  function surplusOf(file: FleetFile, entry: ObjectRecord, counted: readonly string[]): number {
+  function surplusOf(
+    file: FleetFile,
+    entry: ObjectRecord,
+    counted: readonly string[],
+    draining: ReadonlyMap<string, number>,
+  ): number {
     const factor = factorOf(file, entry.key);
-    const draining = surroundings.drains();
     const places = (names: readonly string[]) => Math.min(factor, placesOf(file, entry.key, names));
     let left = Object.keys(entry.copies);
+    if (left.length <= factor) return 0;
     let stays = counted;
     for (;;) {
       const next = left.find((name) => {

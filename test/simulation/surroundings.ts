@@ -23,6 +23,9 @@ export interface Surroundings {
 export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<string, MemoryBackend>): Surroundings {
   const row = (sk: string) => store.rowAt('fleet', sk);
   const names = [...backends.keys()];
+  /** Put together once: they are asked for with every object. */
+  const rowsOf = (kind: string) => names.map((name) => [name, `${kind}/${name}`] as const);
+  const [drainRows, refusingRows] = [rowsOf('drain'), rowsOf('refusing')];
   return {
     store,
     backends,
@@ -41,16 +44,16 @@ export function createSurroundings(store: MemoryStore, backends: ReadonlyMap<str
     },
     drains: () => {
       const found = new Map<string, number>();
-      for (const name of names) {
-        const drain = row(`drain/${name}`);
+      for (const [name, sk] of drainRows) {
+        const drain = row(sk);
         if (drain !== undefined) found.set(name, drain.data.since as number);
       }
       return found;
     },
     refusingBackends: () => {
       const found = new Map<string, number>();
-      for (const name of names) {
-        const refusing = row(`refusing/${name}`);
+      for (const [name, sk] of refusingRows) {
+        const refusing = row(sk);
         if (refusing !== undefined) found.set(name, refusing.data.retryAt as number);
       }
       return found;

@@ -52,23 +52,26 @@ export function createLedgerCheck(): LedgerCheck {
       const found = new Map<string, Total>();
       const gates = new Map<string, number>();
       for (const { pk, sk, count } of rows) {
-        // How much a drain has deleted is told by nothing else.
-        if (pk !== 'fleet' || sk.startsWith('drain-deleted/')) continue;
-        if (sk.startsWith('quota/')) gates.set(sk.slice(6), count.bytes);
-        const at = sk.lastIndexOf('#');
-        if (at < 0) continue;
-        const row = sk.slice(0, at);
-        const total = found.get(row) ?? { objects: 0, bytes: 0 };
-        total.objects += count.objects;
-        total.bytes += count.bytes;
-        found.set(row, total);
+        if (pk !== 'fleet') continue;
+        const row = rowOf(sk);
+        if (row.gate !== undefined) gates.set(row.gate, count.bytes);
+        if (row.total === undefined) continue;
+        const total = found.get(row.total);
+        if (total === undefined) {
+          found.set(row.total, { objects: count.objects, bytes: count.bytes });
+        } else {
+          total.objects += count.objects;
+          total.bytes += count.bytes;
+        }
       }
-      for (const row of new Set([...expected.keys(), ...found.keys()])) {
-        const ledger = found.get(row) ?? { objects: 0, bytes: 0 };
-        const counted = expected.get(row) ?? { objects: 0, bytes: 0 };
-        if (ledger.objects !== counted.objects || ledger.bytes !== counted.bytes)
-          return `${row}: the ledger says ${text(ledger)}, there are ${text(counted)}`;
+      for (const [row, counted] of expected) {
+        const ledger = found.get(row);
+        if (ledger?.objects !== counted.objects || ledger.bytes !== counted.bytes)
+          return difference(row, ledger, counted);
       }
+      for (const [row, ledger] of found)
+        if (!expected.has(row) && (ledger.objects !== 0 || ledger.bytes !== 0))
+          return difference(row, ledger, undefined);
       for (const backend of quotas) {
         const gate = gates.get(backend) ?? 0;
         const used = expected.get(`used/${backend}`)?.bytes ?? 0;
@@ -79,6 +82,33 @@ export function createLedgerCheck(): LedgerCheck {
   };
 }
 
-function text({ objects, bytes }: Total): string {
-  return `${objects} objects, ${bytes} bytes`;
+/** What the name of a row says: the total that it is a stripe of, or the backend whose gate it is. */
+interface NamedRow {
+  readonly total: string | undefined;
+  readonly gate: string | undefined;
+}
+
+/** Looked at with every commit, and few: those of all histories that one thread plays. */
+const namedRows = new Map<string, NamedRow>();
+
+function rowOf(sk: string): NamedRow {
+  const known = namedRows.get(sk);
+  if (known !== undefined) return known;
+  const row = readRow(sk);
+  namedRows.set(sk, row);
+  return row;
+}
+
+function readRow(sk: string): NamedRow {
+  // How much a drain has deleted is told by nothing else.
+  const at = sk.startsWith('drain-deleted/') ? -1 : sk.lastIndexOf('#');
+  return { total: at < 0 ? undefined : sk.slice(0, at), gate: sk.startsWith('quota/') ? sk.slice(6) : undefined };
+}
+
+function difference(row: string, ledger: Total | undefined, counted: Total | undefined): string {
+  return `${row}: the ledger says ${text(ledger)}, there are ${text(counted)}`;
+}
+
+function text(total: Total | undefined): string {
+  return `${total?.objects ?? 0} objects, ${total?.bytes ?? 0} bytes`;
 }

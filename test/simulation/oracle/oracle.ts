@@ -106,6 +106,8 @@ export function createOracle({
   const objects = new Map<string, Entry>();
   const queue = new Map<string, QueueItem>();
   const files: FleetFile[] = [];
+  /** Backends that had a quota in every file so far. */
+  let alwaysGated: ReadonlySet<string> = new Set();
   const violations: Violation[] = [];
   const dirty = new Set<string>();
   let isLedgerDirty = true;
@@ -216,12 +218,16 @@ export function createOracle({
     return violations[0] ?? null;
   }
 
+  /** A gate that came or went may have missed a commit; `recount --repair` mends it. */
+  function fleetApplied(file: FleetFile): void {
+    const gated = new Set(file.backends.filter((b) => b.quotaBytes > 0).map((b) => b.name));
+    alwaysGated = files.length === 0 ? gated : alwaysGated.intersection(gated);
+    files.push(file);
+  }
+
   /** Invariant 4: transactions are atomic, so it holds after every step. */
   function checkLedger(): void {
-    const gated = files.map((file) => file.backends.filter((b) => b.quotaBytes > 0).map((b) => b.name));
-    // A gate that came or went may have missed a commit; `recount --repair` mends it.
-    const quotas = new Set(gated[0]?.filter((name) => gated.every((names) => names.includes(name))));
-    const difference = ledger.mismatch(ledgerRows(), quotas);
+    const difference = ledger.mismatch(ledgerRows(), alwaysGated);
     if (difference !== null) report(new Violation('4 ledger', difference));
   }
 
@@ -257,7 +263,7 @@ export function createOracle({
     objects,
     queue,
     usedBytes: ledger.usedBytes,
-    fleetApplied: (file) => void files.push(file),
+    fleetApplied,
     externalClientActed(backend, key) {
       plain.externalClientActed(backend, key);
       bytes.externalClientActed(backend, key);

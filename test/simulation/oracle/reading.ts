@@ -48,6 +48,11 @@ export function isAllowed(file: FleetFile, key: string, backend: string): boolea
   return (backends === undefined || backends.includes(backend)) && excludeBackends?.includes(backend) !== true;
 }
 
+/** Whether copies of a key are kept apart by more than their backends. */
+export function isKeptApart(file: FleetFile, key: string): boolean {
+  return ruleFor(file, key).spreadOver !== undefined;
+}
+
 /** What a policy keeps apart: as many places as copies on these backends stand in. */
 export function placesOf(file: FleetFile, key: string, backends: readonly string[]): number {
   const { spreadOver } = ruleFor(file, key);

@@ -78,10 +78,11 @@ export function createUsageCheck(
 
   /** The highest that was ever in force: a process goes by the file that it read. */
   function limitOf(backend: string, way: (typeof fields)[number]): number {
-    const all = files
-      .flatMap(({ backends }) => backends.filter(({ name }) => name === backend))
-      .map((b) => b.limits[way] || Infinity);
-    return Math.max(...all);
+    let highest = Number.NEGATIVE_INFINITY;
+    for (const { backends } of files)
+      for (const { name, limits } of backends)
+        if (name === backend) highest = Math.max(highest, limits[way] || Number.POSITIVE_INFINITY);
+    return highest;
   }
 
   /** What was sent in vain is spent all the same, so only a tick that met no fault is held to it. */
@@ -174,9 +175,9 @@ function hourOf(now: number): string {
 }
 
 function add(amounts: Amounts, name: string, way: (typeof fields)[number], more: number): void {
-  const row = amounts.get(name) ?? { requests: 0, classA: 0, classB: 0, egressBytes: 0, ingressBytes: 0 };
-  row[way] += more;
-  amounts.set(name, row);
+  const row = amounts.get(name);
+  if (row !== undefined) row[way] += more;
+  else amounts.set(name, { requests: 0, classA: 0, classB: 0, egressBytes: 0, ingressBytes: 0, [way]: more });
 }
 
 /** As most providers bill it: writes and listings, reads, and deletes for nothing. */
