@@ -100,7 +100,7 @@ export const commitMutants: readonly Mutant[] = [
     name: 'the ledger is repaired by one count, whatever moved meanwhile',
     edits: [variable('recount', 'agreed', 'differences'), variable('differencesOf', 'moved', 'new Set()')],
   },
-  { name: 'grace zero', edits: [field('parseParameters', 'graceMs', '0')] },
+  { name: 'grace zero', edits: [field('readParameters', 'graceMs', '0')] },
   {
     name: 'copies on an unhealthy backend counted',
     edits: [withoutOperand('standingNow', 'isLongUnhealthy')],
