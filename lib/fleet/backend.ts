@@ -38,7 +38,7 @@ export interface GetOptions {
   readonly range?: readonly [number, number];
   /** Kind `precondition` when the ETag is another. */
   readonly ifMatch?: string;
-  /** A chunk is done with when the next one is asked for: its memory may be freed at once. */
+  /** A chunk is done with when the next one has come: its memory may be used again at once. The last one stays. */
   readonly reusesBuffers?: boolean;
   /** Asked on a connection of its own, not on one that was kept. */
   readonly isFresh?: boolean;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import { type Backend, BackendError, type StoredObject } from '../fleet/backend.ts';
 import { SourceSilence } from '../fleet/errors.ts';
 import { storageKey } from '../store/keys.ts';
@@ -59,7 +60,8 @@ export async function copy(request: CopyRequest, signal?: AbortSignal): Promise<
   const ifMatch = expectedEtag(object, from.name);
   const target = storageKey(object.key, copyId);
   try {
-    const open = () => from.get(storageKey(object.key, sourceId), ifMatch === undefined ? {} : { ifMatch }, signal);
+    const options = { reusesBuffers: true, ...defined({ ifMatch }) };
+    const open = () => from.get(storageKey(object.key, sourceId), options, signal);
     const source = await open();
     const what = `The copy of "${object.key}" on "${from.name}"`;
     const problem = problemOf(object, from.name, source);

@@ -22,8 +22,8 @@ export interface Expected {
 }
 
 /**
- * Passes a body on while hashing it, with another hash `beside` if one is given. The last chunk is held back until the whole
- * is known to be as expected, so that a consumer never completes with wrong bytes. Throws `WrongBytes` otherwise.
+ * Passes a body on while hashing it, with another hash `beside` if one is given. The chunk that completes it is held back until
+ * the whole is known to be as expected, so that a consumer never completes with wrong bytes. Throws `WrongBytes` otherwise.
  */
 export async function* verifying(
   body: Body,
@@ -36,13 +36,14 @@ export async function* verifying(
   let sizeBytes = 0;
   let held: Uint8Array | undefined;
   for await (const chunk of body) {
-    if (held !== undefined) yield held;
+    if (chunk.length === 0) continue;
     sizeBytes += chunk.length;
     if (sizeBytes > expected.sizeBytes)
       throw new WrongBytes(`${what} is longer than the ${expected.sizeBytes} bytes recorded`);
     sha256.update(chunk);
     beside?.update(chunk);
-    held = chunk;
+    if (sizeBytes < expected.sizeBytes) yield chunk;
+    else held = chunk;
   }
   const digest = { sizeBytes, sha256: sha256.digest('hex') };
   compare(digest, expected, what);

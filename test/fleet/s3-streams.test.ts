@@ -67,7 +67,7 @@ describe('S3 backend, bytes in flight', () => {
       expect(seen.map((bytes, i) => bytes.equals(all[i]!))).toEqual(all.map(() => true));
     });
 
-    it('a chunk that is lent holds no memory once the next is asked for; others keep theirs', async () => {
+    it('a chunk that is lent holds no memory once the next has come, the last one excepted; others keep theirs', async () => {
       const bytes = someBytes(3 * mib);
       await put('k', bytes);
       for (const reusesBuffers of [true, false]) {
@@ -79,7 +79,9 @@ describe('S3 backend, bytes in flight', () => {
         }
         expect(Buffer.concat(copies).equals(bytes)).toBe(true);
         expect(seen.length).toBeGreaterThan(1);
-        expect(seen.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBe(reusesBuffers ? 0 : bytes.length);
+        const last = seen.at(-1)!.byteLength;
+        expect(last).toBeGreaterThan(0);
+        expect(seen.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBe(reusesBuffers ? last : bytes.length);
       }
     });
 
@@ -167,7 +169,7 @@ describe('S3 backend, bytes in flight', () => {
       const timeouts = { connectMs: 2_000, answerMs: 30_000, stallMs: 30_000 };
       const source = openSource({ sizeBytes: bytes.length, body: bodyOf(bytes) }, { clock, timeouts, cut: () => {} });
       const taken: Uint8Array[] = [];
-      for await (const piece of source.stream as AsyncIterable<Uint8Array>) {
+      for await (const piece of source.pieces) {
         taken.push(piece);
         clock.advance(10_000);
         await new Promise(setImmediate);

@@ -1,8 +1,7 @@
-import { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { seconds } from '../../base/clock.ts';
+import type { ArrivingBody } from './arriving-body.ts';
 import { SilenceError } from './errors.ts';
 
 /** Slower than this, over as long as a silence may last, a body does not arrive. */
@@ -13,7 +12,7 @@ const leastBytesPerSecond = 1024;
  * them, or when hardly any do: a consumer that takes its time is not a silent backend, so that only the time in which it
  * waits counts. Leaving early, even before the first byte, destroys the socket.
  */
-export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Body {
+export function watchedBody(answer: ArrivingBody, clock: Clock, stallMs: number): Body {
   const chunks: AsyncIterator<Uint8Array> = answer[Symbol.asyncIterator]();
   let waitingSince: number | undefined;
   /** Ends the watch. What has arrived at once is never watched. */
@@ -49,7 +48,7 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
 
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     waitingSince = clock.now();
-    if (over === undefined && !hasArrived(answer)) {
+    if (over === undefined && !answer.hasArrived()) {
       over = new AbortController();
       watch(over.signal).catch(() => {}); // ended by `end`
     }
@@ -71,17 +70,4 @@ export function watchedBody(answer: Readable, clock: Clock, stallMs: number): Bo
   };
 
   return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
-}
-
-/** Whether the whole answer is in memory already, as small ones mostly are: nothing is left to wait for. */
-export function hasArrived(answer: Readable): boolean {
-  return answer instanceof IncomingMessage && answer.complete;
-}
-
-/**
- * Frees the memory of a chunk that nobody reads any more, unless others share it. The garbage collector would let 64 MiB of
- * chunks gather first: it weighs the objects, which are small, and not the bytes behind them.
- */
-export function freeMemoryOf({ buffer, length }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
 }

@@ -1,5 +1,4 @@
-import type { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Body } from '../../base/bytes.ts';
 import { systemClock } from '../../base/clock.ts';
 import { defined } from '../../base/defined.ts';
 import { type Address, pathOfKey } from './address.ts';
@@ -21,7 +20,7 @@ export interface Asked {
   readonly query?: string;
   /** Names in lower case; those without a value are not sent. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  readonly body?: Uint8Array | Readable;
+  readonly body?: Uint8Array | Body;
   /** Of the body [0]. */
   readonly sentBytes?: number;
   /** Hex, or what stands for a body that is not signed; of no body, where absent. */
@@ -103,4 +102,4 @@ export function createAsk({ wire, address, keys, attempts }: AskDeps): Ask {
   };
 }
 
-type RefusingAnswer = WireAnswer & { readonly headers: IncomingMessage['headers']; readonly body: Uint8Array };
+type RefusingAnswer = WireAnswer & { readonly body: Uint8Array };

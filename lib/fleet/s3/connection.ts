@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import type { Clock } from '../../base/clock.ts';
 import { defined } from '../../base/defined.ts';
 import type { Capabilities } from '../backend.ts';
@@ -136,7 +135,7 @@ export function connectS3(given: S3ConnectionOptions): S3Connection {
         attempted(action, storageKey),
         callersSignal,
         async () => (await (isFresh ? fresh() : kept()))({ ...asked, key: prefix + storageKey }, signal),
-        asked.body instanceof Readable,
+        asked.body !== undefined && !(asked.body instanceof Uint8Array),
       ),
     attempted,
     fullKey: (storageKey) => prefix + storageKey,

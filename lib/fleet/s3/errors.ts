@@ -169,7 +169,7 @@ function inspect(error: unknown): Seen {
   const shape: SdkErrorShape = typeof error === 'object' && error !== null ? error : { message: error };
   return {
     name: String(shape.name ?? 'Error'),
-    code: textOf(shape.code),
+    code: codeOf(shape.code),
     message: String(shape.message ?? ''),
     status: shape.$response?.statusCode ?? shape.$metadata?.httpStatusCode,
     reason: shape.$response?.reason ?? '',
@@ -178,6 +178,12 @@ function inspect(error: unknown): Seen {
     body: textOf(shape.body) ?? textOf(shape.$responseBodyText),
     attempts: shape.$metadata?.attempts ?? 1,
   };
+}
+
+/** Whatever OpenSSL calls it: the two sides did not understand each other. */
+function codeOf(code: unknown): string | undefined {
+  const text = textOf(code);
+  return text?.startsWith('ERR_SSL_') ? 'EPROTO' : text;
 }
 
 function kindOf(seen: Seen, signal: AbortSignal | undefined): BackendErrorKind {

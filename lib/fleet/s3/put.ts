@@ -110,7 +110,7 @@ export async function sendBody(
   try {
     // Known, it is signed, so that a backend which checks signatures checks the bytes with them. The source has its own watch:
     // a time limit on the whole would be one on the size of objects.
-    const streamed = { ...sending, body: source.stream, bodySha256: sha256 ?? unsignedBody, isSentOnce: true };
+    const streamed = { ...sending, body: source.pieces, bodySha256: sha256 ?? unsignedBody, isSentOnce: true };
     const answer = await s3.ask(action, storageKey, streamed, { signal: brokenOff, callersSignal: signal });
     if (source.isSpent()) return answer;
   } catch (error) {

@@ -1,8 +1,7 @@
-import { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { BackendError, type GetOptions, type GetResult, type ObjectHeaders, type StoredObject } from '../backend.ts';
-import { freeMemoryOf, watchedBody } from './answer-body.ts';
+import { watchedBody } from './answer-body.ts';
 import type { Answer } from './ask.ts';
 import { sha256OfHeaders } from './attested.ts';
 import type { S3Connection } from './connection.ts';
@@ -61,7 +60,7 @@ export async function getObject(
       body: objectBody(s3, storageKey, answer, { lengthBytes, reusesBuffers }, signal),
     };
   } catch (error) {
-    if (answer.body instanceof Readable) answer.body.destroy();
+    if (!(answer.body instanceof Uint8Array)) answer.body.destroy();
     throw error;
   }
 }
@@ -90,19 +89,21 @@ function objectBody(
   signal: AbortSignal | undefined,
 ): Body {
   const attempted = s3.attempted('read', storageKey);
-  if (!(answer.body instanceof Readable)) throw backendError('unavailable', attempted, 'it answered without a body');
-  const chunks = watchedBody(answer.body, s3.clock, s3.timeouts.stallMs)[Symbol.asyncIterator]();
+  const { body } = answer;
+  if (body instanceof Uint8Array) throw backendError('unavailable', attempted, 'it answered without a body');
+  const chunks = watchedBody(body, s3.clock, s3.timeouts.stallMs)[Symbol.asyncIterator]();
   let received = 0;
   let previous: Uint8Array | undefined;
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
     let step: IteratorResult<Uint8Array>;
-    if (previous !== undefined) freeMemoryOf(previous);
     try {
       step = await chunks.next();
     } catch (error) {
       const seen = toBackendError(error, attempted, signal);
       throw seen.kind === 'unavailable' ? truncated(error) : seen;
     }
+    // The last one stays: who asked may only have wanted to know whether it is the last.
+    if (previous !== undefined && !step.done) body.reuse(previous);
     previous = reusesBuffers && !step.done ? step.value : undefined;
     received += step.done ? 0 : step.value.length;
     if (step.done && received < lengthBytes) throw truncated();

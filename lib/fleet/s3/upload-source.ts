@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import type { Body } from '../../base/bytes.ts';
 import type { Clock } from '../../base/clock.ts';
 import { seconds } from '../../base/clock.ts';
@@ -13,7 +12,8 @@ export interface SourceFailure {
 
 /** A body on its way into a request. */
 export interface UploadSource {
-  readonly stream: Readable;
+  /** Asked for the next one when the backend has taken the one before. */
+  readonly pieces: Body;
   /** Set as soon as the source has failed; `cut` is called at that moment. */
   failure(): SourceFailure | undefined;
   /** Set when the backend took no bytes, or gave no answer, for too long; `cut` is called at that moment. */
@@ -79,8 +79,8 @@ export function openSource(
   let askedSourceAt: number | undefined;
   let gaveBackendAt: number | undefined;
 
-  const pull = async () => {
-    if (left.length > 0) return give();
+  /** Waits for the next chunk of the source. */
+  const pull = async (): Promise<void> => {
     gaveBackendAt = undefined;
     askedSourceAt = clock.now();
     try {
@@ -103,23 +103,23 @@ export function openSource(
       cut();
     }
   };
-  const gave = (chunk = left) => {
+  const gave = (chunk: Uint8Array = left) => {
     askedSourceAt = undefined;
     left = chunk;
-    give();
-  };
-  const give = () => {
-    gaveBackendAt = clock.now();
-    const piece = left.subarray(0, pieceBytes);
-    left = left.subarray(pieceBytes);
-    if (piece.length > 0) stream.push(piece);
-    if (isAllGiven()) stream.push(null);
   };
   let pulling: Promise<void> = Promise.resolve();
-  const read = () => {
-    pulling = pull();
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    if (left.length === 0 && !isEnded) {
+      pulling = pull();
+      await pulling;
+    }
+    if (failure !== undefined) throw failure.error;
+    gaveBackendAt = clock.now();
+    if (isLeft || isAllGiven()) return { done: true, value: undefined };
+    const value = left.subarray(0, pieceBytes);
+    left = left.subarray(pieceBytes);
+    return { done: false, value };
   };
-  const stream = new Readable({ read, highWaterMark: pieceBytes });
 
   const isAllGiven = () => isEnded && left.length === 0;
 
@@ -141,10 +141,10 @@ export function openSource(
   watch().catch(() => {}); // ended by `over`
 
   return {
-    stream,
+    pieces: { [Symbol.asyncIterator]: () => ({ next }) },
     failure: () => failure,
     silence: () => silence,
-    isSpent: () => isEnded && stream.readableEnded,
+    isSpent: () => isAllGiven(),
     sourceIdleMs: () => (askedSourceAt === undefined ? undefined : clock.now() - askedSourceAt),
     async whenGiven(signal) {
       const aborted = Promise.withResolvers<void>();
@@ -157,7 +157,6 @@ export function openSource(
     async close() {
       over.abort();
       isLeft = true;
-      stream.destroy();
       // A source that is still waiting for its own bytes answers when they come: nobody waits for that here.
       if (!isEnded) void Promise.resolve(chunks.return?.()).catch(() => {});
     },

@@ -1,11 +1,13 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { type Duplex, Readable } from 'node:stream';
-import { collect } from '../../base/bytes.ts';
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { type Body, collect } from '../../base/bytes.ts';
 import { type Clock, seconds, systemClock } from '../../base/clock.ts';
-import { hasArrived, watchedBody } from './answer-body.ts';
+import { watchedBody } from './answer-body.ts';
+import type { AnswerHead } from './answer-reader.ts';
+import type { ArrivingBody } from './arriving-body.ts';
 import { isSlowDown, SilenceError } from './errors.ts';
+import { exchange, type Incoming, type Outgoing } from './exchange.ts';
 import { createPace } from './pace.ts';
+import { createSockets, type Place } from './sockets.ts';
 import { createTurns } from './turns.ts';
 
 export interface S3Timeouts {
@@ -30,29 +32,23 @@ export interface WireOptions {
 }
 
 /** A request with everything that goes over the wire. */
-export interface WireRequest {
+export interface WireRequest extends Place {
   readonly operation: string;
-  readonly isSecure: boolean;
-  readonly hostname: string;
-  readonly port?: number;
   readonly method: string;
   /** Encoded, with its query. */
   readonly path: string;
   /** Names and values in turn; each character is sent as one byte. */
   readonly headers: readonly string[];
-  readonly body?: Uint8Array | Readable;
+  readonly body?: Uint8Array | Body;
   /** Of the body. */
   readonly sentBytes: number;
   /** Whether the body of a good answer is handed on as it arrives. */
   readonly readsObject: boolean;
 }
 
-export interface WireAnswer {
-  readonly status: number;
-  readonly reason: string;
-  readonly headers: IncomingMessage['headers'];
+export interface WireAnswer extends AnswerHead {
   /** Streamed only when an object was read well. */
-  readonly body: Uint8Array | IncomingMessage;
+  readonly body: Uint8Array | ArrivingBody;
 }
 
 export interface SendOptions {
@@ -71,12 +67,6 @@ export interface Wire {
 /** Most that an answer may hold, but for the body of an object: a listing of a thousand of the longest keys is half of it. */
 const maxAnswerBytes = 8 * 2 ** 20;
 
-/** Above what peers commonly keep: a socket idle for longer may be dead without a sign, so it is not used again. */
-const idleSocketMs = 15_000;
-
-/** Most that is read from a socket at once. */
-const readBytes = 256 * 1024;
-
 /**
  * Sends each physical request to a backend, over kept-alive sockets. Except for the body of an object, answers are read whole
  * here, where a stall is noticed, and `maxSockets` requests at most wait for an answer at a time, fewer where the backend asks
@@ -84,64 +74,42 @@ const readBytes = 256 * 1024;
  * queue: one may be the source of another, and their number is bounded by those who hold them.
  */
 export function createWire({ clock, timeouts, maxSockets, keepsSockets, onRequest }: WireOptions): Wire {
-  const agentOptions = {
-    keepAlive: keepsSockets,
-    maxSockets: Number.POSITIVE_INFINITY,
-    maxFreeSockets: maxSockets,
-    timeout: idleSocketMs,
-  };
-  const plain = readingInPlace(new HttpAgent(agentOptions));
-  const secure = readingInPlace(new HttpsAgent(agentOptions));
+  const sockets = createSockets({ most: maxSockets, areKept: keepsSockets });
   const watch = createWatch(timeouts);
   const turns = createTurns(clock, maxSockets);
   const pace = createPace(clock);
 
   const roundTrip = (asked: WireRequest, { signal, answerMs = timeouts.answerMs }: SendOptions) =>
-    new Promise<IncomingMessage>((resolve, reject) => {
-      const { isSecure, hostname: host, port, method, path, headers, body } = asked;
-      const where = { host, ...(port !== undefined && { port }), method, path, headers };
-      const request = isSecure ? httpsRequest({ ...where, agent: secure }) : httpRequest({ ...where, agent: plain });
-      const giveUp = (error: unknown) => {
-        request.destroy();
-        reject(error);
-      };
-      const awaitAnswer = () => {
-        if (body instanceof Readable) watch.stop(request);
-        else
-          watch.until(request, answerMs, () => giveUp(new SilenceError(`no answer came within ${seconds(answerMs)}`)));
-      };
-      request.on('socket', (socket) => {
-        if (!socket.connecting) return awaitAnswer();
-        const { connectMs } = timeouts;
-        watch.until(request, connectMs, () =>
-          giveUp(
-            new SilenceError(
-              `no connection was made within ${seconds(connectMs)}; check \`endpoint\` and the network between`,
-            ),
-          ),
-        );
-        socket.once('connect', awaitAnswer);
+    new Promise<Incoming>((resolve, reject) => {
+      const outgoing = outgoingOf(asked, keepsSockets);
+      const sent = exchange(sockets, outgoing, {
+        answered(answer) {
+          watch.stop(outgoing);
+          resolve(answer);
+        },
+        failed: reject,
+        over() {
+          watch.stop(outgoing);
+          signal?.removeEventListener('abort', abort);
+        },
       });
-      request.on('response', (answer) => {
-        watch.stop(request);
-        // Between two reads nobody listens; the error is met at the next one.
-        answer.on('error', ignored);
-        resolve(answer);
-      });
-      request.on('error', reject);
-      const abort = () => giveUp(signal?.reason);
+      const abort = () => sent.destroy(signal?.reason);
       signal?.addEventListener('abort', abort, { once: true });
-      request.on('close', () => {
-        watch.stop(request);
-        signal?.removeEventListener('abort', abort);
-      });
-      if (body instanceof Readable) body.pipe(request);
-      else request.end(body);
+      const within = (ms: number, otherwise: string) =>
+        watch.until(outgoing, ms, () => sent.destroy(new SilenceError(otherwise)));
+      const { connectMs } = timeouts;
+      within(
+        connectMs,
+        `no connection was made within ${seconds(connectMs)}; check \`endpoint\` and the network between`,
+      );
+      sent.connection.whenConnected(() => within(answerMs, `no answer came within ${seconds(answerMs)}`));
+      // From then on its source watches a streamed body.
+      if (isStream(asked.body)) sent.connection.whenReady(() => watch.stop(outgoing));
     });
 
   return {
     async send(request, options) {
-      const isStreamed = request.body instanceof Readable;
+      const isStreamed = isStream(request.body);
       const { signal } = options;
       await pace.turn(signal);
       if (!isStreamed) await turns.take();
@@ -149,9 +117,9 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
         signal?.throwIfAborted();
         onRequest?.(request.operation, request.sentBytes);
         const answer = await roundTrip(request, options);
-        const { statusCode: status = 0, statusMessage: reason = '', headers } = answer;
-        if (request.readsObject && status < 300) return { status, reason, headers, body: answer };
-        const body = await readWhole(answer, clock, timeouts.stallMs);
+        const { status, reason, headers } = answer;
+        if (request.readsObject && status < 300) return answer;
+        const body = await readWhole(answer.body, clock, timeouts.stallMs);
         if (status >= 400 && isSlowDown({ statusCode: status, reason, body })) {
           pace.slowDown();
           turns.slowDown();
@@ -163,39 +131,38 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
     },
     destroy() {
       watch.end();
-      plain.destroy();
-      secure.destroy();
+      sockets.destroy();
     },
   };
 }
 
 const ignored = () => {};
 
-/**
- * Each connection reads into memory of its own, again and again, from which the HTTP parser copies what it hands on: large
- * reads, and half the memory that waits for the garbage collector.
- */
-function readingInPlace<A extends HttpAgent>(agent: A): A {
-  const connect = agent.createConnection.bind(agent);
-  agent.createConnection = (options, done) => {
-    const onread = {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
-      callback(this: Duplex, length: number, buffer: Uint8Array) {
-        this.emit('data', buffer.subarray(0, length));
-        return true;
-      },
-    };
-    return connect({ ...options, onread } as typeof options, done);
-  };
-  return agent;
+function isStream(body: WireRequest['body']): body is Body {
+  return body !== undefined && !(body instanceof Uint8Array);
 }
 
-async function readWhole(answer: IncomingMessage, clock: Clock, stallMs: number): Promise<Uint8Array> {
-  if (hasArrived(answer)) {
-    const bytes: unknown = answer.read();
-    // Its socket is free again only then: whoever goes on before that opens another.
-    await new Promise<void>((resolve) => answer.once('end', resolve).once('close', resolve).resume());
-    return bytes instanceof Uint8Array ? bounded(bytes, bytes.length) : new Uint8Array();
+/** Throws what Node throws of a header that cannot be sent. */
+function outgoingOf({ method, path, headers, body, sentBytes, ...place }: WireRequest, isKept: boolean): Outgoing {
+  const bodyBytes = body instanceof Uint8Array ? body.length : sentBytes;
+  let head = `${method} ${path} HTTP/1.1\r\n`;
+  let saysLength = body === undefined && method !== 'POST' && method !== 'PUT';
+  for (let i = 0; i < headers.length; i += 2) {
+    const [name, value] = [headers[i]!, headers[i + 1]!];
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    saysLength ||= name === 'content-length';
+    head += `${name}: ${value}\r\n`;
+  }
+  if (!saysLength) head += `content-length: ${bodyBytes}\r\n`;
+  head += `connection: ${isKept ? 'keep-alive' : 'close'}\r\n\r\n`;
+  return { place, method, head, body, bodyBytes };
+}
+
+async function readWhole(answer: ArrivingBody, clock: Clock, stallMs: number): Promise<Uint8Array> {
+  if (answer.hasArrived()) {
+    const bytes = answer.takeAll();
+    return bounded(bytes, bytes.length);
   }
   let sizeBytes = 0;
   const counted = async function* () {
