@@ -2,7 +2,15 @@ import type { Clock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import { shareReached } from '../plans/key-share.ts';
 import { readFleet } from '../store/fleet-view.ts';
-import { type NamedKey, type PassId, type PassRange, passHeader, passName, rangesOfPass } from '../store/pass-rows.ts';
+import {
+  type NamedKey,
+  type PassId,
+  type PassRange,
+  passHeader,
+  passName,
+  rangesOfPass,
+  reachedBy,
+} from '../store/pass-rows.ts';
 import type { Store } from '../store/port.ts';
 import type { ReconcileRequest, TickEvent, TickReport } from '../tick/tick.ts';
 
@@ -24,6 +32,8 @@ export interface RunPassOptions {
 /** How far passes have come, as their ranges say. */
 export interface PassProgress {
   readonly isComplete: boolean;
+  /** When the pass began. Milliseconds since the epoch. */
+  readonly beganAt: number;
   /** Keys listed, and their sizes together. */
   readonly listed: number;
   readonly bytes: number;
@@ -48,7 +58,7 @@ export type PassRun =
 
 /** A tick works as long: a process that is killed holds its ranges no longer than that. */
 const stretchMs = 30_000;
-const busyPauseMs = 2_000;
+const pauseMs = 2_000;
 /**
  * What gets no further in that because its time is up has longer, up to this: a page may hold a thousand keys to be read. What is
  * read on has as many of these as it takes.
@@ -79,7 +89,7 @@ export async function runPass(
       return { outcome: 'error', message: report.message ?? 'the pass could not begin' };
     if (report.outcome === 'busy') {
       if (clock.now() >= busyUntil || options.stop?.aborted) return { outcome: 'busy' };
-      await clock.sleep(busyPauseMs);
+      await clock.sleep(pauseMs);
       continue;
     }
     const isComplete = report.figures.passComplete === 1;
@@ -90,8 +100,10 @@ export async function runPass(
     const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
     if (now === before) {
       const isReadOn = (report.reasons.reading ?? 0) > 0;
-      if (!isOutOfTime || (lengthMs >= longestStretchMs && !isReadOn)) return { outcome: 'ended', progress };
+      if (!isReadOn && (!isOutOfTime || lengthMs >= longestStretchMs)) return { outcome: 'ended', progress };
       lengthMs = Math.min(lengthMs * 4, longestStretchMs);
+      // What is read on may rest for a while: a tick has nothing to do then.
+      if (isReadOn) await clock.sleep(pauseMs);
     }
     before = now;
   }
@@ -116,9 +128,11 @@ async function passProgress(
 ): Promise<{ readonly progress: PassProgress; readonly isOutOfTime: boolean }> {
   const view = await readFleet(store, clock.now());
   const ranges: PassRange[] = [];
+  let beganAt = clock.now();
   for (const id of passes) {
     const name = passName(id);
-    const { number } = passHeader(view, name);
+    const { number, startedAt } = passHeader(view, name);
+    beganAt = Math.min(beganAt, startedAt);
     ranges.push(...(await rangesOfPass(store, name)).filter(({ pass }) => pass === number));
   }
   const counts: Record<string, number> = {};
@@ -126,6 +140,7 @@ async function passProgress(
     for (const [what, times] of Object.entries(range.counts)) counts[what] = (counts[what] ?? 0) + times;
   const progress = {
     isComplete,
+    beganAt,
     listed: ranges.reduce((sum, { listed }) => sum + listed, 0),
     bytes: ranges.reduce((sum, { bytes }) => sum + bytes, 0),
     share: isComplete ? 1 : shareOfRanges(ranges),
@@ -143,7 +158,7 @@ export function shareOfRanges(ranges: readonly PassRange[]): number {
 }
 
 function reachedOf({ from, upTo, position }: PassRange) {
-  const reached = position.phase === 'listing' ? (position.lastKey ?? position.skipTo) : undefined;
+  const reached = position.phase === 'listing' ? reachedBy(position) : undefined;
   return { from, upTo, reached, isDone: position.phase === 'done' };
 }
 

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import type { KeyRange } from '../base/key-range.ts';
@@ -84,9 +85,15 @@ export interface ListingPosition {
   readonly from?: ListingPlace;
   /** The last key that was listed before that. */
   readonly lastKey?: string;
-  /** What was compared before the listing had to begin anew: keys up to this one are passed over. */
+  /** Compared already, although the listing goes on before it: keys up to this one are passed over. */
   readonly skipTo?: string;
   readonly trail?: TokenTrail;
+}
+
+/** The last key up to which all was compared; undefined at the beginning of a range, and where order proves nothing. */
+export function reachedBy({ lastKey, skipTo }: ListingPosition): string | undefined {
+  if (lastKey === undefined || skipTo === undefined) return lastKey ?? skipTo;
+  return compareUtf8(lastKey, skipTo) < 0 ? skipTo : lastKey;
 }
 
 /** How far a range has come. */
@@ -174,6 +181,8 @@ export interface PassRows {
   split(parent: PassRange, children: readonly PassRange[]): Promise<readonly [PassRange, ...PassRange[]] | null>;
   /** False when another tick was first. */
   writeHeader(header: PassHeader): Promise<boolean>;
+  /** Forgets a pass that is over, with all its ranges. */
+  end(header: PassHeader): Promise<void>;
 }
 
 export function createPassRows(store: RowsStore, ids: Pick<Ids, 'ulid'>, name: string): PassRows {
@@ -210,6 +219,13 @@ export function createPassRows(store: RowsStore, ids: Pick<Ids, 'ulid'>, name: s
       return isDone ? [written(parent), ...children.map(written)] : null;
     },
     writeHeader: (header) => send([headerRow(header)]),
+    async end(header) {
+      const ended = (await rangesOfPass(store, name)).map(
+        ({ id, version }): Change => ({ kind: 'row-end', pk, sk: `range/${id}`, expect: version }),
+      );
+      for (let at = 0; at < ended.length; at += mostChanges) await send(ended.slice(at, at + mostChanges));
+      await send([{ kind: 'row-end', pk: fleetKey, sk: rowKeys.pass(name), expect: header.version }]);
+    },
   };
 }
 

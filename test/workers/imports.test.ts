@@ -4,35 +4,15 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { rangesOfPass } from '../../lib/store/pass-rows.ts';
 import type { Change } from '../../lib/store/port.ts';
 import { isWhole } from '../support/extent.ts';
-import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { createTestFleet } from '../support/fleet.ts';
+import { fill, foundBy, hourMs, importOf, objectsIn } from '../support/passes.ts';
 import { createVirtualTime } from '../support/virtual-time.ts';
-
-const hourMs = 3_600_000;
-
-function fill(fleet: TestFleet, name: string, files: number, content = (i: number) => `file ${i}`): void {
-  for (let i = 0; i < files; i += 1)
-    fleet.backends[name]!.putNow(`photos/${String(i).padStart(6, '0')}.jpg`, Buffer.from(content(i)));
-}
-
-const importOf = (...backends: string[]) => ({ reconcile: { kind: 'import', backends } }) as const;
 
 /** As S3 names what was uploaded in two parts. */
 function etagInTwo(bytes: Uint8Array, firstPartBytes: number): string {
   const md5 = (part: Uint8Array) => createHash('md5').update(part).digest();
   const parts = [bytes.subarray(0, firstPartBytes), bytes.subarray(firstPartBytes)];
   return `"${md5(Buffer.concat(parts.map(md5))).toString('hex')}-2"`;
-}
-
-/** What all ranges of an import found, together. */
-async function foundBy(fleet: TestFleet, name: string): Promise<Record<string, number>> {
-  const found: Record<string, number> = {};
-  for (const { counts } of await rangesOfPass(fleet.store, name))
-    for (const [what, times] of Object.entries(counts)) found[what] = (found[what] ?? 0) + times;
-  return found;
-}
-
-function objectsIn(fleet: TestFleet): string[] {
-  return [...fleet.store.allObjects()].filter(({ kind }) => kind === 'object').map(({ key }) => key);
 }
 
 test('where S3 takes 30 ms and DynamoDB 5, an import waits for neither: one LIST for a thousand keys, no HEAD, thousands a second [import-from-listing]', async () => {

@@ -9,7 +9,7 @@ import { findDue } from '../../lib/tick/due-items.ts';
 import { findByPlacement } from '../../lib/tick/find-work.ts';
 import type { Tick } from '../../lib/tick/tick.ts';
 import { firstPlace, type Place, readStretch } from '../../lib/tick/walk.ts';
-import { createKeyFeed, prefixesBefore } from '../../lib/workers/reconciler/key-feed.ts';
+import { createKeyFeed, type KeyFeed, prefixesBefore } from '../../lib/workers/reconciler/key-feed.ts';
 import { item, record } from '../contracts/store-fixtures.ts';
 import { createManualClock, createTestFleet } from '../support/fleet.ts';
 
@@ -253,7 +253,7 @@ test('every recorded copy is looked for in the stretch of a listing that its sto
         let after: string | undefined;
         const feed = createKeyFeed(store, after);
         for (const upTo of [...ends, undefined]) {
-          const found = new Set([...prefixesBefore(after), ...(await feed.upTo(upTo))]);
+          const found = new Set([...prefixesBefore(after), ...(await keysUpTo(feed, upTo))]);
           const wanted = all.filter((_, i) => {
             const storage = storages[i]!;
             const isBehind = after === undefined || compareUtf8(storage, after) > 0;
@@ -265,6 +265,36 @@ test('every recorded copy is looked for in the stretch of a listing that its sto
       },
     ),
   );
+});
+
+async function keysUpTo(feed: KeyFeed, upTo: string | undefined): Promise<string[]> {
+  const found: string[] = [];
+  for (;;) {
+    const read = await feed.next(upTo);
+    found.push(...read.keys);
+    if (read.upTo === undefined) return found;
+  }
+}
+
+test('keys come some thousands at a time, in byte order from one time to the next, and none is left out', async () => {
+  const store = createMemoryStore({ clock });
+  const all = Array.from({ length: 9_000 }, (_, i) => `k${i}`);
+  for (const key of all) put(store, key, { copies: { b2: '' } });
+  const feed = createKeyFeed(store, undefined);
+  const found: string[] = [];
+  let reached = '';
+  for (const upTo of ['k3', 'k77', undefined]) {
+    for (let isLast = false; !isLast; ) {
+      const read = await feed.next(upTo);
+      expect(read.keys.length).toBeLessThanOrEqual(2_000);
+      expect(read.keys.every((key) => compareUtf8(key, reached) > 0)).toBe(true);
+      found.push(...read.keys);
+      isLast = read.upTo === undefined;
+      reached = read.upTo ?? upTo ?? reached;
+      expect(read.keys.every((key) => upTo === undefined || compareUtf8(key, reached) <= 0)).toBe(true);
+    }
+  }
+  expect(found.sort(compareUtf8)).toEqual(all.sort(compareUtf8));
 });
 
 test('what a tick has just copied, and meets again under its new label, hides nothing behind it', async () => {

@@ -119,16 +119,17 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
   const holdfastProcess = session.process();
   const interrupt = stopSignal();
   const line = createProgressLine(session, holdfastProcess.clock);
+  const since = holdfastProcess.clock.now();
   try {
     const run = await runPass(
       { ...holdfastProcess, tick: (event) => runTick(holdfastProcess, reconciler, event) },
-      { ...request, onListed: line.listed },
+      { ...request, since, onListed: line.listed },
       { stop: interrupt.signal, onProgress: line.reached },
     );
     line.end();
     if (run.outcome === 'error') throw new CommandError('error', run.message);
     if (run.outcome === 'busy') throw new CommandError('busy', `Another \`holdfast ${command}\` is running`);
-    return resultOf(request, command, run.outcome === 'stopped', run.progress);
+    return resultOf({ ...request, since }, command, run.outcome === 'stopped', run.progress);
   } finally {
     interrupt.end();
   }
@@ -203,11 +204,18 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
     names.length === 0 ? '' : table(['', 'BACKEND', 'KEY'], names),
     problems.length === 0 || isComplete ? '' : `Held up: ${problems.join('; ')}`,
     isComplete
-      ? ''
+      ? sayWentOn(request, command, progress)
       : `The pass did not reach its end${wasStopped ? '' : ' now'}: \`holdfast ${command}\` goes on from here`,
   ];
   const document = { isComplete, listed, bytes: listedBytes, found, named, problems };
   return { text: parts.filter((part) => part !== '').join('\n\n'), document, exitCode: isWell ? 0 : 1 };
+}
+
+/** What an import that was broken off has gone through by then, it does not look at again. */
+function sayWentOn({ kind, since = 0 }: ReconcileRequest, command: string, { beganAt }: PassProgress): string {
+  if (kind !== 'import' || beganAt >= since) return '';
+  const began = new Date(beganAt).toISOString();
+  return `This went on with an import that began at ${began}: for files put since then, run \`holdfast ${command}\` again`;
 }
 
 const unaccounted = 'unaccounted';

@@ -2,12 +2,14 @@ import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { coversAll, type KeyRange } from '../../base/key-range.ts';
 import {
+  createPassRows,
   newRange,
   type PassHeader,
   type PassId,
   type PassRange,
   type PassRows,
   passHeader,
+  passName,
   rangesOfPass,
 } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
@@ -45,8 +47,26 @@ export async function currentPass(
   const likely = former.length > 0 ? former : await rangesOfImport(tick, id);
   const planned = plannedRanges(tick, id, header, former, likely, usable);
   if (tick.dryRun) return { header, ranges: planned.map((range) => ({ ...range, version: 1 })) };
+  if (id.kind === 'import') await forgetOldImports(tick, passName(id));
   const begun = await rows.begin(header, planned, former);
   return begun === null ? null : { header: { ...header, version: header.version + 1 }, ranges: begun };
+}
+
+/** How long an import that is over is remembered, and how many are forgotten when another begins. */
+const rememberedMs = 24 * 3_600_000;
+const mostForgotten = 20;
+
+/** Whoever imports another prefix every day leaves no row for each of them in what every tick reads. */
+async function forgetOldImports(tick: BeginPassTick, begins: string): Promise<void> {
+  const { view, deps } = tick;
+  const until = tick.now() - rememberedMs;
+  const isOver = (name: string) => {
+    const { isRunning, completedAt } = passHeader(view, name);
+    return !isRunning && completedAt !== undefined && completedAt < until;
+  };
+  const old = view.passNames().filter((name) => name.startsWith('import/') && name !== begins && isOver(name));
+  for (const name of old.slice(0, mostForgotten))
+    await createPassRows(deps.store, deps.ids, name).end(passHeader(view, name));
 }
 
 /** A recovery that began before the tables were lost or restored is at a place in keys that these tables have not seen since. */

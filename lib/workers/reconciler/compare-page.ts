@@ -64,13 +64,14 @@ export async function compareStretch(
   const { backend } = rules;
   const entries = await entriesFor(tick, backend, stretch, recordedKeys);
   const turns: PlannedTurn[] = [];
-  for (const listed of stretch.listed) {
+  // In no order a key may be listed again: as it was listed last.
+  const once = new Map(stretch.listed.map((listed) => [listed.item.storageKey, listed]));
+  for (const listed of once.values()) {
     const turn = turnFor(tick, rules, stretch, listed, entries);
     if (turn !== null) turns.push(turn);
   }
-  const seen = new Set(stretch.listed.map(({ item }) => item.storageKey));
   for (const entry of entries.values()) {
-    const turn = unlistedTurnFor(tick, backend, stretch, seen, entry);
+    const turn = unlistedTurnFor(tick, backend, stretch, once, entry);
     if (turn !== null) turns.push(turn);
   }
   return takeTurns(tick, rules, turns);
@@ -152,7 +153,7 @@ function unlistedTurnFor(
   tick: ComparePageTick,
   backend: string,
   stretch: Stretch,
-  seen: ReadonlySet<string>,
+  seen: Pick<ReadonlySet<string>, 'has'>,
   entry: Entry,
 ): PlannedTurn | null {
   const copyId = copiesOf(entry)[backend];

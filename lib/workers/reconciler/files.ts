@@ -25,8 +25,8 @@ export interface ImportDeps {
   readonly tick: ImportTick;
   /** Puts swaps of many files into one transaction. */
   readonly committer: Committer;
-  /** A person asked for it: what was deleted before, or left behind, is asked for again. */
-  readonly isAsked: boolean;
+  /** When a person asked for it: what was deleted before, or left behind, is asked for again. Absent where nobody did. */
+  readonly personAskedAt?: number;
   /** Of a dry run: what would be done is added up here. */
   readonly plan?: ImportPlan;
 }
@@ -43,7 +43,7 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
   if (entry !== null && changedAt(entry) >= askedAt)
     return all({ outcome: 'refused', what: 'listing-is-older', message: key });
-  const { files, results } = await importable(deps, found, 'where the ledger knows of items');
+  const { files, results } = await importable(deps, found, isQueueToldBy(deps, found) ? 'by the ledger' : 'by itself');
   if (files.length === 0) return results;
   if (tick.dryRun) {
     const { planFiles } = await import('./plan-file.ts');
@@ -53,11 +53,11 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
 }
 
 /** The files that may be recorded, and what became of the others. */
-async function importable(deps: ImportDeps, { files: all, entry }: FileFound, asked: QueueAsked) {
+async function importable(deps: ImportDeps, { files: all, entry }: FileFound, told: QueueTold) {
   const results: FileResult[] = [];
   const files: ListedOn[] = [];
   for (const file of all) {
-    const turn = await whyNotImported(deps, file, entry, asked);
+    const turn = await whyNotImported(deps, file, entry, told);
     if (turn === null) files.push(file);
     else results.push({ backend: file.backend, turn });
   }
@@ -76,7 +76,7 @@ async function recordWithRetries(deps: ImportDeps, found: FileFound): Promise<re
     if (files.length === 0) return results;
     entry = (await deps.tick.deps.store.objects([found.key])).get(found.key) ?? null;
     // Whoever was faster may have recorded the file, and another have queued it since.
-    const left = await importable(deps, { ...found, files, entry }, 'whatever the ledger said');
+    const left = await importable(deps, { ...found, files, entry }, 'by itself');
     results.push(...left.results);
     files = left.files;
     if (files.length === 0) return results;
@@ -93,21 +93,30 @@ function changedAt(entry: Entry): number {
   return entry.kind === 'tombstone' ? entry.deletedAt : entry.createdAt;
 }
 
-/** When the queue is asked for items that name a file: the ledger is that of when the fleet was read. */
-type QueueAsked = 'where the ledger knows of items' | 'whatever the ledger said';
+/** What says that no queue item names a file, where none does. */
+type QueueTold = 'by the ledger' | 'by itself';
+
+/**
+ * The ledger is that of when the fleet was read. What was queued since was taken out of an entry that is still there; and where
+ * the fleet was read just now, the grace keeps it in its place until a commit by this listing can only be too late.
+ */
+function isQueueToldBy({ tick }: ImportDeps, { entry, askedAt }: FileFound): boolean {
+  return entry === null || tick.view.readAt + tick.params.graceMs > askedAt + beliefMs(tick);
+}
 
 /** Null where a file may be recorded. */
 async function whyNotImported(
   deps: ImportDeps,
   { backend, item }: ListedOn,
   entry: Entry | null,
-  asked: QueueAsked,
+  told: QueueTold,
 ): Promise<KeyTurn | null> {
-  const { tick, isAsked } = deps;
+  const { tick } = deps;
+  const isAsked = isAskedFor(deps, entry);
   const { storageKey: key, etag } = item;
   const copyId = entry?.kind === 'object' ? entry.copies[backend] : undefined;
   // An object of this key has another copy here: the file is what was left of an earlier one.
-  if (copyId !== undefined) return copyId === '' ? settled('skipped', 'known') : settled('skipped', 'left-behind');
+  if (copyId !== undefined) return copyId === '' ? settled('skipped', 'known') : leftAlone(entry as ObjectRecord, item);
   if (!isAsked && entry?.plainEtags?.[backend] === etag) return settled('skipped', 'left-behind');
   if (!isAsked && entry?.kind === 'tombstone' && item.lastModified <= entry.deletedAt)
     return settled('skipped', 'left-behind');
@@ -116,7 +125,23 @@ async function whyNotImported(
   if (isRemembered && (await isMarked(tick, backend, key))) return settled('skipped', 'foreign-mark');
   // Whoever empties a backend does not fill it: its copies would leave again, and this one is not ours.
   if (tick.standing(backend).isDraining) return settled('skipped', 'draining');
-  return (await isQueued(tick, backend, key, etag, asked)) ? settled('skipped', 'queued') : null;
+  return (await isQueued(tick, backend, key, etag, told)) ? settled('skipped', 'queued') : null;
+}
+
+/** Who deletes an object after somebody asked for an import does not want it back from that. */
+function isAskedFor({ personAskedAt }: ImportDeps, entry: Entry | null): boolean {
+  if (personAskedAt === undefined) return false;
+  return entry?.kind !== 'tombstone' || entry.deletedAt < personAskedAt;
+}
+
+/** A file beside another copy of its object: other bytes than a file that was imported, or what a put has left. */
+function leftAlone({ copies, plainEtags = {}, sizeBytes }: ObjectRecord, item: Listed): KeyTurn {
+  const imported = Object.keys(copies).filter((name) => copies[name] === '');
+  const isOther = imported.some((name) => {
+    const [one, other] = [sizeAndMd5({ sizeBytes, etag: plainEtags[name] ?? '' }), sizeAndMd5(item)];
+    return sizeBytes !== item.sizeBytes || (one !== null && other !== null && one !== other);
+  });
+  return isOther ? settledByName('skipped', 'conflict') : settled('skipped', 'left-behind');
 }
 
 async function isMarked(tick: ImportTick, backend: string, key: string): Promise<boolean> {
@@ -124,16 +149,16 @@ async function isMarked(tick: ImportTick, backend: string, key: string): Promise
   return stored !== null && carriesMark(stored.metadata);
 }
 
-/** Whether a queue item names the very bytes; asked only where the ledger knows of any there. */
+/** Whether a queue item names the very bytes. */
 async function isQueued(
   tick: ImportTick,
   backend: string,
   key: string,
   etag: string,
-  asked: QueueAsked,
+  told: QueueTold,
 ): Promise<boolean> {
   const isEmpty = queueStates.every((state) => tick.view.queue(state, backend).objects === 0);
-  if (isEmpty && asked === 'where the ledger knows of items') return false;
+  if (isEmpty && told === 'by the ledger') return false;
   const ids = [queueId(backend, key), queueId(backend, key, etag)];
   return (await tick.deps.store.queueItems(ids)).size > 0;
 }
@@ -182,7 +207,8 @@ async function makeObject(deps: ImportDeps, found: FileFound, entry: Entry | nul
     key: found.key,
     generation: tick.deps.ids.ulid(),
     sizeBytes: first.item.sizeBytes,
-    createdAt: first.item.lastModified,
+    // Clocks of backends may be ahead.
+    createdAt: Math.min(first.item.lastModified, found.askedAt),
     copies: Object.fromEntries(copies.map(({ backend }) => [backend, ''])),
     policy: policyOf(tick.config, found.key).name,
     plainEtags: {
@@ -235,7 +261,7 @@ async function joinFile(
   if (comparison.outcome === 'unknown') return { turn: comparison.turn };
   const { difference, sha256 } = comparison;
   const isSame = difference === 'none';
-  if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: settled('skipped', 'left-behind') };
+  if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: leftAlone(object, item) };
   const known = sha256 === undefined ? {} : { sha256 };
   const after: ObjectRecord = isSame
     ? { ...object, ...known, plainEtags, copies: { ...object.copies, [backend]: '' } }
@@ -322,9 +348,13 @@ function byName(turn: KeyTurn): KeyTurn {
 const shortestBeliefMs = 30_000;
 
 /** A listing is believed for half of the time for which deleted bytes are kept: an import that slept undoes no delete. */
+function beliefMs({ params }: Pick<ImportTick, 'params'>): number {
+  return Math.max(params.graceMs / 2, shortestBeliefMs);
+}
+
 function commitFile(deps: ImportDeps, before: Entry | null, after: Entry, askedAt: number): Promise<Outcome> {
   const { tick, committer } = deps;
-  const deadline = Math.min(tick.deadline.commitUntil, askedAt + Math.max(tick.params.graceMs / 2, shortestBeliefMs));
+  const deadline = Math.min(tick.deadline.commitUntil, askedAt + beliefMs(tick));
   return committer.commit({ key: after.key, change: { before, after }, ignoresRoom: true }, deadline);
 }
 

@@ -89,7 +89,7 @@ async function askFor(tick: Tick, backend: string, storageKey: string): Promise<
 }
 
 async function importListed(tick: Tick, { askedAt, listed, results }: Answers): Promise<KeyResult[]> {
-  const deps = { tick, committer: createCommitter(() => tick.commitDeps()), isAsked: false };
+  const deps = { tick, committer: createCommitter(() => tick.commitDeps()) };
   const stretch = { after: undefined, upTo: undefined, listed, askedAt };
   return [...results, ...(await importStretch(deps, stretch))];
 }

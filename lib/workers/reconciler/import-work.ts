@@ -7,6 +7,7 @@ import { isUsable } from '../../tick/health.ts';
 import { readMark } from '../../transfer/mark.ts';
 import type { KeyResult, Stretch } from './compare-page.ts';
 import { isPossibleKey } from './compare-page.ts';
+import type { FileResult } from './file-found.ts';
 import { type ImportDeps, importFile } from './files.ts';
 import type { ListedOn } from './joined-feed.ts';
 import { type KeyTurn, settled, settledByName, turnOf } from './key-turn.ts';
@@ -36,7 +37,8 @@ export function importWork(deps: ImportDeps, id: PassId): PassWork {
         } else {
           // Of several, the others do not wait for one that cannot be asked now.
           const isWaitedFor = stored.outcome === 'stopped' && id.backends.length > 1;
-          unlisted.push({ backend: name, storageKey, turn: isWaitedFor ? { outcome: 'unfinished' } : stored });
+          const turn: KeyTurn = isWaitedFor ? { outcome: 'unfinished', waitsFor: stored.stop } : stored;
+          unlisted.push({ backend: name, storageKey, turn });
         }
       }
       return [...unlisted, ...(await compare({ after: undefined, upTo: undefined, listed, askedAt }))];
@@ -62,9 +64,11 @@ export async function importStretch(deps: ImportDeps, { listed, askedAt }: Stret
   const entries = await tick.deps.store.objects([...byKey.keys()].filter(isPossibleKey));
   const owners = await ownersOf(deps, listed, entries);
   const results: KeyResult[] = [];
-  const take = async ([key, files]: [string, readonly ListedOn[]]) => {
+  const take = async ([key, all]: [string, readonly ListedOn[]]) => {
     const entry = entries.get(key) ?? null;
     const note = (backend: string, turn: KeyTurn) => results.push({ backend, storageKey: key, turn });
+    const { files, again } = oncePerBackend(all);
+    for (const { backend, turn } of again) note(backend, turn);
     if (!isPossibleKey(key)) return void files.map(({ backend }) => note(backend, settledByName('skipped', 'odd-key')));
     const rest: ListedOn[] = [];
     for (const file of files) {
@@ -86,6 +90,24 @@ export async function importStretch(deps: ImportDeps, { listed, askedAt }: Stret
   await allEnded(all.filter((one) => !isAsking(one)).map(take));
   await forEachConcurrently(all.filter(isAsking), tick.tuning.concurrency, take);
   return results;
+}
+
+/**
+ * A listing in no order may name a key again. Where it says two things of it, one of them is old: its backend is asked for that
+ * key by itself.
+ */
+function oncePerBackend(all: readonly ListedOn[]): { files: ListedOn[]; again: FileResult[] } {
+  const files: ListedOn[] = [];
+  const again: FileResult[] = [];
+  for (const [backend, listed] of Map.groupBy(all, (file) => file.backend)) {
+    const [first, ...others] = listed as [ListedOn, ...ListedOn[]];
+    const isOne = others.every(({ item }) => item.etag === first.item.etag && item.sizeBytes === first.item.sizeBytes);
+    if (isOne) files.push(first);
+    else
+      again.push({ backend, turn: { outcome: 'refused', what: 'listed-differently', message: first.item.storageKey } });
+    for (const _ of others) again.push({ backend, turn: settledQuietly('listed-twice') });
+  }
+  return { files, again };
 }
 
 /** Whether anything must be asked of a backend to tell what a key is; where not, all are recorded together. */

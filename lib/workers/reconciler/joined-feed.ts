@@ -19,7 +19,8 @@ export interface JoinedPage {
   readonly askedAt: number;
   /** The last key of the stretch; absent at the end of the range. */
   readonly lastKey: string | undefined;
-  readonly behind: ListingPosition;
+  /** Absent where nothing was passed. */
+  readonly behind?: ListingPosition;
 }
 
 export function isJoinedPage(answer: JoinedPage | ListingStop): answer is JoinedPage {
@@ -97,10 +98,14 @@ async function fill(buffer: Buffer): Promise<ListedPage | ListingStop | null> {
   return answer;
 }
 
-function takeTogether(buffers: readonly Buffer[]): Pick<JoinedPage, 'outcome' | 'listed' | 'lastKey' | 'behind'> {
+type JoinedKeys = Pick<JoinedPage, 'outcome' | 'listed' | 'lastKey' | 'behind'>;
+
+function takeTogether(buffers: readonly Buffer[]): JoinedKeys {
   if (buffers.length === 1) return takeAll(buffers[0]!);
   const unended = buffers.filter((buffer) => !buffer.isAtEnd);
-  const lastKeys = unended.map(({ items, last }) => items.at(-1)?.storageKey ?? last!.behind.lastKey ?? '');
+  const lastKeys = unended.flatMap(({ items, last }) => items.at(-1)?.storageKey ?? last!.behind.lastKey ?? []);
+  // One of them has named no key yet: nothing is known to stand before any other's.
+  if (lastKeys.length < unended.length) return { outcome: 'page', listed: [], lastKey: undefined };
   const lastKey = lastKeys.length === 0 ? undefined : lastKeys.reduce((a, b) => (compareUtf8(a, b) <= 0 ? a : b));
   const listed: ListedOn[] = [];
   for (const buffer of buffers) {
@@ -115,7 +120,7 @@ function takeTogether(buffers: readonly Buffer[]): Pick<JoinedPage, 'outcome' | 
   return { outcome: lastKey === undefined ? 'end' : 'page', listed, lastKey, behind };
 }
 
-function takeAll(buffer: Buffer): Pick<JoinedPage, 'outcome' | 'listed' | 'lastKey' | 'behind'> {
+function takeAll(buffer: Buffer): JoinedKeys {
   const { items, backend, last } = buffer;
   buffer.items = [];
   const { outcome, behind } = last!;

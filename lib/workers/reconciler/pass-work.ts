@@ -2,7 +2,7 @@ import { defined } from '../../base/defined.ts';
 import { createCommitter } from '../../store/committer.ts';
 import { shards } from '../../store/keys.ts';
 import type { Entry } from '../../store/model.ts';
-import type { PassId } from '../../store/pass-rows.ts';
+import { type PassId, passHeader, passName } from '../../store/pass-rows.ts';
 import { rowKeys } from '../../store/row-keys.ts';
 import type { Tick } from '../../tick/tick.ts';
 import { readStretch } from '../../tick/walk.ts';
@@ -33,22 +33,28 @@ export async function createPassWork(tick: PassWorkTick, id: PassId): Promise<Pa
     case 'delete-superseded':
       return sweepWork(tick, id);
     case 'import':
-      return (await import('./import-work.ts')).importWork(importDeps(tick, true), id);
+      return (await import('./import-work.ts')).importWork(importDeps(tick, askedAt(tick, id)), id);
     case 'recover':
       return (await import('./recover-work.ts')).recoverWork(tick, id);
   }
 }
 
-function importDeps(tick: PassWorkTick, isAsked: boolean): ImportDeps {
+/** When a person asked for a pass: that is also whoever lets it go on. */
+function askedAt(tick: PassWorkTick, id: PassId): number {
+  const { isRunning, startedAt } = passHeader(tick.view, passName(id));
+  return tick.reconcile?.since ?? (isRunning ? startedAt : tick.now());
+}
+
+function importDeps(tick: PassWorkTick, personAskedAt?: number): ImportDeps {
   const committer = createCommitter(() => tick.commitDeps(), { groupSize, width: groupsAtOnce });
-  return { tick, committer, isAsked, ...defined({ plan: tick.reconcile?.plan }) };
+  return { tick, committer, ...defined({ personAskedAt, plan: tick.reconcile?.plan }) };
 }
 
 /** Both directions, over the keys of one backend. */
 function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
   const backend = id.backends[0]!;
   const progress = { listed: 0 };
-  const deps = importDeps(tick, false);
+  const deps = importDeps(tick);
   // A drain that is over left files where they are: they belong to their objects again.
   const rejoins = tick.view.row(rowKeys.rejoin(backend)) !== undefined;
   const rules: SweepRules = {
@@ -60,7 +66,7 @@ function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
       importFile(listed: ListedOn, entry: Entry | null, askedAt: number) {
         const isRejoining = rejoins && isRemembered(entry, listed);
         if (!isRejoining && !tick.params.reconcilerImports) return settled('skipped', 'unmarked');
-        return importOne(isRejoining ? { ...deps, isAsked: true } : deps, listed, entry, askedAt);
+        return importOne(isRejoining ? { ...deps, personAskedAt: askedAt } : deps, listed, entry, askedAt);
       },
     }),
   };

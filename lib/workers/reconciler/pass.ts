@@ -14,6 +14,7 @@ import {
   type PassRows,
   passHeader,
   passName,
+  reachedBy,
 } from '../../store/pass-rows.ts';
 import type { HealthTick } from '../../tick/health.ts';
 import { isUsable } from '../../tick/health.ts';
@@ -87,6 +88,13 @@ async function usableBackends(tick: PassTick, { backends }: PassId): Promise<str
   return usable;
 }
 
+/** Why a backend cannot be asked: what its range is held up by. */
+function whyUnusable(tick: PassTick, name: string): string {
+  const { config, isReachable } = tick.standing(name);
+  if (config === undefined) return 'not-in-fleet';
+  return isReachable ? 'unusable' : 'unreachable';
+}
+
 /** Works on ranges side by side until none is left to take. */
 async function workRanges(
   tick: PassTick,
@@ -153,14 +161,15 @@ async function withoutUnusable(
   if (position.phase !== 'listing') return held;
   let range: PassRange | null = held;
   for (const name of held.backends.filter((one) => !usable.includes(one)))
-    range &&= await leaveRange(tick, rows, range, position.lastKey ?? position.skipTo, name, undefined, sharing);
+    range &&= await leaveRange(tick, rows, range, reachedBy(position), name, whyUnusable(tick, name), sharing);
   return range;
 }
 
 /** No backend of the range can be asked: what this tick held from the beginning is given back. */
 async function release(tick: PassTick, rows: PassRows, range: PassRange): Promise<RangeEnd> {
   const { holder: _holder, heldUntil: _until, ...rest } = range;
-  if (range.holder === tick.runId && !tick.dryRun) await rows.save(rest);
+  const problem = whyUnusable(tick, range.backends[0]!);
+  if ((range.holder === tick.runId || range.problem !== problem) && !tick.dryRun) await rows.save({ ...rest, problem });
   return { outcome: 'paused' };
 }
 
@@ -197,7 +206,6 @@ function rangeDeps(
     openFeed: (range, position) => openFeed(tick, budget, work.id, range, position, isInOrder),
     async share(range, feed) {
       pages += 1;
-      await refreshIfOld(tick);
       if (!canBeCut || firstKey === undefined || !sharing.wants(range, pages)) return range;
       pages = 0;
       return shareRange(tick, work.id, rows, range, feed, firstKey, sharing);
@@ -206,6 +214,7 @@ function rangeDeps(
       sharing.noteStop(stop);
       return leaveRange(tick, rows, range, reached, stop.backend, stop.reason, sharing);
     },
+    refresh: () => refreshIfOld(tick),
     listed(keys, bytes) {
       work.progress.listed += keys;
       tick.reconcile?.onListed?.(keys, bytes);

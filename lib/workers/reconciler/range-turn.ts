@@ -1,3 +1,4 @@
+import { compareUtf8 } from '../../base/bytes.ts';
 import { count, note } from '../../base/tally.ts';
 import {
   type ListingPosition,
@@ -7,11 +8,12 @@ import {
   type PassRange,
   type PassRows,
   type PendingKey,
+  reachedBy,
 } from '../../store/pass-rows.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { Place } from '../../tick/walk.ts';
 import type { KeyResult, Stretch } from './compare-page.ts';
-import { isJoinedPage, type JoinedFeed } from './joined-feed.ts';
+import { isJoinedPage, type JoinedFeed, type JoinedPage, type ListedOn } from './joined-feed.ts';
 import { type KeyFeed, prefixesBefore } from './key-feed.ts';
 import type { ListingStop } from './listing-feed.ts';
 
@@ -44,6 +46,14 @@ export interface RangeDeps {
   leave(range: PassRange, reached: string | undefined, stop: StopOfOne): Promise<PassRange | null>;
   /** Told of what was listed. */
   listed(keys: number, bytes: number): void;
+  /** Reads the fleet again where that was long ago: what is queued, and what drains, is as it was then. */
+  refresh(): Promise<void>;
+}
+
+/** A turn saves how far it has come also between pages. */
+interface RangeTurn extends RangeDeps {
+  /** The range as it is written now, or as it was given where that was done a moment ago; null when another tick has it. */
+  keep(range: PassRange): Promise<PassRange | null>;
 }
 
 /** What was found of some records, and where the next ones begin; absent behind the last. */
@@ -77,11 +87,12 @@ const mostRestarts = 3;
  * end.
  */
 export async function workRange(deps: RangeDeps, held: PassRange): Promise<RangeEnd> {
+  const turn = { ...deps, keep: keeperOf(deps) };
   let range = held;
   let end: RangeEnd = { outcome: 'paused' };
   try {
     for (;;) {
-      const step = await nextPhase(deps, range);
+      const step = await nextPhase(turn, range);
       range = step.range;
       if (step.end !== undefined) {
         end = step.end;
@@ -95,6 +106,15 @@ export async function workRange(deps: RangeDeps, held: PassRange): Promise<Range
     }
   }
   return end;
+}
+
+function keeperOf({ tick, rows }: RangeDeps): RangeTurn['keep'] {
+  let savedAt = tick.now();
+  return async (range) => {
+    if (tick.now() - savedAt <= saveEveryMs) return range;
+    savedAt = tick.now();
+    return rows.save(range);
+  };
 }
 
 function released(
@@ -116,7 +136,7 @@ interface Step {
   readonly isTooLate?: boolean;
 }
 
-async function nextPhase(deps: RangeDeps, range: PassRange): Promise<Step> {
+async function nextPhase(deps: RangeTurn, range: PassRange): Promise<Step> {
   switch (range.position.phase) {
     case 'listing':
       return listRange(deps, range, range.position);
@@ -129,13 +149,11 @@ async function nextPhase(deps: RangeDeps, range: PassRange): Promise<Step> {
   }
 }
 
-async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosition): Promise<Step> {
+async function listRange(deps: RangeTurn, from: PassRange, position: ListingPosition): Promise<Step> {
   const { tick } = deps;
   const feed = deps.openFeed(from, position);
-  const keys = deps.isOrdered ? deps.openKeys?.(position.lastKey ?? from.from) : undefined;
-  let range = from;
-  let at = position;
-  let savedAt = tick.now();
+  const keys = deps.isOrdered ? deps.openKeys?.(reachedBy(position) ?? from.from) : undefined;
+  let [range, at] = [from, position];
   try {
     for (let pages = 0; ; ) {
       if (tick.outOfTime() || (deps.mostPages > 0 && pages >= deps.mostPages))
@@ -147,34 +165,90 @@ async function listRange(deps: RangeDeps, from: PassRange, position: ListingPosi
       if (wantedAt - page.askedAt > staleMs) return { range };
       // What was compared before the listing began anew counts for nothing.
       if (page.listed.length > 0) pages += 1;
-      const upTo = page.outcome === 'end' ? range.upTo : page.lastKey;
-      const after = at.lastKey ?? range.from;
-      const recordedKeys = keys === undefined ? [] : [...prefixesBefore(after), ...(await keys.upTo(upTo))];
-      const stretch = { after, upTo, listed: page.listed, askedAt: page.askedAt };
-      const results = await deps.compare(stretch, recordedKeys);
-      const bytes = page.listed.reduce((sum, { item }) => sum + item.sizeBytes, 0);
-      deps.listed(page.listed.length, bytes);
-      const noted = noteResults(tick, range, results);
-      if (noted.end?.outcome === 'stopped') return await stopped(deps, range, at, noted.end.stop);
-      if (noted.end !== undefined || noted.isTooLate) return noted;
-      const odd = page.unreadable.map(({ backend, text }) => ({ what: 'unreadable-key', backend, key: text }));
-      range = withNamed(
-        { ...noted.range, listed: range.listed + page.listed.length + odd.length, bytes: range.bytes + bytes },
-        odd,
-      );
-      for (const { what } of odd) count(tick.tally, 'skipped', what);
+      const compared = await comparePage(deps, range, at, page, keys);
+      if (compared.outcome === 'left') return compared.step;
+      range = withUnreadable(tick, compared.range, page);
       if (page.outcome === 'end') return { range: { ...range, position: behindListing(deps) } };
-      at = page.behind;
-      range = { ...range, position: at };
-      const kept = tick.now() - savedAt > saveEveryMs ? await deps.rows.save(range) : range;
-      if (kept !== range) savedAt = tick.now();
-      const shared = kept === null ? null : await deps.share(kept, feed);
+      at = page.behind ?? at;
+      const kept = await deps.keep({ ...range, position: at });
+      const shared = kept === null || page.listed.length === 0 ? kept : await deps.share(kept, feed);
       if (shared === null) return { range, end: { outcome: 'lost' } };
       range = shared;
+      await deps.refresh();
     }
   } finally {
     await feed.settled().finally(() => keys?.settled());
   }
+}
+
+/** `left`: not all of it could be compared now; the range is where it was, or behind what was compared. */
+type PageCompared =
+  | { readonly outcome: 'compared'; readonly range: PassRange }
+  | { readonly outcome: 'left'; readonly step: Step };
+
+/**
+ * Compares a page with what is recorded up to its last key. Where much is recorded between few listed keys, it is compared part
+ * after part: each is passed by itself, so that a page takes no more memory, or time, than a tick has.
+ */
+async function comparePage(
+  deps: RangeTurn,
+  from: PassRange,
+  position: ListingPosition,
+  page: JoinedPage,
+  keys: KeyFeed | undefined,
+): Promise<PageCompared> {
+  const { tick } = deps;
+  const end = page.outcome === 'end' ? from.upTo : page.lastKey;
+  let [range, at, rest] = [from, position, page.listed];
+  for (;;) {
+    const after = reachedBy(at) ?? range.from;
+    // A page may be empty although others follow, or hold only what was compared before.
+    const isNews = page.outcome === 'end' || !deps.isOrdered || isBehind(end, after);
+    const part = keys === undefined || !isNews ? { keys: [] } : await keys.next(end);
+    const upTo = part.upTo ?? end;
+    const isListed = ({ item }: ListedOn) => part.upTo === undefined || !isBehind(item.storageKey, part.upTo);
+    const listed = rest.filter(isListed);
+    const recordedKeys = keys === undefined ? [] : [...prefixesBefore(after), ...part.keys];
+    const results = isNews ? await deps.compare({ after, upTo, listed, askedAt: page.askedAt }, recordedKeys) : [];
+    const noted = noteResults(tick, range, results);
+    if (noted.end?.outcome === 'stopped')
+      return { outcome: 'left', step: await stopped(deps, range, at, noted.end.stop) };
+    if (noted.end !== undefined || noted.isTooLate) return { outcome: 'left', step: noted };
+    range = withListed(deps, noted.range, listed);
+    if (part.upTo === undefined) return { outcome: 'compared', range };
+    at = { ...at, skipTo: part.upTo };
+    rest = rest.slice(listed.length);
+    const kept = await deps.keep({ ...range, position: at });
+    if (kept === null) return { outcome: 'left', step: { range, end: { outcome: 'lost' } } };
+    range = kept;
+    await deps.refresh();
+    if (tick.outOfTime()) return { outcome: 'left', step: { range, end: { outcome: 'paused' } } };
+    if (tick.now() - page.askedAt > staleMs) return { outcome: 'left', step: { range } };
+  }
+}
+
+function isBehind(key: string | undefined, other: string | undefined): boolean {
+  return key !== undefined && (other === undefined || compareUtf8(key, other) > 0);
+}
+
+function withListed(deps: RangeDeps, range: PassRange, listed: readonly ListedOn[]): PassRange {
+  const bytes = listed.reduce((sum, { item }) => sum + item.sizeBytes, 0);
+  deps.listed(listed.length, bytes);
+  return { ...range, listed: range.listed + listed.length, bytes: range.bytes + bytes };
+}
+
+/** Of a text that is no key as much as tells a person which it is. */
+const mostUnreadableLength = 300;
+
+function withUnreadable(tick: RangeTurnTick, range: PassRange, { unreadable }: JoinedPage): PassRange {
+  const what = 'unreadable-key';
+  const named = unreadable.map(({ backend, text }) => ({ what, backend, key: text.slice(0, mostUnreadableLength) }));
+  let { counts } = range;
+  for (const _ of named) {
+    count(tick.tally, 'skipped', what);
+    counts = plusOne(counts, what);
+  }
+  return withNamed({ ...range, counts, listed: range.listed + named.length }, named);
 }
 
 function behindListing({ isOrdered, compareRecords }: RangeDeps): PassRange['position'] {
@@ -197,12 +271,12 @@ async function stopped(deps: RangeDeps, range: PassRange, at: ListingPosition, s
 async function stopOrLeave(deps: RangeDeps, range: PassRange, at: ListingPosition, stop: ListingStop): Promise<Step> {
   const isOneOfSeveral = range.backends.length > 1 && range.backends.includes(stop.backend);
   if (!isOneOfSeveral || stop.outcome === 'disordered') return { range, end: { outcome: 'stopped', stop } };
-  const rest = await deps.leave(range, at.lastKey ?? at.skipTo, stop);
+  const rest = await deps.leave(range, reachedBy(at), stop);
   return rest === null ? { range, end: { outcome: 'lost' } } : { range: rest };
 }
 
-function anew({ isOrdered }: RangeDeps, range: PassRange, { lastKey, skipTo }: ListingPosition): ListingPosition {
-  const reached = lastKey ?? skipTo;
+function anew({ isOrdered }: RangeDeps, range: PassRange, at: ListingPosition): ListingPosition {
+  const reached = reachedBy(at);
   const from = range.from === undefined ? {} : { from: { afterKey: range.from } };
   if (!isOrdered || reached === undefined) return { phase: 'listing', ...from };
   return { phase: 'listing', ...from, skipTo: reached };
@@ -210,6 +284,7 @@ function anew({ isOrdered }: RangeDeps, range: PassRange, { lastKey, skipTo }: L
 
 async function askForRecords(deps: RangeDeps, range: PassRange, place: Place): Promise<Step> {
   if (deps.tick.outOfTime()) return { range, end: { outcome: 'paused' } };
+  await deps.refresh();
   const { results, next } = await deps.compareRecords!(range.backends[0]!, place);
   const noted = noteResults(deps.tick, range, results);
   if (noted.end !== undefined) return noted;
@@ -227,12 +302,14 @@ async function retryPending(deps: RangeDeps, from: PassRange): Promise<Step> {
   for (let [first, ...rest] = range.pending; first !== undefined; [first, ...rest] = range.pending) {
     if (tick.outOfTime())
       return { range: { ...range, pending: [...range.pending, ...unfinished] }, end: { outcome: 'paused' } };
+    await deps.refresh();
     const results = await deps.compareKey(first.backend, first.storageKey);
     waitsFor ??= limitOn(results);
     const noted = noteResults(tick, { ...range, pending: [] }, results, first);
     if (noted.isTooLate) return { range: { ...range, pending: [...range.pending, ...unfinished] } };
     if (noted.end?.outcome === 'stopped' && from.backends.length > 1) {
       // What keeps one of several backends keeps its own keys.
+      waitsFor ??= noted.end.stop;
       unfinished.push(first);
       range = { ...range, pending: rest };
       continue;
@@ -275,7 +352,7 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
     const refusals = (before?.refusals ?? 0) + (turn.outcome === 'refused' ? 1 : 0);
     const isRoom = range.pending.length < mostPendingKeys;
     if (turn.outcome === 'unfinished' && isRoom) {
-      note(tick.tally, 'reading');
+      if (turn.waitsFor === undefined) note(tick.tally, 'reading');
       range = { ...range, pending: [...range.pending, { backend, storageKey, refusals }] };
     } else if (turn.outcome === 'unfinished') {
       // As much is being read as can be kept in mind: the page is taken up again when some of it has ended.
@@ -291,7 +368,13 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
 }
 
 function reported(tick: RangeTurnTick, range: PassRange, key: NamedKey, message: string): PassRange {
-  count(tick.tally, 'failed', key.what);
+  // Files of several backends that are judged together are as many keys.
+  const keys = key.backend.split('+');
+  let { counts } = range;
+  for (const _ of keys) {
+    count(tick.tally, 'failed', key.what);
+    counts = plusOne(counts, key.what);
+  }
   tick.deps.log.error('A key is refused again and again: the pass goes on without it', {
     alarm: true,
     backend: key.backend,
@@ -299,7 +382,7 @@ function reported(tick: RangeTurnTick, range: PassRange, key: NamedKey, message:
     what: key.what,
     message,
   });
-  return withNamed({ ...range, counts: plusOne(range.counts, key.what) }, [key]);
+  return withNamed({ ...range, counts }, [key]);
 }
 
 function plusOne(counts: Readonly<Record<string, number>>, what: string): Record<string, number> {

@@ -47,7 +47,7 @@ function duePasses(tick: ReconcilerTick): PassId[] {
 /** What is left of the passes that a person asked for. */
 function askedPasses(tick: ReconcilerTick, request: ReconcileRequest): PassId[] {
   const since = request.kind === 'recover' ? (recoverySince(tick) ?? request.since) : request.since;
-  return passesOf(tick, request).filter((id) => {
+  return passesOf(request).filter((id) => {
     const { isRunning, completedAt = 0 } = passHeader(tick.view, passName(id));
     return isRunning || since === undefined || completedAt < since;
   });
@@ -58,12 +58,14 @@ function recoverySince(tick: ReconcilerTick): number | undefined {
   return isRecoveryPending(tick.view) ? recoveryOf(tick.view)?.since : undefined;
 }
 
-/** Files are listed side by side, so that equal ones become one object; everything else is of one backend. */
-function passesOf(tick: ReconcilerTick, { kind, backends, prefix }: PassId): PassId[] {
-  const known = backends.filter((name) => tick.standing(name).config !== undefined);
+/**
+ * Files are listed side by side, so that equal ones become one object; everything else is of one backend. One that has left the
+ * fleet since keeps its place: what was not gone through is not complete.
+ */
+function passesOf({ kind, backends, prefix }: PassId): PassId[] {
   const options = prefix === undefined || prefix === '' ? {} : { prefix };
-  if (kind === 'import') return [{ kind, backends: known, ...options }];
-  return known.map((name) => ({ kind, backends: [name], ...options }));
+  if (kind === 'import') return [{ kind, backends, ...options }];
+  return backends.map((name) => ({ kind, backends: [name], ...options }));
 }
 
 function isDue(tick: ReconcilerTick, id: PassId): boolean {
