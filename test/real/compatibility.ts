@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Difference } from '../contracts/backend-access.ts';
 import { besideCapabilities, differences, lackedBy } from './differences.ts';
-import { stepsOf, type TargetResult } from './results.ts';
+import { conformanceOf, stepsOf, type TargetResult } from './results.ts';
 import { servers } from './servers.ts';
 
 /** What is kept of one run, in `recorded.json`. */
@@ -13,6 +13,8 @@ export interface Recorded {
   /** Tests of the contract: held as on AWS, held under a capability, failed. */
   readonly contract?: readonly [number, number, number];
   readonly endToEnd?: string;
+  /** Tests of the embedded server's suites that held there. */
+  readonly conformance?: string;
   readonly lacks: readonly Difference[];
   readonly limits: Readonly<Record<string, number>>;
   readonly refusedKeys: readonly string[];
@@ -50,6 +52,7 @@ function recordedOf(result: TargetResult): Recorded {
     ...{ name, version, isWell },
     ...(contract !== undefined && { contract: [contract.passed, contract.under, contract.broken.length] as const }),
     ...(result.steps !== undefined && { endToEnd: stepsOf(result) }),
+    ...(result.conformance !== undefined && { conformance: conformanceOf(result) }),
     lacks: [
       ...new Set([
         ...lackedBy(can),
@@ -71,11 +74,20 @@ export function describeCompatibility(recorded: readonly Recorded[], notes: stri
     opening,
     '## Servers\n',
     tableOf(
-      ['Server', 'Version', 'Contract', 'Under a capability', 'Failed', 'End to end', 'Result'],
-      single.map(({ name, version, contract, endToEnd = '-', ...rest }) => {
+      ['Server', 'Version', 'Contract', 'Under a capability', 'Failed', 'End to end', 'S3 suites', 'Result'],
+      single.map(({ name, version, contract, endToEnd = '-', conformance = '-', ...rest }) => {
         const [passed, under, failed] = contract!;
         const all = passed + under + failed;
-        return [name, version, `${passed} of ${all}`, String(under), String(failed), endToEnd, resultOf(rest)];
+        return [
+          name,
+          version,
+          `${passed} of ${all}`,
+          String(under),
+          String(failed),
+          endToEnd,
+          conformance,
+          resultOf(rest),
+        ];
       }),
     ),
     ...together.map(
@@ -98,7 +110,10 @@ const opening = `# Compatibility
 This page is made by \`npm run test:real -- --record\`. It starts servers that others wrote on one machine, and runs on
 each: the check of capabilities that \`init\` makes, the contract of the backend port with those capabilities, and a fleet
 through the command line (init, restart, odd keys, put, replicate, import, an outage by kill, overwrite, delete, scrub,
-reconcile, drain, recount). Every byte is read back and compared.
+reconcile, drain, recount, export). Every byte is read back and compared.
+
+The *S3 suites* are those of the embedded server: how it answers single requests, as AWS documents them. They run on
+servers that the command starts itself. What holds there says how near a server is to S3; Holdfast does not need all of it.
 
 A test *under a capability* met a difference that \`init\` finds, and asserted what is so instead. The embedded server has
 each difference as a fault (\`lib/local/s3/faults.ts\`), and the suite runs on it too.

@@ -1,8 +1,7 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Difference } from '../contracts/backend-access.ts';
+import { runSuite, type SuiteTest } from './run-suite.ts';
 import { writeResult } from './running.ts';
 import type { ProbedTarget } from './target.ts';
 
@@ -31,42 +30,19 @@ export interface ContractResult {
   readonly broken: readonly Broken[];
 }
 
-interface VitestReport {
-  readonly testResults: readonly { readonly assertionResults: readonly VitestTest[] }[];
-}
-
-interface VitestTest {
-  readonly title: string;
-  readonly ancestorTitles: readonly string[];
-  readonly status: string;
-  readonly failureMessages?: readonly string[];
-}
-
-const projectRoot = join(import.meta.dirname, '..', '..');
-
 /** The contract suite of the backend port, on a server, in a process of its own. */
 export async function runContract(target: ProbedTarget, dir: string): Promise<ContractResult> {
-  const report = join(dir, `${target.name}.contract.json`);
   const differencesFile = join(dir, `${target.name}.differences.json`);
   const env = {
-    ...process.env,
     HOLDFAST_REAL_TARGET: writeResult(dir, `${target.name}.target.json`, target),
     HOLDFAST_REAL_DIFFERENCES: differencesFile,
   };
-  const vitest = join(projectRoot, 'node_modules', 'vitest', 'vitest.mjs');
-  const args = [vitest, 'run', '--config', 'test/real/vitest.config.ts', '--reporter', 'json', '--outputFile', report];
-  const child = spawn(process.execPath, args, { cwd: projectRoot, env, stdio: 'ignore' });
-  await once(child, 'close');
-  if (!existsSync(report) || !existsSync(differencesFile)) throw new Error('The contract suite did not run');
-  const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as VitestReport;
-  const differences = JSON.parse(readFileSync(differencesFile, 'utf8')) as readonly Met[];
-  return resultOf(
-    testResults.flatMap(({ assertionResults }) => assertionResults),
-    differences,
-  );
+  const tests = await runSuite('contract', env, join(dir, `${target.name}.contract.json`));
+  if (!existsSync(differencesFile)) throw new Error('The contract suite did not run');
+  return resultOf(tests, JSON.parse(readFileSync(differencesFile, 'utf8')) as readonly Met[]);
 }
 
-function resultOf(tests: readonly VitestTest[], differences: readonly Met[]): ContractResult {
+function resultOf(tests: readonly SuiteTest[], differences: readonly Met[]): ContractResult {
   const differing = new Set(differences.map(({ test }) => test));
   const held = tests.filter(({ status }) => status === 'passed');
   const under = held.filter((test) => differing.has([...test.ancestorTitles, test.title].join(' > '))).length;

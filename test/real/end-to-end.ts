@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -76,7 +76,7 @@ export async function runSteps(
     }
   };
   try {
-    await allSteps({ step, trio, outage, holdfast, cli: (...args) => command(args, env, dir) });
+    await allSteps({ step, trio, outage, holdfast, dir, cli: (...args) => command(args, env, dir) });
     return { steps };
   } catch (error) {
     if (error instanceof Refused) return { steps, refused: error.message };
@@ -94,10 +94,11 @@ interface Scene {
   readonly trio: Trio;
   readonly outage: Pick<Running, 'kill' | 'start'> | undefined;
   readonly holdfast: Holdfast;
+  readonly dir: string;
   cli(...args: readonly string[]): Promise<Answer>;
 }
 
-async function allSteps({ step, trio, outage, holdfast, cli }: Scene): Promise<void> {
+async function allSteps({ step, trio, outage, holdfast, dir, cli }: Scene): Promise<void> {
   const [{ name: first }] = trio;
   const kept = new Map<string, Buffer>();
   const settle = async () => {
@@ -205,6 +206,15 @@ async function allSteps({ step, trio, outage, holdfast, cli }: Scene): Promise<v
   await step('recount', async () => {
     const { document } = await succeeds(cli('recount'));
     if ((document.differences as unknown[]).length > 0) throw new Error(JSON.stringify(document.differences));
+  });
+  await step('export', async () => {
+    const folder = join(dir, 'out');
+    for (const prefix of ['sizes/', 'plain/']) {
+      await succeeds(cli('export', prefix, folder));
+      for (const [key, content] of kept)
+        if (key.startsWith(prefix) && !readFileSync(join(folder, ...key.split('/'))).equals(content))
+          throw new Error(`"${key}" was exported as other bytes`);
+    }
   });
   await step('tidy up', async () => {
     for (const target of trio) {

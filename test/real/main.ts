@@ -2,10 +2,12 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../lib/base/clock.ts';
+import { defined } from '../../lib/base/defined.ts';
 import { createIds } from '../../lib/base/ids.ts';
 import { findCapabilities } from '../../lib/fleet/find-capabilities.ts';
 import { type Arguments, parseArguments, targetsIn } from './arguments.ts';
 import { readRecorded, record } from './compatibility.ts';
+import { runConformance } from './conformance.ts';
 import { runContract } from './contract.ts';
 import { endToEnd, runSteps, type Trio } from './end-to-end.ts';
 import { homeOf, install } from './recipes.ts';
@@ -91,7 +93,7 @@ async function tryServer(server: RealServer, dir: string): Promise<TargetResult>
     running = await startServer(server);
     const outage = server.survivesKill ? running : undefined;
     const { isRefused = false } = server;
-    return await tryTarget({ target: targetAt(name, running), version, dir, outage, isRefused });
+    return await tryTarget({ target: targetAt(name, running), version, dir, outage, isRefused, isOurs: true });
   } catch (error) {
     return { name, version, isWell: false, error: (error as Error).message };
   } finally {
@@ -126,7 +128,7 @@ async function tryEndpoints({ endpoints, isOwn }: Arguments, dir: string): Promi
   const targets = targetsIn(endpoints!, isOwn, createIds(systemClock).ulid(), process.env);
   for (const target of targets) {
     try {
-      results.push(await tryTarget({ target, version: '', dir, outage: undefined, isRefused: false }));
+      results.push(await tryTarget({ target, version: '', dir, outage: undefined, isRefused: false, isOurs: false }));
     } finally {
       await removeBelow(target, '').catch((error: unknown) => say(`${target.name}: ${(error as Error).message}`));
     }
@@ -147,9 +149,11 @@ interface Trial {
   readonly outage: Pick<Running, 'kill' | 'start'> | undefined;
   /** Whether it is known that `init` must refuse it. */
   readonly isRefused: boolean;
+  /** Whether it was started here, so that its buckets may be emptied. */
+  readonly isOurs: boolean;
 }
 
-async function tryTarget({ target, version, dir, outage, isRefused }: Trial): Promise<TargetResult> {
+async function tryTarget({ target, version, dir, outage, isRefused, isOurs }: Trial): Promise<TargetResult> {
   const { name } = target;
   try {
     say(`${name} ${version}: capabilities`);
@@ -158,9 +162,11 @@ async function tryTarget({ target, version, dir, outage, isRefused }: Trial): Pr
     const contract = await runContract({ ...target, capabilities }, dir);
     say(`${name} ${version}: end to end`);
     const { steps, refused } = await endToEnd(asAsked(target, capabilities), outage, dir);
+    if (isOurs) say(`${name} ${version}: conformance`);
+    const conformance = isOurs ? await runConformance(target, dir) : undefined;
     const holds = contract.broken.length === 0 && steps.every(({ error }) => error === undefined);
     const isWell = isRefused ? refused !== undefined : refused === undefined && holds;
-    return { name, version, isWell, capabilities, contract, steps, ...(refused !== undefined && { refused }) };
+    return { name, version, isWell, capabilities, contract, steps, ...defined({ refused, conformance }) };
   } catch (error) {
     return { name, version, isWell: false, error: (error as Error).message };
   }

@@ -3,15 +3,26 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { S3Client, type S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  DeleteBucketCommand,
+  S3Client,
+  type S3ClientConfig,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { systemClock } from '../../../lib/base/clock.ts';
 import { defined } from '../../../lib/base/defined.ts';
 import { createS3Server, type S3Server, type S3ServerOptions } from '../../../lib/local/s3/server.ts';
+import { emptyBucket, onlyEmbedded, type RealS3 } from './real.ts';
 
-export const KEYS = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+odd=chars' };
-export const BUCKET = 'bucket-a';
+/** `npm run test:real` names a server to run these suites on. */
+const real =
+  process.env.HOLDFAST_REAL_S3 === undefined ? undefined : (JSON.parse(process.env.HOLDFAST_REAL_S3) as RealS3);
+
+export const KEYS = real?.credentials ?? { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/with+odd=chars' };
+export const BUCKET = real?.bucket ?? 'bucket-a';
 
 export interface Kit extends AsyncDisposable {
   server: S3Server;
@@ -23,16 +34,36 @@ export interface Kit extends AsyncDisposable {
 }
 
 export async function startKit(options: Partial<S3ServerOptions> = {}): Promise<Kit> {
+  if (real !== undefined) return kitAt(real, options);
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-s3-'));
   const start = () => createS3Server({ dir, buckets: [BUCKET], credentials: [KEYS], clock: systemClock, ...options });
-  const clients: S3Client[] = [];
+  const { newClient, destroyClients } = createClients(() => kit.server.endpoint);
   const kit: Kit = {
     server: await start(),
     client: undefined as unknown as S3Client,
     dir,
-    newClient(config = {}) {
+    newClient,
+    async restart() {
+      await kit.server.close();
+      kit.server = await start();
+      kit.client = kit.newClient();
+    },
+    async [Symbol.asyncDispose]() {
+      destroyClients();
+      await kit.server.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  kit.client = kit.newClient();
+  return kit;
+}
+
+function createClients(endpoint: () => string) {
+  const clients: S3Client[] = [];
+  return {
+    newClient(config: S3ClientConfig = {}): S3Client {
       const client = new S3Client({
-        endpoint: kit.server.endpoint,
+        endpoint: endpoint(),
         region: 'us-east-1',
         credentials: KEYS,
         forcePathStyle: true,
@@ -44,19 +75,39 @@ export async function startKit(options: Partial<S3ServerOptions> = {}): Promise<
       clients.push(client);
       return client;
     },
-    async restart() {
-      await kit.server.close();
-      kit.server = await start();
-      kit.client = kit.newClient();
-    },
-    async [Symbol.asyncDispose]() {
+    destroyClients() {
       for (const client of clients) client.destroy();
-      await kit.server.close();
-      rmSync(dir, { recursive: true, force: true });
     },
   };
-  kit.client = kit.newClient();
-  return kit;
+}
+
+/** Of a server that is there: without folder, faults, journal and restart. What is made for the kit is removed with it. */
+async function kitAt({ endpoint, bucket }: RealS3, { buckets = [bucket] }: Partial<S3ServerOptions>): Promise<Kit> {
+  const unknown = () => {
+    throw new Error(onlyEmbedded);
+  };
+  const { newClient, destroyClients } = createClients(() => endpoint);
+  const client = newClient();
+  for (const Bucket of buckets) {
+    if (Bucket !== bucket) await client.send(new CreateBucketCommand({ Bucket })).catch(() => {});
+    await emptyBucket(client, Bucket);
+  }
+  return {
+    server: new Proxy({} as S3Server, { get: (_, name) => (name === 'endpoint' ? endpoint : unknown()) }),
+    client,
+    get dir(): string {
+      return unknown();
+    },
+    newClient,
+    restart: async () => unknown(),
+    async [Symbol.asyncDispose]() {
+      for (const Bucket of buckets) {
+        await emptyBucket(client, Bucket);
+        if (Bucket !== bucket) await client.send(new DeleteBucketCommand({ Bucket })).catch(() => {});
+      }
+      destroyClients();
+    },
+  };
 }
 
 /** A kit for all tests of a file. */
