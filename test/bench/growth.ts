@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { marshall } from '@aws-sdk/util-dynamodb';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Ids, idsFrom } from '../../lib/base/ids.ts';
@@ -13,6 +14,7 @@ import type { Backend } from '../../lib/fleet/backend.ts';
 import { startDynamo } from '../../lib/local/dynamodb.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { createProcess, type HoldfastProcess } from '../../lib/process/process.ts';
+import { marshallOptions } from '../../lib/store/dynamodb/attributes.ts';
 import { entryToItem } from '../../lib/store/dynamodb/items.ts';
 import { type LedgerDelta, newLedgerDelta } from '../../lib/store/ledger.ts';
 import type { ObjectRecord } from '../../lib/store/model.ts';
@@ -169,7 +171,7 @@ function fillTables(path: string, from: number, to: number): LedgerDelta {
   database.exec('BEGIN');
   for (let i = from; i < to; i += 1) {
     const record = recordOf(ids, `fill/${String(i).padStart(8, '0')}`);
-    const attributes = entryToItem(record);
+    const attributes = marshall(entryToItem(record), marshallOptions);
     const text = JSON.stringify(attributes);
     const key = `S:${record.key}`;
     item.run(key, text, text.length);

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
 import { inspectFleetFile, parseFleetFile, parseFleetText } from '../../lib/config/parse-fleet-file.ts';
 import { ConfigError } from '../../lib/config/problems.ts';
-import { attributesOf, itemOf } from '../../lib/store/dynamodb/attributes.ts';
+import { throughDynamo } from '../support/documents.ts';
 
 /** Two names of this form are taken by JavaScript. */
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,30}$/).filter((n) => n !== 'constructor' && n !== 'prototype');
@@ -96,7 +96,7 @@ test('a file that was accepted comes back from the table as it went in', () => {
   fc.assert(
     fc.property(files, (file) => {
       const parsed = parseFleetFile(file);
-      expect(attributesOf(itemOf({ data: parsed }))).toEqual({ data: parsed });
+      expect(throughDynamo({ data: parsed })).toEqual({ data: parsed });
     }),
   );
 });

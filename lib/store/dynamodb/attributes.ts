@@ -1,72 +1,16 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
-import { StoreError } from '../port.ts';
-
-/** An item as DynamoDB holds it. */
-export type Item = Record<string, AttributeValue>;
+import { unmarshall } from '@aws-sdk/util-dynamodb';
 
 /**
- * Attributes as an item; absent optionals are not stored. Written here because the SDK's own conversion refuses maps
- * with a key "constructor", which is a good name of a backend.
+ * An item as the document client takes and gives it: JavaScript values by attribute. Absent optionals are not stored. A number
+ * beyond 2^53 is not stored, and is read as a bigint, which no schema takes.
  */
-export function itemOf(attributes: object): Item {
-  const defined = Object.entries(attributes).filter(([, value]) => isDefined(value));
-  // Not by assignment, which takes the key "__proto__" for something else.
-  return Object.fromEntries(defined.map(([name, value]) => [name, attributeOf(value, name)]));
-}
+export type Item = Record<string, unknown>;
 
-function attributeOf(value: unknown, name: string): AttributeValue {
-  switch (typeof value) {
-    case 'string':
-      return { S: value };
-    case 'number':
-      if (isExact(value)) return { N: String(value) };
-      throw new StoreError('rejected', `Cannot store attribute "${name}": ${value} is not a number below 2^53`);
-    case 'boolean':
-      return { BOOL: value };
-    case 'object':
-      if (value === null) return { NULL: true };
-      if (Array.isArray(value)) return { L: value.filter(isDefined).map((entry) => attributeOf(entry, name)) };
-      return { M: itemOf(value) };
-  }
-  throw new StoreError('rejected', `Cannot store attribute "${name}": ${String(value)} is a ${typeof value}`);
-}
+/** How the document client is told to convert them; it writes into the object that it is given. */
+export const marshallOptions = Object.freeze({ removeUndefinedValues: true });
 
-/** The attributes of an item. Throws an error that names the attribute when one has no value in JavaScript. */
-export function attributesOf(item: Item): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(item).map(([name, value]) => [name, jsValueOf(value, name)]));
-}
-
-function jsValueOf(value: AttributeValue, name: string): unknown {
-  if (value.S !== undefined) return value.S;
-  if (value.N !== undefined) return numberOf(value.N, name);
-  if (value.M !== undefined) return attributesOf(value.M);
-  if (value.BOOL !== undefined) return value.BOOL;
-  if (value.L !== undefined) return value.L.map((entry) => jsValueOf(entry, name));
-  if (value.NULL !== undefined) return null;
-  throw new UnreadableAttribute(name, `type ${Object.keys(value)[0]} is not one that Holdfast writes`);
-}
-
-function numberOf(text: string, name: string): number {
-  const number = Number(text);
-  if (isExact(number)) return number;
-  throw new UnreadableAttribute(name, `${text} is beyond 2^53`);
-}
-
-/** Whether a number is the same in JavaScript and in DynamoDB: whole ones below 2^53 are, and fractions as they are printed. */
-function isExact(number: number): boolean {
-  return Number.isFinite(number) && (Number.isSafeInteger(number) || !Number.isInteger(number));
-}
-
-/** An attribute that no version of Holdfast writes. */
-export class UnreadableAttribute extends Error {
-  override readonly name = 'UnreadableAttribute';
-  readonly attribute: string;
-  constructor(attribute: string, problem: string) {
-    super(problem);
-    this.attribute = attribute;
-  }
-}
-
-function isDefined(value: unknown): boolean {
-  return value !== undefined;
+/** What the document client does not convert: the item that an error carries. */
+export function itemInError(item: Record<string, AttributeValue> | undefined): Item | undefined {
+  return item && unmarshall(item);
 }

@@ -1,9 +1,13 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { marshallOptions } from './attributes.ts';
 import { type Action, isUnanswered, storeErrorOf, UnansweredWrite } from './errors.ts';
 
 /** Sends commands; whatever goes wrong is thrown as a `StoreError`. */
 export interface Connection {
   readonly client: DynamoDBClient;
+  /** The same client, for items as JavaScript values. */
+  readonly documents: DynamoDBDocumentClient;
   attempt<T>(action: Action, send: () => Promise<T>): Promise<T>;
 }
 
@@ -20,6 +24,7 @@ export function connect(client: DynamoDBClient): Connection {
   });
   return {
     client,
+    documents: DynamoDBDocumentClient.from(client, { marshallOptions: { ...marshallOptions } }),
     attempt: async (action, send) => {
       try {
         return await send();

@@ -1,10 +1,5 @@
-import {
-  ConditionalCheckFailedException,
-  DeleteItemCommand,
-  DescribeTableCommand,
-  type DynamoDBClient,
-  PutItemCommand,
-} from '@aws-sdk/client-dynamodb';
+import { ConditionalCheckFailedException, DescribeTableCommand, type DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DeleteCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import type { Clock } from '../../base/clock.ts';
 import type { Ids } from '../../base/ids.ts';
 import type { TableNames } from '../../config/tables.ts';
@@ -18,7 +13,7 @@ import type {
   TransactAnswer,
   WriteAnswer,
 } from '../port.ts';
-import { itemOf } from './attributes.ts';
+import { itemInError } from './attributes.ts';
 import { connect } from './connection.ts';
 import { actionOf, refusalOf, simpleActionOf, tableOf } from './expressions.ts';
 import { readByKey, readByPlacement, readDue } from './indexes.ts';
@@ -41,6 +36,7 @@ export interface DynamoStoreDeps {
  */
 export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDeps): Store {
   const connection = connect(client);
+  const { documents } = connection;
   const deps = { connection, clock, ids };
 
   async function transact(changes: readonly Change[], token: string): Promise<TransactAnswer> {
@@ -61,11 +57,11 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
     const table = tableOf(change, tables);
     return connection.attempt({ doing: `write one change to "${table}"`, tables: [table] }, async () => {
       try {
-        await (put ? client.send(new PutItemCommand(put)) : client.send(new DeleteItemCommand(end)));
+        await (put ? documents.send(new PutCommand(put)) : documents.send(new DeleteCommand(end)));
         return { outcome: 'done' };
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) {
-          return { outcome: 'refused', refusal: refusalOf(change, error.Item, tables) };
+          return { outcome: 'refused', refusal: refusalOf(change, itemInError(error.Item), tables) };
         }
         // A transaction on the same item was under way.
         if (error instanceof Error && error.name === 'TransactionConflictException') {
@@ -101,7 +97,7 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
       const items = await batchGet(
         deps,
         tables.objects,
-        distinct(keys).map((key) => itemOf({ key })),
+        distinct(keys).map((key) => ({ key })),
       );
       return new Map(items.map((item) => entryOf(item, tables.objects)).map((entry) => [entry.key, entry]));
     },
@@ -109,7 +105,7 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
       const items = await batchGet(
         deps,
         tables.queue,
-        distinct(ids).map((id) => itemOf({ id })),
+        distinct(ids).map((id) => ({ id })),
       );
       return new Map(items.map((item) => queueItemOf(item, tables.queue)).map((item) => [item.id, item]));
     },

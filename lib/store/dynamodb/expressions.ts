@@ -1,8 +1,13 @@
-import type { Delete, Put, TransactWriteItem, Update } from '@aws-sdk/client-dynamodb';
+import { defined } from '../../base/defined.ts';
 import type { TableNames } from '../../config/tables.ts';
 import type { Change, QueueChange, QueueEnd, Refusal, RowChange, RowEnd } from '../port.ts';
-import { type Item, itemOf } from './attributes.ts';
+import type { Item } from './attributes.ts';
 import { countOf, entryOf, entryToItem, isCounter, queueItemOf, queueItemToItem, rowOf } from './items.ts';
+import type { TransactionItem } from './transactions.ts';
+
+type Put = NonNullable<TransactionItem['Put']>;
+type Delete = NonNullable<TransactionItem['Delete']>;
+type Update = NonNullable<TransactionItem['Update']>;
 
 /** What a request says about its condition. */
 interface Condition {
@@ -12,7 +17,7 @@ interface Condition {
 }
 
 /** A change as one action of a request; a refused one returns the item that was in its way. */
-export function actionOf(change: Change, tables: TableNames): TransactWriteItem {
+export function actionOf(change: Change, tables: TableNames): TransactionItem {
   switch (change.kind) {
     case 'add':
       return { Update: additionOf(change, tables) };
@@ -45,11 +50,11 @@ export function simpleActionOf(
     }
     case 'queue-end':
       return {
-        end: { TableName: tables.queue, Key: itemOf({ id: change.id }), ...equal(change.expect), ...returningSeen },
+        end: { TableName: tables.queue, Key: { id: change.id }, ...equal(change.expect), ...returningSeen },
       };
     case 'row': {
       const condition = change.expect === 'absent' ? absent('pk') : equal({ version: change.expect });
-      return { put: { TableName: tables.control, Item: itemOf(change.put), ...condition, ...returningSeen } };
+      return { put: { TableName: tables.control, Item: { ...change.put }, ...condition, ...returningSeen } };
     }
     case 'row-end':
       return { end: { ...controlKey(change, tables), ...equal({ version: change.expect }), ...returningSeen } };
@@ -91,7 +96,7 @@ const returningSeen = { ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as cons
 
 function additionOf(change: Change & { kind: 'add' }, tables: TableNames): Update {
   const { objects, bytes } = change.add;
-  const values = { ':objects': { N: String(objects) }, ':bytes': { N: String(bytes) } };
+  const values = { ':objects': objects, ':bytes': bytes };
   const update = {
     ...controlKey(change, tables),
     UpdateExpression: 'ADD #objects :objects, #bytes :bytes',
@@ -114,12 +119,12 @@ function onCondition(update: Update, condition: string, atMost: number): Update 
     ...update,
     ConditionExpression: condition,
     ExpressionAttributeNames: { ...update.ExpressionAttributeNames, ...names },
-    ExpressionAttributeValues: { ...update.ExpressionAttributeValues, ':atMost': { N: String(atMost) } },
+    ExpressionAttributeValues: { ...update.ExpressionAttributeValues, ':atMost': atMost },
   };
 }
 
 function controlKey(row: { readonly pk: string; readonly sk: string }, tables: TableNames) {
-  return { TableName: tables.control, Key: itemOf({ pk: row.pk, sk: row.sk }) };
+  return { TableName: tables.control, Key: { pk: row.pk, sk: row.sk } };
 }
 
 function versionOf({ generation, rev }: { readonly generation: string; readonly rev: number }) {
@@ -135,11 +140,11 @@ function absent(keyAttribute: string): Condition {
 
 /** Every field given is compared; a missing item or attribute equals nothing. */
 function equal(fields: object): Condition {
-  const values = itemOf(Object.fromEntries(Object.entries(fields).map(([name, value]) => [`:${name}`, value])));
-  const names = Object.keys(values).map((name) => name.slice(1));
+  const given = Object.entries(defined(fields));
+  const names = given.map(([name]) => name);
   return {
     ConditionExpression: names.map((name) => `#${name} = :${name}`).join(' AND '),
     ExpressionAttributeNames: Object.fromEntries(names.map((name) => [`#${name}`, name])),
-    ExpressionAttributeValues: values,
+    ExpressionAttributeValues: Object.fromEntries(given.map(([name, value]) => [`:${name}`, value])),
   };
 }

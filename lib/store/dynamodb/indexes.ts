@@ -43,8 +43,8 @@ async function queryKeys(deps: ReadDeps, table: string, index: string, attribute
     KeyConditionExpression: isFirst ? '#partition = :partition' : '#partition = :partition AND #key > :after',
     ExpressionAttributeNames: { '#partition': attribute, ...(!isFirst && { '#key': 'key' }) },
     ExpressionAttributeValues: {
-      ':partition': { S: range.partition },
-      ...defined({ ':after': range.afterKey === undefined ? undefined : { S: range.afterKey } }),
+      ':partition': range.partition,
+      ...defined({ ':after': range.afterKey }),
     },
   });
 }
@@ -61,7 +61,7 @@ export async function readDue(
     Limit: request.limit,
     KeyConditionExpression: '#lane = :lane AND #dueAt <= :dueBefore',
     ExpressionAttributeNames: { '#lane': 'lane', '#dueAt': 'dueAt' },
-    ExpressionAttributeValues: { ':lane': { S: request.lane }, ':dueBefore': { N: String(request.dueBefore) } },
+    ExpressionAttributeValues: { ':lane': request.lane, ':dueBefore': request.dueBefore },
     ...defined({
       ExclusiveStartKey: request.after === undefined ? undefined : positionInLane(request.lane, request.after),
     }),
@@ -74,7 +74,7 @@ export async function readDue(
 /** `<dueAt>/<id>` as a key of the index: many items may be due in the same millisecond. */
 function positionInLane(lane: string, after: string): Item {
   const at = after.indexOf('/');
-  return { lane: { S: lane }, dueAt: { N: after.slice(0, at) }, id: { S: after.slice(at + 1) } };
+  return { lane, dueAt: Number(after.slice(0, at)), id: after.slice(at + 1) };
 }
 
 function pageOf<T>(items: readonly T[], next: string | undefined): Page<T> {

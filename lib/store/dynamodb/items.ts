@@ -12,7 +12,7 @@ import {
   type StuckReason,
 } from '../model.ts';
 import { StoreError } from '../port.ts';
-import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attributes.ts';
+import type { Item } from './attributes.ts';
 
 /**
  * A record or tombstone as an item of the Objects table. A tombstone finds no work, so it is not in `by-placement`; it is in
@@ -21,14 +21,14 @@ import { attributesOf, type Item, itemOf, UnreadableAttribute } from './attribut
 export function entryToItem(entry: Entry): Item {
   if (entry.kind === 'tombstone') {
     const { kind: _, ...attributes } = entry;
-    return itemOf(isInKeyIndex(entry) ? { ...attributes, shard: shardOf(entry.key) } : attributes);
+    return isInKeyIndex(entry) ? { ...attributes, shard: shardOf(entry.key) } : attributes;
   }
   const { kind: _, policy: _policy, condition: _condition, ...attributes } = entry;
-  return itemOf({ ...attributes, placement: placementLabel(entry), shard: shardOf(entry.key) });
+  return { ...attributes, placement: placementLabel(entry), shard: shardOf(entry.key) };
 }
 
 export function queueItemToItem(item: QueueItem): Item {
-  return itemOf({ ...item, lane: laneOf(item) });
+  return { ...item, lane: laneOf(item) };
 }
 
 const encryption = v.object({
@@ -42,9 +42,13 @@ const content = {
   encryption: v.exactOptional(encryption),
   writtenAs: v.exactOptional(v.string()),
 };
-// Not v.record(), which drops some keys ("constructor") that are good names of backends.
+// Not v.record(), which copies.
 const textMap = v.custom<Record<string, string>>(isTextMap, 'not a map of strings');
-const anyMap = v.custom<Record<string, unknown>>(isMap, 'not a map');
+/** Only what Holdfast writes: no set, no binary, and no number that JavaScript cannot hold. */
+const anyMap = v.custom<Record<string, unknown>>(
+  (value) => isMap(value) && isPlain(value),
+  'not a map of plain values',
+);
 const stuckReason = v.object({
   leg: v.picklist(['source', 'target']),
   cause: v.string(),
@@ -151,6 +155,12 @@ function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
+function isPlain(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every(isPlain);
+  if (isMap(value)) return Object.values(value).every(isPlain);
+  return value === null || ['string', 'number', 'boolean'].includes(typeof value);
+}
+
 function isTextMap(value: unknown): boolean {
   return isMap(value) && Object.values(value).every((entry) => typeof entry === 'string');
 }
@@ -191,27 +201,22 @@ export function leaseOf(item: Item, table: string): Lease {
 
 /** An attribute that must be a string, for keys that need no schema. */
 export function textOf(item: Item, attribute: string, table: string): string {
-  return item[attribute]?.S ?? malformed(item, table, attribute, 'not a string');
+  const value = item[attribute];
+  return typeof value === 'string' ? value : malformed(item, table, attribute, 'not a string');
 }
 
 function read<S extends v.GenericSchema>(schema: S, item: Item, table: string): v.InferOutput<S> {
-  const parsed = v.safeParse(schema, plain(item, table), { abortEarly: true });
+  const parsed = v.safeParse(schema, item, { abortEarly: true });
   if (parsed.success) return parsed.output;
   const issue = parsed.issues[0];
   return malformed(item, table, v.getDotPath(issue) ?? '', issue.message);
 }
 
-function plain(item: Item, table: string): Record<string, unknown> {
-  try {
-    return attributesOf(item);
-  } catch (error) {
-    if (error instanceof UnreadableAttribute) return malformed(item, table, error.attribute, error.message);
-    throw error;
-  }
-}
-
 function malformed(item: Item, table: string, attribute: string, problem: string): never {
-  const key = ['key', 'id', 'pk', 'sk'].flatMap((name) => item[name]?.S ?? []).join('" / "');
+  const key = ['key', 'id', 'pk', 'sk']
+    .filter((name) => typeof item[name] === 'string')
+    .map((name) => item[name])
+    .join('" / "');
   throw new StoreError(
     'malformed',
     `Item "${key}" of table "${table}" is malformed: attribute "${attribute}": ${problem}`,

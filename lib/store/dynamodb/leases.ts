@@ -1,7 +1,6 @@
-import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { Lease } from '../model.ts';
 import type { Store } from '../port.ts';
-import { itemOf } from './attributes.ts';
 import { leaseOf } from './items.ts';
 import { queryAll, type ReadDeps } from './reads.ts';
 
@@ -9,27 +8,27 @@ type LeaseCalls = Pick<Store, 'acquireLease' | 'updateLease' | 'leases'>;
 
 /** Leases as items of the Control table: `lease/<worker>`, `<part>/<of>`. */
 export function createLeases(deps: ReadDeps, table: string): LeaseCalls {
-  const { client } = deps.connection;
+  const { documents } = deps.connection;
 
   /** Sends a conditional update: its attributes afterwards, or null when the condition failed. */
   async function update(doing: string, lease: { worker: string; part: string }, expression: UpdateText) {
     const { set, extra, condition, values } = expression;
     const names = [...Object.keys(set), ...expression.names];
-    const command = new UpdateItemCommand({
+    const command = new UpdateCommand({
       TableName: table,
-      Key: itemOf({ pk: `lease/${lease.worker}`, sk: lease.part }),
+      Key: { pk: `lease/${lease.worker}`, sk: lease.part },
       UpdateExpression: `SET ${Object.keys(set)
         .map((name) => `#${name} = :${name}`)
         .join(', ')}${extra ?? ''}`,
       ConditionExpression: condition,
       ExpressionAttributeNames: Object.fromEntries(names.map((name) => [`#${name}`, name])),
-      ExpressionAttributeValues: itemOf(prefixed({ ...set, ...values })),
+      ExpressionAttributeValues: prefixed({ ...set, ...values }),
       ReturnValues: 'ALL_NEW',
     });
     const action = { doing: `${doing} lease "${lease.worker}" ${lease.part}`, tables: [table] };
     return deps.connection.attempt(action, async () => {
       try {
-        return (await client.send(command)).Attributes ?? {};
+        return (await documents.send(command)).Attributes ?? {};
       } catch (error) {
         if (error instanceof Error && error.name === 'ConditionalCheckFailedException') return null;
         throw error;

@@ -1,9 +1,4 @@
-import {
-  type AttributeValue,
-  BatchGetItemCommand,
-  QueryCommand,
-  type QueryCommandInput,
-} from '@aws-sdk/client-dynamodb';
+import { BatchGetCommand, QueryCommand, type QueryCommandInput } from '@aws-sdk/lib-dynamodb';
 import type { Clock } from '../../base/clock.ts';
 import { defined } from '../../base/defined.ts';
 import type { Ids } from '../../base/ids.ts';
@@ -44,8 +39,8 @@ async function* batches(deps: ReadDeps, table: string, chunk: Item[]): AsyncIter
     }
     if (attempt > 0) await deps.clock.sleep(backoffMs(attempt, deps.ids));
     const request = { RequestItems: { [table]: { Keys: left, ConsistentRead: true } } };
-    const { client } = deps.connection;
-    const answer = await deps.connection.attempt(action, () => client.send(new BatchGetItemCommand(request)));
+    const { documents } = deps.connection;
+    const answer = await deps.connection.attempt(action, () => documents.send(new BatchGetCommand(request)));
     const items = answer.Responses?.[table] ?? [];
     if (items.length > 0) attempt = 0;
     yield items;
@@ -70,14 +65,14 @@ export async function queryAll(deps: ReadDeps, table: string, partition: Partiti
   const { pk, from, to } = partition;
   const isPart = from !== undefined && to !== undefined;
   const items: Item[] = [];
-  let start: Record<string, AttributeValue> | undefined;
+  let start: Item | undefined;
   do {
     const page = await query(deps, `read "${pk}"`, {
       TableName: table,
       ConsistentRead: true,
       KeyConditionExpression: isPart ? '#pk = :pk AND #sk BETWEEN :from AND :to' : '#pk = :pk',
       ExpressionAttributeNames: { '#pk': 'pk', ...(isPart && { '#sk': 'sk' }) },
-      ExpressionAttributeValues: { ':pk': { S: pk }, ...(isPart && { ':from': { S: from }, ':to': { S: to } }) },
+      ExpressionAttributeValues: { ':pk': pk, ...(isPart && { ':from': from, ':to': to }) },
       ...defined({ ExclusiveStartKey: start }),
     });
     items.push(...page.items);
@@ -93,7 +88,7 @@ export async function query(
   input: QueryCommandInput & { TableName: string },
 ): Promise<{ items: Item[]; last: Item | undefined }> {
   const action = { doing: `${doing} in "${input.TableName}"`, tables: [input.TableName] };
-  const { client } = deps.connection;
-  const answer = await deps.connection.attempt(action, () => client.send(new QueryCommand(input)));
+  const { documents } = deps.connection;
+  const answer = await deps.connection.attempt(action, () => documents.send(new QueryCommand(input)));
   return { items: answer.Items ?? [], last: answer.LastEvaluatedKey };
 }

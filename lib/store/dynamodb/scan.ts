@@ -1,8 +1,8 @@
-import { ScanCommand } from '@aws-sdk/client-dynamodb';
+import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { defined } from '../../base/defined.ts';
 import type { Entry, QueueItem } from '../model.ts';
 import type { Page } from '../port.ts';
-import { type Item, itemOf } from './attributes.ts';
+import type { Item } from './attributes.ts';
 import { entryOf, queueItemOf, textOf } from './items.ts';
 import type { ReadDeps } from './reads.ts';
 
@@ -13,7 +13,7 @@ export async function scanEntries(
   after: string | undefined,
   limit: number,
 ): Promise<Page<Entry>> {
-  const page = await scan(deps, table, after === undefined ? undefined : itemOf({ key: after }), limit);
+  const page = await scan(deps, table, after === undefined ? undefined : { key: after }, limit);
   const items = page.items.map((item) => entryOf(item, table));
   return page.last === undefined ? { items } : { items, next: textOf(page.last, 'key', table) };
 }
@@ -25,7 +25,7 @@ export async function scanQueue(
   after: string | undefined,
   limit: number,
 ): Promise<Page<QueueItem>> {
-  const page = await scan(deps, table, after === undefined ? undefined : itemOf({ id: after }), limit);
+  const page = await scan(deps, table, after === undefined ? undefined : { id: after }, limit);
   const items = page.items.map((item) => queueItemOf(item, table));
   return page.last === undefined ? { items } : { items, next: textOf(page.last, 'id', table) };
 }
@@ -38,6 +38,6 @@ async function scan(
 ): Promise<{ items: Item[]; last: Item | undefined }> {
   const input = { TableName: table, ConsistentRead: true, Limit: limit, ...defined({ ExclusiveStartKey: start }) };
   const action = { doing: `read all of "${table}"`, tables: [table] };
-  const answer = await connection.attempt(action, () => connection.client.send(new ScanCommand(input)));
+  const answer = await connection.attempt(action, () => connection.documents.send(new ScanCommand(input)));
   return { items: answer.Items ?? [], last: answer.LastEvaluatedKey };
 }

@@ -1,14 +1,12 @@
-import {
-  type CancellationReason,
-  type ConsumedCapacity,
-  TransactionCanceledException,
-  type TransactWriteItem,
-  TransactWriteItemsCommand,
-} from '@aws-sdk/client-dynamodb';
+import { type CancellationReason, type ConsumedCapacity, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
+import { TransactWriteCommand, type TransactWriteCommandInput } from '@aws-sdk/lib-dynamodb';
 import { StoreError } from '../port.ts';
-import type { Item } from './attributes.ts';
+import { type Item, itemInError } from './attributes.ts';
 import type { Action } from './errors.ts';
 import type { ReadDeps } from './reads.ts';
+
+/** One action of a transaction. */
+export type TransactionItem = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
 
 /** What became of each action of a cancelled transaction, in order: `seen` is set where a condition failed. */
 export type ActionOutcome = 'not-in-the-way' | 'conflict' | { readonly seen: Item | undefined };
@@ -17,21 +15,21 @@ export type TransactionAnswer =
   | { readonly outcome: 'done'; readonly writeUnits: number }
   | { readonly outcome: 'cancelled'; readonly actions: readonly ActionOutcome[] };
 
-/** Sends one TransactWriteItems. */
+/** Sends one TransactWriteItems request. */
 export async function sendTransaction(
   deps: ReadDeps,
   action: Action,
-  items: readonly TransactWriteItem[],
+  items: readonly TransactionItem[],
   token: string,
 ): Promise<TransactionAnswer> {
-  const command = new TransactWriteItemsCommand({
+  const command = new TransactWriteCommand({
     TransactItems: [...items],
     ClientRequestToken: token,
     ReturnConsumedCapacity: 'TOTAL',
   });
   return deps.connection.attempt(action, async () => {
     try {
-      const answer = await deps.connection.client.send(command);
+      const answer = await deps.connection.documents.send(command);
       return { outcome: 'done', writeUnits: writeUnitsOf(answer.ConsumedCapacity ?? []) };
     } catch (error) {
       if (!(error instanceof TransactionCanceledException) || !error.CancellationReasons) throw error;
@@ -44,7 +42,7 @@ function outcomesOf(reasons: readonly CancellationReason[], action: Action, erro
   const actions = reasons.map(({ Code, Item }): ActionOutcome | null => {
     if (Code === undefined || Code === 'None') return 'not-in-the-way';
     if (Code === 'TransactionConflict') return 'conflict';
-    return Code === 'ConditionalCheckFailed' ? { seen: Item } : null;
+    return Code === 'ConditionalCheckFailed' ? { seen: itemInError(Item) } : null;
   });
   // Something else than a refusal: a fault of the request outweighs a busy table, which a retry may find idle.
   const others = reasons.filter((_, i) => actions[i] === null);

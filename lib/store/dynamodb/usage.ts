@@ -1,7 +1,6 @@
 import { noUsage, plusUsage, type Usage, usageFields } from '../../base/usage.ts';
 import type { Store } from '../port.ts';
 import { StoreError } from '../port.ts';
-import { itemOf } from './attributes.ts';
 import { usageOf } from './items.ts';
 import { backoffMs, queryAll, type ReadDeps } from './reads.ts';
 import { sendTransaction } from './transactions.ts';
@@ -45,13 +44,13 @@ export function createUsage(deps: ReadDeps, table: string): Pick<Store, 'addUsag
     const sums = usageFields.map((field) => `#${field} :${field}`).join(', ');
     return {
       TableName: table,
-      Key: itemOf({ pk: pkOf(backend), sk: hour }),
+      Key: { pk: pkOf(backend), sk: hour },
       UpdateExpression: `SET #ttl = :ttl ADD ${sums}`,
       ExpressionAttributeNames: Object.fromEntries(['ttl', ...usageFields].map((field) => [`#${field}`, field])),
-      ExpressionAttributeValues: itemOf({
+      ExpressionAttributeValues: {
         ...Object.fromEntries(usageFields.map((field) => [`:${field}`, spent[field]])),
         ':ttl': Math.floor(Date.parse(`${hour}:00:00Z`) / 1000) + keptSeconds,
-      }),
+      },
     };
   }
 }
