@@ -37,7 +37,9 @@ function answered(body: string): DynamoDBClient {
 
 const storeOn = (body: string) => createDynamoStore({ client: answered(body), tables, clock: systemClock, ids });
 const [writing, reading] = [storeOn('{}'), storeOn(page)];
-const [writer, reader] = ['{}', page].map((body) => DynamoDBDocumentClient.from(answered(body), { marshallOptions: { ...marshallOptions } }));
+const [writer, reader] = ['{}', page].map((body) =>
+  DynamoDBDocumentClient.from(answered(body), { marshallOptions: { ...marshallOptions } }),
+);
 const group = records.slice(0, 40);
 const works: Record<string, () => Promise<unknown>> = {
   'a transaction of 40 records, the store': () =>
