@@ -1,3 +1,5 @@
+import { createAdmission } from './admission.ts';
+
 /**
  * Runs `step` over `items`, at most `concurrency` at a time, in order of admission.
  * Every step that was started is awaited, even when another one throws; the first error is then thrown.
@@ -28,6 +30,35 @@ export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]>
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   return ends.map((end) => (end as PromiseFulfilledResult<T>).value);
+}
+
+/** Work that goes on by itself once it was begun, at most so much at a time. */
+export interface HandedOver {
+  /** Resolves once there is room and the work was begun. Throws what earlier work threw. */
+  begin(work: () => Promise<void>): Promise<void>;
+  /** Resolves once all that was begun has ended; throws the first error then. */
+  ended(): Promise<void>;
+}
+
+export function createHandedOver(most: number): HandedOver {
+  const room = createAdmission(most);
+  const begun: Promise<void>[] = [];
+  const errors: unknown[] = [];
+  return {
+    async begin(work) {
+      const leave = await room.enter(1);
+      if (errors.length > 0) {
+        leave();
+        throw errors[0];
+      }
+      const ended = work().catch((error: unknown) => void errors.push(error));
+      begun.push(ended.finally(leave));
+    },
+    async ended() {
+      await Promise.all(begun);
+      if (errors.length > 0) throw errors[0];
+    },
+  };
 }
 
 /** Runs a step over items to which the steps themselves may add. */

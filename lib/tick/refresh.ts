@@ -8,8 +8,21 @@ export type RefreshTick = Pick<Tick, 'deps' | 'view' | 'refreshedAt' | 'onRefres
 /** What takes long within a round looks this often whether the fleet was changed. */
 const viewLifeMs = 15_000;
 
+/** Readings that are under way, by tick. */
+const underWay = new WeakMap<RefreshTick, Promise<void>>();
+
 /** Reads the fleet again, for all that is at work in this tick. Throws `StoreError`. */
 export async function refresh(tick: RefreshTick): Promise<void> {
+  const reading = readAgain(tick);
+  underWay.set(tick, reading);
+  try {
+    await reading;
+  } finally {
+    if (underWay.get(tick) === reading) underWay.delete(tick);
+  }
+}
+
+async function readAgain(tick: RefreshTick): Promise<void> {
   tick.refreshedAt = tick.now();
   const view = await readFleet(tick.deps.store, tick.refreshedAt);
   if (view.config === null || view.readAt < tick.view.readAt) return;
@@ -17,11 +30,11 @@ export async function refresh(tick: RefreshTick): Promise<void> {
   for (const tell of tick.onRefresh) tell();
 }
 
-/** The same where that was long ago. What the store cannot say now it is asked the next time. */
+/** The same where that was long ago; what is being read is waited for. What the store cannot say now it is asked the next time. */
 export async function refreshIfOld(tick: RefreshTick): Promise<void> {
-  if (tick.now() - tick.refreshedAt < viewLifeMs) return;
+  const isOld = tick.now() - tick.refreshedAt >= viewLifeMs;
   try {
-    await refresh(tick);
+    await (isOld ? refresh(tick) : underWay.get(tick));
   } catch (error) {
     if (!(error instanceof StoreError) || !passing.has(error.kind)) throw error;
     tick.deps.log.warn('The fleet could not be read again', { kind: error.kind });

@@ -13,8 +13,9 @@ import { expireLeases, type Lab, openLab } from '../support/lab.ts';
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const objects = isWhole ? 120 : 60;
 const kills = isWhole ? 10 : 3;
-/** A kill wastes at most the copies of what was in work. */
+/** A kill wastes at most the copies of what was in work, and of what waited to be recorded. */
 const concurrency = 8;
+const mostWaiting = 32;
 let lab: Lab;
 
 beforeAll(async () => {
@@ -75,7 +76,7 @@ test('kill -9 during replication at seeded moments loses nothing, bends no ledge
   }
   process.stdout.write(`orphans after ${kills} kills: ${orphans}\n`);
   expect(orphans).toBeGreaterThan(0);
-  expect(orphans).toBeLessThanOrEqual(kills * concurrency);
+  expect(orphans).toBeLessThanOrEqual(kills * (concurrency + mostWaiting));
   await tick('reconciler');
   await tick('cleanup-queue');
   await tick('replicator');

@@ -1,4 +1,4 @@
-import { forEachConcurrently } from '../../base/pool.ts';
+import { allEnded, createHandedOver, forEachConcurrently, type HandedOver } from '../../base/pool.ts';
 import { count } from '../../base/tally.ts';
 import { policyOf } from '../../config/fleet-file.ts';
 import type { CopyTurnTick } from '../../steps/copy-turn.ts';
@@ -49,6 +49,8 @@ const longestTurnMs = 30_000;
 const groupSize = 80;
 /** Copies in one transaction beyond which its ledger rows cost each of them less than half a write unit. */
 const worthATransaction = 16;
+/** Copies that may wait to be recorded, beside those that are made: one group gathers while another is on its way. */
+const mostUnrecorded = 2 * worthATransaction;
 /** As long as a copy waits at most for others that are recorded with it. */
 const longestWaitMs = 100;
 
@@ -79,13 +81,12 @@ export async function beginRounds(tick: RoundsTick, finder: ObjectFinder = creat
 }
 
 /**
- * Copies are recorded in groups as they come, several at once. A group waits for others while at least half of the places are
- * at work, so that places rarely wait. Where there is a quota its one row is in every transaction: those go one by one.
+ * Copies are recorded in groups as they come, several at once. Where there is a quota its one row is in every transaction:
+ * those go one by one.
  */
 function committerOf(tick: RoundsTick, copying: Turn['copying']): Committer {
   const width = tick.config.backends.some(({ quotaBytes }) => quotaBytes > 0) ? 1 : 4;
-  const enough = Math.min(worthATransaction, Math.ceil(tick.tuning.concurrency / 2));
-  const gathering = { enough, coming: () => copying.count, longestMs: longestWaitMs };
+  const gathering = { enough: worthATransaction, coming: () => copying.count, longestMs: longestWaitMs };
   return createCommitter(() => tick.commitDeps(), { groupSize, width, gathering });
 }
 
@@ -121,9 +122,11 @@ async function replicateBatch(turn: Turn): Promise<{ next: 'more' | 'done'; begu
   turn.planned.clear();
   const settled: Settled[] = [];
   const startedAt = tick.now();
-  await forEachConcurrently([...again, ...wanting], tick.tuning.concurrency, async (object) => {
-    settled.push(await settledTurnOf(turn, object, startedAt));
+  const recording = createHandedOver(mostUnrecorded);
+  const copying = forEachConcurrently([...again, ...wanting], tick.tuning.concurrency, async (object) => {
+    await settleTurn(turn, object, startedAt, { recording, settled: (one) => void settled.push(one) });
   });
+  await allEnded([copying, copying.catch(() => {}).then(() => recording.ended())]);
   for (const { object, turn: objectTurn } of settled) {
     if (objectTurn.outcome === 'put-off') turn.again.push(object);
     else if (objectTurn.outcome !== 'begun') count(tick.tally, objectTurn.end.verdict, objectTurn.end.reason);
@@ -141,14 +144,23 @@ async function writeDown(turn: Turn, lifted: readonly ObjectRecord[], met: reado
   await noteRefusals(turn, met);
 }
 
-/** An object's turn, and the record of what it made. While it copies, a group of others may wait to be recorded with it. */
-async function settledTurnOf(turn: Turn, object: ObjectRecord, startedAt: number): Promise<Settled> {
+interface Settling {
+  readonly recording: HandedOver;
+  readonly settled: (one: Settled) => void;
+}
+
+/**
+ * An object's turn. What it made is recorded while its place serves the next: a group of others may wait to be recorded with
+ * it, and a crash leaves no more unrecorded objects than were in work and may wait.
+ */
+async function settleTurn(turn: Turn, object: ObjectRecord, startedAt: number, { recording, settled }: Settling) {
   const { copying, committer } = turn;
   copying.count += 1;
   try {
     const objectTurn = await turnOf(turn, object, startedAt);
-    // Not awaited before it is said that nothing more comes of it: by then it is with the committer.
-    return objectTurn.outcome === 'tried' ? record(turn, object, objectTurn) : { object, turn: objectTurn };
+    if (objectTurn.outcome !== 'tried') return settled({ object, turn: objectTurn });
+    // It is with the committer before it is said that nothing more comes of it.
+    await recording.begin(async () => settled(await record(turn, object, objectTurn)));
   } finally {
     copying.count -= 1;
     committer.recheck();
@@ -183,8 +195,7 @@ function examinedStill(object: ObjectRecord): MetObject['met'] {
 
 /**
  * Records an object's copies, together with those of others that are ready in the same moment, and enqueues for deletion what
- * could not be recorded. Until then the object keeps its place in the pool: a crash leaves no more unrecorded objects than
- * were in work.
+ * could not be recorded.
  */
 async function record(turn: Turn, object: ObjectRecord, tried: TriedTurn): Promise<Settled> {
   const { tick } = turn;
