@@ -99,7 +99,8 @@ export async function runPass(
     if (options.stop?.aborted) return { outcome: 'stopped', progress };
     const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
     if (now === before) {
-      const isReadOn = (report.reasons.reading ?? 0) > 0;
+      // What is refused is refused three times at most, and then named.
+      const isReadOn = (report.reasons.reading ?? 0) + (report.reasons['tried-again'] ?? 0) > 0;
       if (!isReadOn && (!isOutOfTime || lengthMs >= longestStretchMs)) return { outcome: 'ended', progress };
       lengthMs = Math.min(lengthMs * 4, longestStretchMs);
       // What is read on may rest for a while: a tick has nothing to do then.

@@ -6,12 +6,13 @@ import { parameters } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain } from '../../lib/operations/drain.ts';
+import { type PassProgress, runPass } from '../../lib/operations/run-pass.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import type { QueueItem } from '../../lib/store/model.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
-import type { TickReport } from '../../lib/tick/tick.ts';
+import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
 
@@ -170,7 +171,8 @@ async function withTablesLost(fleet: TestFleet) {
   const reconcile = { kind: 'recover', backends: names } as const;
   return {
     store,
-    recover: () => runTick(deps, workers.reconciler!, { deadline: fleet.clock.now() + 20_000, reconcile }),
+    recover: (event: Partial<TickEvent> = {}) =>
+      runTick(deps, workers.reconciler!, { deadline: fleet.clock.now() + 20_000, reconcile, ...event }),
   };
 }
 
@@ -385,3 +387,70 @@ test.each(['"no MD5"', '"0123456789abcdef0123456789abcdef-3"'])(
     expect(fleet.object('k').sha256).toBe(createHash('sha256').update(content).digest('hex'));
   },
 );
+
+/** Runs a pass to its end, as a person does, while somebody writes some bytes again before each stretch of its work. */
+async function passBeside(fleet: TestFleet, kind: 'import' | 'recover', run: Rewriting): Promise<PassProgress> {
+  let stretches = 0;
+  const request = { kind, backends: run.backends };
+  const deps = { store: run.store, clock: fleet.clock };
+  const ran = await runPass(
+    {
+      ...deps,
+      tick: (event) => {
+        stretches += 1;
+        if (stretches > 100) throw new Error('it does not end');
+        run.writeAgain(stretches);
+        return run.tick(event);
+      },
+    },
+    request,
+  );
+  if (ran.outcome !== 'ended') throw new Error(`the pass ${ran.outcome}`);
+  return ran.progress;
+}
+
+interface Rewriting {
+  readonly store: MemoryStore;
+  readonly backends: readonly string[];
+  writeAgain(time: number): void;
+  tick(event: TickEvent): Promise<TickReport>;
+}
+
+test('an import ends beside a file that is written again each time before it was read to its end, and names it', async () => {
+  const scale = 20;
+  const film = Buffer.alloc(scale * sizeBytes, content);
+  const backends = ['a', 'b'].map((name) => ({ name, maxBytesPerSecond: scale * bytesPerSecond }));
+  const fleet = await createTestFleet({ backends, env: { PART_BYTES: String(100 * scale) } });
+  countReads(fleet);
+  for (const name of ['a', 'b']) fleet.backends[name]!.putNow('film', film, { etag: '"one-2"' });
+  fleet.backends.a!.putNow('note', Buffer.from('a note'));
+  const progress = await passBeside(fleet, 'import', {
+    store: fleet.store,
+    backends: ['a', 'b'],
+    writeAgain: (time) => fleet.backends.b!.putNow('film', film, { etag: `"${time}-2"` }),
+    tick: (event) => fleet.tick('reconciler', event),
+  });
+  expect(progress).toMatchObject({ isComplete: true, named: [{ what: 'unreadable', key: 'film' }] });
+  expect(fleet.object('note').copies).toEqual({ a: '' });
+});
+
+test('a recovery ends beside bytes that are written again each time before they were read to their end, and names them', async () => {
+  const scale = 20;
+  const fleet = await slowFleet({ scale });
+  countReads(fleet);
+  const { copies } = fleet.object('k');
+  const { store, recover } = await withTablesLost(fleet);
+  const progress = await passBeside(fleet, 'recover', {
+    store,
+    backends: names,
+    writeAgain(time) {
+      for (const [name, copyId] of Object.entries(copies)) {
+        const stored = fleet.backends[name]!.peek(`k!${copyId}`)!;
+        fleet.backends[name]!.putNow(`k!${copyId}`, stored.bytes, { ...stored, etag: `"${time}-2"` });
+      }
+    },
+    tick: (event) => recover(event),
+  });
+  expect(progress).toMatchObject({ isComplete: true, named: [{ what: 'undecided-unreadable' }] });
+  expect(store.snapshot().objects.get('k')).toMatchObject({ condition: 'damaged', copies });
+});

@@ -228,7 +228,7 @@ function accountedFor(listed: number, counts: Readonly<Record<string, number>>):
 
 /** What a backend would not say. An import knows every other end by name. */
 function isRefusal(what: string, { kind }: ReconcileRequest): boolean {
-  if (what.startsWith('key-') || what.startsWith('elsewhere-')) return true;
+  if (what.startsWith('key-') || what.startsWith('elsewhere-') || what === 'undecided-unreadable') return true;
   return kind === 'import' && passMeanings[what] === undefined;
 }
 

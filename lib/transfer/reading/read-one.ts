@@ -5,7 +5,7 @@ import { createSaver } from '../saver.ts';
 import { whyOther } from './expectation.ts';
 import { leaveBody } from './read-pass.ts';
 import { aboutBytes, isBackingOff, openReadRow, type ReadRow, type ReadState } from './read-row.ts';
-import { readToEnd, type TurnEnd } from './read-to-end.ts';
+import { readToEnd, type TurnEnd, writtenAgain } from './read-to-end.ts';
 import type { CopyReaderDeps, NotGood, PutOffReason, Reading, ReadOptions } from './reading.ts';
 import type { StoredBytes } from './stored-bytes.ts';
 
@@ -15,6 +15,8 @@ const smallBytes = 256 * 1024;
 const oneGoBytes = 64 * 2 ** 20;
 /** What a link that deserves the name moves in a second. */
 const modestBytesPerSecond = 10 * 2 ** 20;
+/** A reading that began anew as often without coming to its end counts as failed, each time. */
+const mostRestarts = 3;
 const longestWaitMs = 6 * 3_600_000;
 const dayMs = 24 * 3_600_000;
 /** A claim outlives its tick by as much as a lease does. */
@@ -139,6 +141,11 @@ async function settle(
       return { outcome: 'changed' };
     case 'cut':
     case 'over-limit':
+      if ((end.isAnew || row?.wasReplaced()) && (state.restarts ?? 0) >= mostRestarts) {
+        // Written again and again before it was read to its end: whoever waits for it must come to an end.
+        await row?.write(backingOff(state, writtenAgain(bytes), now, state.restarts! - mostRestarts));
+        return unreadable(writtenAgain(bytes));
+      }
       await row?.write(state);
       if (end.readBytes > 0 && (state.progress ?? state.firstSha256) !== undefined)
         return { outcome: 'reading', readBytes: end.readBytes };
@@ -156,8 +163,8 @@ function identity({ generation, sizeBytes, etag }: ReadState): ReadState {
   return { generation, sizeBytes, ...defined({ etag }) };
 }
 
-function backingOff(state: ReadState, error: BackendError, now: number): ReadState {
-  const failures = (state.failures ?? 0) + 1;
+function backingOff(state: ReadState, error: BackendError, now: number, before = state.failures ?? 0): ReadState {
+  const failures = before + 1;
   const waitMs = Math.min(longestWaitMs, 60_000 * 2 ** (failures - 1));
   return { ...state, failures, notBefore: now + waitMs, lastError: error.message.slice(0, 300) };
 }

@@ -13,8 +13,13 @@ const lifeMs = 40 * 24 * 3_600_000;
 
 /** The row that holds a state, with the version on which it is written next. */
 export interface ReadRow {
-  /** As last read or written; null when there is none, or none that is about these bytes. */
+  /**
+   * As last read or written; null when there is none, or none that is about these bytes. Of what was about others that had
+   * not been read to their end it says only how often that was so.
+   */
   state(): ReadState | null;
+  /** Whether it was found to be about other bytes, which stood there before and were not read to their end. */
+  wasReplaced(): boolean;
   /** On condition that nobody wrote it meanwhile. */
   write(state: ReadState): Promise<SaveOutcome>;
   /** Removes the row, if there is one. */
@@ -36,6 +41,7 @@ export async function openReadRow(deps: ReadRowDeps, bytes: StoredBytes): Promis
   const pk = readingKey(bytes.backend, bytes.storageKey);
   const find = async () => (await deps.store.control(pk)).rows.find(({ sk }) => sk === sortKey);
   let row = await find();
+  const wasReplaced = row !== undefined && isAboutReplaced(row, bytes);
   /** What a write of ours, whose answer was lost, would have left there. */
   let unsure: { readonly after: ControlRow | undefined } | undefined;
   let writes = 0;
@@ -72,6 +78,7 @@ export async function openReadRow(deps: ReadRowDeps, bytes: StoredBytes): Promis
 
   return {
     state: () => (row === undefined ? null : stateOf(row, bytes)),
+    wasReplaced: () => wasReplaced,
     write: (state) =>
       attempt(() => {
         const ttl = Math.ceil((deps.clock.now() + lifeMs) / 1000);
@@ -95,12 +102,24 @@ function isSame(one: ControlRow | undefined, other: ControlRow | undefined): boo
 }
 
 /** What a row says of these very bytes; null when it is about others, or was written by another version of Holdfast. */
-function stateOf({ data }: ControlRow, bytes: StoredBytes): ReadState | null {
-  const parsed = v.safeParse(schema, data);
+function stateOf(row: ControlRow, bytes: StoredBytes): ReadState | null {
+  const parsed = v.safeParse(schema, row.data);
   if (!parsed.success) return null;
   const state = parsed.output;
-  const isAbout = state.generation === bytes.generation && state.sizeBytes === bytes.sizeBytes;
-  return isAbout && (bytes.etag === undefined || state.etag === undefined || state.etag === bytes.etag) ? state : null;
+  if (isAbout(state, bytes)) return state;
+  return isAboutReplaced(row, bytes) ? { ...aboutBytes(bytes), restarts: (state.restarts ?? 0) + 1 } : null;
+}
+
+function isAbout({ generation, sizeBytes, etag }: ReadState, bytes: StoredBytes): boolean {
+  if (generation !== bytes.generation || sizeBytes !== bytes.sizeBytes) return false;
+  return bytes.etag === undefined || etag === undefined || etag === bytes.etag;
+}
+
+function isAboutReplaced({ data }: ControlRow, bytes: StoredBytes): boolean {
+  const parsed = v.safeParse(schema, data);
+  if (!parsed.success || isAbout(parsed.output, bytes)) return false;
+  const { generation, progress, firstSha256 } = parsed.output;
+  return generation === bytes.generation && (progress ?? firstSha256) !== undefined;
 }
 
 const schema = v.object({
@@ -134,6 +153,8 @@ const schema = v.object({
   ),
   /** Reading it in one go was cut off by the end of a tick. */
   isSlow: v.exactOptional(v.boolean()),
+  /** How often other bytes stood there than those of which some had been read: since the last reading that came to an end. */
+  restarts: v.exactOptional(v.number()),
   /** Failures since the last progress, and when it may be tried again. */
   failures: v.exactOptional(v.number()),
   notBefore: v.exactOptional(v.number()),

@@ -1,4 +1,5 @@
 import type { Body } from '../../base/bytes.ts';
+import { defined } from '../../base/defined.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
 import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from '../first-hash.ts';
 import type { HashMaker, RunningHash } from '../running-hash.ts';
@@ -22,7 +23,12 @@ export interface ReadTurn {
 }
 
 /** How a turn ended, with what is to be kept of it. */
-export type TurnEnd = { readonly state: ReadState; readonly readBytes: number } & (
+export type TurnEnd = {
+  readonly state: ReadState;
+  readonly readBytes: number;
+  /** What earlier turns had read was of bytes that are not there any more. */
+  readonly isAnew?: true;
+} & (
   | {
       readonly outcome: 'good';
       readonly sha256: string;
@@ -54,13 +60,13 @@ export async function readToEnd(deps: CopyReaderDeps, turn: ReadTurn): Promise<T
   let readBytes = 0;
   const begun = await lookBefore(deps, turn);
   if (begun.outcome !== 'as-expected') return { ...begun, readBytes };
-  const { rule } = begun;
+  const { rule, isAnew } = begun;
   let { state } = begun;
   for (;;) {
     const pass = await beginPass(deps, turn, state, rule);
     const end = await runReadPass(deps, { ...turn, etag: bytes.etag ?? state.etag, ...pass });
     readBytes += pass.bytesRead();
-    if (end.outcome !== 'read') return { ...endOf(bytes, end), state: pass.state(), readBytes };
+    if (end.outcome !== 'read') return { ...endOf(bytes, end), state: pass.state(), readBytes, ...defined({ isAnew }) };
     const sha256 = pass.hash.digest();
     const { found } = end;
     const rest = { ...without(state, 'progress'), etag: found.etag };
@@ -85,7 +91,7 @@ export async function readToEnd(deps: CopyReaderDeps, turn: ReadTurn): Promise<T
 }
 
 type LookedAt =
-  | { readonly outcome: 'as-expected'; readonly state: ReadState; readonly rule: EtagRule }
+  | { readonly outcome: 'as-expected'; readonly state: ReadState; readonly rule: EtagRule; readonly isAnew?: true }
   | (TurnEndWithoutBytes & { readonly outcome: 'missing' | 'changed' | 'wrong' | 'cut' | 'failed' });
 type TurnEndWithoutBytes = TurnEnd extends infer E ? (E extends unknown ? Omit<E, 'readBytes'> : never) : never;
 
@@ -99,12 +105,16 @@ async function lookBefore(deps: CopyReaderDeps, { backend, bytes, before }: Read
     if (found === null) return { outcome: 'missing', state };
     const other = whyOther(bytes, found);
     if (other !== null) return { ...other, state };
-    // Progress over other bytes than stand there now.
     const isSame = state.etag === found.etag;
-    const now = isSame ? state : { ...without(state, 'progress', 'firstSha256'), etag: found.etag };
-    if (!isFirstRead(bytes, now)) return { outcome: 'as-expected', state: now, rule: unknown };
+    // Progress over other bytes than stand there now.
+    const isLost = !isSame && (state.progress ?? state.firstSha256) !== undefined;
+    const restarts = isLost ? (state.restarts ?? 0) + 1 : state.restarts;
+    const begun = { ...without(state, 'progress', 'firstSha256'), etag: found.etag, ...defined({ restarts }) };
+    const now = isSame ? state : begun;
+    const expected = { outcome: 'as-expected', state: now, ...(isLost && { isAnew: true as const }) } as const;
+    if (!isFirstRead(bytes, now)) return { ...expected, rule: unknown };
     const rule = await etagRuleOf(backend, bytes.storageKey, found, deps.signal);
-    return { outcome: 'as-expected', state: now, rule };
+    return { ...expected, rule };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     return error.kind === 'cancelled' ? { outcome: 'cut', state } : { outcome: 'failed', error, state };
@@ -130,8 +140,7 @@ function endOf(bytes: StoredBytes, end: Exclude<PassEnd, { outcome: 'read' }>) {
       return end.why;
     case 'replaced': {
       if (bytes.etag !== undefined) return { outcome: 'changed' } as const;
-      const message = `${JSON.stringify(bytes.storageKey)} on "${bytes.backend}" was written again while it was read`;
-      return { outcome: 'failed', error: new BackendError('precondition', bytes.backend, message) } as const;
+      return { outcome: 'failed', error: writtenAgain(bytes) } as const;
     }
     case 'failed':
       return end.error.kind === 'not-found'
@@ -142,6 +151,11 @@ function endOf(bytes: StoredBytes, end: Exclude<PassEnd, { outcome: 'read' }>) {
       return rest;
     }
   }
+}
+
+export function writtenAgain({ storageKey, backend }: StoredBytes): BackendError {
+  const message = `${JSON.stringify(storageKey)} on "${backend}" was written again while it was read`;
+  return new BackendError('precondition', backend, message);
 }
 
 interface Pass extends Pick<ReadPass, 'hash' | 'position' | 'reached'> {
