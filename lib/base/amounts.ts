@@ -13,6 +13,12 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** `$12.50`; of less than a cent as many digits as tell it from nothing: `$0.0023` */
+export function inDollars(amount: number): string {
+  const digits = amount > 0 && amount < 0.01 ? Math.min(20, Math.ceil(-Math.log10(amount)) + 1) : 2;
+  return `$${amount.toFixed(digits)}`;
+}
+
 /** `3 objects`, `1 object`; `2 copies` */
 export function plural(count: number, noun: string): string {
   if (count === 1) return `1 ${noun}`;

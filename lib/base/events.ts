@@ -60,7 +60,7 @@ export const events = {
   'Restored deletions released': 'restored-deletions-released',
   'Removal limit reached: too many removals on evidence today': 'removal-limit-reached',
   'Storage did not copy by itself: streamed': 'copy-streamed',
-  'Storage takes no condition on an upload in parts: only a look before it guards what is there': 'export-unguarded',
+  'Storage takes no condition on a write: only a look before it guards what is there': 'export-unguarded',
   'The bucket is not this fleet’s: nothing is written there': 'bucket-of-another-fleet',
   'The command failed': 'command-failed',
   'The fleet could not be read again': 'fleet-refresh-failed',
@@ -76,6 +76,7 @@ export const events = {
   'Transfer was refused': 'transfer-refused',
   'Upload could not be aborted': 'upload-abort-failed',
   'Usage could not be written': 'usage-write-failed',
+  'What an export keeps for itself is passed over': 'export-records-passed-over',
 } as const;
 
 /** What a log line says: a fixed sentence. */

@@ -1,17 +1,24 @@
 import { systemClock } from '../base/clock.ts';
 import { allEnded } from '../base/pool.ts';
+import { failureOf } from './failure.ts';
 import { bytes, duration, escaped, plural } from './format.ts';
 import { stopSignal } from './interrupt.ts';
 import type { Result, Session } from './session.ts';
 
-/** What became of one of many: `same` it was there already · `problem` it was left, and why. */
+/** What became of one of many: `same` it was there already · `problem` somebody should know of it, and why. */
 export type Step =
   | { readonly outcome: 'done' | 'same'; readonly sizeBytes: number }
-  | { readonly outcome: 'problem'; readonly why: string };
+  | {
+      readonly outcome: 'problem';
+      readonly why: string;
+      /** It was done all the same; else it was left. */
+      readonly isDone?: boolean;
+    };
 
 export interface Problem {
   readonly name: string;
   readonly why: string;
+  readonly isDone?: true;
 }
 
 /** What became of all. */
@@ -50,14 +57,15 @@ export async function runBulk<T>(session: Session, work: BulkWork<T>): Promise<B
   const doOne = async (item: T) => {
     try {
       const step = await work.step(item);
-      if (step.outcome === 'problem') bulk.problems.push({ name: work.nameOf(item), why: step.why });
+      if (step.outcome === 'problem')
+        bulk.problems.push({ name: work.nameOf(item), why: step.why, ...(step.isDone ? { isDone: true } : {}) });
       else {
         bulk[step.outcome] += 1;
         bulk.bytes += step.sizeBytes;
       }
     } catch (error) {
       if (!(error instanceof Error) || fatalKinds.has((error as { kind?: unknown }).kind)) fatal = error;
-      else bulk.problems.push({ name: work.nameOf(item), why: error.message });
+      else bulk.problems.push({ name: work.nameOf(item), why: failureOf(error).sentence });
     }
     progress.tick();
   };
@@ -88,10 +96,15 @@ export function resultOfBulk(
 ): Result {
   const { done, same, problems, wasStopped } = bulk;
   const unchanged = same === 0 ? '' : `, ${same} ${same === 1 ? 'was' : 'were'} there already`;
+  const left = problems.filter(({ isDone }) => isDone === undefined).length;
+  const otherwise = problems.length - left;
   const lines = [
     `${verb.did} ${plural(done, 'object')}${unchanged}  ${bytes(bulk.bytes)}`,
-    ...problems.map(({ name, why }) => `left: "${escaped(name)}": ${escaped(why)}`),
-    ...(problems.length === 0 ? [] : [`${plural(problems.length, 'object')} left`]),
+    ...problems.map(
+      ({ name, why, isDone }) => `${isDone ? `${verb.did}, but` : 'left'}: "${escaped(name)}": ${escaped(why)}`,
+    ),
+    ...(otherwise === 0 ? [] : [`${verb.did} ${plural(otherwise, 'object')} otherwise than by its own name alone`]),
+    ...(left === 0 ? [] : [`${plural(left, 'object')} left`]),
     ...(wasStopped ? [`Stopped before the end: ${verb.again} goes on from here`] : []),
   ];
   return {

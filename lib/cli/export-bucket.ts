@@ -6,6 +6,7 @@ import type { GetObject } from '../client/get.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import { parseFleetFile } from '../config/parse-fleet-file.ts';
 import { type Fingerprint, fingerprintOf, fingerprintsOverlap } from '../config/place.ts';
+import { ConfigError } from '../config/problems.ts';
 import {
   type Backend,
   BackendError,
@@ -20,6 +21,7 @@ import { expectedEtag } from '../store/records.ts';
 import { markName } from '../transfer/mark.ts';
 import { putVerified } from '../transfer/put-verified.ts';
 import { digestOf } from '../transfer/verify.ts';
+import { type Guard, guardOf } from './export-guard.ts';
 import { type Exported, exportFolder, lineOf, parseManifest } from './export-manifest.ts';
 import type { ExportStep, ExportTarget } from './export-work.ts';
 import { UsageError } from './failure.ts';
@@ -46,8 +48,7 @@ interface Bucket {
   readonly session: Session;
   readonly client: Holdfast;
   readonly backend: Backend;
-  /** The same, whose uploads in parts are completed without a condition: for storage that refuses one there. */
-  readonly unguarded: Backend;
+  readonly guard: Guard;
   readonly config: BackendConfig;
   /** The backend whose storage may copy by itself. */
   readonly neighbour?: { readonly name: string; readonly place: Fingerprint };
@@ -62,12 +63,12 @@ export async function bucketTarget(session: Session, url: string, options: Bucke
     holdfastProcess.openBackend({ ...config, prefix }, can, 'read-write');
   await assertNobodys(url, config, fleet.fingerprints, (prefix) => open({}, prefix));
   // The storage that ignores a condition, or refuses it, is asked by a HEAD before each write: that is done always.
-  const heeded: Capabilities = { conditionalPut: true, conditionalCopies: true };
-  const backend = await open({ ...heeded, conditionalCompletion: true });
-  const unguarded = await open(heeded);
+  const backend = await open({ conditionalPut: true, conditionalCopies: true, conditionalCompletion: true });
+  const unguarded = { conditionalPut: false, conditionalCopies: false, conditionalCompletion: false };
+  const guard = guardOf(session.log(), backend, await open(unguarded));
   const manifest = new Map<string, Exported>();
   for (const text of await manifestFiles(backend)) for (const [key, one] of parseManifest(text)) manifest.set(key, one);
-  const bucket: Bucket = { session, client: session.client(), backend, unguarded, config, ...defined({ neighbour }) };
+  const bucket: Bucket = { session, client: session.client(), backend, guard, config, ...defined({ neighbour }) };
   let lines: string[] = [];
   const flush = async () => {
     const text = lines.join('');
@@ -94,8 +95,7 @@ async function configOf(session: Session, url: string, { backend: name, endpoint
   const prefix = path === '' || path.endsWith('/') ? path : `${path}/`;
   if (name === undefined) {
     const own = { name: targetName, bucket, prefix, credentials: 'role', region: region ?? session.env.AWS_REGION };
-    const file = { backends: [defined({ ...own, endpoint })], policies: { default: { factor: 1 } } };
-    return { config: parseFleetFile(file).backends[0]!, neighbour: undefined };
+    return { config: placeOf(url, defined({ ...own, endpoint })), neighbour: undefined };
   }
   if (endpoint !== undefined) throw new UsageError('--backend and --endpoint are two ways to say where the bucket is');
   const { config } = await fleetNow(session);
@@ -106,6 +106,17 @@ async function configOf(session: Session, url: string, { backend: name, endpoint
     );
   const place = { ...fingerprintOf(like) };
   return { config: { ...like, name: targetName, bucket: bucket!, prefix }, neighbour: { name, place } };
+}
+
+/** A place as a fleet file would describe it; what is wrong with it is said as of the command line. */
+function placeOf(url: string, backend: object): BackendConfig {
+  try {
+    return parseFleetFile({ backends: [backend], policies: { default: { factor: 1 } } }).backends[0]!;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const problems = error.problems.map((one) => one.replace(/^backends\.0\./, ''));
+    throw new UsageError(`Cannot export to "${url}": ${problems.join('; ')}`);
+  }
 }
 
 /**
@@ -157,6 +168,7 @@ async function manifestFiles(backend: Backend): Promise<string[]> {
   return texts;
 }
 
+/** Under a name that nobody else has: no condition is needed, and some storage takes none. */
 async function putText(backend: Backend, key: string, text: string): Promise<void> {
   const bytes = Buffer.from(text);
   await backend.put({
@@ -164,7 +176,6 @@ async function putText(backend: Backend, key: string, text: string): Promise<voi
     sizeBytes: bytes.length,
     body: bodyOf(bytes),
     headers: { contentType: 'application/jsonl' },
-    ifAbsent: true,
   });
 }
 
@@ -181,7 +192,7 @@ async function bring(bucket: Bucket, object: ObjectSummary, before: Exported | u
       ? await store(bucket, object, name, isOurs ? stored.etag : undefined)
       : await recognise(bucket, object, name, stored);
   if (odd === null || step.outcome === 'problem') return step;
-  return { ...step, outcome: 'problem', why: `${odd}; it is in "${name}"` };
+  return { ...step, outcome: 'problem', why: `${odd}; it is in "${name}"`, isDone: true };
 }
 
 function oddName(prefix: string, key: string): string | null {
@@ -244,12 +255,9 @@ async function store(
   if (within.outcome === 'copied') return { outcome: 'done', sizeBytes: object.sizeBytes, exported: within.exported };
   // A copy whose answer was lost, or somebody else's: its bytes say so.
   if (within.outcome === 'present') return recognise(bucket, object, name, within.stored);
-  const { backend, session, unguarded } = bucket;
-  const written = await writeTo(backend, bucket, object, name, over).catch((error: unknown) => {
-    if (object.sizeBytes <= mostAtOnceBytes || !isRefusedCondition(error)) throw error;
-    session.log().warn('Storage takes no condition on an upload in parts: only a look before it guards what is there');
-    return writeTo(unguarded, bucket, object, name, over);
-  });
+  const { backend, guard } = bucket;
+  const how = object.sizeBytes > mostAtOnceBytes ? 'an upload in parts' : 'an upload';
+  const written = await guard(how, (to) => writeTo(to, bucket, object, name, over));
   if (written === null) return { outcome: 'problem', why: 'it was deleted meanwhile' };
   const { content, answer } = written;
   if (answer.outcome === 'wrong') return { outcome: 'problem', why: answer.detail };
@@ -257,11 +265,6 @@ async function store(
   if (stored === null) return { outcome: 'problem', why: `"${name}" is gone again` };
   const exported = exportedAs(content, name, answer.digest.sha256, stored.etag);
   return { outcome: 'done', sizeBytes: content.sizeBytes, exported };
-}
-
-/** What storage says that heeds a condition on one kind of request, and not on another. */
-function isRefusedCondition(error: unknown): boolean {
-  return error instanceof BackendError && (error.kind === 'unsupported' || error.kind === 'rejected');
 }
 
 /** Null where the object was deleted meanwhile. */
@@ -319,7 +322,7 @@ async function copyWithin(bucket: Bucket, { key, generation }: ObjectSummary, na
 }
 
 async function copyRecorded(
-  { session, backend }: Bucket,
+  { session, backend, guard }: Bucket,
   record: ObjectRecord,
   neighbour: NonNullable<Bucket['neighbour']>,
   name: string,
@@ -335,13 +338,15 @@ async function copyRecorded(
   const { [markName]: _mark, ...metadata } = found.metadata;
   const { bucket, prefix } = neighbour.place;
   const ifMatch = expectedEtag(record, neighbour.name) ?? found.etag;
-  const answer = await backend.copyFrom({
-    source: { backend: neighbour.name, bucket, prefix, storageKey: sourceKey, ifMatch },
-    storageKey: name,
-    headers: found.headers,
-    metadata,
-    ifAbsent: true,
-  });
+  const answer = await guard('a copy within', (to) =>
+    to.copyFrom({
+      source: { backend: neighbour.name, bucket, prefix, storageKey: sourceKey, ifMatch },
+      storageKey: name,
+      headers: found.headers,
+      metadata,
+      ifAbsent: true,
+    }),
+  );
   const stored = await backend.head(name);
   if (stored === null) return { outcome: 'not-here' };
   const sha256 = answer.sha256 ?? (await digestOf((await backend.get(name)).body)).sha256;

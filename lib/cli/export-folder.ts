@@ -1,13 +1,14 @@
-import { type FileHandle, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Holdfast, ObjectSummary } from '../client/client.ts';
 import type { GetObject } from '../client/get.ts';
+import { FolderInUse, lockFolder } from '../local/folder-lock.ts';
 import { digestOf } from '../transfer/verify.ts';
 import { type Exported, exportFolder, lineOf, parseManifest } from './export-manifest.ts';
 import type { ExportStep, ExportTarget } from './export-work.ts';
 import { CommandError, fileProblem } from './failure.ts';
 import { hashOf, nameHash } from './folders.ts';
-import { foldsCase, makeFolders, placeOfKey, standingAt } from './place-file.ts';
+import { foldsCase, makeFolder, makeFolders, placeOfKey, standingAt } from './place-file.ts';
 import type { Session } from './session.ts';
 import { writeWhole } from './spool.ts';
 
@@ -17,10 +18,15 @@ const oddFolder = `${exportFolder}/odd`;
 /** A folder to export to. Throws `CommandError` where it cannot be one. */
 export async function folderTarget(session: Session, folder: string): Promise<ExportTarget> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const inTheWay = await makeFolders(folder, `${oddFolder}/x`);
     if (inTheWay !== null) throw new Error(inTheWay);
+    // Of two at once, each would write a manifest without what the other one brought.
+    const unlock = lockFolder(join(folder, exportFolder));
+    session.atEnd(unlock);
     const path = join(folder, exportFolder, 'manifest.jsonl');
+    const standing = await standingAt(path);
+    if (standing.outcome === 'other') throw new Error(`"${path}" is ${standing.what}`);
     const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return '';
       throw error;
@@ -41,6 +47,8 @@ export async function folderTarget(session: Session, folder: string): Promise<Ex
       close: () => closeManifest(path, file, manifest),
     };
   } catch (error) {
+    if (error instanceof FolderInUse)
+      throw new CommandError('in-use', `Cannot export to "${folder}": ${error.message}`);
     if (error instanceof CommandError || (error as { kind?: unknown }).kind !== undefined) throw error;
     throw new CommandError('file', `Cannot export to "${folder}": ${fileProblem(error)}`);
   }
@@ -87,7 +95,7 @@ async function bring(exporter: Exporter, object: ObjectSummary, before: Exported
     const step = await write(exporter, object, before, key);
     if (alike === undefined || step.outcome === 'problem') return step;
     const why = `it is there, and differs from "${alike}" in case or composition alone: other file systems hold one of them`;
-    return { ...step, outcome: 'problem', why };
+    return { ...step, outcome: 'problem', why, isDone: true };
   } catch (error) {
     // Of a file and a folder of one name, brought side by side, one came first.
     const now = await nameFor(folder, key);
@@ -105,7 +113,7 @@ async function bringOdd(
   const name = `${oddFolder}/${nameHash(object.key)}`;
   const step = await write(exporter, object, before, name);
   if (step.outcome === 'problem') return step;
-  return { ...step, outcome: 'problem', why: `${why}; it is in "${name}"` };
+  return { ...step, outcome: 'problem', why: `${why}; it is in "${name}"`, isDone: true };
 }
 
 type Named = { readonly outcome: 'name' } | { readonly outcome: 'problem'; readonly why: string };
@@ -177,7 +185,8 @@ async function writeIt(session: Session, path: string, { body, sha256 }: GetObje
 async function closeManifest(path: string, file: FileHandle, manifest: ReadonlyMap<string, Exported>): Promise<void> {
   await file.sync();
   await file.close();
-  const whole = await open(`${path}.new`, 'w');
+  await rm(`${path}.new`, { force: true });
+  const whole = await open(`${path}.new`, 'wx');
   for (const key of [...manifest.keys()].sort()) await whole.write(lineOf(manifest.get(key)!));
   await whole.sync();
   await whole.close();

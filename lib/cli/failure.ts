@@ -39,10 +39,34 @@ export function failureOf(error: unknown): Failure {
     return { sentence: error.message, kind: error.kind, exitCode: error.kind === 'bad-key' ? 2 : 1 };
   if (error instanceof CommandError || error instanceof StoreError || error instanceof BackendError)
     return { sentence: error.message, kind: error.kind, exitCode: 1 };
+  const fileSentence = sentenceOfFiles(error);
+  if (fileSentence !== undefined) return { sentence: fileSentence, kind: 'file', exitCode: 1 };
   // An answer of AWS that no port was asked for, such as one of a credentials provider.
   const isOfAws = error instanceof Error && '$metadata' in error;
   const sentence = isOfAws ? awsAnswer(error) : error instanceof Error ? error.message || error.name : String(error);
   return { sentence, kind: 'unexpected', exitCode: 1 };
+}
+
+/** What a person calls a call of the file system. */
+const fileActions: Readonly<Record<string, string>> = {
+  open: 'open',
+  read: 'read',
+  write: 'write',
+  mkdir: 'make the folder',
+  scandir: 'read the folder',
+  lstat: 'look at',
+  stat: 'look at',
+};
+
+/** A refusal of the file system that no verb has said in its own words; undefined for other errors. */
+function sentenceOfFiles(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || !('errno' in error)) return undefined;
+  const { syscall, path } = error as NodeJS.ErrnoException;
+  const action = fileActions[syscall ?? ''];
+  if (action === undefined) return undefined;
+  return path === undefined
+    ? `Cannot ${action} a file: ${fileProblem(error)}`
+    : `Cannot ${action} "${path}": ${fileProblem(error)}`;
 }
 
 /** What a file system said, without its call names: `no such file or directory`. */

@@ -1,6 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { lstat, mkdir, readdir } from 'node:fs/promises';
+import { createReadStream, existsSync } from 'node:fs';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import mime from 'mime';
 import type { ObjectSummary } from '../client/client.ts';
@@ -9,7 +10,7 @@ import { digestOf } from '../transfer/verify.ts';
 import { type Bulk, runBulk, type Step } from './bulk.ts';
 import { exportFolder } from './export-manifest.ts';
 import { CommandError, fileProblem } from './failure.ts';
-import { makeFolders, placeOfKey, standingAt } from './place-file.ts';
+import { kindOf, makeFolder, makeFolders, placeOfKey, standingAt } from './place-file.ts';
 import { type Selection, select, totalOf } from './select-keys.ts';
 import type { Session } from './session.ts';
 import { fileBody, writeWhole } from './spool.ts';
@@ -17,20 +18,28 @@ import { fileBody, writeWhole } from './spool.ts';
 /** Small files are waited for far more than they are worked on. */
 const concurrency = 16;
 
-interface FoundFile {
-  readonly path: string;
-  /** Below the folder, with slashes. */
-  readonly name: string;
-}
+/** What stands below a folder: `entry` no folder · `problem` what cannot be looked into, and why. */
+type Found =
+  | {
+      readonly outcome: 'entry';
+      readonly path: string;
+      /** Below the folder, with slashes. */
+      readonly name: string;
+    }
+  | { readonly outcome: 'problem'; readonly path: string; readonly why: string };
 
 /** Puts every file below a folder; what is there with the same content is passed over. */
 export async function putFolder(session: Session, folder: string, prefix: string, options: PutOptions): Promise<Bulk> {
   await assertFolder(folder);
+  if (existsSync(join(folder, exportFolder)))
+    session.log().warn('What an export keeps for itself is passed over', { folder: join(folder, exportFolder) });
   const client = session.client();
-  const putOne = async ({ path, name }: FoundFile): Promise<Step> => {
+  const putOne = async (entry: Found): Promise<Step> => {
+    if (entry.outcome === 'problem') return entry;
+    const { path, name } = entry;
     const found = await lstat(path);
-    if (!found.isFile()) return { outcome: 'problem', why: 'it is no regular file' };
-    if (name.includes('\ufffd')) return { outcome: 'problem', why: 'its name is not UTF-8' };
+    if (found.isSymbolicLink()) return { outcome: 'problem', why: 'it is a symbolic link, which is not followed' };
+    if (!found.isFile()) return { outcome: 'problem', why: `it is ${kindOf(found)}` };
     const key = prefix + name;
     const before = await client.head(key);
     const isSame =
@@ -51,8 +60,8 @@ export async function putFolder(session: Session, folder: string, prefix: string
 
 /** Gets every object of a selection into a folder; a file with the same content is passed over. */
 export async function getFolder(session: Session, selection: Selection, folder: string): Promise<Bulk> {
-  await mkdir(folder, { recursive: true });
   const client = session.client();
+  await makeFolder(folder);
   const getOne = async ({ key, sizeBytes, sha256 }: ObjectSummary): Promise<Step> => {
     const name = key.slice(selection.folder.length);
     const place = placeOfKey(folder, name);
@@ -102,14 +111,23 @@ async function assertFolder(folder: string): Promise<void> {
   throw new CommandError('file', `Cannot read "${folder}": it is no folder`);
 }
 
-/** In name order; symbolic links are named and not followed. What an export keeps for itself is no content. */
-async function* filesBelow(folder: string, above: string): AsyncGenerator<FoundFile> {
-  const entries = await readdir(join(folder, above), { withFileTypes: true });
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const name = above + entry.name;
+/** In the order of the names' bytes. What an export keeps for itself is no content. */
+async function* filesBelow(folder: string, above: string): AsyncGenerator<Found> {
+  const listed = await readdir(join(folder, above), { withFileTypes: true, encoding: 'buffer' }).catch(
+    (error: unknown) => ({ why: `Cannot read the folder: ${fileProblem(error)}` }),
+  );
+  if ('why' in listed) {
+    yield { outcome: 'problem', path: join(folder, above), ...listed };
+    return;
+  }
+  for (const entry of listed.sort((a, b) => Buffer.compare(a.name, b.name))) {
+    const name = above + entry.name.toString();
+    const path = join(folder, name);
     if (name === exportFolder) continue;
-    if (entry.isDirectory()) yield* filesBelow(folder, `${name}/`);
-    else yield { path: join(folder, name), name };
+    // Under another name it would be another file.
+    if (!isUtf8(entry.name)) yield { outcome: 'problem', path, why: 'its name is not UTF-8' };
+    else if (entry.isDirectory()) yield* filesBelow(folder, `${name}/`);
+    else yield { outcome: 'entry', path, name };
   }
 }
 
@@ -118,7 +136,10 @@ async function totalBelow(folder: string): Promise<{ count: number; bytes: numbe
   let bytes = 0;
   for await (const { path } of filesBelow(folder, '')) {
     count += 1;
-    bytes += (await lstat(path)).size;
+    bytes += await lstat(path).then(
+      ({ size }) => size,
+      () => 0,
+    );
   }
   return { count, bytes };
 }

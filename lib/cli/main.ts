@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { printable, printableJson } from '../base/printable.ts';
+import { StoreError } from '../store/port.ts';
 import { examples } from './examples.ts';
 import { type ExitCode, failureOf } from './failure.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
@@ -68,6 +69,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     code = await runVerb(session, verb);
   });
   try {
+    assertHelpIsThere(program, args);
     await program.parseAsync(args, { from: 'user' });
     return code;
   } catch (error) {
@@ -79,6 +81,14 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     if (args.includes('--json')) printDocument(terminal, { error: sentence, kind: 'usage' });
     return 2;
   }
+}
+
+/** Help about no verb is refused as that verb is: it would be the help of all, and say nothing of the mistake. */
+function assertHelpIsThere(program: Command, args: readonly string[]): void {
+  const [first, about] = args.filter((one) => one !== '--json');
+  const isAsked = first === 'help' && about !== undefined && !about.startsWith('-');
+  const isThere = about === 'help' || program.commands.some((command) => command.name() === about);
+  if (isAsked && !isThere) program.error(`error: unknown command '${about}'`, { code: 'commander.unknownCommand' });
 }
 
 type Verb = (session: Session) => Promise<Result>;
@@ -95,6 +105,7 @@ function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Sessi
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
+      outputError: (text, write) => write(withDashHint(text)),
     })
     .addHelpText('after', environmentHelp);
   const add: AddVerb = (command, act, tables = 'attached') => {
@@ -115,6 +126,14 @@ function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Sessi
     if (example !== undefined) command.addHelpText('after', `\nExample:\n  ${example}`);
   }
   return program;
+}
+
+/** `-dash` may be a flag that there is not, and may be somebody's key. */
+function withDashHint(text: string): string {
+  return text.replace(
+    /^(error: unknown option '-[^-'][^']*')\n/,
+    '$1; a name that begins with a dash comes after `--`\n',
+  );
 }
 
 const environmentHelp = `
@@ -148,7 +167,11 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
 }
 
 function report(session: Session, error: unknown): ExitCode {
-  const { sentence, kind, exitCode } = failureOf(error);
+  const { kind, exitCode, ...said } = failureOf(error);
+  const isBare = session.home !== undefined && error instanceof StoreError && kind === 'missing-table';
+  const sentence = isBare
+    ? `The folder "${session.home.dir}" holds no tables yet: \`holdfast run\`, or \`holdfast init\`, makes them`
+    : said.sentence;
   session.stderr.write(`error: ${printable(sentence)}\n`);
   if (session.isJson) printDocument(session, { error: sentence, kind });
   if (session.env.HOLDFAST_LOG === 'debug' && error instanceof Error) {

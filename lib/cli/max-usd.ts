@@ -1,3 +1,4 @@
+import { inDollars } from '../base/amounts.ts';
 import { CommandError } from './failure.ts';
 
 /** Throws where what is to begin may cost more than `--max-usd` allows; nothing was begun. */
@@ -5,6 +6,6 @@ export function assertAffordable(what: string, usd: number, most: number | undef
   if (most === undefined || usd <= most) return;
   throw new CommandError(
     'over-max-usd',
-    `Cannot ${what}: it may cost $${usd.toFixed(2)}, and --max-usd allows $${most.toFixed(2)}; nothing was begun`,
+    `Cannot ${what}: it may cost ${inDollars(usd)}, and --max-usd allows ${inDollars(most)}; nothing was begun`,
   );
 }

@@ -1,6 +1,7 @@
-import { constants } from 'node:fs';
-import { lstat, mkdir, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants, type Stats } from 'node:fs';
+import { lstat, mkdir, open, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { CommandError, fileProblem } from './failure.ts';
 
 /**
  * Where the file of a key belongs below a folder: `path` · `no-name` the key is none that a file below it can have, and why. What a
@@ -10,8 +11,8 @@ export type Place =
   | { readonly outcome: 'path'; readonly path: string }
   | { readonly outcome: 'no-name'; readonly why: string };
 
-/** What file systems take between two slashes, in bytes, with room for a temporary name beside it. */
-const mostNameBytes = 255 - '...part'.length - 12;
+/** What file systems take between two slashes, in bytes. */
+const mostNameBytes = 255;
 
 /** The place of a key, by its name alone. Pure. */
 export function placeOfKey(folder: string, key: string): Place {
@@ -26,6 +27,34 @@ export function placeOfKey(folder: string, key: string): Place {
   const tooLong = names.find((name) => Buffer.byteLength(name) > mostNameBytes);
   if (tooLong !== undefined) return noName(`a file name cannot have ${Buffer.byteLength(tooLong)} bytes`);
   return { outcome: 'path', path: join(folder, ...names) };
+}
+
+/**
+ * Makes a folder to write to, and those above it. Throws `CommandError` where it cannot stand. The `recursive` of `mkdir` is not
+ * relied on: it does not say that a file system is read-only, and goes round for ever where a folder takes no other.
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await makeAll(resolve(folder));
+  } catch (error) {
+    throw new CommandError('file', `Cannot write to the folder "${folder}": ${fileProblem(error)}`);
+  }
+}
+
+async function makeAll(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const found = await stat(path).catch(() => null);
+    if (found?.isDirectory()) return;
+    if (found !== null) throw new Error('it is no folder');
+    const above = dirname(path);
+    const isMissing =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' && (await stat(above).catch(() => null)) === null;
+    if (!isMissing || above === path) throw error;
+    await makeAll(above);
+    await mkdir(path);
+  }
 }
 
 /**
@@ -57,8 +86,15 @@ export async function standingAt(path: string): Promise<Standing> {
   });
   if (found === null) return { outcome: 'nothing' };
   if (found.isFile()) return { outcome: 'file', sizeBytes: found.size, mtimeMs: found.mtimeMs };
-  const what = found.isDirectory() ? 'a folder' : found.isSymbolicLink() ? 'a symbolic link' : 'no regular file';
-  return { outcome: 'other', what };
+  return { outcome: 'other', what: kindOf(found) };
+}
+
+/** What something is that is no regular file. */
+export function kindOf(found: Stats): string {
+  if (found.isDirectory()) return 'a folder';
+  if (found.isSymbolicLink()) return 'a symbolic link';
+  if (found.isFIFO()) return 'a pipe, no regular file';
+  return found.isSocket() ? 'a socket, no regular file' : 'a device, no regular file';
 }
 
 /** Whether names that differ in case alone are one name in a folder: found by trying. */

@@ -1,4 +1,6 @@
 import type { Holdfast, ObjectSummary } from '../client/client.ts';
+import { CommandError } from './failure.ts';
+import { escaped } from './format.ts';
 
 /** Keys that a person means: all that begin with a text, or those that a pattern matches. */
 export interface Selection {
@@ -54,6 +56,16 @@ function expressionOf(pattern: string): RegExp {
 /** The objects of a selection, in key order. */
 export async function* select(client: Holdfast, { prefix, matches }: Selection): AsyncGenerator<ObjectSummary> {
   for await (const object of client.list(prefix)) if (matches(object.key)) yield object;
+}
+
+/** Throws where a person means nothing that is there, before anything is made for it. */
+export async function assertSome(client: Holdfast, selection: Selection, asked: string): Promise<void> {
+  for await (const _one of select(client, selection)) return;
+  throw noneMatches(asked);
+}
+
+export function noneMatches(asked: string): CommandError {
+  return new CommandError('not-found', `No object is named by "${escaped(asked)}"`);
 }
 
 /** How many there are, counted beside the work. */

@@ -20,18 +20,35 @@ export async function fileBody(session: Session, path: string): Promise<PutBody>
     await (await open(path)).close();
     return { sizeBytes: found.size, open: () => createReadStream(path) };
   } catch (error) {
+    if (error instanceof CommandError) throw error;
     throw new CommandError('file', `Cannot read "${path}": ${fileProblem(error)}`);
   }
 }
 
 /** A stream as content to put: it is written to a temporary file first, because it may have to be sent more than once. */
 export async function spooled(session: Session, source: Readable): Promise<PutBody> {
-  const dir = mkdtempSync(join(tmpdir(), 'holdfast-put-'));
+  const dir = spoolFolder();
   session.atEnd(() => rmSync(dir, { recursive: true, force: true }));
   const path = join(dir, 'stdin');
-  await pipeline(source, createWriteStream(path, { mode: 0o600 }));
+  await pipeline(source, createWriteStream(path, { mode: 0o600 })).catch((error: NodeJS.ErrnoException) => {
+    if (error.syscall !== 'write' && error.syscall !== 'open') throw error;
+    throw notKept(error);
+  });
   const { size } = await stat(path);
   return { sizeBytes: size, open: () => createReadStream(path) };
+}
+
+function spoolFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'holdfast-put-'));
+  } catch (error) {
+    throw notKept(error);
+  }
+}
+
+function notKept(error: unknown): CommandError {
+  const sentence = `Cannot keep what comes in "${tmpdir()}": ${fileProblem(error)}; TMPDIR names another folder for it`;
+  return new CommandError('file', sentence);
 }
 
 /** Writes content to a file that appears only when all of it has come. */

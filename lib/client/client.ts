@@ -111,6 +111,11 @@ export function createClient(deps: ClientDeps): Holdfast {
     },
     async *list(prefix) {
       assertOpen();
+      if (prefix !== undefined && typeof prefix !== 'string')
+        throw new HoldfastError(
+          'bad-key',
+          `A prefix must be a string; this one is ${prefix === null ? 'null' : typeof prefix}`,
+        );
       await context.fleet();
       for await (const object of list(context, prefix)) yield summary(object);
     },

@@ -1,5 +1,5 @@
 /**
- * Why a call of the library failed: `bad-key` · `bad-metadata` a name that no header can have, or a reserved one · `not-configured` no `init` yet · `no-backend` none can take the object now
+ * Why a call of the library failed: `bad-key` · `bad-metadata` a name that no header can have, or a reserved one · `bad-option` a value that an option cannot have · `not-configured` no `init` yet · `no-backend` none can take the object now
  * · `unreadable` no copy could be read and verified now · `changed` the object was replaced while it was being read ·
  * `undecided` no answer in time: it may have happened · `precondition` the object is not what `ifAbsent` or `ifGeneration` asks for ·
  * `too-few-copies` a put is recorded, on fewer backends than were asked for · `silent-body` the content gave no bytes for so long that the backend hung up · `not-waiting` nothing of the key can be brought back · `bad-range` no byte of the object is in the range · `closed` the client was closed.
@@ -7,6 +7,7 @@
 export type HoldfastErrorKind =
   | 'bad-key'
   | 'bad-metadata'
+  | 'bad-option'
   | 'not-configured'
   | 'no-backend'
   | 'too-few-copies'

@@ -1,3 +1,4 @@
+import type { Body } from '../base/bytes.ts';
 import type { ClientContext } from './context.ts';
 import { HoldfastError } from './error.ts';
 import type { ByteRange } from './get-range.ts';
@@ -24,9 +25,24 @@ export interface GetOptions {
  * the record was read again; content of two generations is never joined.
  */
 export async function get(context: ClientContext, key: string, { range }: GetOptions = {}): Promise<GetObject | null> {
-  if (range === undefined) return (await openObject(context, key))?.object ?? null;
+  if (range === undefined) return onceReadIfAny((await openObject(context, key))?.object ?? null);
   const { getRange } = await import('./get-range.ts');
-  return getRange(context, key, range);
+  return onceReadIfAny(await getRange(context, key, range));
+}
+
+const onceReadIfAny = (object: GetObject | null) => (object === null ? null : onceRead(object));
+
+/** A second reading would give nothing, and pass for empty content. */
+function onceRead(object: GetObject): GetObject {
+  let isRead = false;
+  const body: Body = {
+    [Symbol.asyncIterator]() {
+      if (isRead) throw new HoldfastError('bad-body', `The content of "${object.key}" was read before: get it again`);
+      isRead = true;
+      return object.body[Symbol.asyncIterator]();
+    },
+  };
+  return { ...object, body };
 }
 
 /**
@@ -45,7 +61,7 @@ export async function read<T>(
     const opened = await openObject(context, key);
     if (opened === null) return null;
     try {
-      return await consume(opened.object);
+      return await consume(onceRead(opened.object));
     } catch (error) {
       if (error instanceof HoldfastError && error.kind === 'changed' && changes < mostChanges) {
         changes += 1;

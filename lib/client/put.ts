@@ -1,3 +1,4 @@
+import { isReadable, type Readable } from 'node:stream';
 import { type Body, bodyOf } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import { type FleetFile, policyOf } from '../config/fleet-file.ts';
@@ -7,6 +8,7 @@ import { copyIdOf } from '../store/keys.ts';
 import type { Entry, QueueItem } from '../store/model.ts';
 import { KeyringError } from '../transfer/keyring.ts';
 import { markName } from '../transfer/mark.ts';
+import { WrongBytes } from '../transfer/verify.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
 import { type Condition, KeyRetiredError, type Put } from './put-bytes.ts';
@@ -57,7 +59,7 @@ const freshStartMs = 6 * 24 * 3_600_000;
  * commit stays.
  * It resolves only when what it put can be read from backends in force, or was overwritten.
  *
- * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-body`, `silent-body`, `no-backend`, `too-few-copies`, `precondition`, `undecided`; StoreError when the metadata store refuses
+ * @throws HoldfastError `bad-key`, `bad-metadata`, `bad-option`, `bad-body`, `silent-body`, `no-backend`, `too-few-copies`, `precondition`, `undecided`; StoreError when the metadata store refuses
  */
 export async function put(
   context: ClientContext,
@@ -73,7 +75,7 @@ export async function put(
   const content = await contentOf(key, body);
   const { clock } = context.deps;
   const startedAt = clock.now();
-  const deadline = startedAt + (options.timeoutMs ?? 300_000);
+  const deadline = startedAt + timeoutOf(key, options);
   const { open, sizeBytes } = content;
   const asked: Asked = {
     key,
@@ -112,9 +114,16 @@ async function contentOf(key: string, body: PutBody): Promise<Spooled> {
   if (typeof body !== 'object') throw bad(`a ${typeof body}`);
   if ('open' in body && typeof body.open === 'function') {
     const { sizeBytes, open } = body;
-    if (Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return { sizeBytes, open: () => open.call(body), dispose };
-    throw bad(`of ${sizeBytes} bytes`);
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw bad(`of ${sizeBytes} bytes`);
+    const opened = () => {
+      const content: unknown = open.call(body);
+      if (typeof content === 'object' && content !== null && Symbol.asyncIterator in content) return content as Body;
+      throw bad('what `open` gave, which is no stream');
+    };
+    return { sizeBytes, open: opened, dispose };
   }
+  // What has ended gives nothing more: it would pass for empty content, and replace what is there.
+  if (isReadable(body as Readable) === false) throw bad('a stream that was read, or ended, before');
   if (Symbol.asyncIterator in body) return spool(body, (what) => bad(`a stream of ${what}`));
   throw bad('an object that cannot be read');
 }
@@ -152,12 +161,29 @@ async function putOnce(context: ClientContext, { open, sizeBytes, ...asked }: As
   const work: Put = { ...asked, context, generation, content, silenceMs: fleet.params.reaperMinAgeMs };
   try {
     await putUntilDone(work, before === undefined ? await readEntry(context, key) : before);
+  } catch (error) {
+    if (!(error instanceof WrongBytes)) throw error;
+    throw new HoldfastError('bad-body', `Cannot put "${key}": it was read again, and differs: ${error.message}`, error);
   } finally {
     disposeOf(context, content);
   }
   const sha256 = content.encryption?.plaintextSha256 ?? content.sha256;
   return { key, generation, sizeBytes, sha256 };
 }
+
+/** In milliseconds; the longest is what a timer takes. */
+function timeoutOf(key: string, { timeoutMs = 300_000 }: PutOptions): number {
+  if (timeoutMs > 0 && timeoutMs < 2 ** 31) return timeoutMs;
+  throw new HoldfastError('bad-option', `Cannot put "${key}" within ${timeoutMs} ms: timeoutMs is 1 to ${2 ** 31 - 1}`);
+}
+
+const headerNames: ReadonlySet<string> = new Set<keyof ObjectHeaders>([
+  'contentType',
+  'cacheControl',
+  'contentDisposition',
+  'contentEncoding',
+  'contentLanguage',
+]);
 
 /** A name of user metadata as a header can carry it. */
 const metadataName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
@@ -167,6 +193,15 @@ const metadataName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
  * another, where there is none.
  */
 function describedBy(key: string, { headers, metadata = {} }: PutOptions): Pick<PutOptions, 'headers' | 'metadata'> {
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    if (!headerNames.has(name))
+      throw new HoldfastError(
+        'bad-metadata',
+        `Cannot put "${key}": "${name}" is none of the headers that are kept: ${[...headerNames].join(', ')}`,
+      );
+    if (value !== undefined && typeof value !== 'string')
+      throw new HoldfastError('bad-metadata', `Cannot put "${key}": the header "${name}" is no text`);
+  }
   for (const [name, value] of Object.entries(metadata)) {
     if (typeof value !== 'string')
       throw new HoldfastError('bad-metadata', `Cannot put "${key}": the metadata "${name}" is no text`);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, lstat, open, readlink, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Body } from '../base/bytes.ts';
 
 /**
@@ -17,7 +17,8 @@ export async function writeFile(
   const before = await stat(target).catch(() => null);
   if (before?.isDirectory()) throw new Error('it is a folder');
   if (before !== null && !before.isFile()) throw new Error('it is a device or a pipe, and no regular file');
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.part`);
+  // Not named after the file: a name may be as long as the file system takes.
+  const temporary = join(dirname(target), `.holdfast-${randomBytes(6).toString('hex')}.part`);
   begins(temporary);
   try {
     const file = await open(temporary, 'wx');

@@ -340,7 +340,7 @@ function readParameters(
 
 /** What is wrong with a value for a parameter, or null. An unknown name is a problem too. */
 export function parameterProblem(name: string, value: string): string | null {
-  if (!Object.hasOwn(parameters, name)) return `"${name}" is not a parameter`;
+  if (!Object.hasOwn(parameters, name)) return `"${name}" is not a parameter: \`holdfast settings\` lists them`;
   const p = parameters[name]!;
   const say = (allowed: string) => `${name} is "${value}"; it must be ${allowed}`;
   if (p.kind === 'flag') return value === 'true' || value === 'false' ? null : say('true or false');

@@ -48,7 +48,9 @@ export async function startDynamo(options: DynamoOptions = {}): Promise<LocalDyn
     // Between being found free and being bound, a port may be taken by someone else.
     const isTaken = /in use/i.test(server.output());
     if (!isTaken || options.port || attempt === portAttempts) {
-      throw new Error(`The embedded DynamoDB did not start on port ${port}: ${server.output().trim() || 'no answer'}`);
+      throw new Error(
+        `The embedded DynamoDB did not start on port ${port}${dbPath === undefined ? '' : ` with "${dbPath}"`}: ${server.output().trim() || 'no answer'}`,
+      );
     }
   }
 }

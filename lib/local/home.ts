@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { startDynamo } from './dynamodb.ts';
@@ -54,6 +54,7 @@ async function serve(dir: string, clock: Clock, isServer: boolean): Promise<Home
   try {
     const dbPath = join(dir, 'dynamodb.sqlite');
     await endLeftovers(dbPath, clock);
+    makePrivate(dbPath);
     const dynamo = await startDynamo({ dbPath, clock });
     if (isServer) {
       writeFileSync(`${path}.new`, JSON.stringify({ endpoint: dynamo.endpoint, holder: describeProcess(process.pid) }));
@@ -72,6 +73,13 @@ async function serve(dir: string, clock: Clock, isServer: boolean): Promise<Home
     unlock();
     throw error;
   }
+}
+
+/** It holds access keys, and the folder may have been made by somebody who lets others look into it. */
+function makePrivate(dbPath: string): void {
+  for (const path of [dbPath, `${dbPath}-wal`, `${dbPath}-shm`]) if (existsSync(path)) chmodSync(path, 0o600);
+  // What SQLite keeps beside it has the mode of the file itself.
+  if (!existsSync(dbPath)) writeFileSync(dbPath, '', { mode: 0o600, flag: 'wx' });
 }
 
 const servedPath = (dir: string) => join(dir, 'served.json');

@@ -1,4 +1,4 @@
-import { bytes, plural } from '../base/amounts.ts';
+import { bytes, inDollars, plural } from '../base/amounts.ts';
 import { printable } from '../base/printable.ts';
 import type { DrainPlan } from './drain-plan.ts';
 import type { DrainWarning } from './drain-warnings.ts';
@@ -10,8 +10,8 @@ export function sayDrainPlan(
   { holds, copies, imported, egressUsd, usd }: DrainPlan,
   deletes: boolean,
 ): string {
-  const egress = egressUsd === 0 ? '' : `, at most $${egressUsd.toFixed(2)} for egress`;
-  const price = copies.objects === 0 ? '' : `${egress}, $${usd.toFixed(2)} in all`;
+  const egress = egressUsd === 0 ? '' : `, at most ${inDollars(egressUsd)} for egress`;
+  const price = copies.objects === 0 ? '' : `${egress}, ${inDollars(usd)} in all`;
   const files =
     imported.objects === 0
       ? ''

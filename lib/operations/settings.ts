@@ -44,7 +44,8 @@ export async function setParameter(deps: SettingsDeps, name: string, value: stri
 
 /** Undoes `setParameter`. */
 export async function unsetParameter(deps: SettingsDeps, name: string): Promise<SettingsChanged> {
-  if (!Object.hasOwn(parameters, name)) return { outcome: 'refused', sentence: `"${name}" is not a parameter` };
+  if (!Object.hasOwn(parameters, name))
+    return { outcome: 'refused', sentence: `"${name}" is not a parameter: \`holdfast settings\` lists them` };
   return change(deps, ({ overrides, paused }) => ({
     overrides: Object.fromEntries(Object.entries(overrides).filter(([other]) => other !== name)),
     paused,

@@ -1,7 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type CliLab, type Ran, spawnCli, startCli } from './kit.ts';
+import { type CliLab, type Ran, runCli, spawnCli, startCli } from './kit.ts';
 
 let lab: CliLab;
 
@@ -53,6 +53,12 @@ test('bad keys end with 2 [exit-codes]', async () => {
   expectError(await lab.run(['put', ''], { stdin: 'x' }), 2, 'A key must have 1 to 997 bytes; this one is empty');
   expectError(await lab.run(['get', 'k'.repeat(998)]), 2, 'has 998 UTF-8 bytes; at most 997 are allowed');
   expectError(await lab.run(['rm', '.holdfast/owner']), 2, 'which is reserved');
+});
+
+test('a name that never was a backend’s is refused by copies, and forgotten without a word of copies', async () => {
+  expectError(await lab.run(['copies', '--backend', 'nobody']), 2, 'There is no backend "nobody"; there are local-1');
+  const ran = await lab.run(['forget', 'nobody']);
+  expect([ran.code, ran.stderr, ran.stdout]).toEqual([0, '', 'nothing is recorded of nobody\n']);
 });
 
 test('with --json an error is a document too [one-document]', async () => {
@@ -262,4 +268,42 @@ test('what would be unseen in a terminal is written out, whoever it comes from [
   const asJson = await lab.run(['locate', key, '--json']);
   for (const unseen of ['\u001b', '\u2028', '\u202e']) expect(asJson.stdout).not.toContain(unseen);
   expect((asJson.json() as { error: string }).error).toContain('evil');
+});
+
+test('help of no verb is refused as that verb is; a key like a flag is told how to be given [exit-codes]', async () => {
+  expectError(await lab.run(['help', 'nonsense']), 2, "error: unknown command 'nonsense'");
+  expect((await lab.run(['help', 'nonsense', '--json'])).json()).toMatchObject({ kind: 'usage' });
+  expect((await lab.run(['help', 'put'])).code).toBe(0);
+  expectError(await lab.run(['rm', '-dash']), 2, "error: unknown option '-dash'; a name that begins with a dash comes");
+  expect((await lab.run(['--json', 'rm', '--', '-dash'])).json()).toEqual({ key: '-dash', deleted: false });
+});
+
+test('a folder without tables says so, and what is in it is its owner’s alone, whoever made it [messages-name-the-cause]', async () => {
+  const home = join(lab.dir, 'home');
+  mkdirSync(home, { mode: 0o755 });
+  const env = { HOLDFAST_HOME: home };
+  expectError(
+    await runCli(['status'], { env }),
+    1,
+    `error: The folder "${home}" holds no tables yet: \`holdfast run\``,
+  );
+  expect(statSync(join(home, 'dynamodb.sqlite')).mode & 0o777).toBe(0o600);
+  chmodSync(join(home, 'dynamodb.sqlite'), 0o644);
+  expect((await runCli(['ls'], { env })).code).toBe(1);
+  expect(statSync(join(home, 'dynamodb.sqlite')).mode & 0o777).toBe(0o600);
+  const notOne = join(lab.dir, 'half.json');
+  expectError(
+    await runCli(['status'], { env: { HOLDFAST_HOME: notOne } }),
+    1,
+    `error: Cannot make the folder "${notOne}": file already exists`,
+  );
+});
+
+test('content that cannot be kept on its way is said with the folder, and how to name another [messages-name-the-cause]', async () => {
+  const before = process.env.TMPDIR;
+  process.env.TMPDIR = '/no/such';
+  const ran = await lab.run(['put', 'kept'], { stdin: 'x' });
+  if (before === undefined) delete process.env.TMPDIR;
+  else process.env.TMPDIR = before;
+  expectError(ran, 1, 'error: Cannot keep what comes in "/no/such": no such file or directory; TMPDIR names another');
 });

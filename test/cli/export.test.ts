@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   GetObjectCommand,
@@ -8,7 +8,8 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { lockFolder } from '../../lib/local/folder-lock.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -175,6 +176,7 @@ test('the manifest in a bucket tells its own objects from others: what was overw
     (await s3.send(new GetObjectCommand({ Bucket: 'leaving', Key }))).Body!.transformToString();
   expect(await read('v/versions/one')).toBe('new');
   expect(await read('v/versions/two')).toBe('theirs');
+  for (const key of ['versions/one', 'versions/two']) await lab.holdfast.delete(key);
 });
 
 test('an export never goes where a backend is, by whatever name [exports-avoid-backends]', async () => {
@@ -189,4 +191,80 @@ test('an export never goes where a backend is, by whatever name [exports-avoid-b
   // Of another fleet, which these tables know nothing of.
   await s3.send(new PutObjectCommand({ Bucket: 'leaving', Key: 'theirs/.holdfast/owner', Body: '{}' }));
   expect(await refused('s3://leaving/theirs/below')).toContain('belongs to a fleet');
+});
+
+const plainBucket = () => {
+  const raw = JSON.parse(readFileSync(lab.stack.fleetPath, 'utf8')) as {
+    backends: { endpoint: string; credentials: { accessKeyId: string; secretAccessKey: string } }[];
+  };
+  const { endpoint, credentials } = raw.backends[0]!;
+  // Those of the AWS SDK are looked up in the process itself.
+  vi.stubEnv('AWS_ACCESS_KEY_ID', credentials.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', credentials.secretAccessKey);
+  return endpoint;
+};
+
+test.each([
+  ['its own copies', ['--backend', 'local-1'], 'a copy within'],
+  ['uploads', ['--endpoint'], 'an upload'],
+])(
+  'storage that refuses conditions gets everything by %s all the same, over nothing that is there, and one warning says so [exports-spare-others]',
+  async (_how, flags, write) => {
+    const endpoint = plainBucket();
+    const [{ server }] = lab.stack.backends as [(typeof lab.stack.backends)[0]];
+    const prefix = flags.includes('--endpoint') ? 'plain' : 'within';
+    await s3.send(new PutObjectCommand({ Bucket: 'leaving', Key: `${prefix}/docs/a.txt`, Body: 'of somebody' }));
+    for (const feature of ['conditional-put', 'conditional-copy', 'conditional-completion'] as const)
+      server.faults.add({ kind: 'reject-feature', feature, id: feature, match: { bucket: 'leaving' } });
+    const given = flags.includes('--endpoint') ? [...flags, endpoint, '--region', 'us-east-1'] : flags;
+    const ran = await lab.run(['export', '', `s3://leaving/${prefix}`, ...given, '--json']);
+    const again = await lab.run(['export', '', `s3://leaving/${prefix}`, ...given, '--json']);
+    server.faults.clear();
+    vi.unstubAllEnvs();
+
+    expect(ran.json<Done>()).toMatchObject({ done: 3, problems: [{ name: 'docs/a.txt' }] });
+    expect(again.json<Done>()).toMatchObject({ done: 0, same: 3, problems: [{ name: 'docs/a.txt' }] });
+    expect(ran.stderr.match(/Storage takes no condition on a write/g)).toHaveLength(1);
+    expect(ran.stderr).toContain(`"write":"${write}"`);
+    for (const [key, bytes] of content) {
+      const { Body } = await s3.send(new GetObjectCommand({ Bucket: 'leaving', Key: `${prefix}/${key}` }));
+      const expected = key === 'docs/a.txt' ? Buffer.from('of somebody') : bytes;
+      expect(Buffer.from(await Body!.transformToByteArray())).toEqual(expected);
+    }
+  },
+);
+
+test('what is wrong with a place is said of the place; a folder takes one export at a time, and no link for its manifest', async () => {
+  const wrong = await lab.run(['export', '', 's3://b', '--endpoint', 'foo']);
+  expect(wrong.code).toBe(2);
+  expect(wrong.stderr).toMatch(
+    /^error: Cannot export to "s3:\/\/b": endpoint: "foo" is not an endpoint .*; bucket: "b" is/,
+  );
+  mkdirSync(join(lab.dir, 'two', '.holdfast-export'), { recursive: true });
+  const unlock = lockFolder(join(lab.dir, 'two', '.holdfast-export'));
+  const second = await lab.run(['export', '', 'two']);
+  expect([second.code, second.stderr]).toEqual([1, expect.stringContaining(`is in use by process ${process.pid}`)]);
+  unlock();
+  writeFileSync(join(lab.dir, 'elsewhere.jsonl'), 'mine');
+  symlinkSync(join(lab.dir, 'elsewhere.jsonl'), join(lab.dir, 'two', '.holdfast-export', 'manifest.jsonl'));
+  const linked = await lab.run(['export', '', 'two']);
+  expect([linked.code, linked.stderr]).toEqual([1, expect.stringContaining('manifest.jsonl" is a symbolic link')]);
+  expect(readFileSync(join(lab.dir, 'elsewhere.jsonl'), 'utf8')).toBe('mine');
+  unlinkSync(join(lab.dir, 'two', '.holdfast-export', 'manifest.jsonl'));
+  expect(await lab.json<Done>(['export', '', 'two'])).toMatchObject({ done: 4, isComplete: true });
+});
+
+test('what has another name there is told from what is left', async () => {
+  await lab.holdfast.put('odd/../x', '1');
+  mkdirSync(join(lab.dir, 'told', 'odd'), { recursive: true });
+  writeFileSync(join(lab.dir, 'told', 'odd', 'y'), 'of somebody');
+  await lab.holdfast.put('odd/y', '2');
+  const ran = await lab.run(['export', 'odd/', 'told']);
+  for (const key of ['odd/../x', 'odd/y']) await lab.holdfast.delete(key);
+  expect(ran.code).toBe(1);
+  expect(ran.stdout).toContain(
+    'exported, but: "odd/../x": "." and ".." are no names of files; it is in ".holdfast-export',
+  );
+  expect(ran.stdout).toContain('left: "odd/y":');
+  expect(ran.stdout).toMatch(/exported 1 object otherwise than by its own name alone\n1 object left\n$/);
 });

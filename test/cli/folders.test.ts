@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -75,17 +77,15 @@ test.each([
   ['link/inside', 'it may lead out of the folder'],
   ['file/below', 'is a file, and would have to be a folder'],
   ['dir', 'a folder, which is not written over'],
-  ['pipe', 'no regular file, which is not written over'],
+  ['pipe', 'is a pipe, no regular file, which is not written over'],
+  ['n'.repeat(256), 'a file name cannot have 256 bytes'],
 ])('the key %j writes nothing outside the folder, and is named [files-stay-inside]', async (key, why) => {
   const folder = join(lab.dir, 'trap', 'in');
   mkdirSync(join(folder, 'dir'), { recursive: true });
   mkdirSync(join(lab.dir, 'trap', 'elsewhere'), { recursive: true });
   writeFileSync(join(folder, 'file'), 'mine');
   if (!existsSync(join(folder, 'link'))) symlinkSync(join(lab.dir, 'trap', 'elsewhere'), join(folder, 'link'));
-  if (!existsSync(join(folder, 'pipe'))) {
-    const { execFileSync } = await import('node:child_process');
-    execFileSync('mkfifo', [join(folder, 'pipe')]);
-  }
+  if (!existsSync(join(folder, 'pipe'))) execFileSync('mkfifo', [join(folder, 'pipe')]);
   await lab.holdfast.put(`hostile/${key}`, 'boo');
   const ran = await lab.run(['get', '-r', 'hostile', folder, '--json']);
   await lab.holdfast.delete(`hostile/${key}`);
@@ -119,6 +119,63 @@ test('patterns name objects for ls, get and rm; many are deleted only by somebod
   // A key that looks like a pattern is a key first.
   expect(await lab.json(['rm', 'docs[x]'])).toEqual({ key: 'docs[x]', deleted: true });
   expect(await lab.json<Done>(['rm', '-r', 'docs', '--yes'])).toMatchObject({ done: 2 });
+});
+
+test('of a tree, what cannot be put is named, and the rest is put: links, pipes, names and folders that cannot be read [messages-name-the-cause]', async () => {
+  const tree = join(lab.dir, 'odd');
+  mkdirSync(join(tree, 'sub', '.holdfast-export'), { recursive: true });
+  mkdirSync(join(tree, '.holdfast-export'));
+  writeFileSync(join(tree, 'sub', '.holdfast-export', 'x'), 'of the person');
+  writeFileSync(join(tree, '.holdfast-export', 'x'), 'of an export');
+  const longest = `${'ü'.repeat(127)}n`;
+  for (const name of ['-dash', 'new\nline', 'back\\slash', 'u\u0308', '\u00fc', longest])
+    writeFileSync(join(tree, name), name);
+  symlinkSync('sub', join(tree, 'link'));
+  execFileSync('sh', ['-c', `mkfifo pipe; printf x > "$(printf 'bad\\377')"; mkdir "$(printf 'dir\\377')"`], {
+    cwd: tree,
+  });
+  // A folder whose path is longer than a call takes is made of two.
+  const half = Array.from({ length: 9 }, () => 'd'.repeat(250));
+  for (const top of ['deep', 'deeper']) mkdirSync(join(tree, top, ...half), { recursive: true });
+  renameSync(join(tree, 'deeper'), join(tree, 'deep', ...half, 'deeper'));
+  const ran = await lab.run(['put', '-r', 'odd', 'odd', '--json']);
+  execFileSync('rm', ['-rf', join(tree, 'deep')]);
+
+  expect(ran.code).toBe(1);
+  const { done, problems } = ran.json<Done>();
+  const why = (part: string) => problems.filter(({ name }) => name.startsWith(`odd/${part}`)).map((one) => one.why);
+  expect(why('bad')).toEqual(['its name is not UTF-8']);
+  expect(why('dir')).toEqual(['its name is not UTF-8']);
+  expect(why('deep')).toEqual(['Cannot read the folder: name too long']);
+  expect(why('link')).toEqual(['it is a symbolic link, which is not followed']);
+  expect(why('pipe')).toEqual(['it is a pipe, no regular file']);
+  expect({ done, problems: problems.length }).toEqual({ done: 7, problems: 5 });
+  expect(ran.stderr).toContain('What an export keeps for itself is passed over');
+  expect(await lab.json<Done>(['get', '-r', 'odd', 'odd-back'])).toMatchObject({ done: 7 });
+  for (const name of [longest, '-dash', 'new\nline', 'u\u0308', '\u00fc'])
+    expect(readFileSync(join(lab.dir, 'odd-back', name), 'utf8')).toBe(name);
+});
+
+test('what names nothing makes no folder, and a folder that cannot stand is named [messages-name-the-cause]', async () => {
+  writeFileSync(join(lab.dir, 'in-the-way'), '');
+  for (const verb of [['get', '-r'], ['export']]) {
+    const none = await lab.run([...verb, 'nothing-here', 'made-for-nothing']);
+    expect([none.code, none.stderr]).toEqual([1, 'error: No object is named by "nothing-here"\n']);
+    expect(existsSync(join(lab.dir, 'made-for-nothing'))).toBe(false);
+    const sentence = (folder: string, why: string) => `error: Cannot write to the folder "${folder}": ${why}\n`;
+    const inTheWay = await lab.run([...verb, 'album*/**', 'in-the-way']);
+    expect([inTheWay.code, inTheWay.stderr]).toEqual([1, sentence('in-the-way', 'it is no folder')]);
+    const below = await lab.run([...verb, 'album*/**', 'in-the-way/below']);
+    expect([below.code, below.stderr]).toEqual([1, sentence('in-the-way/below', 'not a directory')]);
+    // Where folders cannot be made, one call of the system would go round for ever.
+    const nowhere = await lab.run([...verb, 'album*/**', '/proc/nowhere']);
+    expect([nowhere.code, nowhere.stderr]).toEqual([1, sentence('/proc/nowhere', 'no such file or directory')]);
+  }
+  const pattern = await lab.run(['get', 'album*/**']);
+  expect([pattern.code, pattern.stderr]).toEqual([
+    2,
+    'error: There is no object "album*/**"; what a pattern matches needs a folder to go to\n',
+  ]);
 });
 
 test('ls --long says hash and backends', async () => {

@@ -72,13 +72,13 @@ test('no name but those of the parameters can be set, not even one that every ob
   fc.assert(
     fc.property(fc.oneof(anyText, inherited), fc.nat().map(String), (name, value) => {
       fc.pre(!names.includes(name));
-      expect(parameterProblem(name, value)).toBe(`"${name}" is not a parameter`);
+      expect(parameterProblem(name, value)).toBe(`"${name}" is not a parameter: \`holdfast settings\` lists them`);
     }),
   );
 });
 
 test('an inherited name is no parameter', () => {
-  expect(parameterProblem('constructor', '5')).toBe('"constructor" is not a parameter');
+  expect(parameterProblem('constructor', '5')).toBe('"constructor" is not a parameter: `holdfast settings` lists them');
 });
 
 function problemsOf(env: Record<string, string>): readonly string[] {

@@ -130,6 +130,7 @@ async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
 
 function describeForgotten(name: string, { outcome, removed, ended, lastCopies }: Forgotten): string {
   const done = `${plural(removed, 'copy').replace(/copys$/, 'copies')} left the records, ${plural(ended, 'queue item')} ended`;
+  if (outcome === 'forgotten' && removed + ended === 0) return `nothing is recorded of ${name}`;
   if (outcome === 'forgotten') return `${name} is forgotten: ${done}`;
   const rows = lastCopies.map(({ key, sizeBytes, condition }) => [
     escaped(key),

@@ -1,6 +1,6 @@
 import { resultOfBulk } from '../bulk.ts';
 import { UsageError } from '../failure.ts';
-import { beginningWith, isPattern, matching } from '../select-keys.ts';
+import { assertSome, beginningWith, isPattern, matching } from '../select-keys.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 interface ExportFlags {
@@ -30,6 +30,8 @@ async function exportObjects(session: Session, [prefix, target]: Arguments, flag
     throw new UsageError('--backend, --endpoint and --region say where a bucket is; a folder has none of them');
   await fleetNow(session);
   const selection = isPattern(prefix!) ? matching(prefix!) : beginningWith(prefix!);
+  // Everything may be nothing; a name that names nothing is a mistake.
+  if (prefix !== '') await assertSome(session.client(), selection, prefix!);
   const { runExport } = await import('../export-work.ts');
   const place = isBucket
     ? await (await import('../export-bucket.ts')).bucketTarget(session, target!, flags)

@@ -30,6 +30,7 @@ export const lookVerbs: VerbGroup = (program, verb) => {
       .option(...limit),
     async (session, _args, flags) => {
       const fleet = await fleetNow(session);
+      assertKnown(fleet, flags.backend);
       const isWanted = ({ copies }: PlacementTotal) =>
         flags.backend === undefined || copies.some(({ backend }) => backend === flags.backend);
       return listed(session, fleet, fleet.placements.filter(isWanted), flags.limit);
@@ -54,6 +55,12 @@ export const lookVerbs: VerbGroup = (program, verb) => {
     probe,
   );
 };
+
+/** Throws for a name that never was a backend's: copies may be on one that has left the file. */
+function assertKnown({ config: { fingerprints } }: Fleet, backend: string | undefined): void {
+  if (backend === undefined || Object.hasOwn(fingerprints, backend)) return;
+  throw new UsageError(`There is no backend "${backend}"; there are ${Object.keys(fingerprints).join(', ')}`);
+}
 
 function standingIn(session: Session, fleet: Fleet): (name: string) => BackendStanding {
   const { unhealthyAfterMs } = parseParameters(session.env, fleet.settings.overrides);

@@ -9,7 +9,17 @@ import { CommandError, UsageError } from '../failure.ts';
 import { getFolder, putFolder, removeMany } from '../folders.ts';
 import { bytes, escaped, plural, table, timestamp } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
-import { beginningWith, inFolder, isPattern, matching, type Selection, select, totalOf } from '../select-keys.ts';
+import {
+  assertSome,
+  beginningWith,
+  inFolder,
+  isPattern,
+  matching,
+  noneMatches,
+  type Selection,
+  select,
+  totalOf,
+} from '../select-keys.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 import { fileBody, spooled, writeWhole } from '../spool.ts';
 import { createTransferLine, watchedContent } from '../transfer-line.ts';
@@ -128,6 +138,8 @@ async function get(session: Session, [key, file]: Arguments, { recursive }: Recu
     };
   }
   const object = await session.client().get(key!);
+  if (object === null && file === undefined && isPattern(key!))
+    throw new UsageError(`There is no object "${escaped(key!)}"; what a pattern matches needs a folder to go to`);
   if (object === null) throw absent(key!);
   const isTerminal = 'isTTY' in session.stdout && session.stdout.isTTY === true;
   const body = file === undefined && isTerminal ? readableOnly(key!, object.body) : object.body;
@@ -162,8 +174,8 @@ async function getMany(
   folder: string | undefined,
 ): Promise<Result> {
   if (folder === undefined || folder === '-') throw new UsageError('get -r needs a folder to write to');
+  await assertSome(session.client(), selection, asked);
   const bulk = await getFolder(session, selection, folder);
-  if (bulk.done + bulk.same + bulk.problems.length === 0 && !bulk.wasStopped) throw noneMatches(asked);
   return resultOfBulk({ did: 'got', again: `\`holdfast get -r ${asked} ${folder}\`` }, bulk, { folder });
 }
 
@@ -231,10 +243,6 @@ async function* pagesOf<T>(items: AsyncIterable<T>): AsyncGenerator<T[]> {
     page = [];
   }
   if (page.length > 0) yield page;
-}
-
-function noneMatches(asked: string): CommandError {
-  return new CommandError('not-found', `No object is named by "${escaped(asked)}"`);
 }
 
 async function locate(session: Session, [key]: Arguments): Promise<Result> {

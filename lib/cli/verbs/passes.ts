@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
+import { inDollars } from '../../base/amounts.ts';
 import { defined } from '../../base/defined.ts';
 import { type ImportPlanning, type PlannedImport, planImport } from '../../operations/plan-import.ts';
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
@@ -176,7 +177,7 @@ function plannedResult({ outcome: _planned, ...plan }: Planned): Result {
 }
 
 function costRows({ import: first, replication }: PlannedImport): (string | number)[][] {
-  const usd = (amount: number) => amount.toFixed(2);
+  const usd = (amount: number) => inDollars(amount).slice(1);
   return [
     ['import: LIST requests', first.listRequests, ''],
     ['import: read units', first.readUnits, ''],
