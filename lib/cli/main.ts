@@ -167,11 +167,12 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
 }
 
 function report(session: Session, error: unknown): ExitCode {
-  const { kind, exitCode, ...said } = failureOf(error);
+  const failure = failureOf(error);
+  const { kind, exitCode } = failure;
   const isBare = session.home !== undefined && error instanceof StoreError && kind === 'missing-table';
   const sentence = isBare
     ? `The folder "${session.home.dir}" holds no tables yet: \`holdfast run\`, or \`holdfast init\`, makes them`
-    : said.sentence;
+    : failure.sentence;
   session.stderr.write(`error: ${printable(sentence)}\n`);
   if (session.isJson) printDocument(session, { error: sentence, kind });
   if (session.env.HOLDFAST_LOG === 'debug' && error instanceof Error) {
