@@ -1,7 +1,7 @@
 /**
  * `npm run bench:imports -- [--files 100000] [--s3-ms 30] [--dynamodb-ms 5]`: a bucket that is already full, imported by the
- * command line in one process with its defaults, and gone through once more when all of it is known. The bucket's listing is
- * made up; DynamoDB is the embedded one, behind a front that answers later and counts.
+ * command line in one process with its defaults, and gone through twice more when all of it is known: by the command, and by
+ * one tick with the time of a Lambda function. The bucket's listing is made up; DynamoDB is the embedded one, behind a front that answers later and counts.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -60,6 +60,7 @@ try {
   );
   tell('import', await run(['import', 'full'], env));
   tell('a pass over what is known', await run(['reconcile', 'full'], env));
+  tell('the same in one tick', await run(['tick', 'reconciler', '--deadline', '900'], env));
   const { differences } = (await run(['recount'], env)).document as { differences: unknown[] };
   say(`ledger and records: ${differences.length === 0 ? 'agree' : JSON.stringify(differences)}`);
   const { placements } = (await run(['status'], env)).document as { placements: unknown };
@@ -128,7 +129,7 @@ async function askedOf(child: ChildProcess): Promise<Asked> {
 }
 
 function tell(what: string, { document, ms, cpuMs, dynamoCpuMs, frontCpuMs, peakBytes, heldMiB, asked }: Ran): void {
-  const { s3, dynamodb } = asked;
+  const { s3, dynamodb, rangeWrites } = asked;
   const isWrite = (name: string) => /Transact|Put|Delete|Update/.test(name);
   const unitsOf = (which: (name: string) => boolean) =>
     Object.entries(dynamodb).reduce((sum, [name, { units }]) => sum + (which(name) ? units : 0), 0);
@@ -136,13 +137,16 @@ function tell(what: string, { document, ms, cpuMs, dynamoCpuMs, frontCpuMs, peak
   const million = 1e6 / files;
   const usd = writes * prices.writeUnit + reads * prices.readUnit;
   const share = (one: number) => `${Math.round((100 * one) / ms)} %`;
-  say(`${what}: ${JSON.stringify(document.found)}`);
+  say(`${what}: ${JSON.stringify(document.found ?? document.figures)}`);
   say(
     `  ${(ms / 1000).toFixed(1)} s, ${Math.round((1000 * files) / ms)} files/s; CPU ${(cpuMs / files).toFixed(3)} ms a file ` +
       `(${Math.round((1000 * files) / cpuMs)} files per second of it); of a core: itself ${share(cpuMs)}, DynamoDB ${share(dynamoCpuMs)}, fronts ${share(frontCpuMs)}`,
   );
   say(`  peak ${Math.round(peakBytes / mib)} MiB; most held after each tenth: ${heldMiB.join(' ')}`);
   say(`  S3: ${JSON.stringify(s3)}`);
+  const ranges = Object.values(rangeWrites);
+  const rows = ranges.reduce((sum, writes) => sum + writes, 0);
+  say(`  control table: ${ranges.length} ranges, ${rows} writes of them; of one at most ${Math.max(0, ...ranges)}`);
   say(
     `  DynamoDB: ${(writes / files).toFixed(2)} write units, ${(reads / files).toFixed(2)} read units a file, $${(usd * million).toFixed(2)} a million; ${JSON.stringify(dynamodb)}`,
   );

@@ -16,6 +16,8 @@ import { listenOnLoopback } from '../support/loopback.ts';
 export interface Asked {
   readonly s3: Readonly<Record<string, number>>;
   readonly dynamodb: Readonly<Record<string, { readonly requests: number; readonly units: number }>>;
+  /** Writes of each range of a pass, by its name. */
+  readonly rangeWrites: Readonly<Record<string, number>>;
 }
 
 export interface Ready {
@@ -38,7 +40,11 @@ const credentials = { accessKeyId: 'MADEUP', secretAccessKey: 'made-up-secret' }
 let asked = nothingAsked();
 
 function nothingAsked() {
-  return { s3: {} as Record<string, number>, dynamodb: {} as Record<string, { requests: number; units: number }> };
+  return {
+    s3: {} as Record<string, number>,
+    dynamodb: {} as Record<string, { requests: number; units: number }>,
+    rangeWrites: {} as Record<string, number>,
+  };
 }
 
 /** Keys in byte order, as a camera and a few years would make them. */
@@ -107,11 +113,17 @@ function askingForUnits(raw: IncomingMessage, headers: IncomingMessage['headers'
       const chunks: Buffer[] = [];
       for await (const chunk of raw) chunks.push(chunk as Buffer);
       const body = Buffer.concat(chunks).toString('utf8');
+      if (/Transact|Put|Update/.test(String(headers['x-amz-target']))) countRangeWrites(body);
       yield body.includes('"ReturnConsumedCapacity"') || !body.endsWith('}') || body.length < 3
         ? body
         : `${body.slice(0, -1)},"ReturnConsumedCapacity":"TOTAL"}`;
     })(),
   );
+}
+
+function countRangeWrites(body: string): void {
+  for (const [, range] of body.matchAll(/"S":"(range\/[^"]+)"/g))
+    asked.rangeWrites[range!] = (asked.rangeWrites[range!] ?? 0) + 1;
 }
 
 function isMadeUp(url: URL): boolean {
