@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
 import { shareReached } from '../plans/key-share.ts';
-import { readFleet } from '../store/fleet-view.ts';
+import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import {
   type NamedKey,
   type PassId,
@@ -92,8 +92,7 @@ export async function runPass(
       await clock.sleep(pauseMs);
       continue;
     }
-    const isComplete = report.figures.passComplete === 1;
-    const { progress, isOutOfTime } = await passProgress(store, clock, passesOf(request), isComplete);
+    const { progress, isOutOfTime } = await passProgress(store, clock, { ...request, since }, report);
     options.onProgress?.(progress);
     if (progress.isComplete) return { outcome: 'ended', progress };
     if (options.stop?.aborted) return { outcome: 'stopped', progress };
@@ -124,18 +123,25 @@ export function passesOf(request: PassId): PassId[] {
 async function passProgress(
   store: Pick<Store, 'control'>,
   clock: Clock,
-  passes: readonly PassId[],
-  isComplete: boolean,
+  request: ReconcileRequest & { readonly since: number },
+  { figures, message }: TickReport,
 ): Promise<{ readonly progress: PassProgress; readonly isOutOfTime: boolean }> {
+  const isComplete = figures.passComplete === 1;
   const view = await readFleet(store, clock.now());
   const ranges: PassRange[] = [];
+  const problems: string[] = [];
   let beganAt = clock.now();
-  for (const id of passes) {
+  for (const id of passesOf(request)) {
     const name = passName(id);
-    const { number, startedAt } = passHeader(view, name);
-    beganAt = Math.min(beganAt, startedAt);
-    ranges.push(...(await rangesOfPass(store, name)).filter(({ pass }) => pass === number));
+    const { number, startedAt, isRunning, completedAt } = passHeader(view, name);
+    // The one before is over, and another did not begin.
+    const isFormer = !isRunning && completedAt !== undefined && completedAt < request.since;
+    const own = isFormer ? [] : (await rangesOfPass(store, name)).filter(({ pass }) => pass === number);
+    if (own.length === 0) problems.push(...id.backends.map((backend) => `${backend}: ${whyNotBegun(view, backend)}`));
+    else beganAt = Math.min(beganAt, startedAt);
+    ranges.push(...own);
   }
+  if (!isComplete && message !== undefined) problems.push(message);
   const counts: Record<string, number> = {};
   for (const range of ranges)
     for (const [what, times] of Object.entries(range.counts)) counts[what] = (counts[what] ?? 0) + times;
@@ -148,7 +154,7 @@ async function passProgress(
     counts,
     named: ranges.flatMap(({ named }) => named),
     ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
-    problems: [...new Set(ranges.flatMap(problemOf))].sort(),
+    problems: [...new Set([...ranges.flatMap(problemOf).sort(), ...problems])],
   };
   return { progress, isOutOfTime: ranges.some(isCutShort) };
 }
@@ -161,6 +167,10 @@ export function shareOfRanges(ranges: readonly PassRange[]): number {
 function reachedOf({ from, upTo, position }: PassRange) {
   const reached = position.phase === 'listing' ? reachedBy(position) : undefined;
   return { from, upTo, reached, isDone: position.phase === 'done' };
+}
+
+function whyNotBegun(view: FleetView, backend: string): string {
+  return view.breaker(backend)?.openedAt === undefined ? 'unusable' : 'unreachable';
 }
 
 function problemOf({ problem, backends }: PassRange): string[] {

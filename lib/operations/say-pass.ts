@@ -16,7 +16,8 @@ export const passMeanings: Readonly<Record<string, string>> = {
   conflict: 'files whose bytes differ from the object of that key: left alone',
   unmarked: 'files that Holdfast did not write: left alone (`holdfast import` makes objects of them)',
   'foreign-mark': 'another fleet’s, or a person’s copies of ours: left alone',
-  'left-behind': 'files at keys that were put or deleted through Holdfast, and hold something else: left alone',
+  'left-behind':
+    'files that are no copy of what was put, or imported, at their key, or of what was deleted there: left alone',
   'too-long': 'keys too long to be imported: left alone',
   'odd-key': 'keys that cannot be looked up: left alone',
   'unreadable-key': 'keys that cannot be read: left alone',

@@ -10,7 +10,8 @@ const fleetText = JSON.stringify({
     credentials: 'role',
     egressUsdPerGb: name === 'full' ? 0.09 : 0.01,
   })),
-  policies: { default: { factor: 2 } },
+  policies: { default: { factor: 2 }, secret: { prefix: 'secret/', factor: 2, encrypt: true } },
+  encryption: { rawKeyEnv: 'FLEET_KEY' },
 });
 const files = 25;
 const fileBytes = 4_000;
@@ -39,6 +40,9 @@ beforeAll(async () => {
   await put('second', 'photos/2.jpg', 'something else');
 });
 afterAll(() => lab.close());
+
+const unencrypted =
+  'warning: Policy "secret" encrypts what is put. A file that is imported is not encrypted, and neither are the copies that are made of it\n';
 
 interface Planned {
   readonly isComplete: boolean;
@@ -104,8 +108,8 @@ test('an import ends with a table that accounts for every listed key, and every 
     found: { imported: files, joined: 1, conflict: 1 },
     named: [{ what: 'conflict', backend: 'second', key: 'photos/2.jpg' }],
   });
-  // Nothing but the warning about the one that was left alone.
-  expect(ran.stderr.trim().split('\n')).toHaveLength(1);
+  // What was left alone is named there, and nowhere else.
+  expect(ran.stderr).toBe(unencrypted);
   expect(await lab.json(['status'])).toMatchObject({ objects: files, underReplicated: files - 1 });
   expect(await lab.json(['tick', 'replicator'])).toMatchObject({ succeeded: files - 1 });
   expect(await lab.json(['status'])).toMatchObject({ underReplicated: 0, queue: { dead: { objects: 0 } } });
@@ -116,9 +120,18 @@ test('once more, everything is known: plain lines where there is no terminal, an
   await put('full', `${'long/'.repeat(204)}`, 'x');
   const ran = await lab.run(['import', 'full']);
   expect(ran.code).toBe(0);
-  expect(ran.stderr).toMatch(/^26 files · \d+ a second · [\d.]+ KiB · about 100 % of the keys\n$/);
+  expect(ran.stderr.replace(unencrypted, '')).toMatch(
+    /^26 files · \d+ a second · [\d.]+ KiB · about 100 % of the keys\n$/,
+  );
   expect(ran.stdout).toMatch(/known +25 /);
   expect(ran.stdout).toMatch(/too-long +1 /);
+  expect(ran.stdout).toMatch(/too-long +full +long\/long\//);
+  const none = await lab.run(['import', 'full', '--prefix', 'no such/']);
+  expect(none).toMatchObject({
+    code: 0,
+    stdout: 'No listed key begins with "no such/" on full: nothing was imported\n',
+  });
   const again = await lab.json<Planned>(['import', 'full', '--prefix', 'photos/1', '--dry-run']);
+  expect((await lab.run(['import', 'full', '--prefix', 'photos/1', '--dry-run'])).stderr).not.toContain('encrypts');
   expect(again).toMatchObject({ found: { known: 11 }, replication: { copies: 0, usd: 0 } });
 });

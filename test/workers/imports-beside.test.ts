@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
+import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { planImport } from '../../lib/operations/plan-import.ts';
 import { runPass } from '../../lib/operations/run-pass.ts';
 import type { TickEvent } from '../../lib/tick/tick.ts';
@@ -176,6 +177,22 @@ test.each([
   },
 );
 
+test('an import of a backend that is not usable from the beginning says so, and shows nothing of the import before', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: once });
+  fill(fleet, 'a', 5);
+  await run(fleet, 'a');
+  fleet.clock.advance(hourMs);
+  const owner = fleet.backends.a!.peek('.holdfast/owner')!;
+  fleet.backends.a!.deleteNow('.holdfast/owner');
+  const [unusable, noOwner] = ['a: unusable', expect.stringMatching(/^The bucket of backend "a" has no owner object/)];
+  const progress = { isComplete: false, listed: 0, counts: {}, problems: [unusable, noOwner] };
+  expect(await run(fleet, 'a')).toMatchObject({ outcome: 'ended', progress });
+  for (let minute = 0; minute < 5; minute += 1) await fleet.tick('replicator');
+  const { bytes, metadata } = owner;
+  fleet.backends.a!.putNow('.holdfast/owner', bytes, { metadata });
+  expect(await run(fleet, 'a')).toMatchObject({ outcome: 'ended', progress: { problems: ['a: unreachable'] } });
+});
+
 test('a pass over one backend that leaves the fleet file meanwhile is not complete', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: once, env: tens });
   fill(fleet, 'b', 100);
@@ -220,4 +237,81 @@ test('imports of one prefix after the other leave no row for each of them in wha
   expect(passes.length).toBeLessThanOrEqual(3);
   const { rows: ranges } = await fleet.store.control(`pass/import/a/${fileKey(0)}`);
   expect(ranges).toEqual([]);
+});
+
+test('an import of two backends that crashes at any write, before or after its effect, goes on and loses nothing [imports-go-on]', async () => {
+  let crashes = 0;
+  for (const when of ['before', 'after'] as const) {
+    for (let nth = 1; nth < 40; nth += 1) {
+      const fleet = await createTestFleet({ backends: ['a', 'b'], policies: once, env: tens });
+      fill(fleet, 'a', 40);
+      fill(fleet, 'b', 50, (i) => (i % 5 === 0 ? `another file ${i}` : `file ${i}`));
+      fleet.clock.advance(hourMs);
+      let writes = 0;
+      fleet[when] = ({ port, method }) => {
+        if (port !== 'store' || method !== 'transact') return;
+        writes += 1;
+        if (writes >= nth) throw new Error('the process is gone');
+      };
+      const isCrashed = await fleet.tick('reconciler', importOf('a', 'b')).then(
+        (report) => report.outcome === 'error',
+        () => true,
+      );
+      fleet[when] = undefined;
+      if (!isCrashed) break;
+      crashes += 1;
+      fleet.clock.advance(hourMs);
+      expect(await run(fleet, 'a', 'b')).toMatchObject({ outcome: 'ended', progress: { isComplete: true } });
+      expect(objectsIn(fleet)).toHaveLength(50);
+      expect(Object.keys(fleet.object(fileKey(7)).copies)).toEqual(['a', 'b']);
+      expect(Object.keys(fleet.object(fileKey(45)).copies)).toEqual(['b']);
+      expect(Object.keys(fleet.object(fileKey(5)).copies)).toEqual(['a']);
+      expect(await unaccountedBy(fleet, 'import/a+b')).toBe(0);
+      expect((await fleet.recount()).differences).toEqual([]);
+    }
+  }
+  expect(crashes).toBeGreaterThan(10);
+});
+
+test('imports of the same backend side by side, and a scheduled pass that imports: each file is one object', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a', 'b'],
+    policies: once,
+    env: { ...tens, RECONCILER_IMPORT: 'true' },
+  });
+  for (const name of ['a', 'b']) fill(fleet, name, 60);
+  fleet.clock.advance(hourMs);
+  const all = await Promise.all([run(fleet, 'a'), run(fleet, 'a', 'b'), run(fleet, 'b'), fleet.tick('reconciler')]);
+  for (const ended of all.slice(0, 3))
+    expect(ended).toMatchObject({ outcome: 'ended', progress: { isComplete: true } });
+  expect(objectsIn(fleet)).toHaveLength(60);
+  for (let i = 0; i < 60; i += 1) expect(Object.keys(fleet.object(fileKey(i)).copies)).toEqual(['a', 'b']);
+  for (const name of ['import/a', 'import/b', 'import/a+b']) expect(await unaccountedBy(fleet, name)).toBe(0);
+  expect((await fleet.recount()).differences).toEqual([]);
+});
+
+test('a drain that begins during an import: what is on its way is imported, nothing behind it is, and the drain ends', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: once, env: tens });
+  fill(fleet, 'a', 100);
+  fleet.clock.advance(hourMs);
+  const deps = { ...fleet.deps, clock: fleet.operatorClock, store: fleet.store };
+  atPage(fleet, 'a', 4, async () => {
+    await drain(deps, 'a');
+    fleet.clock.advance(20_000);
+  });
+  expect(await run(fleet, 'a')).toMatchObject({ outcome: 'ended', progress: { isComplete: true } });
+  fleet.after = undefined;
+  const { imported = 0, draining = 0 } = await foundBy(fleet, 'import/a');
+  expect(draining).toBeGreaterThan(0);
+  expect(imported + draining).toBe(100);
+  for (let minute = 0; minute < 40; minute += 1) {
+    for (const name of ['replicator', 'over-replication-cleaner', 'cleanup-queue'] as const) await fleet.tick(name);
+    fleet.clock.advance(60_000);
+  }
+  expect(await drainStatus(deps, 'a')).toMatchObject({ outcome: 'settling' });
+  fleet.clock.advance(hourMs);
+  expect(await drainStatus(deps, 'a')).toMatchObject({ outcome: 'drained' });
+  expect(objectsIn(fleet)).toHaveLength(imported);
+  expect(fleet.keysOn('a')).toHaveLength(100);
+  expect((await fleet.recount()).differences).toEqual([]);
 });

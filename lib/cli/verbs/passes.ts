@@ -73,12 +73,25 @@ async function importFiles(
   const backends = await knownBackends(session, (args as unknown as readonly string[][])[0]!);
   const request: ReconcileRequest = { kind: 'import', backends, ...defined({ prefix }) };
   const command = `import ${backends.join(' ')}${prefix === undefined ? '' : ` --prefix ${escaped(prefix)}`}`;
+  await sayUnencrypted(session, prefix);
   if (dryRun === true) return plannedResult(await planned(session, request));
   if (maxUsd !== undefined) {
     const { import: first, replication } = await planned(session, request);
     assertAffordable(command, first.usd + replication.usd, maxUsd);
   }
   return runVerb(session, request, command);
+}
+
+/** Whoever lets a policy encrypt may take it for granted that no other provider sees the content of what is imported. */
+async function sayUnencrypted(session: Session, wanted = ''): Promise<void> {
+  const { config } = await fleetNow(session);
+  const encrypting = Object.entries(config.file.policies).filter(
+    ([, { encrypt, prefix = '' }]) => encrypt && (prefix.startsWith(wanted) || wanted.startsWith(prefix)),
+  );
+  for (const [name] of encrypting)
+    session.stderr.write(
+      `warning: Policy "${name}" encrypts what is put. A file that is imported is not encrypted, and neither are the copies that are made of it\n`,
+    );
 }
 
 interface RecoverOptions {
@@ -197,8 +210,9 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
   const found = request.kind === 'import' && isComplete ? accountedFor(listed, counts) : counts;
   const isWell = isComplete && !Object.keys(found).some((what) => isRefusal(what, request));
   const rows = countRows(found);
-  const summary =
-    rows.length === 0 ? `${plural(listed, 'key')}: listing and records agree` : table(['FOUND', 'KEYS', ''], rows);
+  const nothing =
+    request.kind === 'import' ? sayNoKeys(request) : `${plural(listed, 'key')}: listing and records agree`;
+  const summary = rows.length > 0 ? table(['FOUND', 'KEYS', ''], rows) : isComplete ? nothing : '';
   const names = named.map(({ what, backend, key }) => [what, backend, escaped(key)]);
   const parts = [
     summary,
@@ -210,6 +224,11 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
   ];
   const document = { isComplete, listed, bytes: listedBytes, found, named, problems };
   return { text: parts.filter((part) => part !== '').join('\n\n'), document, exitCode: isWell ? 0 : 1 };
+}
+
+function sayNoKeys({ backends, prefix }: ReconcileRequest): string {
+  const which = prefix === undefined ? 'No key is listed' : `No listed key begins with "${escaped(prefix)}"`;
+  return `${which} on ${backends.join(' or ')}: nothing was imported`;
 }
 
 /** What an import that was broken off has gone through by then, it does not look at again. */

@@ -39,7 +39,7 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   const { tick } = deps;
   const { key, entry, askedAt } = found;
   const all = (turn: KeyTurn) => found.files.map(({ backend }) => ({ backend, turn }));
-  if (Buffer.byteLength(key) > maxKeyBytes(tick.config)) return all(settled('skipped', 'too-long'));
+  if (Buffer.byteLength(key) > maxKeyBytes(tick.config)) return all(settledByName('skipped', 'too-long'));
   // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
   if (entry !== null && changedAt(entry) >= askedAt)
     return all({ outcome: 'refused', what: 'listing-is-older', message: key });
@@ -116,7 +116,8 @@ async function whyNotImported(
   const { storageKey: key, etag } = item;
   const copyId = entry?.kind === 'object' ? entry.copies[backend] : undefined;
   // An object of this key has another copy here: the file is what was left of an earlier one.
-  if (copyId !== undefined) return copyId === '' ? settled('skipped', 'known') : leftAlone(entry as ObjectRecord, item);
+  if (copyId !== undefined)
+    return copyId === '' ? settled('skipped', 'known') : leftAlone(deps, entry as ObjectRecord, item);
   if (!isAsked && entry?.plainEtags?.[backend] === etag) return settled('skipped', 'left-behind');
   if (!isAsked && entry?.kind === 'tombstone' && item.lastModified <= entry.deletedAt)
     return settled('skipped', 'left-behind');
@@ -135,13 +136,19 @@ function isAskedFor({ personAskedAt }: ImportDeps, entry: Entry | null): boolean
 }
 
 /** A file beside another copy of its object: other bytes than a file that was imported, or what a put has left. */
-function leftAlone({ copies, plainEtags = {}, sizeBytes }: ObjectRecord, item: Listed): KeyTurn {
+function leftAlone(
+  { personAskedAt }: ImportDeps,
+  { copies, plainEtags = {}, sizeBytes }: ObjectRecord,
+  item: Listed,
+): KeyTurn {
   const imported = Object.keys(copies).filter((name) => copies[name] === '');
   const isOther = imported.some((name) => {
     const [one, other] = [sizeAndMd5({ sizeBytes, etag: plainEtags[name] ?? '' }), sizeAndMd5(item)];
     return sizeBytes !== item.sizeBytes || (one !== null && other !== null && one !== other);
   });
-  return isOther ? settledByName('skipped', 'conflict') : settled('skipped', 'left-behind');
+  if (!isOther) return settled('skipped', 'left-behind');
+  // It was said when it was found. Who asks is told again.
+  return personAskedAt === undefined ? settled('skipped', 'conflict') : settledByName('skipped', 'conflict');
 }
 
 async function isMarked(tick: ImportTick, backend: string, key: string): Promise<boolean> {
@@ -261,7 +268,7 @@ async function joinFile(
   if (comparison.outcome === 'unknown') return { turn: comparison.turn };
   const { difference, sha256 } = comparison;
   const isSame = difference === 'none';
-  if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: leftAlone(object, item) };
+  if (!isSame && object.plainEtags?.[backend] === item.etag) return { turn: leftAlone(deps, object, item) };
   const known = sha256 === undefined ? {} : { sha256 };
   const after: ObjectRecord = isSame
     ? { ...object, ...known, plainEtags, copies: { ...object.copies, [backend]: '' } }

@@ -18,7 +18,7 @@ import { type KeyFeed, prefixesBefore } from './key-feed.ts';
 import type { ListingStop } from './listing-feed.ts';
 
 /** What this file asks of a tick. */
-export type RangeTurnTick = Pick<Tick, 'deps' | 'tally' | 'now' | 'outOfTime'>;
+export type RangeTurnTick = Pick<Tick, 'deps' | 'tally' | 'now' | 'outOfTime' | 'reconcile'>;
 
 /** What a turn at a range needs. */
 export interface RangeDeps {
@@ -345,7 +345,9 @@ function noteResults(tick: RangeTurnTick, from: PassRange, results: readonly Key
       // Those that are not kept by name, past the first hundred, are counted alone: a bucket may hold millions.
       if (turn.isNamed && range.named.length < mostNamedKeys) {
         range = withNamed(range, [{ what: turn.what, backend, key: storageKey }]);
-        tick.deps.log.warn('Reconciler left a key alone', { backend, storageKey, what: turn.what, ...turn.fields });
+        // Whoever asked for an import is told at its end.
+        if (tick.reconcile?.kind !== 'import')
+          tick.deps.log.warn('Reconciler left a key alone', { backend, storageKey, what: turn.what, ...turn.fields });
       }
       continue;
     }
