@@ -6,7 +6,7 @@ type Line = Omit<ChangeFigures, 'at'> & { readonly at?: number };
 
 /**
  * What changed between two looks at the fleet, as lines of the timeline. At the first look: what the fleet remembers of the time
- * before.
+ * before. Passes are none of it: each backend has one every few minutes, and the overview says when the last one was.
  */
 export function changesBetween(before: FleetFigures | undefined, after: FleetFigures): ChangeFigures[] {
   const lines = before === undefined ? remembered(after) : differences(before, after);
@@ -16,12 +16,10 @@ export function changesBetween(before: FleetFigures | undefined, after: FleetFig
 function remembered({ backends, recovery }: FleetFigures): Line[] {
   const none: readonly Line[] = [];
   return [
-    ...backends.flatMap(({ name, unhealthySince, drain, pass, takesNoWrites }): readonly Line[] => [
+    ...backends.flatMap(({ name, unhealthySince, drain, takesNoWrites }): readonly Line[] => [
       ...(unhealthySince === undefined ? none : [bad(`${name} stopped answering`, unhealthySince)]),
       ...(drain === undefined ? none : [neutral(`The drain of ${name} began`, drain.since)]),
       ...(takesNoWrites === undefined ? none : [bad(`${name} takes no writes`, takesNoWrites.since)]),
-      ...(pass?.completedAt === undefined ? none : [good(`A pass over ${name} was complete`, pass.completedAt)]),
-      ...(pass?.isRunning ? [neutral(`A pass over ${name} began`, pass.startedAt)] : none),
     ]),
     ...(recovery === undefined ? none : [bad('Buckets were taken over: a recovery is due', recovery.since)]),
   ];
@@ -65,10 +63,6 @@ function ofBackend(before: BackendFigures, after: BackendFigures): Line[] {
     lines.push(bad(`${name} takes no writes: ${after.takesNoWrites.message}`, after.takesNoWrites.since));
   if (before.takesNoWrites !== undefined && after.takesNoWrites === undefined)
     lines.push(good(`${name} takes writes again`));
-  if (after.pass?.isRunning && !before.pass?.isRunning)
-    lines.push(neutral(`A pass over ${name} began`, after.pass.startedAt));
-  if (after.pass?.completedAt !== undefined && after.pass.completedAt !== before.pass?.completedAt)
-    lines.push(good(`A pass over ${name} was complete`, after.pass.completedAt));
   return lines;
 }
 

@@ -75,6 +75,7 @@ function sayPlan(planned: PlannedImport): string[] {
   return [
     `${plural(listed, 'file')} listed`,
     ...foundLines(found),
+    ...(Object.keys(found).some((what) => what.startsWith('would-')) ? [] : ['No file there would become an object']),
     `The import would cost about ${usd(first.usd)}: ${plural(first.listRequests, 'LIST request')}, ${plural(Math.round(first.writeUnits), 'write unit')}`,
     ...(first.readBytes > 0 ? [`To tell what listings do not, up to ${bytes(first.readBytes)} would be read`] : []),
     `The first replication: ${plural(replication.copies, 'copy')} of ${bytes(replication.bytes)}, about ${usd(replication.usd)}`,

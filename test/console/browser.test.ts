@@ -57,7 +57,9 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
   const go = (name: string) => page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name }).click();
   const confirm = (verb: string) => page.getByRole('dialog').getByRole('button', { name: verb, exact: true }).click();
   const take = async (name: string, folder: string | undefined, fullPage = true) => {
-    if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
+    if (folder === undefined) return;
+    await lab.poll();
+    await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
   };
 
   beforeAll(async () => {
@@ -318,6 +320,7 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     // A browser opens six connections to one host.
     for (let i = 0; i < 7; i += 1) {
       const tab = await context.newPage();
+      if (i === 6) await tab.clock.install();
       await tab.goto(over.console.url);
       await tab.getByText('all is well').waitFor();
       tabs.push(tab);
@@ -333,6 +336,11 @@ describe.skipIf(chromiumPath === undefined)('in Chromium', () => {
     await over.act('pause', { worker: 'scrubber' });
     for (const tab of tabs.slice(1)) await tab.getByRole('link', { name: 'The scrubber is paused' }).waitFor();
     expect(streams).toHaveLength(2);
+    // Whoever has it sleeps: a tab that somebody looks at hears nothing, and takes it.
+    await last.clock.fastForward(30_000);
+    await expect.poll(() => streams.length).toBe(3);
+    await over.act('resume', { worker: 'scrubber' });
+    for (const tab of tabs.slice(1)) await tab.getByText('all is well').waitFor();
     await context.close();
     await over.close();
   });

@@ -47,26 +47,42 @@ export function follow(): void {
     take(told);
     channel.postMessage(told);
   };
-  let hasStream = false;
+  let own: EventSource | undefined;
   channel.onmessage = ({ data }: MessageEvent<Told>) => {
     if (data.kind !== 'what-is-known') take(data);
-    else if (hasStream && overview.value !== null)
+    else if (own !== undefined && overview.value !== null)
       channel.postMessage({ kind: 'overview', overview: overview.value } satisfies Told);
   };
   channel.postMessage({ kind: 'what-is-known' } satisfies Told);
+  const { locks } = navigator;
+  const begin = () => {
+    own = stream(tell);
+    // It is given back by the end of the tab, or taken away by another one.
+    return new Promise<never>(() => {});
+  };
+  const end = () => {
+    own?.close();
+    own = undefined;
+  };
+  const queueUp = (): Promise<void> =>
+    locks.request(name, begin).catch(() => {
+      end();
+      return queueUp();
+    });
+  void queueUp();
   setInterval(() => {
     silence.value = Math.round((performance.now() - heardAt) / 1000);
+    // The tab that has the stream may sleep, as browsers let tabs do that nobody looks at.
+    const isAsleep = silence.value > mostSilence && document.visibilityState === 'visible' && own === undefined;
+    if (isAsleep) void locks.request(name, { steal: true }, begin).catch(end);
   }, 5_000);
-  void navigator.locks.request(name, () => {
-    hasStream = true;
-    stream(tell);
-    // It is given back by the end of this tab.
-    return new Promise(() => {});
-  });
 }
 
+/** The console tells something every five seconds, unless its tables do not answer. */
+export const mostSilence = 15;
+
 /** The browser comes back by itself when the connection is lost, but not once it was refused. */
-function stream(tell: (told: Told) => void): void {
+function stream(tell: (told: Told) => void): EventSource {
   const events = new EventSource(`/api/events?token=${encodeURIComponent(token)}`);
   events.onmessage = ({ data }) => tell({ kind: 'overview', overview: JSON.parse(data as string) as Overview });
   events.addEventListener('problem', ({ data }) =>
@@ -74,6 +90,7 @@ function stream(tell: (told: Told) => void): void {
   );
   events.onerror = () =>
     tell({ kind: 'connection', state: events.readyState === EventSource.CLOSED ? 'ended' : 'lost' });
+  return events;
 }
 
 /** Sends a request to the console; `unanswered` is said where no answer comes. */

@@ -1,6 +1,6 @@
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { connection, overview, problem, silence } from './api.ts';
+import { connection, mostSilence, overview, problem, silence } from './api.ts';
 import { BackendPage } from './backend.tsx';
 import { span, utcTime } from './figures.ts';
 import { HistoryPage } from './history.tsx';
@@ -110,6 +110,3 @@ const states = {
   lost: ['bad', 'connection lost'],
   ended: ['bad', 'ended'],
 } as const;
-
-/** The console tells something every five seconds, unless its tables do not answer. */
-const mostSilence = 15;

@@ -78,9 +78,7 @@ interface ChartProps {
 
 function ChartPanel({ chart, hours, span: drawn }: ChartProps) {
   const known = hours.flatMap((hour) => chart.value(hour) ?? []);
-  const [least, most] = [Math.min(...known), Math.max(...known)];
-  const extent = least === most ? `always ${chart.text(most)}` : `between ${chart.text(least)} and ${chart.text(most)}`;
-  const summary = known.length === 0 ? 'nothing of it in this time' : `${extent}, last ${chart.text(known.at(-1)!)}`;
+  const summary = summaryOf(chart, known);
   return (
     <Panel title={chart.title} aside={<span class="quiet">{summary}</span>}>
       <Plot chart={chart} hours={hours} span={drawn} label={`${chart.title}: ${summary}`} />
@@ -103,6 +101,15 @@ function ChartPanel({ chart, hours, span: drawn }: ChartProps) {
       </details>
     </Panel>
   );
+}
+
+function summaryOf({ text }: Chart, known: readonly number[]): string {
+  const last = known.at(-1);
+  if (last === undefined) return 'nothing of it in this time';
+  if (known.length === 1) return `${text(last)}, in the only hour that is known`;
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  if (least === most) return `always ${text(last)}`;
+  return `between ${text(least)} and ${text(most)}, last ${text(last)}`;
 }
 
 function textOf(chart: Chart, hour: HistoryHour): string {

@@ -402,22 +402,35 @@ function Scrub({ fleet: { scrub, recovery } }: { readonly fleet: Overview }) {
 }
 
 function UnderWay({ work, jobs }: { readonly work: readonly WorkFigures[]; readonly jobs: readonly JobFigures[] }) {
-  if (work.length === 0 && jobs.length === 0) return null;
+  const running = jobs.filter(({ state }) => state === 'running');
+  const ended = jobs.filter(({ state }) => state !== 'running');
   return (
-    <Panel title="Under way">
-      <JobList jobs={jobs} />
-      {work.length > 0 && (
-        <Table
-          caption="Work under way"
-          columns={workColumns}
-          rows={work}
-          none="Nothing is under way"
-          keyOf={({ id }) => id}
-        />
+    <>
+      {work.length + running.length > 0 && (
+        <Panel title="Under way">
+          <JobList jobs={running} />
+          {work.length > 0 && (
+            <Table
+              caption="Work under way"
+              columns={workColumns}
+              rows={work}
+              none="Nothing is under way"
+              keyOf={({ id }) => id}
+            />
+          )}
+        </Panel>
       )}
-    </Panel>
+      {ended.length > 0 && (
+        <Panel title="Asked for here, and ended">
+          <JobList jobs={ended.slice(0, shownJobs)} />
+          {ended.length > shownJobs && <a href={hrefTo('import')}>All that was asked for here</a>}
+        </Panel>
+      )}
+    </>
   );
 }
+
+const shownJobs = 3;
 
 const workColumns: readonly Column<WorkFigures>[] = [
   { head: 'Work', cell: ({ what, href }) => (href === undefined ? what : <a href={href}>{what}</a>) },
