@@ -119,7 +119,19 @@ const tones: Readonly<Record<AttentionFigures['name'], 'bad' | 'warn'>> = {
   'over-replicated': 'warn',
 };
 
-function Attention({ fleet: { attention, concerns } }: { readonly fleet: Overview }) {
+/** For whoever looks before there is anything to see. */
+function FirstSteps() {
+  return (
+    <>
+      {' '}
+      There are no objects yet: <code>holdfast put</code> stores one, and an <a href={hrefTo('import')}>import</a> makes
+      objects of files that are already there.
+    </>
+  );
+}
+
+function Attention({ fleet }: { readonly fleet: Overview }) {
+  const { attention, concerns } = fleet;
   const some = attention.filter(({ objects }) => objects > 0);
   return (
     <Panel title="What needs a look">
@@ -127,6 +139,7 @@ function Attention({ fleet: { attention, concerns } }: { readonly fleet: Overvie
         <p class="all-well">
           <Badge tone="good">all is well</Badge> Every object has the copies that its policy asks for, and every backend
           answers.
+          {fleet.objects === 0 && <FirstSteps />}
         </p>
       ) : (
         <ul class="attention">
