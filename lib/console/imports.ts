@@ -21,9 +21,10 @@ export async function runImportPlan(deps: ConsoleDeps, asked: Actions['import'],
 /** Makes objects of files, to the end or until it is stopped; asked for again, it goes on where it stopped. */
 export async function runImport(deps: ConsoleDeps, asked: Actions['import'], talk: JobTalk): Promise<JobEnd> {
   const meter = meterOf(deps, talk);
+  const since = deps.clock.now();
   const run = await runPass(
     passDeps(deps),
-    { ...requestOf(asked), onListed: meter.listed },
+    { ...requestOf(asked), since, onListed: meter.listed },
     { stop: talk.stop, onProgress: meter.reached },
   );
   if (run.outcome === 'error') return { state: 'failed', result: [run.message] };
@@ -32,6 +33,11 @@ export async function runImport(deps: ConsoleDeps, asked: Actions['import'], tal
   const result = [...foundLines(progress.counts), ...progress.problems.map((problem) => `Held up: ${problem}`)];
   if (run.outcome === 'stopped')
     return { state: 'stopped', result: [...result, 'Asked for again, it goes on from here'] };
+  // What one that was broken off has gone through by then, it does not look at again.
+  if (progress.beganAt < since)
+    result.push(
+      `This went on with an import that began at ${new Date(progress.beganAt).toISOString()}: for files put since then, import again`,
+    );
   return { state: progress.isComplete ? 'done' : 'failed', result };
 }
 

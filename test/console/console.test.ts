@@ -13,6 +13,7 @@ import type {
   WaitingLine,
 } from '../../lib/console/protocol.ts';
 import { storageKey } from '../../lib/store/keys.ts';
+import { newRange } from '../../lib/store/pass-rows.ts';
 import { createTestFleet } from '../support/fleet.ts';
 import { type ConsoleLab, consoleOver, startConsoleLab } from './kit.ts';
 
@@ -424,6 +425,29 @@ test('what the queue gave up is listed, and tried again', async () => {
   });
   expect(ofIt()).toEqual([expect.objectContaining({ state: 'cleanup', attempts: 0 })]);
   await lab.fleet.settle();
+});
+
+test('an import that goes on with one that was stopped says so', async () => {
+  const files = await consoleOver(await createTestFleet({ backends: ['a', 'b'] }));
+  const { fleet } = files;
+  try {
+    fleet.backends.a!.putNow('found', Buffer.from('found'));
+    const write = (pk: string, sk: string, data: object) =>
+      fleet.store.write({ kind: 'row', put: { pk, sk, version: 1, data: { ...data } }, expect: 'absent' });
+    const { id, ...range } = newRange('0', 1, ['a'], {});
+    await write('fleet', 'pass/import/a', { number: 1, startedAt: fleet.clock.now() - 60_000, isRunning: true });
+    await write('pass/import/a', `range/${id}`, range);
+    await files.act('import', { backends: ['a'] });
+    const jobNow = async () => (await files.overview()).jobs[0]!;
+    await expect.poll(async () => (await jobNow()).state, { interval: 20, timeout: 20_000 }).toBe('done');
+    const { result } = await jobNow();
+    expect(result!.at(-1)).toMatch(
+      /^This went on with an import that began at 20.*: for files put since then, import again$/,
+    );
+    expect(fleet.object('found').copies).toEqual({ a: '' });
+  } finally {
+    await files.close();
+  }
 });
 
 test('a console that ends lets what is under way end, and begins nothing any more', async () => {
