@@ -29,9 +29,9 @@ test('work under way has its rate, and the time that it will take', async () => 
   };
   expect(await replication()).toMatchObject({ remaining: { objects: 60 } });
   expect((await replication())!.objectsPerSecond).toBeUndefined();
-  const lookedAt = fleet.clock.now();
+  const begun = fleet.clock.now();
   await fleet.tick('replicator', { rounds: 2 });
-  fleet.clock.advance(lookedAt + 20_000 - fleet.clock.now());
+  fleet.clock.advance(begun + 20_000 - fleet.clock.now());
   expect(await replication()).toMatchObject({ remaining: { objects: 40 }, objectsPerSecond: 1, secondsLeft: 40 });
   await fleet.settle();
   expect(await replication()).toBeUndefined();
