@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
-import { bundle, bundleFunction, entryOf, projectRoot } from '../../infra/bundle.ts';
+import type { Actor } from '../../infra/actors.ts';
+import { type Bundle, bundle, bundleFunction, projectRoot } from '../../infra/bundle.ts';
 import { createClient } from '../../lib/client/client.ts';
 import { workerNames } from '../../lib/config/parameters.ts';
 import { startStack } from '../../lib/local/stack.ts';
@@ -18,51 +19,67 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const bare = bundle('test/bench/bare-clients.ts', join(dir, 'bare'));
 
-test.each([...workerNames, 'apply', 'importer'] as const)(
-  '%s: loads at most 150 KiB beyond the two bare SDK clients',
-  (name) => {
-    const built = bundle(entryOf(name), join(dir, name));
-    expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
-    const files = readdirSync(built.dir);
-    expect(files).toContain('index.mjs');
-    expect(files).toContain('index.mjs.map');
-    for (const file of files.filter((file) => file.endsWith('.mjs'))) {
-      // What an ES module cannot load, and would only find out when it is called.
-      expect(readFileSync(join(built.dir, file), 'utf8')).not.toContain('Dynamic require of');
-    }
-  },
-);
+const functions = [...workerNames, 'apply', 'importer'] as const;
+const bundles = new Map<Actor, Bundle>();
 
-/** Lambda imports the code itself, with Node alone: no test runner's way of loading things helps it. */
-async function loadedByNode(
-  home: string,
-  file: string,
-): Promise<{ readonly names: string[]; readonly error?: string }> {
-  const code = `const { names, error } = await import(process.argv[1]).then((m) => ({ names: Object.keys(m) }), (e) => ({ names: [], error: String(e) }));
-    process.stdout.write(JSON.stringify({ names, error }), () => process.exit());`;
-  const args = ['--input-type=module', '--eval', code, join(home, file)];
+/** A function's code as it is deployed: built once, looked at by several tests. */
+function deployed(name: Actor): Bundle {
+  const built = bundles.get(name) ?? bundleFunction(name, join(dir, 'deployed', name));
+  bundles.set(name, built);
+  return built;
+}
+
+const codeIn = (home: string) => readdirSync(home).filter((file) => file.endsWith('.mjs'));
+
+test.each(functions)('%s: loads at most 150 KiB beyond the two bare SDK clients', (name) => {
+  const built = deployed(name);
+  expect(built.coldBytes).toBeLessThanOrEqual(bare.coldBytes + 150 * 1024);
+  expect(readdirSync(built.dir)).toEqual(expect.arrayContaining(['index.mjs', 'index.mjs.map']));
+  for (const file of codeIn(built.dir)) {
+    // What an ES module cannot load, and would only find out when it is called.
+    expect(readFileSync(join(built.dir, file), 'utf8')).not.toContain('Dynamic require of');
+  }
+});
+
+interface Loaded {
+  readonly file: string;
+  readonly names: readonly string[];
+  readonly error?: string;
+}
+
+/**
+ * Lambda imports the code itself, with Node alone: no test runner's way of loading things helps it. One process loads one file
+ * after the other, as a handler does what it needs later.
+ */
+async function loadedByNode(home: string, files: readonly string[]): Promise<readonly [Loaded, ...Loaded[]]> {
+  const code = `const [home, ...files] = process.argv.slice(1);
+    const all = [];
+    for (const file of files)
+      await import(home + '/' + file).then(
+        (m) => all.push({ file, names: Object.keys(m) }),
+        (e) => all.push({ file, names: [], error: String(e) }),
+      );
+    process.stdout.write(JSON.stringify(all), () => process.exit());`;
+  const args = ['--input-type=module', '--eval', code, home, ...files];
   const env = { AWS_REGION: 'us-east-1' };
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: tmpdir(), env });
   return JSON.parse(stdout);
 }
 
-test.each([...workerNames, 'apply', 'importer'] as const)(
-  '%s: a plain Node loads the bundle, and whatever of it is loaded later',
-  async (name) => {
-    const { dir: home } = bundleFunction(name, join(dir, 'deployed', name));
-    for (const file of readdirSync(home).filter((one) => one.endsWith('.mjs'))) {
-      // Others never load the keys: their SDK is not deployed beside them.
-      if (name !== 'scrubber' && readFileSync(join(home, file), 'utf8').includes('@aws-crypto/client-node')) continue;
-      const { names, error } = await loadedByNode(home, file);
-      expect({ file, error }).toEqual({ file });
-      if (file === 'index.mjs') expect(names).toContain('handler');
-    }
-  },
-);
+test.each(functions)('%s: a plain Node loads the bundle, and whatever of it is loaded later', async (name) => {
+  const { dir: home } = deployed(name);
+  // Others never load the keys: their SDK is not deployed beside them.
+  const needsKeys = (file: string) => readFileSync(join(home, file), 'utf8').includes('@aws-crypto/client-node');
+  const later = codeIn(home).filter((file) => file !== 'index.mjs' && (name === 'scrubber' || !needsKeys(file)));
+  const loaded = await loadedByNode(home, ['index.mjs', ...later]);
+  expect(loaded.filter(({ error }) => error !== undefined)).toEqual([]);
+  expect(loaded.map(({ file }) => file)).toEqual(['index.mjs', ...later]);
+  expect(loaded[0].names).toContain('handler');
+});
 
 test('the encryption SDK lies beside the code of the scrubber, and a plain Node finds its names', async () => {
-  const { dir: home } = bundleFunction('scrubber', join(dir, 'encrypting'));
-  const { names } = await loadedByNode(home, 'node_modules/@aws-crypto/client-node/index.mjs');
+  const { dir: home } = deployed('scrubber');
+  const [{ names }] = await loadedByNode(home, ['node_modules/@aws-crypto/client-node/index.mjs']);
   expect(names).toEqual(expect.arrayContaining(['buildClient', 'KmsKeyringNode', 'RawAesKeyringNode']));
 });
 
@@ -74,8 +91,7 @@ test('the deployed scrubber compares plaintext, and fails where it cannot have i
     await process.createTables();
     await apply(process, stack.fleet);
     await createClient(process).put('k', 'the plaintext');
-    const { dir: home } = bundleFunction('scrubber', join(dir, 'on-a-stack'));
-    const file = join(home, 'index.mjs');
+    const file = join(deployed('scrubber').dir, 'index.mjs');
     /** In a cycle of its own: each division into parts has one. */
     const tick = (of: number, more: Record<string, string>) =>
       runHandler(file, { part: Number(shardOf('k')) % of, of }, { ...stack.env, ...more });
