@@ -2,31 +2,30 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { HistoryResult } from './history.ts';
 
+/** A history to be played. */
+export interface Job {
+  readonly seed: number;
+  /** Whether its result has what happened in it, line by line [no]. */
+  readonly isTraced?: boolean;
+}
+
 export interface PlayOptions {
-  readonly from: number;
-  readonly seeds: number;
+  readonly jobs: readonly Job[];
   /** As many as the machine has cores, unless given. */
   readonly threads?: number | undefined;
   /** Told of every history, in no order; false ends the play. */
   readonly onResult: (result: HistoryResult) => boolean;
 }
 
-/** What a thread is to play: every `stride`-th seed from `from` up to `to`, not included. */
-export interface Share {
-  readonly from: number;
-  readonly to: number;
-  readonly stride: number;
+/** The histories of so many seeds, one after the other. */
+export function seedsFrom(from: number, count: number): Job[] {
+  return Array.from({ length: count }, (_, i) => ({ seed: from + i }));
 }
 
-/** Plays the histories of many seeds, several at a time; each is decided by its seed alone. */
-export async function playSeeds({
-  from,
-  seeds,
-  threads = availableParallelism(),
-  onResult,
-}: PlayOptions): Promise<void> {
+/** Plays many histories, several at a time; each is decided by its seed alone. */
+export async function playSeeds({ jobs, threads = availableParallelism(), onResult }: PlayOptions): Promise<void> {
   const running = Array.from({ length: threads }, (_, i) => {
-    const share: Share = { from: from + i, to: from + seeds, stride: threads };
+    const share = jobs.filter((_, at) => at % threads === i);
     // Most of what a history makes is soon forgotten: a large nursery spares the collector.
     return new Worker(new URL('thread.ts', import.meta.url), {
       workerData: share,

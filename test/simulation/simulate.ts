@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { runHistory } from './history.ts';
-import { playSeeds } from './play.ts';
+import { playSeeds, seedsFrom } from './play.ts';
 import { createReport, showViolation } from './report.ts';
 
 const { values } = parseArgs({
@@ -33,8 +33,7 @@ if (values.seed !== undefined) {
   await show(Number(values.seed));
 } else {
   await playSeeds({
-    from: Number(values.from),
-    seeds: Number(values.seeds),
+    jobs: seedsFrom(Number(values.from), Number(values.seeds)),
     threads: values.threads === undefined ? undefined : Number(values.threads),
     onResult: (result) => {
       if (open.has(result.seed) && result.violation !== null) {
