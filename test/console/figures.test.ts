@@ -1,12 +1,15 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { parseParameters } from '../../lib/config/parameters.ts';
 import { changesBetween } from '../../lib/console/changes.ts';
 import { fleetFigures } from '../../lib/console/overview.ts';
 import { type Sample, sampleOf, withSample, workOf } from '../../lib/console/rates.ts';
 import { createReader, type Readings } from '../../lib/console/readings.ts';
+import { pollMs } from '../../lib/console/watch.ts';
 import { newRange } from '../../lib/store/pass-rows.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
-import { consoleOver } from './kit.ts';
+import { addTenMillion, consoleOver, twelveBackends } from './kit.ts';
 
 async function readings(fleet: TestFleet): Promise<Readings> {
   const read = await createReader(fleet.deps).all();
@@ -104,6 +107,46 @@ test('a pass that is under way is shown with its ranges and its rate', async () 
       secondsLeft: 10,
     },
   ]);
+  await lab.close();
+});
+
+test('a page that is opened while the tables do not answer is told why, and is shown the fleet once they do', async () => {
+  const fleet = await createTestFleet();
+  const lab = await consoleOver(fleet);
+  fleet.before = ({ port }) => {
+    if (port === 'store') throw new Error('no store');
+  };
+  const headers = { authorization: `Bearer ${lab.token}` };
+  const { body } = await fetch(`http://127.0.0.1:${lab.console.port}/api/events`, { headers });
+  const reader = body!.getReader();
+  let told = '';
+  const until = async (text: string) => {
+    while (!told.includes(text)) told += Buffer.from((await reader.read()).value!).toString();
+  };
+  await until('event: problem\ndata: "The tables cannot be read: no store"');
+  expect(told).not.toContain('data: {');
+  fleet.before = undefined;
+  await lab.poll();
+  await until('data: {"readAt"');
+  await reader.cancel();
+  await lab.close();
+  expect(JSON.stringify(fleet.logs)).not.toContain(lab.token);
+});
+
+test('a page that reads nothing of what it is sent holds up no other', async () => {
+  const fleet = await createTestFleet({ backends: twelveBackends });
+  addTenMillion(fleet);
+  const lab = await consoleOver(fleet);
+  const idle = connect(lab.console.port, '127.0.0.1');
+  idle.on('error', () => {});
+  idle.write(
+    `GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:${lab.console.port}\r\nAuthorization: Bearer ${lab.token}\r\n\r\n`,
+  );
+  await once(idle, 'readable');
+  // More than any buffer between them holds.
+  for (let i = 0; i < 100; i += 1) await lab.poll();
+  expect((await lab.overview()).readAt).toBeGreaterThanOrEqual(fleet.clock.now() - 2 * pollMs);
+  idle.destroy();
   await lab.close();
 });
 

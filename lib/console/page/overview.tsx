@@ -482,7 +482,7 @@ function Changes({ fleet: { changes } }: { readonly fleet: Overview }) {
       <Timeline changes={changes.slice(0, shownChanges)} />
       {older.length > 0 && (
         <details>
-          <summary>{count(older.length)} older ones</summary>
+          <summary>{count(older.length)} older</summary>
           <Timeline changes={older} />
         </details>
       )}
