@@ -37,6 +37,7 @@ export function follow(): void {
   let heardAt = performance.now();
   const take = (told: Told) => {
     heardAt = performance.now();
+    silence.value = 0;
     if (told.kind === 'connection') connection.value = told.state;
     if (told.kind === 'problem') problem.value = told.sentence;
     if (told.kind !== 'overview') return;
