@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Holdfast, ObjectSummary } from '../client/client.ts';
 import type { GetObject } from '../client/get.ts';
@@ -14,6 +14,8 @@ import { writeWhole } from './spool.ts';
 
 /** Objects whose key is no name of a file go here, named by its hash: nothing is left behind. */
 const oddFolder = `${exportFolder}/odd`;
+/** What is not whole yet: an export that is killed leaves nothing among the files themselves. */
+const partialFolder = `${exportFolder}/partial`;
 
 /** A folder to export to. Throws `CommandError` where it cannot be one. */
 export async function folderTarget(session: Session, folder: string): Promise<ExportTarget> {
@@ -24,6 +26,8 @@ export async function folderTarget(session: Session, folder: string): Promise<Ex
     // Of two at once, each would write a manifest without what the other one brought.
     const unlock = lockFolder(join(folder, exportFolder));
     session.atEnd(unlock);
+    await rm(join(folder, partialFolder), { recursive: true, force: true });
+    await mkdir(join(folder, partialFolder));
     const path = join(folder, exportFolder, 'manifest.jsonl');
     const standing = await standingAt(path);
     if (standing.outcome === 'other') throw new Error(`"${path}" is ${standing.what}`);
@@ -44,7 +48,10 @@ export async function folderTarget(session: Session, folder: string): Promise<Ex
         manifest.set(exported.key, exported);
         await file.write(lineOf(exported));
       },
-      close: () => closeManifest(path, file, manifest),
+      async close() {
+        await closeManifest(path, file, manifest);
+        await rm(join(folder, partialFolder), { recursive: true, force: true });
+      },
     };
   } catch (error) {
     if (error instanceof FolderInUse)
@@ -151,7 +158,7 @@ async function write(
   const found = standing.outcome === 'nothing' ? undefined : await hashOf(path);
   const mayWrite = found === undefined || isOurs || before?.sha256 === found;
   const got = await client.read(key, async (content) => {
-    if (mayWrite) return { content, ...(await writeIt(session, path, content)) };
+    if (mayWrite) return { content, ...(await writeIt(session, path, content, join(folder, partialFolder))) };
     const { sha256 } = await digestOf(content.body);
     return { content, sha256, isWritten: sha256 === found };
   });
@@ -174,8 +181,8 @@ async function write(
 }
 
 /** Read back: what the disk holds is what the manifest says. */
-async function writeIt(session: Session, path: string, { body, sha256 }: GetObject) {
-  await writeWhole(session, path, body);
+async function writeIt(session: Session, path: string, { body, sha256 }: GetObject, partial: string) {
+  await writeWhole(session, path, body, partial);
   const written = await hashOf(path);
   if (sha256 !== undefined && written !== sha256) throw new Error(`"${path}" does not read back as it was written`);
   return { sha256: written, isWritten: true };

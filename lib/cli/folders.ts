@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import mime from 'mime';
 import type { ObjectSummary } from '../client/client.ts';
 import type { PutOptions } from '../client/put.ts';
+import { isPartial } from '../client/write-file.ts';
 import { digestOf } from '../transfer/verify.ts';
 import { type Bulk, runBulk, type Step } from './bulk.ts';
 import { exportFolder } from './export-manifest.ts';
@@ -126,6 +127,8 @@ async function* filesBelow(folder: string, above: string): AsyncGenerator<Found>
     if (name === exportFolder) continue;
     // Under another name it would be another file.
     if (!isUtf8(entry.name)) yield { outcome: 'problem', path, why: 'its name is not UTF-8' };
+    else if (isPartial(entry.name.toString()))
+      yield { outcome: 'problem', path, why: 'it is what a command that was killed left of a file' };
     else if (entry.isDirectory()) yield* filesBelow(folder, `${name}/`);
     else yield { outcome: 'entry', path, name };
   }

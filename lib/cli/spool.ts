@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Body } from '../base/bytes.ts';
+import { defined } from '../base/defined.ts';
 import type { PutBody } from '../client/put.ts';
 import { writeFile } from '../client/write-file.ts';
 import { CommandError, fileProblem } from './failure.ts';
@@ -52,9 +53,10 @@ function notKept(error: unknown): CommandError {
 }
 
 /** Writes content to a file that appears only when all of it has come. */
-export async function writeWhole(session: Session, path: string, body: Body): Promise<void> {
+export async function writeWhole(session: Session, path: string, body: Body, partial?: string): Promise<void> {
   try {
-    await writeFile(path, body, (temporary) => session.atEnd(() => rmSync(temporary, { force: true })));
+    const begins = (temporary: string) => session.atEnd(() => rmSync(temporary, { force: true }));
+    await writeFile(path, body, { begins, ...defined({ partial }) });
   } catch (error) {
     if (error instanceof Error && !('kind' in error))
       throw new CommandError('file', `Cannot write "${path}": ${fileProblem(error)}`);

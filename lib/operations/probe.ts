@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
-import type { Backend, Capabilities } from '../fleet/backend.ts';
+import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
 import { ownershipProblem } from '../fleet/ownership-problem.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
@@ -39,6 +39,17 @@ export async function checkBackend(deps: ProbeDeps, name: string): Promise<Probe
   const closedBreaker = view.breaker(name)?.openedAt !== undefined;
   if (closedBreaker) await closeBreaker(store, view, name);
   return { outcome: 'answers', durationMs, closedBreaker };
+}
+
+/**
+ * Asks backends whose buckets were claimed just now: what had opened their breakers may be that they were other tables'. One that
+ * does not answer stays as it is.
+ */
+export async function askClaimed(deps: ProbeDeps, names: readonly string[]): Promise<void> {
+  for (const name of names)
+    await checkBackend(deps, name).catch((error: unknown) => {
+      if (!(error instanceof BackendError)) throw error;
+    });
 }
 
 /** On condition that nobody wrote it meanwhile: what others saw since is theirs to say. */

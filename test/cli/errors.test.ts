@@ -307,3 +307,16 @@ test('content that cannot be kept on its way is said with the folder, and how to
   else process.env.TMPDIR = before;
   expectError(ran, 1, 'error: Cannot keep what comes in "/no/such": no such file or directory; TMPDIR names another');
 });
+
+test('a take-over asks what it claimed: a breaker that was open keeps nobody waiting', async () => {
+  const { faults } = lab.stack.backends[0]!.server;
+  faults.add({ kind: 'refuse', id: 'dark' });
+  const breaker = async () =>
+    (await lab.json<{ backends: { breaker: string }[] }>(['status'], { env: silent })).backends[0]!.breaker;
+  for (let tries = 0; tries < 8 && (await breaker()) === 'closed'; tries += 1)
+    await lab.run(['tick', 'replicator'], { env: silent });
+  expect(await breaker()).toBe('open');
+  faults.clear('dark');
+  await lab.json(['init', '--take-over'], { env: silent });
+  expect(await breaker()).toBe('closed');
+});

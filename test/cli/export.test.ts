@@ -1,5 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  unlinkSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import {
   GetObjectCommand,
@@ -252,6 +261,19 @@ test('what is wrong with a place is said of the place; a folder takes one export
   expect(readFileSync(join(lab.dir, 'elsewhere.jsonl'), 'utf8')).toBe('mine');
   unlinkSync(join(lab.dir, 'two', '.holdfast-export', 'manifest.jsonl'));
   expect(await lab.json<Done>(['export', '', 'two'])).toMatchObject({ done: 4, isComplete: true });
+});
+
+test('what an export is writing is no file among the others: the next one clears what a killed one left', async () => {
+  const partial = join(lab.dir, 'killed', '.holdfast-export', 'partial');
+  mkdirSync(partial, { recursive: true });
+  writeFileSync(join(partial, '.holdfast-0123456789ab.part'), 'half');
+  const seen: string[] = [];
+  const watcher = watch(join(lab.dir, 'killed'), { recursive: true }, (_event, name) => seen.push(String(name)));
+  expect(await lab.json<Done>(['export', 'docs/', 'killed'])).toMatchObject({ done: 2, isComplete: true });
+  watcher.close();
+  expect(seen.filter((name) => name.endsWith('.part') && !name.startsWith('.holdfast-export/'))).toEqual([]);
+  expect(existsSync(partial)).toBe(false);
+  expect(readdirSync(join(lab.dir, 'killed', 'docs', 'deep'))).toEqual(['b.bin']);
 });
 
 test('what has another name there is told from what is left', async () => {

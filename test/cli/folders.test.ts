@@ -131,6 +131,7 @@ test('of a tree, what cannot be put is named, and the rest is put: links, pipes,
   for (const name of ['-dash', 'new\nline', 'back\\slash', 'u\u0308', '\u00fc', longest])
     writeFileSync(join(tree, name), name);
   symlinkSync('sub', join(tree, 'link'));
+  writeFileSync(join(tree, 'sub', '.holdfast-0123456789ab.part'), 'half');
   execFileSync('sh', ['-c', `mkfifo pipe; printf x > "$(printf 'bad\\377')"; mkdir "$(printf 'dir\\377')"`], {
     cwd: tree,
   });
@@ -149,7 +150,8 @@ test('of a tree, what cannot be put is named, and the rest is put: links, pipes,
   expect(why('deep')).toEqual(['Cannot read the folder: name too long']);
   expect(why('link')).toEqual(['it is a symbolic link, which is not followed']);
   expect(why('pipe')).toEqual(['it is a pipe, no regular file']);
-  expect({ done, problems: problems.length }).toEqual({ done: 7, problems: 5 });
+  expect({ done, problems: problems.length }).toEqual({ done: 7, problems: 6 });
+  expect(why('sub/')).toEqual(['it is what a command that was killed left of a file']);
   expect(ran.stderr).toContain('What an export keeps for itself is passed over');
   expect(await lab.json<Done>(['get', '-r', 'odd', 'odd-back'])).toMatchObject({ done: 7 });
   for (const name of [longest, '-dash', 'new\nline', 'u\u0308', '\u00fc'])

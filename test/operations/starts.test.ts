@@ -5,11 +5,14 @@ import { BackendError } from '../../lib/fleet/backend.ts';
 import { ownerKey } from '../../lib/fleet/owner.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { noteStart } from '../../lib/operations/note-start.ts';
+import { askClaimed } from '../../lib/operations/probe.ts';
+import { runPass } from '../../lib/operations/run-pass.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { isRecoveryPending } from '../../lib/store/recovery.ts';
 import { addStart, latestStart, readStarts } from '../../lib/store/starts.ts';
 import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
+import { reconciler } from '../../lib/workers/reconciler/reconciler.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -194,4 +197,36 @@ test('a take-over makes the restored tables the ones, begins a recovery, and the
   expect(await noteStart(deps)).toMatchObject({ outcome: 'noted' });
   // Whoever still runs on the others hears of it.
   expect((await tryAll(fleet, fleet.store)).put).toContain('knows a later start');
+});
+
+test('what was refused on the restored tables keeps nobody waiting: a recovery says which backends are, and a take-over asks them [older-tables-noticed]', async () => {
+  const fleet = await filled();
+  await noteStart(fleet.deps);
+  const backup = fleet.store.snapshot();
+  await noteStart(fleet.deps);
+  await fleet.client.put('since', 'bytes');
+  const store = await restored(fleet, backup);
+  const findCapabilities = async ({ name }: { name: string }) => fleet.backends[name]!.capabilities;
+  const deps = { ...fleet.deps, store, findCapabilities };
+  // A service that is begun again and again opens every breaker.
+  for (let starts = 0; starts < 5; starts += 1) await tryAll(fleet, store);
+  const breakerOf = async (name: string) => (await readFleet(store, 0)).breaker(name);
+  expect((await breakerOf('a'))?.openedAt).toBeDefined();
+  await apply(deps, (await readFleet(store, 0)).config!.file, { takeOver: true });
+  const recover = () =>
+    runPass(
+      { store, clock: fleet.clock, tick: (event) => runTick(deps, reconciler, event) },
+      { kind: 'recover', backends: ['a', 'b'] },
+    );
+  const problems = ['a: unreachable', 'b: unreachable'];
+  expect(await recover()).toMatchObject({ outcome: 'ended', progress: { isComplete: false, problems } });
+
+  unreachable(fleet, 'b');
+  await askClaimed(deps, ['a', 'b']);
+  expect((await breakerOf('a'))?.openedAt).toBeUndefined();
+  expect((await breakerOf('b'))?.openedAt).toBeDefined();
+  fleet.before = undefined;
+  await askClaimed(deps, ['a', 'b']);
+  expect(await recover()).toMatchObject({ outcome: 'ended', progress: { isComplete: true } });
+  expect(await createClient(deps).head('since')).not.toBeNull();
 });

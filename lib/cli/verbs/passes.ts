@@ -218,6 +218,7 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
     summary,
     names.length === 0 ? '' : table(['', 'BACKEND', 'KEY'], names),
     problems.length === 0 || isComplete ? '' : `Held up: ${problems.join('; ')}`,
+    isComplete ? '' : adviceOn(problems),
     isComplete
       ? sayWentOn(request, command, progress)
       : `The pass did not reach its end${wasStopped ? '' : ' now'}: \`holdfast ${command}\` goes on from here`,
@@ -229,6 +230,11 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
 function sayNoKeys({ backends, prefix }: ReconcileRequest): string {
   const which = prefix === undefined ? 'No key is listed' : `No listed key begins with "${escaped(prefix)}"`;
   return `${which} on ${backends.join(' or ')}: nothing was imported`;
+}
+
+function adviceOn(problems: readonly string[]): string {
+  const [name] = problems.flatMap((one) => /^(.+): unreachable$/.exec(one)?.slice(1) ?? []);
+  return name === undefined ? '' : `\`holdfast status\` says why; \`holdfast probe ${name}\` asks at once`;
 }
 
 /** What an import that was broken off has gone through by then, it does not look at again. */

@@ -3,6 +3,7 @@ import type { FleetFile } from '../../config/fleet-file.ts';
 import { ConfigError } from '../../config/problems.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
 import { type Applied, apply, planApply } from '../../operations/apply.ts';
+import { askClaimed } from '../../operations/probe.ts';
 import { readFleetFile } from '../fleet-source.ts';
 import { plural, table } from '../format.ts';
 import type { Result, Session, VerbGroup } from '../session.ts';
@@ -106,6 +107,7 @@ async function init(session: Session, _args: unknown, { takeOver, ...options }: 
   const holdfastProcess = session.process();
   await holdfastProcess.createTables();
   const applied = await apply(holdfastProcess, file, { takeOver: takeOver === true });
+  if (takeOver === true) await askClaimed(holdfastProcess, Object.keys(applied.capabilities));
   const { objects, queue, control } = holdfastProcess.tables;
   return {
     text: `Tables ${objects}, ${queue} and ${control} are ready.\n${describeApplied(applied)}`,
