@@ -39,7 +39,7 @@ async function killedTick(uploads: number): Promise<void> {
   const exit = once(child, 'exit');
   const seen = () =>
     lab.stack.backends.reduce((sum, { server }) => sum + server.requests.count({ operation: 'PutObject' }), 0);
-  while (child.exitCode === null && seen() < uploads) await new Promise(setImmediate);
+  while (child.exitCode === null && seen() < uploads) await Promise.race([lab.nextRequest(), exit]);
   child.kill('SIGKILL');
   await exit;
   await expireLeases(lab, 'replicator');

@@ -76,7 +76,8 @@ test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice b
   await configure(lab, { 'local-1': { maxBytesPerSecond: 12 * mib } });
   for (const { server } of lab.stack.backends) server.requests.clear();
   const killed = startTick(lab, ['--deadline', '30']);
-  while (killed.child.exitCode === null && seenBy(lab, 'UploadPart').count < 8) await new Promise(setImmediate);
+  while (killed.child.exitCode === null && seenBy(lab, 'UploadPart').count < 8)
+    await Promise.race([lab.nextRequest(), killed.ended]);
   await killTick(lab, killed);
   const kept = await partsDone();
   expect(kept).toBeGreaterThan(0);
@@ -89,7 +90,7 @@ test('a copy of 200 MiB survives kill -9 and a deadline: no part is read twice b
   expect(before.read - kept).toBeLessThanOrEqual(onTheirWay + 1);
   const clock = createManualClock(Date.now());
   const stopped = runTick({ ...lab.holdfastProcess, clock }, workers.replicator!, { deadline: clock.now() + 60_000 });
-  while (partsSeen().sent < before.sent + 3) await new Promise(setImmediate);
+  while (partsSeen().sent < before.sent + 3) await lab.nextRequest();
   clock.advance(48_000);
   expect(await stopped).toMatchObject({ outcome: 'success', deferred: 1 });
   const after = partsSeen();

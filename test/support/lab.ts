@@ -20,6 +20,8 @@ export interface Lab {
   listed(backend: string): Promise<Map<string, number>>;
   /** SHA-256 of an object's bytes, read with a plain S3 client. */
   hashOf(backend: string, storageKey: string): Promise<string>;
+  /** Until one of the backends has seen another request. */
+  nextRequest(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -75,6 +77,7 @@ export async function openLab(
       for await (const chunk of Body as AsyncIterable<Uint8Array>) hash.update(chunk);
       return hash.digest('hex');
     },
+    nextRequest: () => Promise.race(stack.backends.map(({ server }) => server.requests.next())),
     async close() {
       await holdfast.close();
       await holdfastProcess.close();

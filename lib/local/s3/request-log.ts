@@ -20,6 +20,8 @@ export interface RequestLog {
   matching(filter: RequestFilter): RequestRecord[];
   count(filter?: RequestFilter): number;
   byOperation(): Record<string, number>;
+  /** Until one more has come. */
+  next(): Promise<void>;
   clear(): void;
 }
 
@@ -28,17 +30,20 @@ const MAX_RECORDS = 100_000;
 export function createRequestLog(): RequestLog & { add(record: RequestRecord): void } {
   let records: RequestRecord[] = [];
   let totals = new Map<string, number>();
+  const waiting: (() => void)[] = [];
   const matching = (filter: RequestFilter) => records.filter((record) => matches(record, filter));
   return {
     add(record) {
       if (records.length >= MAX_RECORDS) records = records.slice(MAX_RECORDS / 2);
       records.push(record);
       totals.set(record.operation, (totals.get(record.operation) ?? 0) + 1);
+      for (const goOn of waiting.splice(0)) goOn();
     },
     all: () => records,
     matching,
     count: (filter = {}) => matching(filter).length,
     byOperation: () => Object.fromEntries(totals),
+    next: () => new Promise((resolve) => void waiting.push(resolve)),
     clear() {
       records = [];
       totals = new Map();
