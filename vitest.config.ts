@@ -4,7 +4,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
  * These change what a whole process has, its environment or its folder, or test what it loads: each file has a process of its
  * own.
  */
-const apart = ['test/*.test.ts', 'test/{cli,docs,infra,local,process,simulation}/**/*.test.ts'];
+const apart = ['test/*.test.ts', 'test/{cli,docs,infra,process,simulation}/**/*.test.ts'];
 
 /** All tests but some. No test is measured by the clock on the wall: the limit only ends one that hangs. */
 export function suite(leftOut: readonly string[], env: Record<string, string>) {
