@@ -48,6 +48,7 @@ export const events = {
   'Object is stuck: every backend refuses it': 'object-stuck',
   'Object recovered by its marks': 'object-recovered-by-marks',
   'Object relabelled': 'object-relabelled',
+  'Portions of usage limits were not given back': 'limits-not-given-back',
   'Progress of a read was not saved': 'read-progress-not-saved',
   'Progress of a transfer was not saved': 'transfer-progress-not-saved',
   'Put failed on a backend': 'put-failed-on-backend',

@@ -65,12 +65,18 @@ export function createClient(deps: ClientDeps): Holdfast {
   const book = createUsageBook();
   const flush = async () => {
     flushedAt = deps.clock.now();
-    book.enter(context.meter.take());
-    context.forgetBudget();
-    await book.flush(deps);
-    // What was read in between may lack what was on its way.
-    context.forgetBudget();
+    const { spending, meter } = context;
+    book.enter(meter.take());
+    const taken = spending.take();
+    await book.flush(deps).catch((error: unknown) => {
+      spending.putBack(taken);
+      throw error;
+    });
+    spending.written(taken);
+    await (stop.signal.aborted ? spending.release() : spending.renew());
   };
+  const flushOrWarn = () =>
+    flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
   const assertOpen = () => {
     if (stop.signal.aborted) throw new HoldfastError('closed', 'The client was closed: make another one');
   };
@@ -78,9 +84,20 @@ export function createClient(deps: ClientDeps): Holdfast {
   const counted = async <T>(call: () => Promise<T>): Promise<T> => {
     assertOpen();
     if (deps.clock.now() - flushedAt >= flushMs && !stop.signal.aborted) {
-      await flush().catch((error: Error) => deps.log.warn('Usage could not be written', { message: error.message }));
+      await flushOrWarn();
     }
-    return call();
+    return call().finally(writeDownSoon);
+  };
+  let isWaiting = false;
+  /** Others count what this process holds for a few minutes only: an idle one writes down what it spent before that. */
+  const writeDownSoon = () => {
+    if (isWaiting || stop.signal.aborted || !context.spending.isHolding()) return;
+    isWaiting = true;
+    const until = deps.clock.sleep(flushMs, stop.signal).then(flushOrWarn, () => {});
+    until.finally(() => {
+      isWaiting = false;
+      writeDownSoon();
+    });
   };
   return {
     put: (key, body, options) =>

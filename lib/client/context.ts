@@ -5,6 +5,7 @@ import type { EncryptionConfig, KeyChecks } from '../config/encryption.ts';
 import { type BackendConfig, type FleetFile, maxKeyBytes } from '../config/fleet-file.ts';
 import { type Parameters, parseParameters } from '../config/parameters.ts';
 import { type Backend, BackendError, type Capabilities } from '../fleet/backend.ts';
+import type { Asked } from '../fleet/forward.ts';
 import { createMeter, type Meter } from '../fleet/meter.ts';
 import { internalPrefix } from '../fleet/owner.ts';
 import { ownershipProblem } from '../fleet/ownership-problem.ts';
@@ -13,9 +14,9 @@ import { type Committer, createCommitter } from '../store/committer.ts';
 import { type BackendStanding, type FleetView, readFleet, standingOf } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Store } from '../store/port.ts';
-import { type Budget, type Claim, readBudget } from '../transfer/budget.ts';
 import type { Keyring } from '../transfer/keyring.ts';
 import { ownershipOf } from '../transfer/ownership.ts';
+import { createSpending, type Spending } from '../transfer/spending.ts';
 import { HoldfastError } from './error.ts';
 import { createSuspects, type Suspects } from './suspects.ts';
 
@@ -49,10 +50,8 @@ export interface ClientContext {
   readonly suspects: Suspects;
   /** Has the scrubber read an object before its turn. Never throws: reading goes on without it. */
   requestCheck(object: ObjectRecord, backend: string, reason: string): Promise<void>;
-  /** What the usage limits still allow this process to put; read anew once its own usage is written down. */
-  budget(fleet: Fleet): Promise<Budget>;
-  /** Its own usage was written down, or is about to be. */
-  forgetBudget(): void;
+  /** What this process may still put within the usage limits, and what of it it holds. */
+  readonly spending: Spending;
   /** Why nothing may be written to a backend now, as a sentence; null when its bucket answers and is ours. */
   obstacle(fleet: Fleet, name: string): Promise<string | null>;
 }
@@ -70,22 +69,37 @@ export const fleetLifeMs = 5_000;
 /** A metadata store that answers too slowly to decide anything by it is not asked for ever. */
 const mostReadings = 5;
 const ownerFreshMs = 60_000;
-/** What others spend is seen this late. */
-const budgetLifeMs = 60_000;
+/** What a process draws of the usage limits it holds for so long, unless it writes down before what it spent. */
+const portionLifeMs = 10 * 60_000;
+/** A person's read is charged, and never refused. */
+const writing: ReadonlySet<Asked['method']> = new Set([
+  'put',
+  'copyFrom',
+  'createUpload',
+  'uploadPart',
+  'listParts',
+  'completeUpload',
+]);
 const hourMs = 3_600_000;
 /** One host with bad memory must not keep the scrubber from all others' objects. */
 const checksPerHour = 100;
 
 export function createContext(deps: ClientDeps): ClientContext {
-  const meter = createMeter(deps.clock);
+  const spending = createSpending({
+    store: deps.store,
+    clock: deps.clock,
+    holder: deps.ids.ulid(),
+    backends: () => current?.file.backends ?? [],
+    endsBy: () => deps.clock.now() + portionLifeMs,
+    isFree: ({ method }) => !writing.has(method),
+  });
+  const meter = createMeter(deps.clock, spending);
   let cached: { at: number; fleet: Promise<Fleet> } | undefined;
   let current: Fleet | undefined;
   const handles = new Map<string, Promise<Backend>>();
   const owners = new Map<string, { at: number; obstacle: Promise<string | null> }>();
   const keyrings = new Map<string, Promise<Keyring>>();
   let checks = { since: 0, count: 0 };
-  const spending = new Set<Claim>();
-  let planned: { readonly at: number; readonly budget: Promise<Budget> } | undefined;
   const context: ClientContext = {
     deps,
     async keyring({ file: { encryption }, view }) {
@@ -109,6 +123,7 @@ export function createContext(deps: ClientDeps): ClientContext {
       }
     },
     meter,
+    spending,
     suspects: createSuspects(deps.clock),
     async requestCheck({ key, generation, copies }, backend, reason) {
       const now = deps.clock.now();
@@ -162,23 +177,6 @@ export function createContext(deps: ClientDeps): ClientContext {
       handles.set(id, opened);
       opened.catch(() => handles.delete(id));
       return opened;
-    },
-    async budget() {
-      const now = deps.clock.now();
-      if (planned === undefined || now - planned.at >= budgetLifeMs) {
-        const tick = {
-          ...{ deps, meter, of: 1, now: deps.clock.now },
-          get config() {
-            return current!.file;
-          },
-        };
-        planned = { at: now, budget: readBudget(tick, spending) };
-        planned.budget.catch(context.forgetBudget);
-      }
-      return planned.budget;
-    },
-    forgetBudget() {
-      planned = undefined;
     },
     async obstacle(fleet, name) {
       const now = deps.clock.now();

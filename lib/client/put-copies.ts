@@ -73,8 +73,7 @@ async function writeOne(put: Put, aim: Aim, writers: Writers, body: Body | undef
 
 /** Tries a backend only where its usage limits allow what that spends, beside all that is on its way from this process. */
 async function withinLimits(put: Put, fleet: Fleet, name: string, tryIt: () => Promise<Tried>): Promise<Tried> {
-  const budget = await put.context.budget(fleet);
-  const spent = await budget.spend([{ backend: name, ...spendOf(put, fleet) }], tryIt);
+  const spent = await put.context.spending.spend([{ backend: name, ...spendOf(put, fleet) }], tryIt);
   if (spent.outcome === 'spent') return spent.value;
   return { outcome: 'failed', why: `"${name}" has reached a usage limit (${spent.reason})`, isDoubtful: false };
 }

@@ -1,3 +1,5 @@
+import type { ExceededLimit } from './usage-limits.ts';
+
 /**
  * What an error speaks of:
  * `backend` nothing can be done there now · `target` it takes no more bytes for now; reads and deletes go on · `object` the bytes,
@@ -97,6 +99,8 @@ export const errorTable = {
   truncated: about('unclear', 'worth-retry', 'unanswered'),
   /** By our own signal, or not sent because a breaker is open. */
   cancelled: about('ourselves'),
+  /** Not sent: a usage limit allows no more of it. */
+  'over-limit': about('ourselves', 'stores-nothing'),
   /** The source of the bytes that were being sent failed: the cause is its error. */
   body: about('ourselves'),
   /** This process has no credentials for the backend. */
@@ -113,6 +117,8 @@ export interface ErrorDetail {
   readonly attempts?: number;
   /** What an unclear error speaks of, as the owner object's answer has shown. */
   readonly verdict?: SpeaksOf;
+  /** Of `over-limit`: which. */
+  readonly limit?: ExceededLimit;
 }
 
 /** What went wrong with a backend, typed once, at its edge. */
@@ -122,12 +128,15 @@ export class BackendError extends Error {
   /** The backend this request went to: the leg that failed. */
   readonly backend: string;
   readonly attempts: number;
+  /** The usage limit for which it was not sent; undefined for any other error. */
+  readonly limit: ExceededLimit | undefined;
   private readonly verdict: SpeaksOf | undefined;
   constructor(kind: BackendErrorKind, backend: string, message: string, cause?: unknown, detail: ErrorDetail = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.kind = kind;
     this.backend = backend;
     this.attempts = detail.attempts ?? 1;
+    this.limit = detail.limit;
     this.verdict = detail.verdict;
   }
 

@@ -5,7 +5,7 @@ import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
 import { type Backend, BackendError, type DeleteOutcome } from './backend.ts';
 import type { Observed } from './breaker.ts';
 import { errorTable } from './errors.ts';
-import { type BackendMethod, forward } from './forward.ts';
+import { type Asked, type BackendMethod, forward } from './forward.ts';
 import { chargeOf, type RequestClasses } from './usage-limits.ts';
 
 /** Counts what is spent on backends and how they fare. One per tick, or per client process. */
@@ -24,6 +24,16 @@ export interface Meter {
   failHealthCheck(backend: string, reason: string): void;
   /** Its health check went well: its answers count again. */
   passHealthCheck(backend: string): void;
+}
+
+/** Who is asked before anything is spent that a usage limit may refuse, and told afterwards what was. */
+export interface Gate {
+  /** What is charged, and never refused. */
+  isFree(asked: Asked): boolean;
+  /** Resolves, or is undefined, once it may be spent; throws `BackendError` of kind `over-limit` where a limit refuses it. */
+  pay(backend: string, usage: Usage, asked: Asked): Promise<void> | undefined;
+  /** What was paid for has ended, and this is what it came to. */
+  settle(backend: string, paid: Usage, spent: Usage): void;
 }
 
 /** What one call of the port led to on the wire, where the adapter says. */
@@ -64,7 +74,16 @@ const usualOperations: Readonly<Record<BackendMethod, string>> = {
   openUploads: 'ListMultipartUploads',
 };
 
-export function createMeter(clock: Pick<Clock, 'now'>): Meter {
+interface Request {
+  readonly name: string;
+  readonly classes: RequestClasses;
+  readonly usual: string;
+  readonly what: Asked;
+  /** What is paid for before it is sent; null: it is never refused. */
+  readonly price: Usage | null;
+}
+
+export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
   let spent = new Map<string, Map<string, Usage>>();
   const seen = new Map<string, Observed>();
   const add = (name: string, more: Partial<Usage>, hour = hourOf(clock.now())) => {
@@ -82,23 +101,29 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
   const lived = (name: string, error: unknown) => {
     if (error instanceof BackendError && error.backend === name && errorTable[error.kind].showsLife) ok(name);
   };
+  /** Only what has to be waited for is waited for: most backends have no limits. */
+  const pay = async (name: string, price: Usage | null, what: Asked): Promise<void> => {
+    const paying = price === null ? undefined : gate?.pay(name, price, what);
+    if (paying !== undefined) await paying;
+  };
   /** `streamed`: what of the bytes that were sent is charged already; a body sent twice went twice. */
   const asked = async <T>(
-    { name, classes, usual }: { readonly name: string; readonly classes: RequestClasses; readonly usual: string },
+    { name, classes, usual, what, price }: Request,
     request: () => Promise<T>,
     streamed: () => number,
     showsLife: (answer: T) => boolean,
   ): Promise<T> => {
+    await pay(name, price, what);
     const call: OnTheWire = { operations: [], sentBytes: 0 };
     const hour = hourOf(clock.now());
     const charge = (least: readonly string[]) => {
       const ingressBytes = Math.max(0, call.sentBytes - streamed());
       const sent = call.operations.length > 0 ? call.operations : least;
-      add(
-        name,
-        sent.map((operation) => chargeOf(classes, operation)).reduce(plusUsage, { ...noUsage, ingressBytes }),
-        hour,
-      );
+      const spent = sent
+        .map((operation) => chargeOf(classes, operation))
+        .reduce(plusUsage, { ...noUsage, ingressBytes });
+      add(name, spent, hour);
+      if (price !== null) gate?.settle(name, price, plusUsage(spent, { ingressBytes: streamed() }));
     };
     try {
       const answer = await wire.run(call, request);
@@ -112,34 +137,72 @@ export function createMeter(clock: Pick<Clock, 'now'>): Meter {
       throw error;
     }
   };
-  const counted = (body: Body, onBytes: (bytes: number) => void): Body => ({
+  const counted = (body: Body, onBytes: (bytes: number) => void, onEnd = () => {}): Body => ({
     // Not a generator: one that was never started would not pass `return` on, and a socket would stay open.
     [Symbol.asyncIterator]() {
       const inner = body[Symbol.asyncIterator]();
       return {
         async next() {
-          const step = await inner.next();
-          if (!step.done) onBytes(step.value.length);
-          return step;
+          try {
+            const step = await inner.next();
+            if (step.done) onEnd();
+            else onBytes(step.value.length);
+            return step;
+          } catch (error) {
+            onEnd();
+            throw error;
+          }
         },
-        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+        return: async () => {
+          onEnd();
+          return (await inner.return?.()) ?? { done: true, value: undefined };
+        },
       };
     },
   });
+  /** An answer's bytes, paid for before the first is read. */
+  const receiving = (name: string, what: Asked, isFree: boolean) => {
+    let paid: Usage | undefined;
+    let moved = 0;
+    return {
+      async arriving(egressBytes: number) {
+        if (isFree) return;
+        const price = { ...noUsage, egressBytes };
+        await pay(name, price, what);
+        paid = price;
+      },
+      received: (body: Body) =>
+        counted(
+          body,
+          (egressBytes) => {
+            moved += egressBytes;
+            add(name, { egressBytes });
+          },
+          () => {
+            if (paid !== undefined) gate?.settle(name, paid, { ...noUsage, egressBytes: moved });
+            paid = undefined;
+          },
+        ),
+    };
+  };
   return {
     watch(backend, classes) {
       const { name } = backend;
-      return forward(backend, (method) => {
+      return forward(backend, (what) => {
+        const { method, sizeBytes = 0 } = what;
         let streamed = 0;
+        const isFree = gate === undefined || gate.isFree(what);
+        const usual = usualOperations[method];
+        const price = isFree ? null : { ...noUsage, ...chargeOf(classes, usual), ingressBytes: sizeBytes };
         const showsLife = method === 'delete' ? hasAnswer : () => true;
         return {
-          call: (run) => asked({ name, classes, usual: usualOperations[method] }, run, () => streamed, showsLife),
+          call: (run) => asked({ name, classes, usual, what, price }, run, () => streamed, showsLife),
+          ...receiving(name, what, isFree),
           sent: (body) =>
             counted(body, (bytes) => {
               streamed += bytes;
               add(name, { ingressBytes: bytes });
             }),
-          received: (body) => counted(body, (egressBytes) => add(name, { egressBytes })),
         };
       });
     },

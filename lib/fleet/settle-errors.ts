@@ -37,7 +37,7 @@ export interface Settling {
  */
 export function settleErrors(backend: Backend, settling: Settling): Backend {
   const settle = (error: unknown, question: OwnerQuestion) => settleError(backend.name, settling, error, question);
-  const settled = forward(backend, (method) => ({
+  const settled = forward(backend, ({ method }) => ({
     async call(run) {
       try {
         return await run();

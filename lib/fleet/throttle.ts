@@ -44,7 +44,7 @@ export function throttled(backend: Backend, clock: Clock, rules: Rules): Backend
       }
     }
   }
-  return forward(backend, (_method, signal) => {
+  return forward(backend, (_asked, signal) => {
     /** What is not limited is not touched. */
     const pace = (body: Body): Body => (rules.rates().bytesPerSecond > 0 ? paced(body, signal) : body);
     return {

@@ -1,4 +1,5 @@
 import { areNeighbours } from '../config/fleet-file.ts';
+import { BackendError } from '../fleet/backend.ts';
 import {
   copyingRequest,
   type ExceededLimit,
@@ -102,5 +103,13 @@ async function spending<T>(
     const { fleetId, params } = tick;
     return run({ object, from, to, copyId, fleetId, preservesTags: params.preservesTags });
   });
-  return { copyId, outcome: spent.outcome === 'spent' ? spent.value : spent };
+  if (spent.outcome === 'over-limit') return { copyId, outcome: spent };
+  return { copyId, outcome: overLimitOf(spent.value) ?? spent.value };
+}
+
+/** A request that a usage limit kept from being sent is nobody's failure. */
+export function overLimitOf(outcome: unknown): Extract<Spent<never>, { outcome: 'over-limit' }> | null {
+  const { error } = outcome as { readonly error?: unknown };
+  if (!(error instanceof BackendError) || error.limit === undefined) return null;
+  return { outcome: 'over-limit', backend: error.backend, reason: error.limit };
 }

@@ -15,6 +15,11 @@ export function readingKey(backend: string, storageKey: string): string {
   return `reading/${backend}/${storageKey}`;
 }
 
+/** The partition of the Control table that says who holds what of the rest of a backend's usage limits. */
+export function portionsKey(backend: string): string {
+  return `portions/${backend}`;
+}
+
 const drainPrefix = 'drain/';
 /** The partition of the Control table that holds the history of one lease. */
 export function historyKey(worker: string, part: string): string {

@@ -8,7 +8,7 @@ import type { Tick } from './tick.ts';
 /** What this file asks of a tick. */
 export type ReportTick = Pick<
   Tick,
-  'deps' | 'config' | 'params' | 'meter' | 'view' | 'lease' | 'tally' | 'now' | 'audit'
+  'deps' | 'config' | 'params' | 'meter' | 'spending' | 'view' | 'lease' | 'tally' | 'now' | 'audit'
 >;
 
 /** How often a breaker row is tried again when another tick wrote it meanwhile. */
@@ -49,13 +49,20 @@ export function writeBreaker(tick: ReportTick, backend: string, row: ControlRow 
 }
 
 /**
- * Writes down what this tick spent, once, with what earlier ticks of this process left; an idle tick writes nothing and leaves
- * it to the next one that works. Returns what it spent.
+ * Writes down what this tick spent, once, with what earlier ticks of this process left, and gives back what it holds of the
+ * usage limits. An idle tick writes nothing and leaves it to the next one that works. Returns what it spent.
  */
 export async function reportUsage(tick: ReportTick): Promise<UsageByHour> {
-  const { unreported } = tick.deps;
+  const { deps, spending } = tick;
   const spent = tick.meter.take();
-  unreported.enter(spent);
-  if (tick.lease !== null || tick.tally.planned > 0) await unreported.flush(tick.deps);
+  const taken = spending.take();
+  deps.unreported.enter(spent);
+  if (tick.lease === null && tick.tally.planned === 0 && !spending.isHolding()) return spent;
+  await deps.unreported.flush(deps);
+  spending.written(taken);
+  // What it cannot give back now runs out by itself.
+  await spending
+    .release()
+    .catch((error: Error) => deps.log.warn('Portions of usage limits were not given back', { message: error.message }));
   return spent;
 }

@@ -10,7 +10,8 @@ import type { Lease } from '../store/model.ts';
 import { StoreError } from '../store/port.ts';
 import { isRecoveryPending } from '../store/recovery.ts';
 import type { UsageByHour } from '../store/usage-book.ts';
-import { type Budget, readBudget } from '../transfer/budget.ts';
+import type { Budget } from '../transfer/budget.ts';
+import { createSpending, type SpendingDeps } from '../transfer/spending.ts';
 import { createTickBackends } from './backends.ts';
 import { probeDueBreakers } from './health.ts';
 import { keepHistory } from './history.ts';
@@ -194,7 +195,15 @@ interface TickParts {
 
 function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts: TickParts): Tick {
   const { params } = parts;
-  const meter = createMeter(deps.clock);
+  const spending = createSpending({
+    store: deps.store,
+    clock: deps.clock,
+    holder: parts.runId,
+    backends: () => fileNow().backends,
+    endsBy: () => parts.deadline.at,
+    isFree: isFreeIn(worker, event),
+  });
+  const meter = createMeter(deps.clock, spending);
   const part = event.part ?? 0;
   const of = event.of ?? 1;
   const problems: string[] = [];
@@ -241,9 +250,10 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     backend: (name, use = 'read-write') => backends.backend(name, use),
     ownership: backends.ownership,
     budget: () => {
-      budget ??= readBudget(tick);
+      budget ??= spending.read();
       return budget;
     },
+    spending,
     commitDeps: () => ({
       store: deps.store,
       clock: deps.clock,
@@ -261,4 +271,11 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
       deps.log.info(sentence, { audit: true, worker, runId: parts.runId, epoch: tick.lease?.epoch, ...fields }),
   };
   return tick;
+}
+
+/** What a deletion needs, and what a person asks of a recovery, is charged and never refused. */
+function isFreeIn(worker: WorkerName, { reconcile }: TickEvent): NonNullable<SpendingDeps['isFree']> {
+  const isRecovery = worker === 'reconciler' && reconcile?.kind === 'recover';
+  if (worker !== 'cleanup-queue' && !isRecovery) return () => false;
+  return ({ method }) => method === 'head' || method === 'list' || method === 'listParts';
 }

@@ -20,6 +20,7 @@ import type { Swap } from '../store/swap.ts';
 import type { UsageBook } from '../store/usage-book.ts';
 import type { Budget } from '../transfer/budget.ts';
 import type { Keyring } from '../transfer/keyring.ts';
+import type { Spending } from '../transfer/spending.ts';
 
 /** What a worker needs from the process it runs in. */
 export interface TickDeps {
@@ -157,8 +158,10 @@ export interface Tick extends TickTime, FleetAsRead, TickRequest, TickAccount {
   backend(name: string, use?: 'read-write' | 'delete'): Promise<Backend>;
   /** Whose a bucket is, as it answers now. */
   ownership(name: string): Promise<Ownership>;
-  /** What this tick may still spend of the monthly limits; read once. */
+  /** What this tick may still spend of the usage limits; read once. */
   budget(): Promise<Budget>;
+  /** What it holds of them. */
+  readonly spending: Spending;
   commit(swaps: readonly Swap[]): Promise<Outcome[]>;
   commitDeps(): CommitDeps;
 }

@@ -1,10 +1,9 @@
 import { hourOf } from '../base/clock.ts';
-import { noUsage, plusUsage, type Usage } from '../base/usage.ts';
-import type { BackendConfig, FleetFile } from '../config/fleet-file.ts';
-import type { Meter } from '../fleet/meter.ts';
+import { allEnded } from '../base/pool.ts';
+import { noUsage, type Usage } from '../base/usage.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
 import {
   type Allowance,
-  chargedAs,
   countedBy,
   type ExceededLimit,
   type Period,
@@ -32,26 +31,17 @@ export function readingOf({ sizeBytes, sha256 }: Pick<ObjectRecord, 'sizeBytes' 
   return { requests: times, kind: 'get', egressBytes: times * sizeBytes };
 }
 
-/** The usage limits of a fleet, as this tick may still spend them. */
+/** The usage limits of a fleet, as a process may still spend them. */
 export interface Budget {
-  /** The limit that a spend would exceed, or null when it is allowed: for choosing. */
+  /** The limit that a spend would exceed, by what was read last, or null when it seems allowed: for choosing. */
   refuses(backend: string, spend: Spend): ExceededLimit | null;
   /**
-   * Runs what spends this much, where every claim is allowed beside all others that run or are set aside. Claims are checked
-   * and counted in one step, so that no two who ask in the same moment are given the same rest.
+   * Runs what spends this much, where every claim is allowed beside all others that run or are set aside, here and in other
+   * processes.
    */
   spend<T>(claims: readonly Claim[], run: () => Promise<T>): Promise<Spent<T>>;
   /** Counts a spend that is still to be made, allowed or not; the returned function takes it back, once. */
   reserve(backend: string, spend: Spend): () => void;
-}
-
-/** What a budget is read from: the fleet file now in force, what this tick spent, and how many parts share the rest. */
-export interface BudgetDeps {
-  readonly config: Pick<FleetFile, 'backends'>;
-  readonly of: number;
-  readonly meter: Pick<Meter, 'spent'>;
-  readonly deps: { readonly store: Pick<Store, 'usage'> };
-  now(): number;
 }
 
 /** A limit of a backend, and what was spent in its period before. */
@@ -61,6 +51,9 @@ export interface LimitUse {
   readonly period: Period;
   readonly used: Usage;
 }
+
+/** A clock that is ahead has written down what it spent in an hour that has not begun here. */
+const clocksApartMs = 3_600_000;
 
 /** What was spent of every limit of some backends in its period now: the sum of its hours. */
 export async function readLimitUse(
@@ -72,65 +65,14 @@ export async function readLimitUse(
     usageLimitsOf(backend).map((limit) => ({ backend, limit, period: periodOf(limit, now) })),
   );
   const groups = [...Map.groupBy(limited, ({ period }) => hourOf(period.from))];
-  const read = await Promise.all(
+  const read = await allEnded(
     groups.map(async ([from, group]) => {
       const names = group.map(({ backend }) => backend.name);
-      const used = await store.usage({ from, to: hourOf(now) }, names);
+      const used = await store.usage({ from, to: hourOf(now + clocksApartMs) }, names);
       return group.map((one) => ({ ...one, used: used.get(one.backend.name) ?? noUsage }));
     }),
   );
   return read.flat();
-}
-
-/**
- * Reads what was spent where limits are set. Of n parallel parts each plans 1/n of what is left.
- *
- * @param reserved what is on its way: whoever reads a budget anew passes on what runs by the one before
- */
-export async function readBudget(tick: BudgetDeps, reserved = new Set<Claim>()): Promise<Budget> {
-  const uses = Map.groupBy(
-    await readLimitUse(tick.deps.store, tick.config.backends, tick.now()),
-    ({ backend }) => backend.name,
-  );
-  const refuses = (name: string, spend: Spend): ExceededLimit | null => {
-    const backend = tick.config.backends.find((one) => one.name === name);
-    const limits = backend === undefined ? [] : usageLimitsOf(backend);
-    if (backend === undefined || limits.length === 0) return null;
-    const asked = chargedAs(backend, spend);
-    // What of those on their way is in the meter already counts twice until they end.
-    const coming = [...reserved]
-      .filter((one) => one.backend === name)
-      .reduce((sum, one) => plusUsage(sum, chargedAs(backend, one)), plusUsage(tick.meter.spent(name), asked));
-    for (const { per, allows } of limits) {
-      // By the file as it is now: a limit that was not there when the usage was read has nothing against it yet.
-      const before = uses.get(name)?.find(({ limit }) => limit.per === per)?.used ?? noUsage;
-      const reason = exceeded(backend, { allows, before, coming, asked, of: tick.of });
-      if (reason !== null) return reason;
-    }
-    return null;
-  };
-  const reserve = (backend: string, spend: Spend) => {
-    const one = { ...spend, backend };
-    reserved.add(one);
-    return () => void reserved.delete(one);
-  };
-  return {
-    refuses,
-    reserve,
-    async spend(claims, run) {
-      const giveBack: (() => void)[] = [];
-      try {
-        for (const claim of claims) {
-          const reason = refuses(claim.backend, claim);
-          if (reason !== null) return { outcome: 'over-limit', backend: claim.backend, reason };
-          giveBack.push(reserve(claim.backend, claim));
-        }
-        return { outcome: 'spent', value: await run() };
-      } finally {
-        for (const back of giveBack) back();
-      }
-    },
-  };
 }
 
 const reasons: Readonly<Record<keyof Allowance, ExceededLimit>> = {
@@ -141,27 +83,32 @@ const reasons: Readonly<Record<keyof Allowance, ExceededLimit>> = {
   ingressBytes: 'over-ingress',
   usd: 'over-dollars',
 };
+const allowed = Object.keys(reasons) as (keyof Allowance)[];
 
-interface Question {
-  readonly allows: Allowance;
-  readonly before: Usage;
-  /** What this tick has spent, what is on its way, and the spend itself. */
-  readonly coming: Usage;
-  readonly asked: Usage;
-  readonly of: number;
-}
-
-/** The first allowance that a spend would exceed; what a spend asks nothing of refuses nothing. */
-function exceeded(backend: BackendConfig, { allows, before, coming, asked, of }: Question): ExceededLimit | null {
-  const counted = {
-    asked: countedBy(backend, asked),
-    before: countedBy(backend, before),
-    coming: countedBy(backend, coming),
-  };
-  for (const field of Object.keys(reasons) as (keyof Allowance)[]) {
+/** The first allowance that an amount would exceed; what is asked nothing of refuses nothing. */
+export function exceeded(
+  backend: BackendConfig,
+  allows: Allowance,
+  { all, asked }: { readonly all: Usage; readonly asked: Usage },
+): ExceededLimit | null {
+  const counted = { all: countedBy(backend, all), asked: countedBy(backend, asked) };
+  for (const field of allowed) {
     const most = allows[field];
     if (most === 0 || counted.asked[field] === 0) continue;
-    if (counted.coming[field] > (most - counted.before[field]) / of) return reasons[field];
+    if (counted.all[field] > most) return reasons[field];
   }
   return null;
+}
+
+/** How often an amount fits into a part of what an allowance leaves beside all else. */
+export function timesThatFit(
+  backend: BackendConfig,
+  allows: Allowance,
+  { all, wanted, part }: { readonly all: Usage; readonly wanted: Usage; readonly part: number },
+): number {
+  const counted = { all: countedBy(backend, all), wanted: countedBy(backend, wanted) };
+  const times = allowed
+    .filter((field) => allows[field] > 0 && counted.wanted[field] > 0)
+    .map((field) => ((allows[field] - counted.all[field]) * part) / counted.wanted[field]);
+  return Math.max(0, Math.min(Number.MAX_SAFE_INTEGER, ...times));
 }

@@ -32,7 +32,7 @@ async function firstPartBytes(backend: Backend, storageKey: string, signal?: Abo
     return await backend.firstPartBytes(storageKey, signal);
   } catch (error) {
     // Where parts cannot be asked for, a second read proves as much.
-    if (error instanceof BackendError && error.kind !== 'cancelled') return null;
+    if (error instanceof BackendError && error.speaksOf !== 'ourselves') return null;
     throw error;
   }
 }

@@ -192,7 +192,7 @@ export function createActors(deps: ActorsDeps): Actors {
     const tick: RunningTick = { actor, event: full, endsAt: world.now + timeoutMs };
     ticks.add(tick);
     oracle.tickBegan(actor, tick.endsAt);
-    oracle.runsIn(actor, book, event.of ?? 1);
+    oracle.runsIn(actor, book, event.reconcile?.kind === 'recover');
     world.trace(() => `${actor.name} begins ${JSON.stringify(event)}`);
     runTick({ ...shared, unreported: book }, code, full).then(
       (report) => {

@@ -227,7 +227,10 @@ function tightLimits(random: Random, classes: Random, faults: Faults, bytes: num
   const some = () => (random.chance(0.5) ? Math.round(bytes * random.pick([0.1, 0.3, 1, 3])) : 0);
   const requests = random.chance(0.3) ? random.pick([30, 100, 300]) : 0;
   const classA = classes.chance(0.4) ? classes.pick([10, 30, 100]) : 0;
-  return { requests, classA, egressBytes: some(), ingressBytes: some() };
+  const limits = { requests, classA, egressBytes: some(), ingressBytes: some() };
+  const zone = classes.pick(['UTC', 'America/Los_Angeles', 'Asia/Kolkata', 'Pacific/Chatham']);
+  const limitsReset = { zone, hour: classes.pick([0, 0, 7, 23]) };
+  return classes.chance(0.5) ? { limits, limitsReset } : { dailyLimits: limits, limitsReset };
 }
 
 function fleetFile(
@@ -249,7 +252,7 @@ function fleetFile(
       quotaBytes: quotaOf(name),
       maxObjectBytes: name !== backends[0] && random.chance(0.1) ? largest / 2 : 0,
       egressUsdPerGb: random.pick([0, 0.01, 0.09]),
-      limits: limitsOf(),
+      ...limitsOf(),
     })),
     policies: {
       default: { factor: random.between(1, Math.min(3, most)) },

@@ -10,11 +10,11 @@ import type { UsageCheck } from './oracle/usage.ts';
 /** What the simulated ports tell the oracle, at the moment it happens. */
 export interface Observer
   extends LeasesCheck,
-    BreakersCheck,
+    Omit<BreakersCheck, 'requestSent'>,
     Pick<PlacesCheck, 'fileWritten'>,
     Omit<ReadsCheck, 'copyNamed'>,
     Pick<UploadsCheck, 'uploadOpened'>,
-    Omit<UsageCheck, 'requestSent'> {
+    UsageCheck {
   /** What the Objects table now holds under a key. */
   objectChanged(key: string, entry: Entry | null): void;
   /** What the Queue table now holds under an id. */

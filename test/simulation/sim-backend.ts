@@ -36,9 +36,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     new BackendError(kind, name, `Backend "${name}" answers ${kind}`, cause);
 
   /** A request begins to leave the process. */
-  function leaves(operation: string): void {
+  function leaves(operation: string, storageKey: string): void {
     noteRequest(calledAs(operation), 0);
-    observer.requestSent(actor, name, operation);
+    observer.requestSent(actor, name, operation, storageKey);
   }
 
   function ask<T>(
@@ -50,7 +50,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     fate: () => Fate = () => faults.backendFate(name, kind),
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(fail('cancelled', signal.reason));
-    if (!isContinued(operation)) leaves(operation);
+    if (!isContinued(operation)) leaves(operation, storageKey);
     const counter = `${name} ${operation}`;
     actor.calls.set(counter, (actor.calls.get(counter) ?? 0) + 1);
     const answer = world.ask<T>(actor, {
@@ -141,7 +141,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         if (error.kind !== 'cancelled') observer.bytesBroke(actor, name, storageKey, at.of);
         throw error;
       });
-      observer.bytesMoved(actor, name, 'egressBytes', chunk.length);
+      observer.bytesMoved(actor, { backend: name, operation: 'GET', storageKey }, 'egressBytes', chunk.length);
       observer.bytesCame(actor, name, storageKey, at.from + from, at.from + to, at.of);
       yield chunk;
     }
@@ -175,12 +175,12 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     return flipped(bytes, random, 'transit');
   }
 
-  async function sent(body: Body, signal?: AbortSignal): Promise<Uint8Array> {
+  async function sent(storageKey: string, body: Body, signal?: AbortSignal): Promise<Uint8Array> {
     const all: Uint8Array[] = [];
     let heardAt = world.now;
     try {
       for await (const chunk of body) {
-        observer.bytesMoved(actor, name, 'ingressBytes', chunk.length);
+        observer.bytesMoved(actor, { backend: name, operation: 'PUT', storageKey }, 'ingressBytes', chunk.length);
         if (signal?.aborted) break;
         if (
           actor.role !== 'client' &&
@@ -224,7 +224,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         signal,
         needBucket(async () => {}),
       );
-      const bytes = await sent(request.body, signal);
+      const bytes = await sent(request.storageKey, request.body, signal);
       return ask(
         'write',
         'PUT',
@@ -384,8 +384,8 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
     async uploadPart(request, signal) {
       const operation = `part-${request.partNumber}`;
       if (signal?.aborted) throw fail('cancelled', signal.reason);
-      leaves(operation);
-      const bytes = await sent(request.body, signal);
+      leaves(operation, request.storageKey);
+      const bytes = await sent(request.storageKey, request.body, signal);
       return ask(
         'write',
         operation,

@@ -99,14 +99,11 @@ export function createSimStore(
         });
       } catch (error) {
         if ((error as StoreError).kind === 'unanswered') observer.usageUnanswered(actor);
+        else observer.usageRefused(actor);
         throw error;
       }
     },
-    usage: async (hours, backends) => {
-      const found = await ask('read', 'usage', backends.join(' '), () => memory.usage(hours, backends));
-      observer.usageRead(actor, found);
-      return found;
-    },
+    usage: (hours, backends) => ask('read', 'usage', backends.join(' '), () => memory.usage(hours, backends)),
   };
 }
 

@@ -31,12 +31,49 @@ test.each([
   expect(await fleet.tick('replicator')).toMatchObject({ succeeded: 2 });
 });
 
-test('parallel parts plan their share of a limit each [parts-share-limits]', async () => {
+test('parallel parts keep to a limit together, and leave nothing of it unused [parts-share-limits]', async () => {
   const backends = [{ name: 'a', limits: { egressBytes: 400 } }, 'b'];
   const fleet = await createTestFleet({ backends });
   for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'x'.repeat(100));
   const reports = await Promise.all([0, 1].map((part) => fleet.tick('replicator', { part, of: 2 })));
-  expect(reports.map((r) => r.succeeded)).toEqual([2, 2]);
+  expect(reports.reduce((sum, { succeeded }) => sum + succeeded, 0)).toBe(4);
+  expect((await fleet.store.usage(inMonth(month), ['a'])).get('a')).toMatchObject({ egressBytes: 400 });
+});
+
+test('workers and applications at once keep to a limit together [usage-limits-hold]', async () => {
+  const b = { name: 'b', limits: { classA: 30 } };
+  const fleet = await createTestFleet({ backends: ['a', b, 'c'], policies: { default: { factor: 2 } } });
+  for (let i = 0; i < 60; i += 1) await fleet.client.put(`k${i}`, 'x');
+  let sent = 0;
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'put') sent += 1;
+  };
+  const clients = [0, 1, 2].map(() => fleet.newClient());
+  await Promise.all([
+    ...[0, 1, 2, 3].map((part) => fleet.tick('replicator', { part, of: 4 })),
+    ...clients.flatMap((client, i) =>
+      Array.from({ length: 20 }, (_, n) => client.put(`${i}/${n}`, 'x', { copies: 2 })),
+    ),
+  ]);
+  await Promise.all(clients.map((client) => client.close()));
+  expect(sent).toBe(30);
+  await fleet.settle(['replicator'], 3);
+  expect(sent).toBe(30);
+  expect((await fleet.store.usage(inMonth(month), ['b'])).get('b')).toMatchObject({ classA: 30 });
+});
+
+test('a limit that is met in the midst of a turn is no failure', async () => {
+  const fleet = await createTestFleet({ backends: [{ name: 'a', limits: { classB: 3 } }, 'b'] });
+  // What puts leave behind that were killed: three may be asked about.
+  fleet.after = ({ port, method }) => {
+    if (port === 'a' && method === 'put') throw new BackendError('timeout', 'a', 'no answer');
+  };
+  for (let i = 0; i < 5; i += 1) await fleet.client.put(`k${i}`, 'x', { timeoutMs: 1 }).catch(() => {});
+  fleet.after = undefined;
+  fleet.clock.advance(2 * hourMs);
+  const report = await fleet.tick('pending-reaper');
+  expect(report.failed).toBe(0);
+  expect(['success', 'empty']).toContain(report.outcome);
 });
 
 test('usage is charged to the month in which it was spent, whenever it is written down', async () => {

@@ -6,6 +6,7 @@ import { refreshIfOld } from '../../tick/refresh.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
 import type { BigCopy, BigCopyOutcome } from '../../transfer/big/job.ts';
 import type { CopyTurn } from '../copy-turn.ts';
+import { overLimitOf } from '../make-copy.ts';
 import type { HoldTick } from './hold.ts';
 import { type Hold, save } from './hold.ts';
 import { claimsOf } from './pending.ts';
@@ -44,9 +45,11 @@ export async function runTransfer(
       hold.item = { ...hold.item, transfer: job.progress };
       return outcome;
     });
-    return spent.outcome === 'spent' ? spent.value : spent;
+    return spent.outcome === 'spent' ? (overLimitOf(spent.value) ?? spent.value) : spent;
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
+    const outcome = overLimitOf({ error });
+    if (outcome !== null) return outcome;
     return error.backend === source ? { outcome: 'source-failed', error } : { outcome: 'target-failed', error };
   } finally {
     tick.onRefresh.delete(stopIfUnreachable);

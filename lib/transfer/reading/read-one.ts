@@ -200,6 +200,7 @@ async function attestedGood(deps: CopyReaderDeps, backend: Backend, bytes: Store
 
 /** Whatever else was thrown is not the backend's. */
 export function unreadable(error: unknown): NotGood {
+  if (error instanceof BackendError && error.limit !== undefined) return putOff(error.limit);
   if (error instanceof BackendError) return { outcome: 'unreadable', error };
   throw error;
 }

@@ -101,6 +101,7 @@ async function readWindow(
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     if (error.kind === 'cancelled') return { outcome: 'cut' };
+    if (error.limit !== undefined) return { outcome: 'over-limit', reason: error.limit };
     return error.kind === 'precondition' ? { outcome: 'replaced' } : { outcome: 'failed', error };
   } finally {
     leave();

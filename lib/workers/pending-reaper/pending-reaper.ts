@@ -128,7 +128,9 @@ async function lookUp(tick: PendingReaperTick, item: QueueItem): Promise<(Arrive
     return { outcome: 'looked-up', found };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return unsure(tick, 'failed', `head-${error.kind}`);
+    return error.limit === undefined
+      ? unsure(tick, 'failed', `head-${error.kind}`)
+      : unsure(tick, 'deferred', error.limit);
   }
 }
 

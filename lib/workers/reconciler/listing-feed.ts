@@ -106,6 +106,7 @@ function stopOf(deps: ListingDeps, { from }: ListingPosition, error: BackendErro
   const { backend } = deps;
   const { kind, message } = error;
   const reason = `list-${kind}`;
+  if (error.limit !== undefined) return { outcome: 'put-off', backend, reason: error.limit };
   if (kind === 'cancelled') return { outcome: deps.isUnreachable() ? 'unreachable' : 'out-of-time', backend, reason };
   // A page behind a key can always be asked for; a token holds only as long as its backend remembers it.
   if (from !== undefined && 'token' in from && error.refusesRequest) return { outcome: 'place-lost', backend, reason };

@@ -60,8 +60,21 @@ export const turnsMutants: readonly Mutant[] = [
     ],
   },
   {
-    name: 'a tick looks only at what was spent before it',
-    edits: [variable('readBudget', 'coming', 'asked')],
+    name: 'what others hold of a limit is free',
+    edits: [field('learn', 'others', 'noUsage')],
+  },
+  {
+    name: 'what is held covers whatever is asked',
+    edits: [variable('covers', 'needed', 'noUsage')],
+  },
+  {
+    name: 'a portion is given back before what it was spent on is written down',
+    edits: [
+      first(
+        'reportUsage',
+        'for (const [name, usage] of tick.spending.take()) tick.spending.written(new Map([[name, usage]])); await tick.spending.release();',
+      ),
+    ],
   },
   {
     name: 'spent requests of class A hold nothing back',
@@ -70,10 +83,6 @@ export const turnsMutants: readonly Mutant[] = [
   {
     name: 'every request is charged as a read',
     edits: [variable('chargeOf', 'billed', "'B'")],
-  },
-  {
-    name: 'each part plans the whole of a limit',
-    edits: [instead('exceeded', ['most', 'before', 'of'], 'most - counted.before[field]')],
   },
   { name: 'a tick plays one round, whatever is left', edits: [after('runRounds', ['run', 'done'], 'return;')] },
   { name: 'a tick ends behind the last lane, whatever it holds', edits: [withoutOperand('findDue', 0)] },

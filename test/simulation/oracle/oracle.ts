@@ -295,9 +295,9 @@ export function createOracle({
       places.fileWritten(file);
       keys.fileWritten(file);
     },
-    requestSent(by, backend, operation) {
+    requestSent(by, backend, operation, storageKey) {
       breakers.requestSent(by, backend, operation);
-      usage.requestSent(by, backend, operation);
+      usage.requestSent(by, backend, operation, storageKey);
     },
     tickBegan(actor, endsAt) {
       leases.tickBegan(actor, endsAt);

@@ -2,21 +2,22 @@ import type { Usage } from '../../../lib/base/usage.ts';
 import type { FleetFile } from '../../../lib/config/fleet-file.ts';
 import type { Actor } from '../operation.ts';
 import type { World } from '../world.ts';
+import { createLimitsCheck, type SpentOn, type UsageWay, usageWays } from './limits.ts';
 import { Violation } from './violation.ts';
 
 /**
  * The usage that is written down is what the backends saw: never more, less only by what is not written down yet, or was
- * lost with its process. And no tick spends what is not left of a monthly limit.
+ * lost with its process. And nobody spends what is not left of a limit.
  */
 export interface UsageCheck {
-  /** A tick begins, as one of so many parts, in a process that may have run others before. */
-  runsIn(tick: Actor, process: object, parts: number): void;
+  /** A tick begins in a process that may have run others before. */
+  runsIn(tick: Actor, process: object, isRecovery: boolean): void;
   /** A request leaves a process. */
-  requestSent(by: Actor, backend: string, operation: string): void;
+  requestSent(by: Actor, backend: string, operation: string, storageKey: string): void;
   /** Bytes of a request's body, or of its answer's. */
-  bytesMoved(by: Actor, backend: string, way: 'egressBytes' | 'ingressBytes', bytes: number): void;
-  /** A process read what is spent. */
-  usageRead(by: Actor, found: ReadonlyMap<string, Usage>): void;
+  bytesMoved(by: Actor, on: SpentOn, way: 'egressBytes' | 'ingressBytes', bytes: number): void;
+  /** An amount did not reach the table. */
+  usageRefused(by: Actor): void;
   /** An amount reached the table. */
   usageAdded(by: Actor, hour: string, all: Readonly<Record<string, Usage>>, token: string): void;
   /** Nobody knows whether an amount reaches the table. */
@@ -27,23 +28,15 @@ export interface UsageCheck {
   usageMismatch(table: ReadonlyMap<string, Usage>): string | null;
 }
 
-const fields = ['requests', 'classA', 'classB', 'egressBytes', 'ingressBytes'] as const;
 /** For so long a token that took effect takes no other. */
 const tokenLifeMs = 600_000;
 
-type Amounts = Map<string, Record<(typeof fields)[number], number>>;
+type Amounts = Map<string, Record<UsageWay, number>>;
 
 /** What one process spent and has not written down, by `<backend>/<hour>`. */
 interface Purse {
   readonly unwritten: Amounts;
   isInDoubt: boolean;
-}
-
-/** What one tick found spent before, and has spent since. */
-interface Spending {
-  readonly parts: number;
-  readonly spent: Amounts;
-  found?: ReadonlyMap<string, Usage>;
 }
 
 export function createUsageCheck(
@@ -53,10 +46,10 @@ export function createUsageCheck(
 ): UsageCheck {
   const processes = new WeakMap<Actor, object>();
   const purses = new WeakMap<object, Purse>();
-  const spendings = new WeakMap<Actor, Spending>();
   const written: Amounts = new Map();
   /** When each took effect last. */
   const tokens = new Map<string, number>();
+  const limits = createLimitsCheck(world, files, report);
   const wrong = (message: string) => report(new Violation('usage', message));
 
   function purseOf(by: Actor): Purse {
@@ -68,65 +61,27 @@ export function createUsageCheck(
     return purse;
   }
 
-  function spend(by: Actor, backend: string, way: (typeof fields)[number], amount: number): void {
+  function spend(by: Actor, on: SpentOn, way: UsageWay, amount: number): void {
     // What an operator does by hand is not a worker's nor an application's.
     if (by.role === 'operator') return;
-    add(purseOf(by).unwritten, `${backend}/${hourOf(world.now + by.skewMs)}`, way, amount);
-    const spending = spendings.get(by);
-    if (spending !== undefined) add(spending.spent, backend, way, amount);
-  }
-
-  /** The highest that was ever in force: a process goes by the file that it read. */
-  function limitOf(backend: string, way: (typeof fields)[number]): number {
-    let highest = Number.NEGATIVE_INFINITY;
-    for (const { backends } of files)
-      for (const { name, limits } of backends)
-        if (name === backend) highest = Math.max(highest, limits[way] || Number.POSITIVE_INFINITY);
-    return highest;
-  }
-
-  /** What was sent in vain is spent all the same, so only a tick that met no fault is held to it. */
-  function checkLimits(by: Actor, backend: string, way: 'egressBytes' | 'ingressBytes'): void {
-    const spending = spendings.get(by);
-    if (spending?.found === undefined || by.hadFault) return;
-    const before = spending.found.get(backend);
-    const spent = spending.spent.get(backend)![way];
-    const share = (limitOf(backend, way) - (before?.[way] ?? 0)) / spending.parts;
-    if (spent > share) wrong(`${by.name} spends ${spent} ${way} of ${backend}, where ${share} were left to it`);
-    if ((before?.requests ?? 0) >= limitOf(backend, 'requests'))
-      wrong(`${by.name} spends ${way} of ${backend}, whose requests it found spent`);
-  }
-
-  /** What is listed so that something can be deleted is never refused; what was sent in vain is spent all the same. */
-  function checkClassA(by: Actor, backend: string, operation: string): void {
-    const before = spendings.get(by)?.found?.get(backend)?.classA ?? 0;
-    const isForDeletion = by.role === 'cleanup-queue' || operation === 'open-uploads';
-    // A recovery asks what all backends hold of a key, whatever is left: a person's read. Passes are held to it by a test.
-    const isAsked = operation === 'LIST';
-    if (by.hadFault || isForDeletion || isAsked || before < limitOf(backend, 'classA')) return;
-    wrong(`${by.name} sends ${operation} to ${backend}, whose class A requests it found spent`);
+    const hour = hourOf(world.now + by.skewMs);
+    add(purseOf(by).unwritten, `${on.backend}/${hour}`, way, amount);
+    limits.spent(by, on, hour, way, amount);
   }
 
   return {
-    runsIn(tick, process, parts) {
+    runsIn(tick, process, isRecovery) {
       processes.set(tick, process);
-      spendings.set(tick, { parts, spent: new Map() });
+      if (isRecovery) limits.recovers(tick);
     },
-    requestSent(by, backend, operation) {
-      spend(by, backend, 'requests', 1);
+    requestSent(by, backend, operation, storageKey) {
+      const on = { backend, operation, storageKey };
+      spend(by, on, 'requests', 1);
       const billed = classOf(operation);
-      if (billed === undefined) return;
-      spend(by, backend, billed, 1);
-      if (billed === 'classA') checkClassA(by, backend, operation);
+      if (billed !== undefined) spend(by, on, billed, 1);
     },
-    bytesMoved(by, backend, way, bytes) {
-      spend(by, backend, way, bytes);
-      checkLimits(by, backend, way);
-    },
-    usageRead(by, found) {
-      const spending = spendings.get(by);
-      if (spending !== undefined) spending.found = new Map([...found, ...(spending.found ?? [])]);
-    },
+    bytesMoved: spend,
+    usageRefused: limits.couldNotWrite,
     usageAdded(by, hour, all, token) {
       const before = tokens.get(token);
       if (before !== undefined && world.now - before < tokenLifeMs) return;
@@ -135,7 +90,7 @@ export function createUsageCheck(
       const { unwritten } = purseOf(by);
       for (const [backend, amounts] of Object.entries(all)) {
         const row = `${backend}/${hour}`;
-        for (const way of fields) {
+        for (const way of usageWays) {
           add(written, row, way, amounts[way]);
           if (isAgain) continue;
           const left = (unwritten.get(row)?.[way] ?? 0) - amounts[way];
@@ -143,20 +98,22 @@ export function createUsageCheck(
           add(unwritten, row, way, -amounts[way]);
         }
       }
+      if ([...unwritten.values()].every((row) => usageWays.every((way) => row[way] === 0))) limits.allWritten(by);
     },
     usageUnanswered(by) {
       purseOf(by).isInDoubt = true;
+      limits.couldNotWrite(by);
     },
     flushed(by) {
       const { unwritten, isInDoubt } = purseOf(by);
       if (isInDoubt) return;
       for (const [row, amounts] of unwritten)
-        for (const way of fields)
+        for (const way of usageWays)
           if (amounts[way] !== 0) wrong(`${by.name} ended without writing down ${amounts[way]} ${way} of ${row}`);
     },
     usageMismatch(table) {
       for (const row of new Set([...table.keys(), ...written.keys()]))
-        for (const way of fields) {
+        for (const way of usageWays) {
           const [existing, added] = [table.get(row)?.[way] ?? 0, written.get(row)?.[way] ?? 0];
           if (existing !== added) return `${row}: the table says ${existing} ${way}, ${added} were added`;
         }
@@ -174,7 +131,7 @@ function hourOf(now: number): string {
   return lastHour.name;
 }
 
-function add(amounts: Amounts, name: string, way: (typeof fields)[number], more: number): void {
+function add(amounts: Amounts, name: string, way: UsageWay, more: number): void {
   const row = amounts.get(name);
   if (row !== undefined) row[way] += more;
   else amounts.set(name, { requests: 0, classA: 0, classB: 0, egressBytes: 0, ingressBytes: 0, [way]: more });
