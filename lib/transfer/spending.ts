@@ -89,6 +89,8 @@ interface Account {
 interface Order {
   readonly asked: Usage;
   adds(): Usage;
+  /** What must be left besides. */
+  beside(): Usage;
   take(): void;
 }
 
@@ -124,32 +126,37 @@ export function createSpending(deps: SpendingDeps): Spending {
   function afford(name: string, order: Order): Promise<ExceededLimit | null> | null {
     const account = accountOf(name);
     const backend = limited(name);
-    if (backend === undefined || (account.turns === 0 && covers(account, order.adds(), now()))) {
+    if (backend === undefined || (account.turns === 0 && isCovered(account, order))) {
       order.take();
       return null;
     }
     return inTurn(account, async () => {
-      const reason = covers(account, order.adds(), now()) ? null : await draw(backend, account, order);
+      const reason = isCovered(account, order) ? null : await draw(backend, account, order);
       if (reason === null) order.take();
       return reason;
     });
   }
 
+  /** What is set aside is drawn by nobody: beside that, what others hold is to be looked at. */
+  function isCovered(account: Account, order: Order): boolean {
+    return isNothing(order.beside()) && covers(account, order.adds(), now());
+  }
+
   async function draw(backend: BackendConfig, account: Account, order: Order): Promise<ExceededLimit | null> {
     const { known } = account;
     const isRecent = known !== undefined && now() - known.at < knownForMs;
-    const reason = isRecent ? refusalBy(backend, account, order.adds()) : null;
+    const reason = isRecent ? refusalBy(backend, account, order.adds(), order.beside()) : null;
     return reason ?? drawFor(backend, account, order);
   }
 
   async function drawFor(
     backend: BackendConfig,
     account: Account,
-    { asked, adds }: Pick<Order, 'asked' | 'adds'>,
+    { asked, adds, beside }: Omit<Order, 'take'>,
   ): Promise<ExceededLimit | null> {
     const answer = await drawPortion(store, backend.name, holder, now, async (portions) => {
       await learn(backend, account, portions);
-      const reason = refusalBy(backend, account, adds());
+      const reason = refusalBy(backend, account, adds(), beside());
       if (reason !== null) return { refused: reason };
       const until = Math.max(deps.endsBy(), now()) + clocksApartMs;
       const portion = { ...portionFor(backend, account, plusUsage(needOf(account), adds()), asked), until };
@@ -215,7 +222,7 @@ export function createSpending(deps: SpendingDeps): Spending {
         account.unwritten = plusUsage(account.unwritten, usage);
         account.lately = plusUsage(account.lately, usage);
       };
-      const order = { asked: usage, adds: () => minusUsage(usage, redeemable(claims)), take };
+      const order = { asked: usage, adds: () => minusUsage(usage, redeemable(claims)), beside: () => noUsage, take };
       // What was just stored is not recorded before it is proven.
       const isProof = reading.has(method) && claims.some(({ writes }) => writes);
       return afford(name, order)?.then(
@@ -276,12 +283,10 @@ export function createSpending(deps: SpendingDeps): Spending {
     if (backend === undefined) return null;
     const asked = chargedAs(backend, spend);
     const account = accountOf(name);
-    const isPlanned = limited(name) !== undefined && !isNothing(account.setAside);
-    const reason = isPlanned ? refusalBy(backend, account, asked, account.setAside) : null;
-    if (reason !== null) return reason;
     return afford(name, {
       asked,
       adds: () => asked,
+      beside: () => account.setAside,
       take() {
         account.promised = plusUsage(account.promised, asked);
         const { rest = noUsage, writes = false } = mine.get(name) ?? {};
@@ -294,7 +299,7 @@ export function createSpending(deps: SpendingDeps): Spending {
     const backend = limited(name);
     if (account.held === undefined) return;
     if (backend === undefined || isNothing(plusUsage(needOf(account), account.lately))) return released(name, account);
-    await drawFor(backend, account, { asked: noUsage, adds: () => noUsage });
+    await drawFor(backend, account, { asked: noUsage, adds: () => noUsage, beside: () => noUsage });
     account.lately = noUsage;
   }
 
