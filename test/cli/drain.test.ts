@@ -14,7 +14,9 @@ afterAll(() => lab.close());
 
 test('drain moves everything off a backend, says how far it has come, and undrain ends it', async () => {
   await lab.holdfast.put('k', 'content');
-  await lab.json(['tick', 'replicator']);
+  const dearTick = await lab.run(['tick', 'replicator', '--max-usd', '0', '--json']);
+  expect([dearTick.code, dearTick.json()]).toMatchObject([1, { kind: 'over-max-usd' }]);
+  await lab.json(['tick', 'replicator', '--max-usd', '1']);
 
   const tooDear = await lab.run(['drain', 'local-1', '--max-usd', '0', '--json']);
   expect([tooDear.code, tooDear.json()]).toMatchObject([1, { kind: 'over-max-usd' }]);

@@ -1,11 +1,16 @@
 import { isThisMachine, locationProblems, parseWaived } from '../../config/endpoints.ts';
 import type { FleetFile } from '../../config/fleet-file.ts';
+import { parseParameters } from '../../config/parameters.ts';
 import { ConfigError } from '../../config/problems.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
 import { type Applied, apply, planApply } from '../../operations/apply.ts';
 import { askClaimed } from '../../operations/probe.ts';
+import { planFile, type WorkPlan } from '../../operations/work-plan.ts';
+import { readFleet, standingOf } from '../../store/fleet-view.ts';
 import { readFleetFile } from '../fleet-source.ts';
 import { plural, table } from '../format.ts';
+import { assertAffordable, sayWorkPlan } from '../max-usd.ts';
+import { dollars } from '../numbers.ts';
 import type { Result, Session, VerbGroup } from '../session.ts';
 
 export interface SetupOptions {
@@ -13,6 +18,7 @@ export interface SetupOptions {
   readonly takeOver?: boolean;
   readonly park?: boolean;
   readonly dryRun?: boolean;
+  readonly maxUsd?: number;
   readonly allowPrivateEndpoint?: readonly string[];
 }
 
@@ -43,10 +49,12 @@ export const setupVerbs: VerbGroup = (program, verb) => {
         '--park',
         'let backends leave the file that still hold something: their copies stay recorded and cannot be read',
       )
-      .option('--dry-run', 'say what would change, and what is in the way; change nothing'),
-    async (session, _args, { park, dryRun, ...options }) => {
+      .option('--max-usd <n>', 'do not put it in force where the work that follows may cost more dollars', dollars)
+      .option('--dry-run', 'say what would change, what that would cost, and what is in the way; change nothing'),
+    async (session, _args, { park, dryRun, maxUsd, ...options }) => {
       const file = checkedFile(session, options);
       if (dryRun === true) return planned(session, file, park === true);
+      if (maxUsd !== undefined) assertAffordable('apply the fleet file', (await planOf(session, file)).usd, maxUsd);
       const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
       return { text: describeApplied(applied), document: applied };
     },
@@ -64,7 +72,18 @@ async function planned(session: Session, file: FleetFile, mayPark: boolean): Pro
     lines.length === 0 ? 'nothing would change' : lines.join('\n'),
     ...warnings.map((w) => `Warning: ${w}`),
   ];
-  return { text: text.join('\n\n'), document: { changes, warnings } };
+  const plan = await planOf(session, file);
+  text.push(sayWorkPlan('The work that follows', plan));
+  return { text: text.join('\n\n'), document: { changes, warnings, plan } };
+}
+
+/** What the workers would do by a file; nothing before there is a fleet. */
+async function planOf(session: Session, file: FleetFile): Promise<WorkPlan> {
+  const { store, clock } = session.process();
+  const now = clock.now();
+  const view = await readFleet(store, now);
+  const { unhealthyAfterMs } = parseParameters(session.env, view.settings.overrides);
+  return planFile({ view, file, standing: (name) => standingOf(view, name, now, unhealthyAfterMs) });
 }
 
 interface Difference {

@@ -1,13 +1,16 @@
 import { defined } from '../../base/defined.ts';
 import { printable } from '../../base/printable.ts';
-import type { WorkerName } from '../../config/parameters.ts';
+import { parseParameters, type WorkerName } from '../../config/parameters.ts';
+import { planTick, type WorkPlan } from '../../operations/work-plan.ts';
+import { standingOf } from '../../store/fleet-view.ts';
 import { runTick } from '../../tick/run-tick.ts';
 import type { TickReport, Worker } from '../../tick/tick.ts';
 import { workers } from '../../workers/workers.ts';
 import { UsageError } from '../failure.ts';
 import { duration } from '../format.ts';
-import { wholeNumber } from '../numbers.ts';
-import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
+import { assertAffordable, sayWorkPlan } from '../max-usd.ts';
+import { dollars, wholeNumber } from '../numbers.ts';
+import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
 interface TickOptions {
   readonly part?: number;
@@ -15,6 +18,7 @@ interface TickOptions {
   readonly rounds?: number;
   readonly deadline: number;
   readonly dryRun?: boolean;
+  readonly maxUsd?: number;
 }
 
 /** `tick`: one invocation of one worker, here. */
@@ -27,7 +31,8 @@ export const tickVerbs: VerbGroup = (program, verb) => {
       .option('--of <n>', 'number of parallel parts', wholeNumber(1, 16))
       .option('--rounds <n>', 'rounds at most, 0 = no limit [<WORKER>_ROUNDS]', wholeNumber(0, 1_000_000))
       .option('--deadline <seconds>', 'time it may take', wholeNumber(1, 86_400), 60)
-      .option('--dry-run', 'plan and report, change nothing'),
+      .option('--max-usd <n>', 'do not begin what may cost more than so many dollars', dollars)
+      .option('--dry-run', 'plan and report, with what it would cost at most; change nothing'),
     tick,
   );
 };
@@ -39,6 +44,9 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   if (part !== undefined && of !== undefined && part >= of)
     throw new UsageError(`--part ${part} is not below --of ${of}: parts count from 0`);
   const holdfastProcess = session.process();
+  const isPriced = dryRun === true || options.maxUsd !== undefined;
+  const plan = isPriced ? await planOf(session, worker.name, options) : undefined;
+  assertAffordable(`run the ${worker.name}`, plan?.usd ?? 0, options.maxUsd);
   const report = await runTick(holdfastProcess, worker, {
     deadline: holdfastProcess.clock.now() + deadline * 1000,
     ...defined({ part, of, rounds, dryRun }),
@@ -46,7 +54,19 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   const isFine = ['success', 'empty', 'busy'].includes(report.outcome);
   if (report.outcome === 'error')
     session.stderr.write(`error: ${printable(report.message ?? 'the tick could not plan')}\n`);
-  return { text: describeTick(report), document: report, exitCode: isFine ? 0 : 1 };
+  const says = plan === undefined ? '' : `\n${sayWorkPlan('All that the ledger tells of', plan)}`;
+  const document = { ...report, ...defined({ plan }) };
+  return { text: `${describeTick(report)}${says}`, document, exitCode: isFine ? 0 : 1 };
+}
+
+/** By the ledger, before the tick. */
+async function planOf(session: Session, worker: WorkerName, { of, rounds }: TickOptions): Promise<WorkPlan> {
+  const view = await fleetNow(session);
+  const params = parseParameters(session.env, view.settings.overrides);
+  const now = session.process().clock.now();
+  const standing = (name: string) => standingOf(view, name, now, params.unhealthyAfterMs);
+  const extent = { params, rounds: rounds ?? params.workers[worker].rounds, ...defined({ of }) };
+  return planTick(worker, { view, file: view.config.file, standing }, extent);
 }
 
 /** Throws a `UsageError` that names the workers there are. */
