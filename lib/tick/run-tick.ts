@@ -277,5 +277,5 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
 function isFreeIn(worker: WorkerName, { reconcile }: TickEvent): NonNullable<SpendingDeps['isFree']> {
   const isRecovery = worker === 'reconciler' && reconcile?.kind === 'recover';
   if (worker !== 'cleanup-queue' && !isRecovery) return () => false;
-  return ({ method }) => method === 'head' || method === 'list' || method === 'listParts';
+  return ({ method }) => method === 'list' || method === 'listParts';
 }

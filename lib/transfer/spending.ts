@@ -48,7 +48,7 @@ export interface SpendingDeps {
   backends(): readonly BackendConfig[];
   /** Until when what is begun now is surely written down, if this process lives. Milliseconds since the epoch. */
   endsBy(): number;
-  /** What is never refused beside deletions, what they need, and the owner objects. */
+  /** What is never refused beside HEADs, deletions with what they need, and the owner objects. */
   isFree?(asked: Asked): boolean;
 }
 
@@ -212,7 +212,7 @@ export function createSpending(deps: SpendingDeps): Spending {
       }
     },
     isFree(asked) {
-      return asked.storageKey === ownerKey || forDeletion.has(asked.method) || deps.isFree?.(asked) === true;
+      return asked.storageKey === ownerKey || neverRefused.has(asked.method) || deps.isFree?.(asked) === true;
     },
     pay(name, usage, { method }) {
       const account = accountOf(name);
@@ -224,7 +224,7 @@ export function createSpending(deps: SpendingDeps): Spending {
       };
       const order = { asked: usage, adds: () => minusUsage(usage, redeemable(claims)), beside: () => noUsage, take };
       // What was just stored is not recorded before it is proven.
-      const isProof = reading.has(method) && claims.some(({ writes }) => writes);
+      const isProof = method === 'get' && claims.some(({ writes }) => writes);
       return afford(name, order)?.then(
         (limit) => {
           if (limit !== null && !isProof) throw overLimit(name, limit);
@@ -310,9 +310,18 @@ export function createSpending(deps: SpendingDeps): Spending {
   }
 }
 
-const reading: ReadonlySet<Asked['method']> = new Set(['get', 'head']);
 const storing: ReadonlySet<Claim['kind']> = new Set(['put', 'copy']);
-const forDeletion: ReadonlySet<Asked['method']> = new Set(['delete', 'abortUpload', 'openUploads']);
+/**
+ * Deletions and what they need; and a look at one key: whether bytes of another backend may go, or are a put's, hangs on it, so
+ * that one spent limit would hold up all backends.
+ */
+const neverRefused: ReadonlySet<Asked['method']> = new Set([
+  'delete',
+  'abortUpload',
+  'openUploads',
+  'head',
+  'firstPartBytes',
+]);
 
 function newAccount(): Account {
   const nothing = { promised: noUsage, setAside: noUsage, unwritten: noUsage, ended: noUsage, lately: noUsage };

@@ -69,6 +69,15 @@ test('apply --dry-run shows the difference and changes nothing; keys are not sho
   expect(changes).toContainEqual({ change: 'changed', path: 'backends.local-1.quotaBytes', from: '0', to: '5000000' });
   expect(changes).toContainEqual({ change: 'added', path: 'policies.archive.prefix', to: '"archive/"' });
   expect(await lab.json(['status'])).toMatchObject({ version: before.version });
+  // Below the new prefix may be nothing, or all of it.
+  const dear = { ...file, policies: { ...file.policies, archive: { prefix: 'archive/', factor: 3 } } };
+  const tooDear = await lab.run(['apply', '--max-usd', '0', '--json'], {
+    env: { HOLDFAST_FLEET: JSON.stringify(dear) },
+  });
+  const said = await lab.run(['apply', '--dry-run'], { env: { HOLDFAST_FLEET: JSON.stringify(dear) } });
+  expect(said.stdout).toMatch(/The work that follows: (nothing to do|at most .* written, .* read, .*; \$\d+\.\d\d)/);
+  expect(await lab.json(['status'])).toMatchObject({ version: before.version });
+  expect(tooDear.json()).toMatchObject({ kind: 'over-max-usd' });
   file.backends[0]!.credentials.secretAccessKey = 'another secret';
   const refused = await lab.run(['apply', '--dry-run'], { env: { HOLDFAST_FLEET: JSON.stringify(file) } });
   expect(refused.stdout + refused.stderr).not.toContain('another secret');

@@ -66,10 +66,10 @@ export async function turnOf<T>(tick: KeyTurnTick, backend: string, take: () => 
 
 function turnOfError(tick: KeyTurnTick, backend: string, error: BackendError): KeyTurn {
   const { kind, message } = error;
-  if (error.limit !== undefined)
-    return { outcome: 'stopped', stop: { outcome: 'put-off', backend: error.backend, reason: error.limit } };
   // Another backend was asked about this key and gave no answer: what stands behind it here can be judged all the same.
   if (error.backend !== backend) return { outcome: 'refused', what: `elsewhere-${kind}`, message };
+  if (error.limit !== undefined)
+    return { outcome: 'stopped', stop: { outcome: 'put-off', backend, reason: error.limit } };
   if (error.speaksOf === 'object') return { outcome: 'refused', what: `key-${kind}`, message };
   const isReachable = tick.standing(backend).isReachable;
   // The tick ends, and took back what it asked for.

@@ -58,8 +58,8 @@ export function createLimitsCheck(
     if (writes.test(operation)) return false;
     if (by.role === 'client' || by.role === 'operator') return true;
     if (written.get(by)?.has(`${backend}/${storageKey}`)) return true;
-    const looksUp = operation === 'HEAD' || operation === 'LIST';
-    return looksUp && (by.role === 'cleanup-queue' || recovering.has(by));
+    if (operation === 'HEAD') return true;
+    return operation === 'LIST' && (by.role === 'cleanup-queue' || recovering.has(by));
   }
 
   /** The highest that was ever in force: a process goes by the file that it read. */
@@ -124,6 +124,8 @@ function periodOf({ limitsReset: { hour, zone } }: BackendConfig, per: 'limits' 
   const end = new Date(`${utc}:59:59.999Z`);
   const inZone = { timeZone: zone, hourCycle: 'h23' } as const;
   const localHour = Number(end.toLocaleString('en-GB', { ...inZone, hour: '2-digit' }));
-  const day = new Date(end.getTime() - (localHour < hour ? 86_400_000 : 0)).toLocaleDateString('en-CA', { timeZone: zone });
+  const day = new Date(end.getTime() - (localHour < hour ? 86_400_000 : 0)).toLocaleDateString('en-CA', {
+    timeZone: zone,
+  });
   return per === 'limits' ? day.slice(0, 7) : day;
 }
