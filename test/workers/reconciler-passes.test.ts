@@ -35,7 +35,7 @@ function alarmsOf(fleet: TestFleet): unknown[] {
 
 test('six backends, five of them broken each in another way: the sixth is reconciled completely, and every broken one is an alarm with its name [passes-fail-apart]', async () => {
   const fleet = await createTestFleet({
-    backends: names.map((name) => (name === 'd' ? { name, limits: { requests: 15 } } : { name })),
+    backends: names.map((name) => (name === 'd' ? { name, limits: { requests: 13 } } : { name })),
     policies: { default: { factor: 6 } },
     env: { RECONCILER_BATCH_SIZE: '7' },
   });
