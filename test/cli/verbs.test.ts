@@ -74,8 +74,8 @@ test('apply --dry-run shows the difference and changes nothing; keys are not sho
   const tooDear = await lab.run(['apply', '--max-usd', '0', '--json'], {
     env: { HOLDFAST_FLEET: JSON.stringify(dear) },
   });
-  const said = await lab.run(['apply', '--dry-run'], { env: { HOLDFAST_FLEET: JSON.stringify(dear) } });
-  expect(said.stdout).toMatch(/The work that follows: (nothing to do|at most .* written, .* read, .*; \$\d+\.\d\d)/);
+  const dryRun = await lab.run(['apply', '--dry-run'], { env: { HOLDFAST_FLEET: JSON.stringify(dear) } });
+  expect(dryRun.stdout).toMatch(/The work that follows: (nothing to do|at most .* written, .* read, .*; \$\d+\.\d\d)/);
   expect(await lab.json(['status'])).toMatchObject({ version: before.version });
   expect(tooDear.json()).toMatchObject({ kind: 'over-max-usd' });
   file.backends[0]!.credentials.secretAccessKey = 'another secret';

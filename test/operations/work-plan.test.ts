@@ -46,17 +46,17 @@ test('a policy’s new factor is priced before it is in force: requests, bytes, 
 test('what the work then comes to is no more than was said', async () => {
   const fleet = await filled(10, { backends: priced, policies: { default: { factor: 1 } } });
   const change = { default: { factor: 3 } };
-  const said = planFile(await workOf(fleet, change));
+  const planned = planFile(await workOf(fleet, change));
   const before = await fleet.store.usage(inMonth('2026-01'), ['a', 'b', 'c']);
   await fleet.apply({ backends: priced, policies: change });
   const tick = planTick('replicator', await workOf(fleet), { params, rounds: 0 });
-  expect(tick).toEqual({ ...said, writeUnits: Math.ceil(said.writeUnits) });
+  expect(tick).toEqual({ ...planned, writeUnits: Math.ceil(planned.writeUnits) });
   await fleet.settle(['replicator'], 3);
   const after = await fleet.store.usage(inMonth('2026-01'), ['a', 'b', 'c']);
   const spent = (field: 'egressBytes' | 'ingressBytes') =>
     ['a', 'b', 'c'].reduce((sum, name) => sum + (after.get(name)?.[field] ?? 0) - (before.get(name)?.[field] ?? 0), 0);
-  expect(spent('egressBytes')).toBeLessThanOrEqual(said.egressBytes);
-  expect(spent('ingressBytes')).toBe(said.bytes);
+  expect(spent('egressBytes')).toBeLessThanOrEqual(planned.egressBytes);
+  expect(spent('ingressBytes')).toBe(planned.bytes);
 });
 
 test('a new prefix is priced as if it took all objects that could be below it', async () => {
