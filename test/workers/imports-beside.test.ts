@@ -224,6 +224,17 @@ test.each([1, 4])(
   },
 );
 
+test('a dry run of one backend says what it found, whatever is wrong with another', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: once });
+  fill(fleet, 'a', 5);
+  fleet.backends.b!.deleteNow('.holdfast/owner');
+  for (let minute = 0; minute < 6; minute += 1) await fleet.tick('replicator');
+  fleet.clock.advance(hourMs);
+  const tick = (event: TickEvent) => fleet.tick('reconciler', event);
+  const planned = await planImport({ store: fleet.store, clock: fleet.clock, tick }, importOf('a').reconcile);
+  expect(planned).toMatchObject({ outcome: 'planned', isComplete: true, listed: 5 });
+});
+
 test('imports of one prefix after the other leave no row for each of them in what every tick reads', async () => {
   const fleet = await createTestFleet({ backends: ['a'], policies: once });
   fill(fleet, 'a', 30);

@@ -208,6 +208,42 @@ test('keys that cannot be read are accounted for, and however long their texts a
   expect(JSON.stringify(range).length).toBeLessThan(100_000);
 });
 
+test('files of a backend that lists them by other ETags than it is asked for them are looked up, once each', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
+  setCapabilities(fleet, 'a', { listsHeadEtags: false });
+  fill(fleet, 'a', 12);
+  fleet.clock.advance(hourMs);
+  listsOtherwise(fleet, 'a', ({ items }) => ({
+    items: items.map((item) => ({ ...item, etag: item.etag.replace(/^"/, '"of-the-listing-') })),
+  }));
+  const { heads } = countHeads(fleet, 'a');
+  expect(await fleet.tick('reconciler', importOf('a'))).toMatchObject({ failed: 0, reasons: { imported: 12 } });
+  expect(heads).toHaveLength(12);
+  fleet.before = undefined;
+  await fleet.tick('replicator');
+  const generations = objectsIn(fleet).map((key) => fleet.object(key).generation);
+  fleet.clock.advance(25 * hourMs);
+  for (const event of [{}, importOf('a')])
+    expect(await fleet.tick('reconciler', event)).toMatchObject({ failed: 0, succeeded: 0 });
+  expect(await foundBy(fleet, 'import/a')).toEqual({ known: 12 });
+  // Nothing was taken for overwritten, and each has its copy.
+  expect(objectsIn(fleet).map((key) => fleet.object(key).generation)).toEqual(generations);
+  for (const key of objectsIn(fleet)) expect(Object.keys(fleet.object(key).copies)).toEqual(['a', 'b']);
+});
+
+test('a listing that lags behind a file that is known shows it as known', async () => {
+  const fleet = await createTestFleet({ backends: ['a'], policies: once });
+  fill(fleet, 'a', 3);
+  const before = fleet.backends.a!.listNow({}).items;
+  fleet.backends.a!.putNow(fileKey(1), Buffer.from('written again'));
+  await fleet.tick('reconciler', importOf('a'));
+  listsOtherwise(fleet, 'a', () => ({ items: before }));
+  fleet.clock.advance(hourMs);
+  expect((await fleet.tick('reconciler', importOf('a'))).figures.passComplete).toBe(1);
+  expect(await foundBy(fleet, 'import/a')).toEqual({ known: 3 });
+  expect(await unaccountedBy(fleet, 'import/a')).toBe(0);
+});
+
 test('a backend whose clock is ahead: its files join, and are objects that a pass may find to be gone', async () => {
   const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 2 } } });
   fleet.clock.advance(100 * hourMs);

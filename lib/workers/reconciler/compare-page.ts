@@ -131,7 +131,8 @@ function turnFor(
       ? null
       : { storageKey: storage, take: () => settleChanged(tick, recorded, backend) };
   const importIt = async () => fileTurn(rules, stretch, listed, atKey ?? null);
-  if (copy === null) return { storageKey: storage, asksNothing: true, take: importIt };
+  const isToldByListing = tick.view.capabilities(backend).listsHeadEtags !== false;
+  if (copy === null) return { storageKey: storage, asksNothing: isToldByListing, take: importIt };
   // Younger bytes may be about to be recorded.
   if (stretch.askedAt - item.lastModified < tick.params.reconcilerMinAgeMs) return null;
   return {

@@ -43,13 +43,36 @@ export async function importFile(deps: ImportDeps, found: FileFound): Promise<re
   // What is younger than the listing may have been made, or deleted, by whoever saw the file as it is now.
   if (entry !== null && changedAt(entry) >= askedAt)
     return all({ outcome: 'refused', what: 'listing-is-older', message: key });
-  const { files, results } = await importable(deps, found, isQueueToldBy(deps, found) ? 'by the ledger' : 'by itself');
+  const seen = await asHeadsSay(tick, found);
+  const told = isQueueToldBy(deps, found) ? 'by the ledger' : 'by itself';
+  const { files, results: left } = await importable(deps, { ...found, files: seen.files }, told);
+  const results = [...seen.results, ...left];
   if (files.length === 0) return results;
   if (tick.dryRun) {
     const { planFiles } = await import('./plan-file.ts');
     return [...results, ...planFiles(tick, deps.plan ?? newImportPlan(), { ...found, files })];
   }
   return [...results, ...(await recordWithRetries(deps, { ...found, files }))];
+}
+
+/** Whether a backend's listing names files as its other answers do, so that they can be recorded from it alone. */
+export function isToldByListing({ view }: Pick<Tick, 'view'>, backend: string): boolean {
+  return view.capabilities(backend).listsHeadEtags !== false;
+}
+
+/** The files by the ETags that they are read by: those that a listing names otherwise are asked for one by one. */
+async function asHeadsSay(tick: ImportTick, { key, files: listed }: FileFound) {
+  const files: ListedOn[] = [];
+  const results: FileResult[] = [];
+  for (const file of listed) {
+    const { backend, item } = file;
+    const stored = isToldByListing(tick, backend) ? item : await (await tick.backend(backend)).head(key, tick.signal);
+    if (stored === null) results.push({ backend, turn: settled('skipped', 'gone') });
+    else if ('metadata' in stored && carriesMark(stored.metadata))
+      results.push({ backend, turn: settled('skipped', 'foreign-mark') });
+    else files.push({ backend, item: { ...item, sizeBytes: stored.sizeBytes, etag: stored.etag } });
+  }
+  return { files, results };
 }
 
 /** The files that may be recorded, and what became of the others. */

@@ -8,9 +8,9 @@ import { readMark } from '../../transfer/mark.ts';
 import type { KeyResult, Stretch } from './compare-page.ts';
 import { isPossibleKey } from './compare-page.ts';
 import type { FileResult } from './file-found.ts';
-import { type ImportDeps, importFile } from './files.ts';
+import { type ImportDeps, importFile, isToldByListing } from './files.ts';
 import type { ListedOn } from './joined-feed.ts';
-import { type KeyTurn, settled, settledByName, turnOf } from './key-turn.ts';
+import { type KeyTurn, nothingToDo, settled, settledByName, turnOf } from './key-turn.ts';
 import type { PassWork } from './pass.ts';
 import { sizeAndMd5 } from './read-file.ts';
 import { isAsRecorded, settleChanged } from './recorded.ts';
@@ -85,7 +85,8 @@ export async function importStretch(deps: ImportDeps, { listed, askedAt }: Stret
     if (open !== undefined && turns.every(({ turn }) => turn.outcome !== 'settled')) return void note(name, open.turn);
     for (const { backend, turn } of turns) note(backend, turn);
   };
-  const isAsking = ([key, files]: [string, readonly ListedOn[]]) => asksBackends(key, files, entries.get(key));
+  const isAsking = ([key, files]: [string, readonly ListedOn[]]) =>
+    files.some(({ backend }) => !isToldByListing(tick, backend)) || asksBackends(key, files, entries.get(key));
   const all = [...byKey];
   await allEnded(all.filter((one) => !isAsking(one)).map(take));
   await forEachConcurrently(all.filter(isAsking), tick.tuning.concurrency, take);
@@ -148,8 +149,10 @@ async function turnOfKnown(
   entry: Entry | null,
   owners: ReadonlyMap<string, Entry>,
 ): Promise<KeyTurn | null> {
-  if (entry?.kind === 'object' && entry.copies[backend] === '')
-    return isAsRecorded(entry, item, backend) ? settledQuietly('known') : settleChanged(tick, entry, backend);
+  if (entry?.kind === 'object' && entry.copies[backend] === '') {
+    const turn = isAsRecorded(entry, item, backend) ? nothingToDo : await settleChanged(tick, entry, backend);
+    return turn === nothingToDo ? settledQuietly('known') : turn;
+  }
   const copy = parseStorageKey(item.storageKey);
   if (copy === null) return null;
   const owner = owners.get(copy.key);
