@@ -94,3 +94,14 @@ describe('the example of docs/library.md', () => {
     expect(lines[4]).toBe('true');
   });
 });
+
+test('the service of docs/one-machine.md is the program itself: what stands between keeps signals from it', () => {
+  const { name, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    name: string;
+    bin: { holdfast: string };
+  };
+  const unit = block(read('one-machine.md'), 'ini');
+  const [program, ...args] = /^ExecStart=\/usr\/bin\/env (.*)$/m.exec(unit)![1]!.split(' ');
+  expect([program, args[0]]).toEqual(['node', `node_modules/${name}/${bin.holdfast}`]);
+  expect(unit).toMatch(/^WorkingDirectory=/m);
+});
