@@ -45,12 +45,11 @@ const measured =
 process.stdout.write(`${JSON.stringify(measured)}\n`);
 process.exit(0);
 
+/** Of the whole process: its start is part of its time, as it is of rclone's. */
 async function measure(work: () => Promise<Partial<Measured> & { copied: number }>): Promise<Measured> {
-  const cpuBefore = process.cpuUsage();
-  const startedAt = performance.now();
   const done = await work();
-  const ms = performance.now() - startedAt;
-  const { user, system } = process.cpuUsage(cpuBefore);
+  const ms = performance.now();
+  const { user, system } = process.cpuUsage();
   return { ms, cpuMs: (user + system) / 1000, maxRssBytes: process.resourceUsage().maxRSS * 1024, ...done };
 }
 
@@ -64,6 +63,8 @@ async function ours(worker: WorkerName): Promise<Measured> {
       return async (...args: unknown[]) => {
         storeCalls[String(name)] = (storeCalls[String(name)] ?? 0) + 1;
         const answer = await method.apply(target, args);
+        // A cycle begins: the last one would wait for a month.
+        if (name === 'acquireLease' && worker === 'scrubber') return { ...(answer as object), cursor: undefined };
         if (name === 'transact') writeUnits += (answer as { writeUnits?: number }).writeUnits ?? 0;
         return answer;
       };

@@ -24,14 +24,15 @@ import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickReport } from '../../lib/tick/tick.ts';
 import { headersDigest } from '../../lib/transfer/headers-digest.ts';
 import { workers } from '../../lib/workers/workers.ts';
+import type { Target } from './verdicts.ts';
 
 /**
  * What metadata costs as a fleet grows: records at their factor, written straight into the tables, and a few new objects.
  * Backends are in memory: their requests cost elsewhere. The tables are too, where the machine has a file system in memory:
  * on a disk each write is synced.
  */
-export async function measureGrowth(totals: readonly number[], say: (line: string) => void): Promise<void> {
-  if (totals.length === 0) return;
+export async function measureGrowth(totals: readonly number[], say: (line: string) => void): Promise<Target[]> {
+  if (totals.length === 0) return [];
   const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-growth-'));
   const backends = new Map<string, Backend>(
     names.map((name) => [name, withFilledBytes(createMemoryBackend({ name, clock: systemClock }))]),
@@ -47,6 +48,7 @@ export async function measureGrowth(totals: readonly number[], say: (line: strin
       });
       await apply(deps, parseFleetFile({ backends: names.map(at), policies: { default: { factor: 2 } } }));
     });
+    const measured: Growth[] = [];
     let existing = 0;
     for (const total of totals) {
       const filledAt = performance.now();
@@ -55,9 +57,12 @@ export async function measureGrowth(totals: readonly number[], say: (line: strin
       existing = total;
       await onTables(dir, backends, async (deps) => {
         await write(deps, ledger);
-        say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${await measureAt(deps, total)}`);
+        const growth = await measureAt(deps, total);
+        measured.push(growth);
+        say(`${total} objects (filled in ${fillS.toFixed(0)} s): ${told(growth)}`);
       });
     }
+    return targetsOf(totals, measured);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -100,47 +105,82 @@ function withFilledBytes(backend: Backend): Backend {
   };
 }
 
-async function measureAt({ watch, ...deps }: GrowthDeps, total: number): Promise<string> {
-  const tick = (worker: WorkerName): Promise<TickReport> =>
-    runTick(deps, workers[worker]!, { deadline: Date.now() + 600_000 });
-  await tick('replicator');
-  const idle = await median(watch, 9, async () => {
-    const report = await tick('replicator');
-    if (report.outcome !== 'empty') throw new Error(JSON.stringify(report));
-  });
+/** One kind of tick: medians, and the calls of the last. */
+interface Measured {
+  readonly ms: number;
+  readonly cpuMs: number;
+  readonly calls: string;
+}
+
+interface Growth {
+  readonly idle: Measured;
+  readonly copied: Measured;
+  readonly scrubbed: Measured;
+  readonly unitsEach: number;
+}
+
+async function measureAt({ watch, ...deps }: GrowthDeps, total: number): Promise<Growth> {
+  const tick = async (worker: WorkerName, isRight: (report: TickReport) => boolean): Promise<TickReport> => {
+    const report = await runTick(deps, workers[worker]!, { deadline: Date.now() + 600_000 });
+    if (!isRight(report)) throw new Error(JSON.stringify(report));
+    return report;
+  };
   const client = createClient(deps);
   let [run, copies, units] = [0, 0, 0];
-  const copied = await median(
-    watch,
-    5,
-    async () => {
-      const report = await tick('replicator');
-      copies += report.succeeded;
-      units += watch.units();
-    },
-    async () => {
-      run += 1;
-      for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${run}/${i}`, new Uint8Array(100));
-    },
-  );
+  const put = async () => {
+    run += 1;
+    for (let i = 0; i < 50; i += 1) await client.put(`grow/${total}/${run}/${i}`, new Uint8Array(100));
+  };
+  const copy = async () => {
+    copies += (await tick('replicator', ({ succeeded }) => succeeded === 50)).succeeded;
+    units += watch.units();
+  };
+  const scrub = () => tick('scrubber', ({ failed, succeeded }) => failed === 0 && succeeded > 0);
+  const idle = () => tick('replicator', ({ outcome }) => outcome === 'empty');
+  // What a process loads once, and the compiler's warming up, are not of any number of objects.
+  await put();
+  await copy();
+  for (let i = 0; i < 3; i += 1) await scrub();
+  for (let i = 0; i < 5; i += 1) await idle();
+  [copies, units] = [0, 0];
+  const measured = {
+    idle: await median(watch, 9, idle),
+    copied: await median(watch, 5, copy, put),
+    scrubbed: await median(watch, 5, scrub),
+  };
   await client.close();
-  const scrubbed = await median(watch, 5, async () => {
-    const report = await tick('scrubber');
-    if (report.failed > 0 || report.succeeded === 0) throw new Error(JSON.stringify(report));
-  });
+  return { ...measured, unitsEach: units / copies };
+}
+
+function told({ idle, copied, scrubbed, unitsEach }: Growth): string {
+  const one = ({ ms, cpuMs, calls }: Measured) => `${ms.toFixed(1)} ms (CPU ${cpuMs.toFixed(1)} ms: ${calls})`;
   return (
-    `an idle tick ${idle}; ${copies / 5} new copies ${copied}, ${(units / copies).toFixed(2)} write units each; ` +
-    `a tick of the scrubber ${scrubbed}`
+    `an idle tick ${one(idle)}; 50 new copies ${one(copied)}, ${unitsEach.toFixed(2)} write units each; ` +
+    `a tick of the scrubber ${one(scrubbed)}`
   );
 }
 
-/** The median of some runs, on the clock and of CPU, and the calls of the last. */
+/** The most objects against the fewest. */
+function targetsOf(totals: readonly number[], measured: readonly Growth[]): Target[] {
+  const [first, last] = [measured[0]!, measured.at(-1)!];
+  const kinds = [
+    ['idle', 'an idle tick'],
+    ['copied', '50 new copies'],
+    ['scrubbed', 'a tick of the scrubber'],
+  ] as const;
+  return kinds.map(([kind, what]) => ({
+    what: `${what} at ${totals.at(-1)} objects: time, of that at ${totals[0]}`,
+    seen: last[kind].ms / first[kind].ms,
+    bound: { atMost: 1.5 },
+  }));
+}
+
 async function median(
   watch: GrowthDeps['watch'],
   runs: number,
-  run: () => Promise<void>,
+  run: () => Promise<unknown>,
   before: () => Promise<void> = async () => {},
-): Promise<string> {
+): Promise<Measured> {
   const all: { readonly ms: number; readonly cpuMs: number }[] = [];
   for (let i = 0; i < runs; i += 1) {
     await before();
@@ -150,8 +190,8 @@ async function median(
     const { user, system } = process.cpuUsage(cpu);
     all.push({ ms: performance.now() - startedAt, cpuMs: (user + system) / 1000 });
   }
-  const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(runs / 2)]!.toFixed(1);
-  return `${middle(all.map(({ ms }) => ms))} ms (CPU ${middle(all.map(({ cpuMs }) => cpuMs))} ms: ${watch.told(1)})`;
+  const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(runs / 2)]!;
+  return { ms: middle(all.map(({ ms }) => ms)), cpuMs: middle(all.map(({ cpuMs }) => cpuMs)), calls: watch.told(1) };
 }
 
 /**

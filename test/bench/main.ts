@@ -13,7 +13,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { bundle } from '../../infra/bundle.ts';
 import { forEachConcurrently } from '../../lib/base/pool.ts';
+import { nodeOptions } from '../../lib/config/node-options.ts';
 import { parseFleetFile } from '../../lib/config/parse-fleet-file.ts';
 import { createHoldfast } from '../../lib/index.ts';
 import { apply } from '../../lib/operations/apply.ts';
@@ -28,6 +30,7 @@ import { costOfMillion } from './prices.ts';
 import { childrenOf, cpuMsOf, type Watched } from './processes.ts';
 import { rcloneVersion, runRclone } from './rclone.ts';
 import { startTlsFront, type TlsFront } from './tls.ts';
+import { type Target, verdictOf } from './verdicts.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,14 +52,22 @@ if (flags.tls && flags.fleet !== undefined)
 const wantedLatency = parseLatency(flags.latency);
 const concurrency = Number(flags.concurrency ?? (wantedLatency === null ? 8 : 64));
 const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
-const child = resolve(import.meta.dirname, 'child.ts');
 const mib = 2 ** 20;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-/** How many objects of a size make a run. */
-const howMany = (sizeBytes: number) => Math.max(1, Math.min(Number(flags.most), Math.floor((128 * mib) / sizeBytes)));
+/** How many objects of a size make a run: enough of large ones, too, that the start of a process decides nothing. */
+const howMany = (sizeBytes: number) => {
+  const fitting = Math.floor(((sizeBytes > mib ? 512 : 128) * mib) / sizeBytes);
+  return Math.max(1, Math.min(Number(flags.most), fitting));
+};
+/** A GiB three times at most. */
+const runsOf = (sizeBytes: number) => Math.min(Number(flags.runs), sizeBytes >= 1024 * mib ? 3 : Number(flags.runs));
+/** In so many runs the copies are scrubbed and deleted as well. */
+const fullRuns = 3;
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
+// As the functions are deployed: what is measured is no compiler of TypeScript.
+const child = join(bundle('test/bench/child.ts', join(dir, 'child')).dir, 'index.mjs');
 const memoryDir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-bench-'));
 // The embedded DynamoDB syncs each write to its disk, which DynamoDB has no share in: its file is in memory where one can be.
 mkdirSync(join(dir, 's3'));
@@ -113,7 +124,8 @@ try {
   const trust = front === null ? {} : { certificatePath: front.certificatePath };
   const bench: Bench = { holdfastProcess, latency, env, backends, servers, hasRclone: rclone !== null, ...trust };
   for (const size of flags.sizes.split(',').filter(Boolean)) await benchSize(bench, size);
-  await measureGrowth(flags.objects.split(',').filter(Boolean).map(Number), say);
+  const growth = await measureGrowth(flags.objects.split(',').filter(Boolean).map(Number), say);
+  for (const target of growth) say(verdictOf(target));
   await holdfastProcess.close();
 } finally {
   front?.child.kill('SIGTERM');
@@ -179,7 +191,7 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     runs.set(name, [...(runs.get(name) ?? []), { ...measured, serverCpuMs }]);
   };
   let [reads, writes] = [0, 0];
-  for (let run = 0; run < Number(flags.runs); run += 1) {
+  for (let run = 0; run < runsOf(sizeBytes); run += 1) {
     const folder = `bench/${size}/${run}`;
     const keys = Array.from({ length: count }, (_, i) => `${folder}/${i}`);
     const holdfast = createHoldfast({ env });
@@ -204,7 +216,7 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
     const all = [runOurs, runBare, ...(bench.hasRclone ? [runThat] : [])];
     // Each goes first in turn: what is in the page cache helps all alike.
     for (let i = 0; i < all.length; i += 1) await all[(i + run) % all.length]!();
-    if (sizeBytes > mib) continue;
+    if (sizeBytes >= mib || run >= fullRuns) continue;
     await watch('scrub', () => runChild(['ours', 'scrubber'], { ...measuredEnv, SCRUBBER_BATCH_SIZE: '10000' }));
     // Due once a day.
     if (run === 0 && latency !== null) await watch('pass', () => runChild(['ours', 'reconciler'], measuredEnv));
@@ -213,7 +225,7 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
   }
   const ours = runs.get('ours')!;
   const msOf = (all: readonly Run[]) => median(all.map(({ ms, copied }) => ms / copied));
-  say(`${size} × ${count}:`);
+  say(`${size} × ${count}, medians of ${runsOf(sizeBytes)}:`);
   for (const [name, all] of runs) {
     const ratio =
       name !== 'bare' && name !== 'rclone' ? '' : `; ours at ${(msOf(all) / msOf(ours)).toFixed(2)} × its rate`;
@@ -227,6 +239,59 @@ async function benchSize(bench: Bench, size: string): Promise<void> {
   say(
     `  a million at list prices ${cost}; ${writeUnits.toFixed(2)} write units an object; store calls ${JSON.stringify(ours.at(-1)!.storeCalls)}`,
   );
+  const other = (name: string) => runs.get(name);
+  for (const target of targetsOf(size, { ours, bare: other('bare')!, rclone: other('rclone'), scrub: other('scrub') }))
+    say(verdictOf(target));
+  if (latency !== null)
+    say(verdictOf({ what: `${size}, --latency: write units a copy`, seen: writeUnits, bound: { atMost: 4.5 } }));
+}
+
+interface Compared {
+  readonly ours: readonly Run[];
+  readonly bare: readonly Run[];
+  readonly rclone: readonly Run[] | undefined;
+  readonly scrub: readonly Run[] | undefined;
+}
+
+/** What is to be shown of a size. */
+function targetsOf(size: string, { ours, bare, rclone, scrub }: Compared): Target[] {
+  const ms = (all: readonly Run[]) => median(all.map((run) => run.ms / run.copied));
+  const cpuMs = (all: readonly Run[]) => median(all.map((run) => run.cpuMs / run.copied));
+  const peakMib = median(ours.map(({ maxRssBytes }) => maxRssBytes)) / mib;
+  const rateOf = (all: readonly Run[] | undefined) => all && ms(all) / ms(ours);
+  const toBare = (atLeast: number) => ({
+    what: `${size}: rate, of the loop's`,
+    seen: rateOf(bare),
+    bound: { atLeast },
+  });
+  const toRclone = (atLeast: number) => ({
+    what: `${size}: rate, of rclone's`,
+    seen: rateOf(rclone),
+    bound: { atLeast },
+  });
+  const cpuTo = (atMost: number) => ({
+    what: `${size}: CPU, of rclone's`,
+    seen: rclone && cpuMs(ours) / cpuMs(rclone),
+    bound: { atMost },
+  });
+  const peak = {
+    what: `${size}, ${concurrency} at a time: peak memory`,
+    seen: peakMib,
+    bound: { atMost: 300 },
+    unit: ' MiB',
+  };
+  if (latency !== null) return [{ ...toRclone(1), what: `${size}, --latency: rate, of rclone's` }, peak];
+  const scrubbed = scrub && [
+    { what: `${size}: scrubbed a second of CPU`, seen: 1000 / cpuMs(scrub), bound: { atLeast: 1000 } },
+  ];
+  const own = { what: `${size}: CPU of a copy`, seen: cpuMs(ours), bound: { atMost: 1 }, unit: ' ms' };
+  const targets: Readonly<Record<string, readonly Target[]>> = {
+    '4KiB': [toBare(2), toRclone(1), own, ...(scrubbed ?? [])],
+    '1MiB': [toBare(1.1), toRclone(0.9), cpuTo(1.5)],
+    '64MiB': [toBare(1), cpuTo(2)],
+    '1GiB': [toRclone(1)],
+  };
+  return [...(targets[size] ?? []), peak];
 }
 
 /** Time and CPU of an object, and what share of a core each process had: what is near 100 % is what holds the others up. */
@@ -272,7 +337,8 @@ async function requestsOf(holdfastProcess: HoldfastProcess): Promise<{ from: num
   return { from: usage.get(flags.from)?.requests ?? 0, to: usage.get(flags.to)?.requests ?? 0 };
 }
 
-function runChild(args: readonly string[], env: Record<string, string>): Measured {
+function runChild(args: readonly string[], given: Record<string, string>): Measured {
+  const env = { ...given, NODE_OPTIONS: nodeOptions };
   const ran = spawnSync(process.execPath, [child, ...args], { env, encoding: 'utf8', maxBuffer: 64 * mib });
   if (ran.status !== 0) throw new Error(`A run failed: ${ran.stderr}${ran.stdout}`);
   return JSON.parse(ran.stdout) as Measured;

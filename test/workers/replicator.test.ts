@@ -304,7 +304,7 @@ test('copies are recorded in groups, and no more of them are ever unrecorded tha
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 200 });
   expect(mostUnrecorded).toBeGreaterThan(1);
   expect(mostUnrecorded).toBeLessThanOrEqual(8 + 32);
-  // More than half of the places in each, though a group that may wait 100 ms waits for nothing on this clock.
+  // More than half of the places in each, though a group that may wait for a while waits for nothing on this clock.
   expect(transactions).toBeLessThanOrEqual(40);
   expect((await fleet.recount()).differences).toEqual([]);
 });

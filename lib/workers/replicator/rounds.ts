@@ -52,7 +52,7 @@ const worthATransaction = 16;
 /** Copies that may wait to be recorded, beside those that are made: one group gathers while another is on its way. */
 const mostUnrecorded = 2 * worthATransaction;
 /** As long as a copy waits at most for others that are recorded with it. */
-const longestWaitMs = 100;
+const longestWaitMs = 250;
 
 /** What one tick remembers between its objects. */
 interface Turn extends CopyTurn {
