@@ -1,6 +1,7 @@
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import type { ChaosDeps } from './deps.ts';
 import { type Fault, windowFaults } from './faults.ts';
+import { restoreQueueItem } from './old-queue-item.ts';
 import type { Actor } from './operation.ts';
 import { keyWithin, storageKeyOf } from './oracle/reading.ts';
 import type { Random } from './random.ts';
@@ -144,44 +145,11 @@ export function createAccidents({ world, faults, plan, oracle, actors, surroundi
       const copy = faults.isOn(fault) ? someCopy(1, true) : null;
       if (copy === null) return;
       const { backend, storageKey } = copy;
-      const id = `${backend}/${storageKey}`;
       const key = keyWithin(storageKey);
       const entry = key === null ? undefined : oracle.objects.get(key);
-      if (entry?.kind !== 'object' || oracle.queue.has(id)) return;
+      if (entry?.kind !== 'object' || oracle.queue.has(`${backend}/${storageKey}`)) return;
       faults.count(fault);
-      oracle.restored(id);
-      const { generation, sizeBytes } = entry;
-      const state = 'cleanup';
-      const [createdAt, dueAt] = [world.now, world.now + 300_000];
-      const add = { objects: 1, bytes: sizeBytes };
-      const isGated = surroundings.fileInForce().backends.some((b) => b.name === backend && b.quotaBytes > 0);
-      const rows = [`queue/${state}/${backend}#0`, `used/${backend}#0`, ...(isGated ? [`quota/${backend}`] : [])];
-      surroundings.store.apply([
-        {
-          kind: 'queue',
-          put: {
-            id,
-            state,
-            backend,
-            storageKey,
-            key: entry.key,
-            generation,
-            sizeBytes,
-            createdAt,
-            dueAt,
-            cause: 'replaced',
-            reason: 'old',
-            attempts: 0,
-          },
-          expect: 'absent',
-        },
-        ...rows.map((sk, i) => ({
-          kind: 'add' as const,
-          pk: 'fleet',
-          sk,
-          add: i === 0 ? add : { ...add, objects: 0 },
-        })),
-      ]);
+      restoreQueueItem({ world, oracle, surroundings }, { ...entry, backend, storageKey });
     },
     endOverdueTicks() {
       for (const running of actors.ticks) {

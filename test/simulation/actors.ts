@@ -81,23 +81,28 @@ export interface Actors {
   startTick(worker: WorkerName, event: Omit<TickEvent, 'deadline'>, timeoutMs: number): RunningTick;
   /** The function that takes what buckets tell of new files. */
   startArrivals(puts: readonly PutEvent[]): RunningTick;
-  startClient(): ClientProcess;
+  /** `wholeBytes`: up to this size it sees an object's end before it hands out its first byte [drawn]. */
+  startClient(wholeBytes?: number): ClientProcess;
   /** The application ends, with nothing on its way. */
   close(process: ClientProcess): void;
   put(
     process: ClientProcess,
     key: string,
-    options?: { timeoutMs?: number; isStreamed?: boolean; copies?: number },
+    options?: { timeoutMs?: number; isStreamed?: boolean; copies?: number; sizeBytes?: number },
   ): void;
   remove(process: ClientProcess, key: string): void;
   /** Asks again so often where what came proved wrong at its end [0]. */
   get(process: ClientProcess, key: string, again?: number): void;
+  /** Reads as one who can begin again: another copy is given where one proves wrong at its end. */
+  read(process: ClientProcess, key: string): void;
   /** Brings back what was deleted or overwritten last. */
   undelete(process: ClientProcess, key: string): void;
   head(process: ClientProcess, key: string): void;
   list(process: ClientProcess, prefix: string): void;
   /** Backends that the file leaves out may keep what they hold. */
   apply(file: FleetFile): void;
+  /** Whatever backends that leave the file hold must be elsewhere. */
+  applyUnparked(file: FleetFile): void;
   /** Puts a file in force that must be refused. */
   applyRefused(file: FleetFile): void;
   forget(backend: string): void;
@@ -220,10 +225,10 @@ export function createActors(deps: ActorsDeps): Actors {
     return tick;
   }
 
-  function startClient(): ClientProcess {
+  function startClient(given?: number): ClientProcess {
     const { actor, shared } = processOf('client');
     // Some hand out bytes before they have seen the last ones, as of big objects.
-    const wholeBytes = streams.chance(0.5) ? 50 : Number.POSITIVE_INFINITY;
+    const wholeBytes = given ?? (streams.chance(0.5) ? 50 : Number.POSITIVE_INFINITY);
     const process = { actor, holdfast: createClient({ ...shared, wholeBytes }), busy: new Set<string>() };
     clients.add(process);
     return process;
@@ -310,9 +315,9 @@ export function createActors(deps: ActorsDeps): Actors {
     });
   }
 
-  function content(): Buffer {
+  function content(given?: number): Buffer {
     contents += 1;
-    const size = random.spread(12, plan.maxObjectBytes);
+    const size = given ?? random.spread(12, plan.maxObjectBytes);
     return Buffer.from(`${contents}|`.padEnd(size, String.fromCharCode(97 + (contents % 26))));
   }
 
@@ -341,6 +346,26 @@ export function createActors(deps: ActorsDeps): Actors {
     }
   }
 
+  async function taken({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> {
+    const bytes = await collect(body);
+    const sha256 = hash('sha256', bytes);
+    return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
+  }
+
+  function read(process: ClientProcess, key: string): void {
+    const watch = watchRead(key);
+    call(
+      process,
+      { kind: 'get', key },
+      () =>
+        process.holdfast.read(key, taken).catch((error: Error) => {
+          watch.failed(process.actor, error);
+          throw error;
+        }),
+      (mine, result) => oracle.calls.readAcked(mine, result),
+    );
+  }
+
   const findCapabilities = async ({ name }: { readonly name: string }) => backends.get(name)!.capabilities;
 
   return {
@@ -365,8 +390,8 @@ export function createActors(deps: ActorsDeps): Actors {
         (error) => unexpected(actor, 'close', error),
       );
     },
-    put(process, key, { timeoutMs, isStreamed = false, copies: asked } = {}) {
-      const bytes = content();
+    put(process, key, { timeoutMs, isStreamed = false, copies: asked, sizeBytes } = {}) {
+      const bytes = content(sizeBytes);
       const sha256 = hash('sha256', bytes);
       const body = isStreamed ? { sizeBytes: bytes.length, open: () => streamed(process.actor, bytes) } : bytes;
       const description = described();
@@ -398,33 +423,16 @@ export function createActors(deps: ActorsDeps): Actors {
       );
     },
     get(process, key, again = 0) {
-      const take = async ({ body, generation, headers, metadata }: GetObject): Promise<ReadResult> => {
-        const bytes = await collect(body);
-        const sha256 = hash('sha256', bytes);
-        return { generation, sizeBytes: bytes.length, sha256, description: { headers, metadata } };
-      };
       // What comes may prove wrong at its end: one who can begin again is given another copy.
-      const beginsAgain = streams.chance(0.6);
-      const watch = beginsAgain ? watchRead(key) : undefined;
+      if (streams.chance(0.6)) return read(process, key);
       const getOnce = async (tries = again): Promise<ReadResult | null> => {
         const found = await process.holdfast.get(key);
         if (found === null) return null;
-        return take(found).catch((error) => (tries > 0 ? getOnce(tries - 1) : Promise.reject(error)));
+        return taken(found).catch((error) => (tries > 0 ? getOnce(tries - 1) : Promise.reject(error)));
       };
-      call(
-        process,
-        { kind: 'get', key },
-        async () => {
-          try {
-            return await (beginsAgain ? process.holdfast.read(key, take) : getOnce());
-          } catch (error) {
-            watch?.failed(process.actor, error as Error);
-            throw error;
-          }
-        },
-        (mine, result) => oracle.calls.readAcked(mine, result),
-      );
+      call(process, { kind: 'get', key }, getOnce, (mine, result) => oracle.calls.readAcked(mine, result));
     },
+    read,
     head: (process, key) =>
       call(
         process,
@@ -449,6 +457,10 @@ export function createActors(deps: ActorsDeps): Actors {
     apply(file) {
       oracle.fleetApplied(file);
       operate('apply', (shared) => apply({ ...shared, findCapabilities }, file, { park: 'any' }));
+    },
+    applyUnparked(file) {
+      oracle.fleetApplied(file);
+      operate('apply, and park nothing', (shared) => apply({ ...shared, findCapabilities }, file));
     },
     applyRefused(file) {
       operate('apply what must be refused', async (shared) => {

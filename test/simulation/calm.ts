@@ -8,13 +8,21 @@ import { keyWithin } from './oracle/reading.ts';
 import { Violation } from './oracle/violation.ts';
 import { createWaitingCheck } from './oracle/waiting.ts';
 import { createOvertaken } from './overtaken.ts';
+import type { Random } from './random.ts';
 import { createRest } from './rest.ts';
+import { type SceneName, scenes } from './scenes/scenes.ts';
+import { createStage } from './scenes/stage.ts';
 
 export interface Calm {
   /** The fleet is applied and filled. */
   begin(): Promise<void>;
   /** Faults stop: the fleet converges, everything can be read, and idle ticks cost nothing. Returns the number of orphans. */
   end(): Promise<number>;
+}
+
+export interface CalmOptions extends CalmDeps {
+  /** What is played in the end, each with a stream of its own. */
+  readonly scenes: readonly { readonly name: SceneName; readonly random: Random }[];
 }
 
 const minute = 60_000;
@@ -45,7 +53,7 @@ const rounds: readonly Round[] = [
 ];
 
 /** The time before and after the faults. */
-export function createCalm(deps: CalmDeps): Calm {
+export function createCalm(deps: CalmOptions): Calm {
   const { world, faults, refusals, plan, oracle, actors, surroundings, externalClients, random, step } = deps;
 
   /** Until every process has ended or waits for nothing. */
@@ -190,6 +198,10 @@ export function createCalm(deps: CalmDeps): Calm {
     if (faults.isOn('encryption key removed') && faults.isOn('client frozen')) await overtaken.sealedPut();
     if (faults.isOn('ledger recounted')) await overtaken.count();
     if (faults.isOn('headers rewritten')) await overtaken.source();
+    for (const { name, random } of deps.scenes) {
+      world.trace(() => `scene: ${name}`);
+      if (await scenes[name](createStage({ ...deps, needs, settle, idle }, random))) faults.count(name);
+    }
     const overtakenBy = oracle.recount();
     if (overtakenBy !== null) throw overtakenBy;
     return orphans;

@@ -1,5 +1,5 @@
 import type { ObjectRecord } from '../../lib/store/model.ts';
-import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
+import type { MemoryBackend, PutNow } from '../../lib/testing/backend/memory-backend.ts';
 import type { Fault, Faults } from './faults.ts';
 import type { Plan } from './fleet.ts';
 import type { Oracle } from './oracle/oracle.ts';
@@ -26,6 +26,9 @@ export interface ExternalClients {
   settleIn(): void;
   /** One of them writes, overwrites or deletes a file, in a history that has it. */
   act(): void;
+  /** One of them writes this file. */
+  write(backend: string, key: string, bytes: Uint8Array, options?: PutNow): void;
+  remove(backend: string, key: string): void;
 }
 
 export function createExternalClients({
@@ -49,13 +52,20 @@ export function createExternalClients({
     return Buffer.from(`theirs ${written}|`.padEnd(random.spread(12, plan.maxObjectBytes), '.'));
   }
 
-  function write(backend: string, key: string, bytes: Uint8Array, options = {}): void {
+  function write(backend: string, key: string, bytes: Uint8Array, options: PutNow = {}): void {
     if (!isThere(backend, key)) files.push({ backend, key });
     // As of a file that was written in parts whose sizes nobody knows.
     const isOdd = faults.strikes('file with a useless ETag', 20);
     backends.get(backend)!.putNow(key, bytes, isOdd ? { etag: `"${written}-${world.step}-3"`, ...options } : options);
     oracle.externalClientActed(backend, key);
     told(backend, key);
+  }
+
+  function remove(backend: string, key: string): void {
+    const at = files.findIndex((file) => file.backend === backend && file.key === key);
+    if (at >= 0) files.splice(at, 1);
+    backends.get(backend)!.deleteNow(key);
+    oracle.externalClientActed(backend, key);
   }
 
   /** The same file on several backends, another on each, or on one alone. */
@@ -113,14 +123,15 @@ export function createExternalClients({
     },
     'external client deleted': (): boolean => {
       if (files.length === 0) return false;
-      const [file] = files.splice(random.below(files.length), 1);
-      backends.get(file!.backend)!.deleteNow(file!.key);
-      oracle.externalClientActed(file!.backend, file!.key);
+      const { backend, key } = random.pick(files);
+      remove(backend, key);
       return true;
     },
   } satisfies Partial<Record<Fault, () => boolean>>;
 
   return {
+    write,
+    remove,
     settleIn() {
       const [picture, likeOurs] = plan.externalKeys;
       for (const name of backends.keys()) {

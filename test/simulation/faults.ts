@@ -101,6 +101,7 @@ export const allFaults = [
   'parked at a take-over',
   'equal file written',
   'drained before the tables were saved',
+  'recovered one by one',
 ] as const;
 export type Fault = (typeof allFaults)[number];
 
@@ -131,6 +132,12 @@ export interface Faults {
   /** Could reads of this key have been evidence against it since a step: one false 404, or two reads of other bytes? */
   misledSince(backend: string, storageKey: string, step: number): boolean;
   noteMisled(backend: string, storageKey: string): void;
+  /** The next answer with these bytes has one bit turned, whatever else works. */
+  misread(backend: string, storageKey: string): void;
+  /** Whether this answer is the one; counted when it is. */
+  isMisread(backend: string, storageKey: string): boolean;
+  /** Nothing that has not been read yet is misread. */
+  forgetMisreads(): void;
   /** Everything works until `start`, and again after `stop`. */
   start(): void;
   stop(): void;
@@ -168,6 +175,7 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
   const windows = new Map<string, Window>();
   const lies = new Map<string, { readonly lie: Lie; readonly until: number }>();
   const misled = new Map<string, number[]>();
+  const misreads = new Set<string>();
   let stormUntil = 0;
   let gone: { readonly backend: string; readonly window: Window } | null = null;
   let isStopped = true;
@@ -308,6 +316,13 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
     misledSince: (backend, storageKey, since) =>
       (misled.get(`${backend}/${storageKey}`) ?? []).filter((at) => at >= since).length >= 2,
     noteMisled: (backend, storageKey) => mislead(`${backend}/${storageKey}`, 1),
+    misread: (backend, storageKey) => void misreads.add(`${backend}/${storageKey}`),
+    isMisread: (backend, storageKey) => {
+      const is = misreads.delete(`${backend}/${storageKey}`);
+      if (is) count('body corrupted in transit');
+      return is;
+    },
+    forgetMisreads: () => misreads.clear(),
     start: () => {
       isStopped = false;
       hasStarted = true;

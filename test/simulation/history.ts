@@ -16,6 +16,7 @@ import { Violation } from './oracle/violation.ts';
 import { createRandom } from './random.ts';
 import { createRefusals } from './refusals.ts';
 import { restore } from './restore.ts';
+import { type SceneName, scenesOf } from './scenes/scenes.ts';
 import { createSurroundings } from './surroundings.ts';
 import { createWorld } from './world.ts';
 
@@ -36,8 +37,12 @@ const startAt = Date.UTC(2026, 0, 30, 12);
 const recountEvery = 64;
 const noDrains: ReadonlyMap<string, number> = new Map();
 
-/** Plays one history: the seed decides everything. */
-export async function runHistory(seed: number, isTraced = false): Promise<HistoryResult> {
+/**
+ * Plays one history: the seed decides everything.
+ *
+ * @param only in place of most that happens, this scene alone at the end of a short and peaceful history
+ */
+export async function runHistory(seed: number, isTraced = false, only?: SceneName): Promise<HistoryResult> {
   const lines: string[] = [];
   const stream = (purpose: string) => createRandom(seed, purpose);
   const now = () => world.now;
@@ -155,15 +160,24 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     externalClients,
     random: stream('calm'),
     overtakenRandom: stream('overtaken'),
+    scenes: (only === undefined ? scenesOf(seed) : [only]).map((name) => ({ name, random: stream(`scene ${name}`) })),
     step: () => step(true),
   });
+  const isSavedAmidPut = stream('saved amid a put').chance(0.6);
+  /** Tables are often saved when a put is about to be recorded, if one comes in time. */
+  function isToBeSaved(from: number): boolean {
+    if (world.step < from) return false;
+    const isAmidPut = world.actors.some((actor) => actor.role === 'client' && world.isCommitting(actor));
+    return isAmidPut || !isSavedAmidPut || world.step > from + 60;
+  }
+
   let violation: HistoryResult['violation'] = null;
   let orphans = 0;
   try {
     await calm.begin();
-    faults.start();
+    if (only === undefined) faults.start();
     if (plan.slowed !== undefined) actors.apply(plan.slowed);
-    const last = world.step + plan.chaosSteps;
+    const last = world.step + (only === undefined ? plan.chaosSteps : 0);
     const wasDrained =
       plan.isRestored && faults.strikesAtRest('drained before the tables were saved', stream('wasDrained'), 0.8);
     // A backend that was drained then is empty, as some are in the beginning.
@@ -172,7 +186,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
     let then: MemorySnapshot | undefined;
     const events = stream('events');
     while (world.step < last) {
-      if (restoresTo !== undefined && world.step >= restoresTo) then ??= store.snapshot();
+      if (restoresTo !== undefined && isToBeSaved(restoresTo)) then ??= store.snapshot();
       if (events.chance(0.12)) chaos.event();
       chaos.watch();
       if (await step()) continue;
@@ -199,6 +213,7 @@ export async function runHistory(seed: number, isTraced = false): Promise<Histor
           ? stream('parked').pick(file.backends).name
           : undefined,
         areTablesLost: !wasDrained && faults.strikesAtRest('metadata lost', stream('lost'), 0.5),
+        recoversSingly: faults.strikesAtRest('recovered one by one', stream('singly'), 0.5),
         areMarksBare: faults.strikesAtRest('marks without hashes', stream('bare'), 0.8),
         dies: () => faults.strikesAtRest('recovery killed', deaths, 0.4),
         rots: () => faults.strikesAtRest('copies rotted meanwhile', rot, 0.2),

@@ -20,6 +20,9 @@ export interface Refusals {
   refusesCopy(backend: string, key: string): boolean;
   /** Whether a copy of an object can neither be read nor asked for. */
   hidesCopy(backend: string, key: string): boolean;
+  /** Bytes that can be neither read nor asked for from now on. */
+  hideBytes(backend: string, storageKey: string): void;
+  showBytes(backend: string, storageKey: string): void;
   /** Whether anything is refused now. */
   isAny(): boolean;
   lift(): void;
@@ -53,6 +56,7 @@ export function createRefusals({ random, faults, backends, keys, versioned }: Re
   const hidden = new Map<string, Refusal>();
   const kept = new Map<string, Refusal>();
   const requests = new Map<string, Refusal>();
+  const hiddenBytes = new Set<string>();
   let isLifted = false;
 
   const some = (most: number) => random.shuffled(keys).slice(0, random.between(1, most));
@@ -95,6 +99,8 @@ export function createRefusals({ random, faults, backends, keys, versioned }: Re
 
   return {
     of(backend, operation, storageKey) {
+      if (hiddenBytes.has(place(backend, storageKey)) && reads.test(operation))
+        return { fault: 'key unreadable', kind: 'denied' };
       if (isLifted || faults.isYetToStart()) return undefined;
       const ofRequest = requests.get(`${backend} ${operation}`);
       if (ofRequest !== undefined) return ofRequest;
@@ -109,6 +115,8 @@ export function createRefusals({ random, faults, backends, keys, versioned }: Re
       about(hidden, backend, key) !== undefined ||
       isDenied(backend, 'open-uploads'),
     hidesCopy: (backend, key) => about(hidden, backend, key) !== undefined,
+    hideBytes: (backend, storageKey) => void hiddenBytes.add(place(backend, storageKey)),
+    showBytes: (backend, storageKey) => void hiddenBytes.delete(place(backend, storageKey)),
     isAny: () => !isLifted && refused.size + hidden.size + kept.size + requests.size > 0,
     lift: () => {
       isLifted = true;

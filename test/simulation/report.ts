@@ -1,12 +1,13 @@
 import { allFaults } from './faults.ts';
 import type { HistoryResult } from './history.ts';
+import { sceneNames } from './scenes/scenes.ts';
 
 /** Figures over many histories. */
 export interface Report {
   add(result: HistoryResult): void;
   /** Seeds that broke an invariant. */
   failed(): number[];
-  /** Kinds of fault that fewer than 1 % of the histories had. */
+  /** Kinds of fault, and scenes, that fewer than 1 % of the histories had. */
   rareFaults(): string[];
   /** The smallest history there was. */
   least(): { readonly steps: number; readonly backends: number; readonly objects: number };
@@ -29,7 +30,7 @@ export function createReport(): Report {
   };
   return {
     failed: () => [...violations.values()].flat(),
-    rareFaults: () => allFaults.filter((fault) => (seedsWith.get(fault) ?? 0) < seeds / 100),
+    rareFaults: () => [...allFaults, ...sceneNames].filter((fault) => (seedsWith.get(fault) ?? 0) < seeds / 100),
     least: () => least,
     add(result) {
       for (const what of ['steps', 'backends', 'objects'] as const) least[what] = Math.min(least[what], result[what]);
@@ -51,7 +52,7 @@ export function createReport(): Report {
         `${seeds} seeds in ${seconds.toFixed(1)} s: ${(seeds / seconds).toFixed(1)} seeds/s, ` +
           `${Math.round(steps / seeds)} steps a seed, ${Math.round(simulatedMs / seeds / 3_600_000)} simulated hours a seed, ${orphans} orphans`,
       ];
-      for (const fault of new Set([...allFaults, ...seedsWith.keys()])) {
+      for (const fault of new Set([...allFaults, ...sceneNames, ...seedsWith.keys()])) {
         const share = Math.round((100 * (seedsWith.get(fault) ?? 0)) / seeds);
         lines.push(
           `  ${String(share).padStart(3)} % of seeds  ${String(times.get(fault) ?? 0).padStart(7)} ×  ${fault}`,

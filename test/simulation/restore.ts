@@ -47,6 +47,8 @@ export interface RestoreDeps {
   readonly wasDrained: boolean;
   /** Leaves the file when the buckets are taken over, with what it holds, and comes back days later. */
   readonly parked: string | undefined;
+  /** Whether the backends are recovered one after the other, while the workers tick. */
+  readonly recoversSingly: boolean;
   /** Whether the process is killed that takes the buckets over, or recovers what they hold; asked at each beginning. */
   dies(): boolean;
   /** A line of a history that is traced. */
@@ -269,7 +271,10 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     await untilWhole((process) => apply({ ...process, clock: operatorClock, findCapabilities }, file, options));
     clock.advance(25 * hourMs);
     for (const worker of random.shuffled(everyone)) await tick(worker);
+    const queued = new Set(store.snapshot().queue.keys());
+    if (deps.recoversSingly) await recoverSingly(names);
     await recover(random.shuffled(names));
+    expectNothingQueued(queued);
     isImported = true;
     for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
     noteRecorded();
@@ -303,6 +308,25 @@ export async function restore(deps: RestoreDeps): Promise<void> {
       if (!isUndone && createHash('sha256').update(bytes).digest('hex') !== sha256)
         throw new Violation('restored metadata', `"${key}" has other content than it had`, key);
     }
+  }
+
+  /** A recovery is complete once every backend was gone through: until then workers leave alone what they do not know. */
+  async function recoverSingly(backends: readonly string[]): Promise<void> {
+    for (const name of backends) {
+      const event = { reconcile: { kind: 'recover' as const, backends: [name] } };
+      await untilWhole((process) => tick('reconciler', event, process));
+      if (name === backends.at(-1)) return;
+      for (const ms of [2 * hourMs, hourMs]) {
+        clock.advance(ms);
+        for (const worker of everyone) await tick(worker);
+      }
+    }
+  }
+
+  function expectNothingQueued(before: ReadonlySet<string>): void {
+    const added = [...store.snapshot().queue].find(([id, { state }]) => state === 'cleanup' && !before.has(id));
+    if (added !== undefined)
+      throw new Violation('restored metadata', `The recovery queues ${added[0]} for deletion`, added[1].key);
   }
 
   async function recover(backends: readonly string[]): Promise<void> {

@@ -3,6 +3,7 @@ import { type Body, bodyOf } from '../../lib/base/bytes.ts';
 import { type Backend, BackendError, type BackendErrorKind, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import { SourceSilence } from '../../lib/fleet/errors.ts';
 import { noteRequest } from '../../lib/fleet/meter.ts';
+import { ownerKey } from '../../lib/fleet/owner.ts';
 import type { MemoryBackend } from '../../lib/testing/backend/memory-backend.ts';
 import type { Faults } from './faults.ts';
 import { listedBadly } from './listing-faults.ts';
@@ -168,7 +169,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
 
   function readNow(storageKey: string, bytes: Uint8Array): Uint8Array {
     if (bytes.length === 0) return bytes;
-    const isLie = faults.lieAbout(name, storageKey) === 'key reads corrupted';
+    const isLie = faults.lieAbout(name, storageKey) === 'key reads corrupted' || faults.isMisread(name, storageKey);
     if (!isLie && !faults.strikes('body corrupted in transit', 2)) return bytes;
     faults.noteMisled(name, storageKey);
     actor.hadFault = true;
@@ -322,7 +323,10 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
           actor.hadFault = true;
           return null;
         }
-        return isDenied(storageKey) ? null : memory.head(storageKey);
+        const found = isDenied(storageKey) ? null : await memory.head(storageKey);
+        // Whose a bucket is, is said of the bucket.
+        if (found === null && storageKey === ownerKey) observer.backendFaulted(name);
+        return found;
       }),
 
     delete(requests, signal) {

@@ -38,6 +38,14 @@ export interface World {
   isAboutToSend(actor: Actor): boolean;
   /** Whether it is asking how the fleet stands. */
   isReadingFleet(actor: Actor): boolean;
+  /** Whether a request of this kind is on its way, without effect so far. */
+  isAsking(actor: Actor, operation: string): boolean;
+  /** Its requests of one kind take so much longer. */
+  delay(actor: Actor, operation: string, ms: number): void;
+  /** Its requests of one kind have no effect, and it is told an error. */
+  lose(actor: Actor, operation: string, error: Error): void;
+  /** Its requests of one kind take effect after so long, whatever becomes of it. */
+  leaveBehind(actor: Actor, operation: string, ms: number): void;
   /** One step: something that can happen, happens. False when nothing can. */
   advance(): boolean;
   /** Everything that can happen now happens, in some order, as one step: for times when nothing goes wrong. */
@@ -217,10 +225,14 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     return own;
   }
 
-  function isAsking(actor: Actor, what: readonly string[]): boolean {
-    return operations.some(
+  function askedBy(actor: Actor, what: readonly string[]): Operation[] {
+    return operations.filter(
       (o) => o.actor === actor && o.answer === undefined && !o.isDetached && what.includes(o.operation),
     );
+  }
+
+  function isAsking(actor: Actor, what: readonly string[]): boolean {
+    return askedBy(actor, what).length > 0;
   }
 
   return {
@@ -304,6 +316,22 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
     isAboutToSend: (actor) => isAsking(actor, ['PUT begins']),
     isReadingFleet: (actor) => isAsking(actor, ['control']),
+    isAsking: (actor, operation) => isAsking(actor, [operation]),
+    delay(actor, operation, ms) {
+      for (const one of askedBy(actor, [operation])) {
+        one.notBefore = now + ms;
+        trace(() => `${describe(one)} — takes ${ms} ms longer`);
+      }
+    },
+    lose(actor, operation, error) {
+      for (const one of askedBy(actor, [operation])) tell(one, 'lost', error);
+    },
+    leaveBehind(actor, operation, ms) {
+      for (const one of askedBy(actor, [operation])) {
+        remove(one);
+        leave(one, ms);
+      }
+    },
     pendingOf: (actor) => operations.filter((operation) => operation.actor === actor && !operation.isDetached).length,
     isAskedAbout: (port, subject) => operations.some((o) => o.port === port && o.subject === subject),
     advance,
@@ -332,6 +360,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     },
     thawAll() {
       for (const actor of actors) if (actor.state === 'frozen') actor.thawsAt = now;
+      thawDue();
     },
     trace,
   };

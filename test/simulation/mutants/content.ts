@@ -20,6 +20,6 @@ export const contentMutants: readonly Mutant[] = [
     edits: [variable('tryBackend', 'until', 'put.deadline'), first('isNamedTooLate', 'return false;')],
   },
   { name: 'a wrong copy that a reader met is read first again', edits: [first('open-copy#suspect', 'return;')] },
-  { name: 'what nobody hashed is handed out as it was read', edits: [instead('proving', ['isProven'], 'true')] },
+  { name: 'what nobody hashed is handed out as it was read', edits: [variable('proving', 'isSo', 'true')] },
   { name: 'parts are completed as they are listed', edits: [first('doubt', 'return;')] },
 ];

@@ -1,4 +1,4 @@
-import { field, instead, withoutGuard, withoutOperand } from './edits.ts';
+import { instead, withoutGuard, withoutOperand } from './edits.ts';
 import type { Mutant } from './mutated.ts';
 
 /** Defects of where copies may be, and of what keeps them apart. */
@@ -15,9 +15,5 @@ export const spreadMutants: readonly Mutant[] = [
   {
     name: 'a copy is moved to where another stands already',
     edits: [withoutOperand('mayMove', 'groupsHeld')],
-  },
-  {
-    name: 'copies that a policy does not allow are the ones that stay',
-    edits: [field('surplus', 'configured', 'config !== undefined')],
   },
 ];

@@ -53,6 +53,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
   /** Ids of queue items that a person's delete or a drain may make. */
   const asked = new Set<string>();
   let added: QueueItem[] = [];
+  /** Files that were recorded in this step. */
+  let recordedNow: { readonly id: string; readonly where: string; readonly key: string }[] = [];
 
   const report = (invariant: string, message: string, key: string) =>
     sight.report(new Violation(invariant, message, key));
@@ -69,7 +71,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     left.get(placeOf(backend, key))?.etag !== plainEtags?.[backend];
 
   /** Bytes are named by their ETag: they were there, they are what is recorded, and nobody had asked to delete them. */
-  function recorded(before: Entry | null, after: ObjectRecord, name: string, isBack: boolean): void {
+  function recorded(before: Entry | null, after: ObjectRecord, name: string): void {
     const { key, sizeBytes, sha256 } = after;
     const etag = after.plainEtags?.[name];
     const had = before?.kind === 'object' && before.copies[name] === '' ? before.plainEtags?.[name] : undefined;
@@ -88,8 +90,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
     const isLookedAt = keyWithin(key) !== null || sha256 !== undefined;
     if (isJoining && isLookedAt && version.metadata.holdfast !== undefined)
       report('plain files', `${where} has a mark, and is recorded`, key);
-    if (!isBack && queue.has(`${name}/${key}/${etag}`))
-      report('plain files', `${where} is recorded while its delete is queued`, key);
+    // Whoever records it may end its item in the same transaction.
+    if (queue.has(`${name}/${key}/${etag}`)) recordedNow.push({ id: `${name}/${key}/${etag}`, where, key });
     if (forsaken.get(placeOf(name, key)) === etag)
       report('plain files', `${where}, which a delete left there, is recorded again`, key);
   }
@@ -141,7 +143,7 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
           asked.delete(`${name}/${after!.key}/${after!.plainEtags?.[name]}`);
           forsaken.delete(placeOf(name, after!.key));
         }
-      for (const name of has) recorded(before, after as ObjectRecord, name, why === 'brought back');
+      for (const name of has) recorded(before, after as ObjectRecord, name);
       if (after?.kind === 'object' && before?.generation !== after.generation && why !== 'brought back')
         checkOrigin(before, after);
       const isCleaner = world.current?.actor.role === 'over-replication-cleaner';
@@ -151,6 +153,8 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       }
     },
     itemAdded(item) {
+      // Whoever restored it did not ask what stands there now.
+      if (sight.revived.has(item.id)) return;
       if (item.storageKey === item.key || versions.has(placeOf(item.backend, item.storageKey))) added.push(item);
     },
     isChanged,
@@ -167,6 +171,9 @@ export function createPlainCheck(sight: Sight, drains: DrainsCheck): PlainCheck 
       if (isAble && ifMatch !== undefined && left.get(place)?.etag === ifMatch) left.set(place, undefined);
     },
     check() {
+      for (const { id, where, key } of recordedNow)
+        if (queue.has(id)) report('plain files', `${where} is recorded while its delete is queued`, key);
+      recordedNow = [];
       if (added.length === 0) return;
       for (const { id, key } of added)
         if (!asked.has(id)) report('3 deletes', `The file ${id}, which we did not write, is queued unasked`, key);
