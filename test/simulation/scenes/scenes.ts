@@ -41,7 +41,7 @@ export const scenes = {
 export type SceneName = keyof typeof scenes;
 export const sceneNames = Object.keys(scenes) as SceneName[];
 
-const share = 0.05;
+const share = 0.07;
 
 /** The scenes of a history: by its seed alone. */
 export function scenesOf(seed: number): SceneName[] {
