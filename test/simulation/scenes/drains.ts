@@ -42,7 +42,7 @@ export async function cleanerSleepsOverUndrain(stage: Stage): Promise<boolean> {
   if (isThere) {
     world.freeze(actor, 5 * minute);
     // It is told how the fleet was until now.
-    await stage.moment();
+    await stage.advance();
     actors.undrain(it.backend, it.since);
     await stage.settleBeside(actor);
   }
@@ -98,7 +98,7 @@ export async function claimantSleepsOverUndrain(stage: Stage): Promise<boolean> 
   const isThere = await stage.untilAt(actor, () => isClaimed() && world.isAsking(actor, 'objects'));
   if (isThere) {
     world.freeze(actor, minute);
-    await stage.moment();
+    await stage.advance();
     actors.undrain(it.backend, it.since);
   }
   await stage.settle();

@@ -37,7 +37,7 @@ export async function copyOvertaken(stage: Stage): Promise<boolean> {
   if (isThere) {
     const target = written(actor, stage.names())!;
     world.freeze(actor, 2 * minute);
-    await stage.moment();
+    await stage.advance();
     const before = stage.namedOn(target);
     actors.apply(withoutBackend(file, target));
     await stage.settle();
@@ -86,7 +86,7 @@ export async function putToLeaving(stage: Stage): Promise<boolean> {
   if (!(await stage.isReady())) return false;
   const leaving = await emptied(stage);
   if (leaving === undefined) return false;
-  const roomy = stage.roomyFile(1, {});
+  const roomy = stage.roomyFile(1);
   const only = stage.roomyFile(1, { backends: [leaving] });
   await stage.apply(only);
   actors.applyUnparked(withoutBackend(roomy, leaving));
@@ -115,10 +115,7 @@ export async function putToLeaving(stage: Stage): Promise<boolean> {
     actors.close(client);
   }
   await stage.settle();
-  await stage.apply({
-    ...roomy,
-    backends: plan.file.backends.map((one) => ({ ...one, quotaBytes: 0, maxObjectBytes: 0 })),
-  });
+  await stage.apply(roomy);
   return isThere;
 }
 

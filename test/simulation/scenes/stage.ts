@@ -30,7 +30,7 @@ export interface Stage extends StageDeps {
   /** Until every process but one has ended. */
   settleBeside(sleeper: Actor): Promise<void>;
   /** One step of everything that can happen; false where nothing can. */
-  moment(): Promise<boolean>;
+  advance(): Promise<boolean>;
   tick(worker: WorkerName, event?: Omit<TickEvent, 'deadline'>): Promise<TickReport>;
   apply(file: FleetFile): Promise<void>;
   /** The file in force with room everywhere and no rule but a factor; `change` says what else a policy has. */
@@ -113,7 +113,7 @@ export function createStage(deps: StageDeps, random: Random): Stage {
       }
       return names().length >= 3 && surroundings.drains().size === 0 && surroundings.unhealthyBackends().length === 0;
     },
-    moment: step,
+    advance: step,
     tick,
     async apply(file) {
       actors.apply(file);
