@@ -121,6 +121,34 @@ test('patterns name objects for ls, get and rm; many are deleted only by somebod
   expect(await lab.json<Done>(['rm', '-r', 'docs', '--yes'])).toMatchObject({ done: 2 });
 });
 
+test('Ctrl-C ends a put of a folder after what is in flight; the same command goes on from there [commands-go-on]', async () => {
+  mkdirSync(join(lab.dir, 'many'));
+  const all = ['a', ...Array.from({ length: 39 }, (_, i) => `b${i}`)];
+  for (const name of all) writeFileSync(join(lab.dir, 'many', name), name);
+  const servers = lab.stack.backends.map(({ server }) => server);
+  // The first file gets through; what the other lanes have begun by then waits.
+  for (const { faults, requests } of servers) {
+    requests.clear();
+    faults.add({ kind: 'hang', id: 'hang', match: { operation: 'PutObject', keyPrefix: 'many/b' } });
+  }
+  const running = lab.run(['put', '-r', 'many', 'many', '--json']);
+  const isFirstPut = () =>
+    servers.some(({ requests }) => requests.count({ operation: 'PutObject', keyPrefix: 'many/a' }) > 0);
+  while (!isFirstPut()) await Promise.race(servers.map(({ requests }) => requests.next()));
+  process.emit('SIGINT');
+  for (const { faults } of servers) faults.clear('hang');
+
+  const stopped = await running;
+  expect(stopped.code).toBe(1);
+  const { done, isComplete } = stopped.json<Done>();
+  expect({ isComplete, isBegun: done > 0, isCut: done < 20 }).toEqual({
+    isComplete: false,
+    isBegun: true,
+    isCut: true,
+  });
+  expect(await lab.json<Done>(['put', '-r', 'many', 'many'])).toMatchObject({ done: 40 - done, same: done });
+});
+
 test('of a tree, what cannot be put is named, and the rest is put: links, pipes, names and folders that cannot be read [messages-name-the-cause]', async () => {
   const tree = join(lab.dir, 'odd');
   mkdirSync(join(tree, 'sub', '.holdfast-export'), { recursive: true });
