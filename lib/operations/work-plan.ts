@@ -80,14 +80,15 @@ type Bill = ReturnType<typeof newBill>;
 /** What one tick of a worker would do at most, as far as the ledger tells. Objects are taken to be of the average size. */
 export function planTick(worker: WorkerName, fleet: WorkView, extent: TickExtent): WorkPlan {
   const bill = newBill(fleet.file);
-  work[worker](bill, fleet, extent);
+  work[worker]?.(bill, fleet, extent);
   const { params, of = 1, rounds } = extent;
   const most = rounds === 0 ? Number.POSITIVE_INFINITY : rounds * params.workers[worker].batchSize;
   const { objects } = bill.sum;
   return timesPlan(bill.sum, Math.min(1 / of, objects === 0 ? 1 : most / objects));
 }
 
-const work: Readonly<Record<WorkerName, (bill: Bill, fleet: WorkView, extent: TickExtent) => void>> = {
+/** By worker: what is not here asks nothing of backends that the ledger tells of. */
+const work: Readonly<Partial<Record<WorkerName, (bill: Bill, fleet: WorkView, extent: TickExtent) => void>>> = {
   replicator(bill, fleet) {
     for (const { policy, copies, count, condition } of fleet.view.placements)
       if (condition !== 'damaged') addCopies(bill, fleet, [policy], copies, count);
