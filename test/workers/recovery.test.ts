@@ -530,7 +530,11 @@ test('every object is counted once, whichever backend it was met on', async () =
 test('a recovery that a month’s limit holds back says which, recovers what it may read, and ends when the limit is raised', async () => {
   // Of one object: it is read, and then its beginning, which would say that it is encrypted.
   const backends = [{ name: 'a', limits: { egressBytes: 250 } }];
-  const fleet = await createTestFleet({ backends, policies: { default: { factor: 1 } } });
+  const fleet = await createTestFleet({
+    backends,
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_CONCURRENCY: '1' },
+  });
   for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'x'.repeat(100));
   const now = await takenOver(fleet);
   expect((await now.recover()).figures.passComplete).not.toBe(1);
