@@ -89,6 +89,21 @@ describe('connections to a backend', () => {
     expect(connections).toBe(2);
   });
 
+  it('are not used again where the answer came before a body in memory was taken', async () => {
+    let isFirst = true;
+    serve = (socket) => {
+      // The rest is never read: the next request would wait behind it for ever.
+      if (isFirst) socket.pause();
+      isFirst = false;
+      socket.write(ok);
+    };
+    const body = Buffer.alloc(64 * 2 ** 20);
+    const headers = ['host', 'a', 'content-length', String(body.length)];
+    expect(await text({ method: 'PUT', headers, sentBytes: body.length, body })).toBe('ok');
+    expect(await text()).toBe('ok');
+    expect(connections).toBe(2);
+  });
+
   it('are used again once a streamed body was sent whole', async () => {
     let received = '';
     serve = (socket, more) => {

@@ -97,6 +97,8 @@ export function createSockets({ most, areKept }: SocketOptions): Sockets {
     const reach = (reached: 'connected' | 'ready') => {
       phase = reached;
       for (const [phaseOf, then] of waiting) if (phaseOf === reached) then();
+      // They hold a request, which the connection outlives.
+      if (reached === 'ready') waiting.length = 0;
     };
     const end = (error?: Error) => {
       const served = reader;
