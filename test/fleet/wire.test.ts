@@ -31,6 +31,8 @@ describe('connections to a backend', () => {
   });
   afterEach(async () => {
     wire.destroy();
+    // One that is not read from does not see that the other side has gone.
+    for (const socket of sockets) socket.destroy();
     server.close();
     await once(server, 'close');
   });
