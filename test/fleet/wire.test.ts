@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { bodyOf } from '../../lib/base/bytes.ts';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createWire, type Wire, type WireRequest } from '../../lib/fleet/s3/wire.ts';
 
@@ -116,6 +116,14 @@ describe('connections to a backend', () => {
     expect(await text({ ...put, body: bodyOf(Buffer.from('hello')) })).toBe('ok');
     expect(await text()).toBe('ok');
     expect(connections).toBe(1);
+  });
+
+  it('that are closed here end no answer as whole, though it has no length', async () => {
+    serve = (socket) => void socket.write('HTTP/1.1 200 OK\r\n\r\nsome of it');
+    const { body } = await send({ readsObject: true });
+    const reading = collect(body as AsyncIterable<Uint8Array>);
+    wire.destroy();
+    await expect(reading).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
   it.each(['x\r\ny: z', 'x\0'])('nothing is sent with %j in a header', async (value) => {
