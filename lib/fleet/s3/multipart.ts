@@ -55,7 +55,6 @@ export function multipart(s3: S3Connection): Multipart {
 
     async listParts(storageKey, uploadId, signal) {
       const parts: CompletedPart[] = [];
-      const seen = new Set<string>();
       for (let marker: string | undefined; ; ) {
         const input = { ...at(storageKey), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) };
         const page = await s3.call('list the parts of', storageKey, signal, (sdk, sending) =>
@@ -69,8 +68,7 @@ export function multipart(s3: S3Connection): Multipart {
         }
         if (!page.IsTruncated) return parts;
         const next = page.NextPartNumberMarker;
-        if (!next || seen.has(next)) throw endless(s3, 'list the parts of', storageKey);
-        seen.add(next);
+        if (!next || next === marker) throw endless(s3, 'list the parts of', storageKey);
         marker = next;
       }
     },
@@ -104,7 +102,6 @@ export function multipart(s3: S3Connection): Multipart {
     async openUploads(storageKey, signal) {
       const key = s3.fullKey(storageKey);
       const open: string[] = [];
-      const seen = new Set<string>();
       let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
       for (;;) {
         const page = await s3.call('list the uploads of', storageKey, signal, (sdk, sending) =>
@@ -122,9 +119,9 @@ export function multipart(s3: S3Connection): Multipart {
         if (!page.IsTruncated) return open;
         const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
         const marker = page.NextUploadIdMarker;
-        const next = JSON.stringify([keyMarker, marker]);
-        if (!keyMarker || seen.has(next)) throw endless(s3, 'list the uploads of', storageKey);
-        seen.add(next);
+        if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.UploadIdMarker)) {
+          throw endless(s3, 'list the uploads of', storageKey);
+        }
         after = { KeyMarker: keyMarker, ...(marker ? { UploadIdMarker: marker } : {}) };
       }
     },
