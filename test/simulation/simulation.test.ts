@@ -8,6 +8,8 @@ const first = seedsFrom(1, 200);
 const twice: Job = { seed: 7, isTraced: true };
 /** Of every seed, all that was played. */
 const played = new Map<number, HistoryResult[]>();
+/** Made before anything is played: it says how long that took. */
+const report = createReport();
 
 /** In the same few threads, one after the other: what a thread learns of the code in its first histories serves the rest. */
 beforeAll(async () => {
@@ -31,7 +33,6 @@ async function violationOf(seed: number): Promise<string | null> {
 
 describe('the simulation', () => {
   it('keeps every invariant in two hundred histories, in which everything happens that can', async () => {
-    const report = createReport();
     for (const { seed } of first) report.add(played.get(seed)![0]!);
     process.stdout.write(`${report.text()}\n`);
     expect(await Promise.all(report.failed().map(violationOf))).toEqual([]);
