@@ -186,7 +186,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         if (
           actor.role !== 'client' &&
           world.now - heardAt > patienceMs &&
-          faults.strikes('target hangs up first', 100)
+          faults.strikes('target hangs up first', 400)
         ) {
           actor.hadFault = true;
           throw new SourceSilence(`Nothing came for ${name} in ${world.now - heardAt} ms (simulated)`);

@@ -121,6 +121,16 @@ export function createLimitsCheck(
  * what they show; before the hour of the reset the day before goes on.
  */
 function periodOf({ limitsReset: { hour, zone } }: BackendConfig, per: 'limits' | 'dailyLimits', utc: string): string {
+  const id = `${per} ${hour} ${zone} ${utc}`;
+  const period = periods.get(id) ?? readPeriod({ hour, zone }, per, utc);
+  periods.set(id, period);
+  return period;
+}
+
+/** Asked with every request, and slow to find out. */
+const periods = new Map<string, string>();
+
+function readPeriod({ hour, zone }: BackendConfig['limitsReset'], per: 'limits' | 'dailyLimits', utc: string): string {
   const end = new Date(`${utc}:59:59.999Z`);
   const inZone = { timeZone: zone, hourCycle: 'h23' } as const;
   const localHour = Number(end.toLocaleString('en-GB', { ...inZone, hour: '2-digit' }));
