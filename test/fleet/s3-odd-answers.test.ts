@@ -112,6 +112,28 @@ describe('S3 backend and odd answers', () => {
       expect(await kindOf(connect({ listsInByteOrder: true }).list({ from: { afterKey: 'a' } }))).toBe('unavailable');
     });
 
+    it('a page that goes back is an error where keys come in byte order [odd-answers-are-errors]', async () => {
+      listing(entry('p/a'), truncated);
+      const list = connect({ listsInByteOrder: true }).list({ from: { afterKey: 'b' } });
+      expect(await kindOf(list)).toBe('unavailable');
+    });
+
+    it('parts and uploads whose pages go round are an error', async () => {
+      script = (request, response) => {
+        const asked = new URL(request.url!, endpoint).searchParams;
+        const next = (asked.get('part-number-marker') ?? asked.get('upload-id-marker')) === '1' ? '2' : '1';
+        response.end(
+          asked.has('uploads')
+            ? `<ListMultipartUploadsResult>${truncated}<NextKeyMarker>p/k</NextKeyMarker>
+              <NextUploadIdMarker>${next}</NextUploadIdMarker></ListMultipartUploadsResult>`
+            : `<ListPartsResult>${truncated}<NextPartNumberMarker>${next}</NextPartNumberMarker></ListPartsResult>`,
+        );
+      };
+      expect(await kindOf(connect().listParts('k', 'u'))).toBe('unavailable');
+      expect(await kindOf(connect().openUploads('k'))).toBe('unavailable');
+      expect(seen).toHaveLength(6);
+    });
+
     it('a key outside the prefix, or one that cannot be read, is named apart from the others', async () => {
       listing(entry('p/a') + entry('other/a') + entry('p/b'));
       expect(await connect().list({})).toMatchObject({
@@ -171,6 +193,18 @@ describe('S3 backend and odd answers', () => {
       expect((await collect((await connect().get('k', { range: [0, 9] })).body)).toString()).toBe('abcde');
       answer(206, { 'content-length': '2', 'content-range': 'bytes 0-1/5' }, 'ab');
       expect(await kindOf(connect().get('k', asked))).toBe('unsupported');
+    });
+
+    it('a part that nobody asked for is no whole object [odd-answers-are-errors]', async () => {
+      answer(206, { 'content-length': '2', 'content-range': 'bytes 0-1/5' }, 'ab');
+      expect(await kindOf(connect().get('k'))).toBe('unsupported');
+      answer(206, { 'content-length': '2', 'content-range': 'bytes 0-1/2' }, 'ab');
+      expect((await collect((await connect().get('k')).body)).toString()).toBe('ab');
+    });
+
+    it('a part that does not say of what size the whole is says nothing of it [odd-answers-are-errors]', async () => {
+      answer(206, { 'content-length': '2' }, 'ab');
+      expect(await kindOf(connect().get('k', { range: [0, 1] }))).toBe('unsupported');
     });
 
     it('an If-Match that was not heeded is a failed precondition', async () => {
@@ -517,6 +551,31 @@ describe('S3 backend and odd answers', () => {
     it('ends each key as what was answered when one by one shows that the backend as a whole does not answer', async () => {
       answer(503, {}, '<Error><Code>SlowDown</Code></Error>');
       expect(await kindOf(connect({ bulkDelete: false }).delete(requests))).toBe('throttled');
+    });
+
+    it('of a listing of versions that goes round deletes nothing', async () => {
+      script = (request, response) => {
+        const asked = new URL(request.url!, endpoint).searchParams.get('version-id-marker');
+        const next = asked === '1' ? '2' : '1';
+        response.end(`<ListVersionsResult>${truncated}<NextKeyMarker>p/a</NextKeyMarker>
+          <NextVersionIdMarker>${next}</NextVersionIdMarker>
+          <Version><Key>p/a</Key><VersionId>${next}</VersionId></Version></ListVersionsResult>`);
+      };
+      expect(await kindOf(connect({ keepsVersions: true }).delete([{ storageKey: 'a' }]))).toBe('unavailable');
+      expect(seen).toHaveLength(3);
+    });
+
+    it.each([
+      ['one of the key without its id', '<Version><Key>p/a</Key></Version>'],
+      ['none of a key that is there', ''],
+    ])('a listing of versions that has %s is no deletion', async (_, versions) => {
+      script = (request, response) => {
+        const isHead = request.method === 'HEAD';
+        response.writeHead(200, isHead ? { 'content-length': '1' } : {});
+        const none = '<IsTruncated>false</IsTruncated>';
+        response.end(isHead ? '' : `<ListVersionsResult>${none}${versions}</ListVersionsResult>`);
+      };
+      expect(await kindOf(connect({ keepsVersions: true }).delete([{ storageKey: 'a' }]))).toBe('unavailable');
     });
 
     it('of a listing of versions without an end deletes nothing', async () => {

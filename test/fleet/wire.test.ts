@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { bodyOf } from '../../lib/base/bytes.ts';
+import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createWire, type Wire, type WireRequest } from '../../lib/fleet/s3/wire.ts';
 
@@ -31,6 +31,8 @@ describe('connections to a backend', () => {
   });
   afterEach(async () => {
     wire.destroy();
+    // One that is not read from does not see that the other side has gone.
+    for (const socket of sockets) socket.destroy();
     server.close();
     await once(server, 'close');
   });
@@ -89,6 +91,21 @@ describe('connections to a backend', () => {
     expect(connections).toBe(2);
   });
 
+  it('are not used again where the answer came before a body in memory was taken', async () => {
+    let isFirst = true;
+    serve = (socket) => {
+      // The rest is never read: the next request would wait behind it for ever.
+      if (isFirst) socket.pause();
+      isFirst = false;
+      socket.write(ok);
+    };
+    const body = Buffer.alloc(64 * 2 ** 20);
+    const headers = ['host', 'a', 'content-length', String(body.length)];
+    expect(await text({ method: 'PUT', headers, sentBytes: body.length, body })).toBe('ok');
+    expect(await text()).toBe('ok');
+    expect(connections).toBe(2);
+  });
+
   it('are used again once a streamed body was sent whole', async () => {
     let received = '';
     serve = (socket, more) => {
@@ -99,6 +116,14 @@ describe('connections to a backend', () => {
     expect(await text({ ...put, body: bodyOf(Buffer.from('hello')) })).toBe('ok');
     expect(await text()).toBe('ok');
     expect(connections).toBe(1);
+  });
+
+  it('that are closed here end no answer as whole, though it has no length', async () => {
+    serve = (socket) => void socket.write('HTTP/1.1 200 OK\r\n\r\nsome of it');
+    const { body } = await send({ readsObject: true });
+    const reading = collect(body as AsyncIterable<Uint8Array>);
+    wire.destroy();
+    await expect(reading).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
   it.each(['x\r\ny: z', 'x\0'])('nothing is sent with %j in a header', async (value) => {

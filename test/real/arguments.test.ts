@@ -55,7 +55,9 @@ test('keys are read from the environment, and a missing one is named', () => {
 
 test('a file that is no list of backends is refused with every problem', () => {
   expect(() => targets([{ name: 'Not A Name', endpoint: 'ftp://x', bucket: '' }])).toThrow('is not a name');
-  expect(() => targets({})).toThrow('The fleet file has problems');
+  for (const given of [{}, [], 'x', { backends: [] }])
+    expect(() => targets(given)).toThrow('endpoints.json must be an array of backends, as a fleet file has it');
+  expect(() => targetsIn(dir, false, 'RUN', {})).toThrow(`${dir} cannot be read: EISDIR`);
 });
 
 test('a command line that cannot be meant is refused', () => {

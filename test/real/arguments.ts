@@ -70,7 +70,7 @@ export function targetsIn(
   runId: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Target[] {
-  const backends: unknown = JSON.parse(readFileSync(path, 'utf8'));
+  const backends = backendsIn(path);
   return parseFleetFile({ backends, policies: { default: { factor: 1 } } }).backends.map((backend) => {
     const { name, endpoint, region, bucket, prefix, pathStyle, credentials } = backend;
     if (!isOwn && !isLoopback(endpoint))
@@ -80,6 +80,17 @@ export function targetsIn(
     const at = { region, bucket, prefix: `${prefix}holdfast-real-${runId}/`, pathStyle };
     return { name, ...at, credentials: keysIn(name, credentials, env), ...defined({ endpoint }) };
   });
+}
+
+function backendsIn(path: string): unknown[] {
+  let given: unknown;
+  try {
+    given = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new Error(`${path} cannot be read: ${(error as Error).message}`);
+  }
+  if (Array.isArray(given) && given.length > 0) return given;
+  throw new Error(`${path} must be an array of backends, as a fleet file has it in "backends"`);
 }
 
 function isLoopback(endpoint: string | undefined): boolean {

@@ -113,7 +113,8 @@ through the command line (init, restart, odd keys, put, replicate, import, an ou
 reconcile, drain, recount, export). Every byte is read back and compared.
 
 The *S3 suites* are those of the embedded server: how it answers single requests, as AWS documents them. They run on
-servers that the command starts itself. What holds there says how near a server is to S3; Holdfast does not need all of it.
+servers that the command starts itself. What holds there says how near a server is to S3; Holdfast does not need all of
+it.
 
 A test *under a capability* met a difference that \`init\` finds, and asserted what is so instead. The embedded server has
 each difference as a fault (\`lib/local/s3/faults.ts\`), and the suite runs on it too.

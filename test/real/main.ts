@@ -127,6 +127,7 @@ async function tryEndpoints({ endpoints, isOwn }: Arguments, dir: string): Promi
   const results: TargetResult[] = [];
   const targets = targetsIn(endpoints!, isOwn, createIds(systemClock).ulid(), process.env);
   for (const target of targets) {
+    say(`${target.name}: writes below "${target.prefix}" alone; remove that yourself should this be broken off`);
     try {
       results.push(await tryTarget({ target, version: '', dir, outage: undefined, isRefused: false, isOurs: false }));
     } finally {

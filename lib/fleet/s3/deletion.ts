@@ -62,7 +62,9 @@ async function planOf(s3: S3Connection, request: DeleteRequest, signal: AbortSig
   try {
     if (ifMatch !== undefined) return await deleteIfMatch(s3, storageKey, ifMatch, signal);
     if (s3.capabilities.keepsVersions !== true) return { targets: [{ storageKey }] };
-    return { targets: await versionsOf(s3, storageKey, signal) };
+    const targets = await versionsOf(s3, storageKey, signal);
+    if (targets.length > 0 || (await headObject(s3, storageKey, signal)) === null) return { targets };
+    throw backendError('unavailable', s3.attempted('delete', storageKey), 'it lists no version of what is there');
   } catch (error) {
     return failureOf(error) ?? { outcome: 'deleted' };
   }
@@ -208,6 +210,7 @@ async function isGone(s3: S3Connection, storageKey: string, signal: AbortSignal 
 async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSignal | undefined): Promise<Target[]> {
   const key = s3.fullKey(storageKey);
   const found: Target[] = [];
+  const seen = new Set<string>();
   let after: { readonly KeyMarker: string; readonly VersionIdMarker?: string } | undefined;
   for (;;) {
     const page = await s3.call('list the versions of', storageKey, signal, (sdk, sending) =>
@@ -223,16 +226,17 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
     let hasOthers = false;
     for (const entry of entries) {
       if (decodeKey(entry.Key ?? '', page.EncodingType) !== key) hasOthers = true;
-      else if (entry.VersionId !== undefined) found.push({ storageKey, versionId: entry.VersionId });
+      else if (entry.VersionId === undefined) throw fail('it lists a version without its id');
+      else found.push({ storageKey, versionId: entry.VersionId });
     }
     // In byte order a key comes before all that begin with it.
     const isPast = hasOthers && s3.capabilities.listsInByteOrder === true;
     if (!page.IsTruncated || isPast) return found;
     const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
     const marker = page.NextVersionIdMarker;
-    if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.VersionIdMarker)) {
-      throw fail('its listing says that there is more, but not where');
-    }
+    const next = identity(keyMarker, marker);
+    if (!keyMarker || seen.has(next)) throw fail('its listing says that there is more, but not where');
+    seen.add(next);
     after = { KeyMarker: keyMarker, ...defined({ VersionIdMarker: marker }) };
   }
 }

@@ -77,7 +77,8 @@ export function exchange(
       if (isOver) return;
       isOver = true;
       // What was not sent yet would be read as the next request.
-      if (left === 'kept' && handedBytes >= bodyBytes) connection.giveBack(keptMs);
+      const isSent = handedBytes >= bodyBytes && connection.socket.writableLength === 0;
+      if (left === 'kept' && isSent) connection.giveBack(keptMs);
       else connection.destroy();
       arrival.end();
       events.over();

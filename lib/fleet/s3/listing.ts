@@ -1,4 +1,5 @@
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import type { Listed, ListFrom, ListPage } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
@@ -37,7 +38,7 @@ export async function listPage(
   const page = { items, ...defined({ unreadable: unreadable.length > 0 ? unreadable : undefined }) };
   if (!answer.IsTruncated) return page;
   const next = nextPosition(s3, answer, items);
-  if (next === undefined || isSamePlace(next, from)) throw fail('its listing says that there is more, but not where');
+  if (next === undefined || !isBehind(next, from)) throw fail('its listing says that there is more, but not where');
   return { ...page, next };
 }
 
@@ -79,8 +80,11 @@ function nextPosition(
   return token ? { token } : undefined;
 }
 
-function isSamePlace(next: ListFrom, from: ListFrom | undefined): boolean {
-  return JSON.stringify(next) === JSON.stringify(from);
+/** Of tokens it can only be seen that one is not the one before. */
+function isBehind(next: ListFrom, from: ListFrom | undefined): boolean {
+  if (from === undefined) return true;
+  if ('afterKey' in next && 'afterKey' in from) return compareUtf8(next.afterKey, from.afterKey) > 0;
+  return JSON.stringify(next) !== JSON.stringify(from);
 }
 
 /** A key as the backend meant it, whether or not it heeded `encoding-type`; undefined when it cannot be read. */

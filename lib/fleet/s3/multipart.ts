@@ -55,6 +55,7 @@ export function multipart(s3: S3Connection): Multipart {
 
     async listParts(storageKey, uploadId, signal) {
       const parts: CompletedPart[] = [];
+      const seen = new Set<string>();
       for (let marker: string | undefined; ; ) {
         const input = { ...at(storageKey), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) };
         const page = await s3.call('list the parts of', storageKey, signal, (sdk, sending) =>
@@ -68,7 +69,8 @@ export function multipart(s3: S3Connection): Multipart {
         }
         if (!page.IsTruncated) return parts;
         const next = page.NextPartNumberMarker;
-        if (!next || next === marker) throw endless(s3, 'list the parts of', storageKey);
+        if (!next || seen.has(next)) throw endless(s3, 'list the parts of', storageKey);
+        seen.add(next);
         marker = next;
       }
     },
@@ -102,6 +104,7 @@ export function multipart(s3: S3Connection): Multipart {
     async openUploads(storageKey, signal) {
       const key = s3.fullKey(storageKey);
       const open: string[] = [];
+      const seen = new Set<string>();
       let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
       for (;;) {
         const page = await s3.call('list the uploads of', storageKey, signal, (sdk, sending) =>
@@ -119,9 +122,9 @@ export function multipart(s3: S3Connection): Multipart {
         if (!page.IsTruncated) return open;
         const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
         const marker = page.NextUploadIdMarker;
-        if (!keyMarker || (keyMarker === after?.KeyMarker && marker === after.UploadIdMarker)) {
-          throw endless(s3, 'list the uploads of', storageKey);
-        }
+        const next = JSON.stringify([keyMarker, marker]);
+        if (!keyMarker || seen.has(next)) throw endless(s3, 'list the uploads of', storageKey);
+        seen.add(next);
         after = { KeyMarker: keyMarker, ...(marker ? { UploadIdMarker: marker } : {}) };
       }
     },

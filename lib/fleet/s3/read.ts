@@ -48,7 +48,8 @@ export async function getObject(
   const answer = await s3.ask('read', storageKey, asked, { signal, isFresh });
   try {
     const lengthBytes = sizeOf(answer, s3, 'read', storageKey);
-    const sizeBytes = range === undefined ? lengthBytes : wholeSize(answer, range, lengthBytes);
+    // All of it, where nothing else was asked for: a part that passed for the whole would be a shorter object.
+    const sizeBytes = wholeSize(answer, range ?? [0, Number.POSITIVE_INFINITY], lengthBytes);
     const attempted = s3.attempted('read', storageKey);
     if (sizeBytes === undefined) throw backendError('unsupported', attempted, 'it answered with another range');
     const { etag } = answer.headers;
@@ -67,12 +68,15 @@ export async function getObject(
 
 /** The size of the whole object, of which the range asked for was sent; undefined when another one was. */
 function wholeSize(
-  { headers }: Answer,
+  { status, headers }: Answer,
   [first, last]: readonly [number, number],
   lengthBytes: number,
 ): number | undefined {
   const contentRange = headers['content-range'];
-  if (contentRange === undefined) return first === 0 && last >= lengthBytes - 1 ? lengthBytes : undefined;
+  if (contentRange === undefined) {
+    const isWhole = status !== 206 && first === 0 && last >= lengthBytes - 1;
+    return isWhole ? lengthBytes : undefined;
+  }
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange);
   if (!match) return undefined;
   const [from, to, sizeBytes] = match.slice(1).map(Number) as [number, number, number];

@@ -97,6 +97,8 @@ export function createSockets({ most, areKept }: SocketOptions): Sockets {
     const reach = (reached: 'connected' | 'ready') => {
       phase = reached;
       for (const [phaseOf, then] of waiting) if (phaseOf === reached) then();
+      // They hold a request, which the connection outlives.
+      if (reached === 'ready') waiting.length = 0;
     };
     const end = (error?: Error) => {
       const served = reader;
@@ -110,10 +112,11 @@ export function createSockets({ most, areKept }: SocketOptions): Sockets {
     });
     // Not before whose the other side is was checked.
     if (isSecure) socket.on('secureConnect', () => reach('ready'));
+    // What was closed here, and not by the backend, has not come to its end.
     socket
       .on('error', end)
       .on('end', () => end())
-      .on('close', () => end());
+      .on('close', () => end(Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' })));
     // It is read by `onread` alone: the stream itself only has to notice its end.
     socket.resume();
     const connection: Open = {

@@ -6,10 +6,6 @@ export const reasons: readonly (readonly [RegExp, string])[] = [
   [/ Logs logs:/, 'The Lambda runtime writes what the handler prints.'],
   [/^importer Events sqs:/, 'Lambda takes messages from the queue on behalf of the function.'],
   [
-    /^(?!replicator|apply).* Control dynamodb:PutItem$/,
-    'Whoever meets a backend that fails, or one that answers again, writes its breaker. The replicator’s case shows it.',
-  ],
-  [
     /^importer Control dynamodb:DeleteItem$/,
     'Where a file takes longer to read than a tick, the row that says how far it was read ends with its reading.',
   ],
