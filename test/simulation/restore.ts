@@ -272,9 +272,12 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     clock.advance(25 * hourMs);
     for (const worker of random.shuffled(everyone)) await tick(worker);
     const queued = new Set(store.snapshot().queue.keys());
+    const stood = new Set(
+      [...backends].flatMap(([name, one]) => [...one.contents().keys()].map((key) => `${name}/${key}`)),
+    );
     if (deps.recoversSingly) await recoverSingly(names);
     await recover(random.shuffled(names));
-    expectNothingQueued(queued);
+    expectNothingQueued(queued, stood);
     isImported = true;
     for (const [name, bucket] of backends) for (const key of bucket.contents().keys()) passedOver.add(`${name}/${key}`);
     noteRecorded();
@@ -323,10 +326,13 @@ export async function restore(deps: RestoreDeps): Promise<void> {
     }
   }
 
-  /** What is missing or wrong where it is recorded leaves its record as ever; nothing else is queued before a person says so. */
-  function expectNothingQueued(before: ReadonlySet<string>): void {
+  /**
+   * What is missing or wrong where it is recorded leaves its record as ever; nothing else that stood there is queued before a
+   * person says so. A copy that a worker began meanwhile and could not use is the worker's to delete.
+   */
+  function expectNothingQueued(before: ReadonlySet<string>, stood: ReadonlySet<string>): void {
     const added = [...store.snapshot().queue].find(
-      ([id, { state, cause }]) => state === 'cleanup' && cause !== 'quarantined' && !before.has(id),
+      ([id, { state, cause }]) => state === 'cleanup' && cause !== 'quarantined' && !before.has(id) && stood.has(id),
     );
     if (added !== undefined)
       throw new Violation('restored metadata', `The recovery queues ${added[0]} for deletion`, added[1].key);
