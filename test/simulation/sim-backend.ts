@@ -265,8 +265,9 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
         signal,
         needBucket(async () => {
           if (isDenied(storageKey)) throw fail('not-found');
+          // Looked at first: somebody may delete it while this goes on.
+          const all = memory.peek(storageKey)?.bytes ?? new Uint8Array();
           const { body: _, ...description } = await memory.get(storageKey, options);
-          const all = memory.peek(storageKey)!.bytes;
           const range = options?.range;
           const bytes = range === undefined ? all : all.subarray(range[0], range[1] + 1);
           return { description, bytes: readNow(storageKey, bytes), sizeBytes: all.length };

@@ -17,7 +17,7 @@ export async function backendExcluded(stage: Stage): Promise<boolean> {
   }
   const before = stage.namedOn(excluded);
   await stage.apply(stage.roomyFile(2, { excludeBackends: [excluded] }));
-  for (const ms of [0, 7].map((n) => n * minute)) {
+  for (const ms of [0, 7, 30].map((n) => n * minute)) {
     await stage.idle(ms);
     await stage.tick('replicator');
     const [added] = [...stage.namedOn(excluded)].filter((place) => !before.has(place));
