@@ -63,15 +63,23 @@ export async function overwrittenBeforeUndrain(stage: Stage): Promise<boolean> {
   return isThere;
 }
 
+/** What a drain queued, and a clean-up that is about to delete it. */
+async function deletionBegun(stage: Stage) {
+  const it = await drained(stage);
+  if (it === undefined) return undefined;
+  await stage.tick('over-replication-cleaner');
+  if (!it.isQueued()) return undefined;
+  await stage.idle(6 * minute);
+  const { actor } = stage.actors.startTick('cleanup-queue', {}, 900_000);
+  return { it, actor };
+}
+
 /** The request that deletes bytes for a drain takes effect an hour after its process died and the drain ended. */
 export async function lateDeletionOfDrain(stage: Stage): Promise<boolean> {
   const { world, actors } = stage;
-  const it = await drained(stage);
-  if (it === undefined) return false;
-  await stage.tick('over-replication-cleaner');
-  if (!it.isQueued()) return false;
-  await stage.idle(6 * minute);
-  const { actor } = actors.startTick('cleanup-queue', {}, 900_000);
+  const begun = await deletionBegun(stage);
+  if (begun === undefined) return false;
+  const { it, actor } = begun;
   const isThere = await stage.untilAt(actor, () => world.isAsking(actor, 'DELETE'));
   if (isThere) {
     world.leaveBehind(actor, 'DELETE', 60 * minute);
@@ -88,12 +96,9 @@ export async function lateDeletionOfDrain(stage: Stage): Promise<boolean> {
 /** One that has claimed what a drain queued sleeps for a minute, and the drain ends. */
 export async function claimantSleepsOverUndrain(stage: Stage): Promise<boolean> {
   const { world, oracle, actors } = stage;
-  const it = await drained(stage);
-  if (it === undefined) return false;
-  await stage.tick('over-replication-cleaner');
-  if (!it.isQueued()) return false;
-  await stage.idle(6 * minute);
-  const { actor } = actors.startTick('cleanup-queue', {}, 900_000);
+  const begun = await deletionBegun(stage);
+  if (begun === undefined) return false;
+  const { it, actor } = begun;
   const isClaimed = () => oracle.queue.get(it.id)?.claimedBy !== undefined;
   const isThere = await stage.untilAt(actor, () => isClaimed() && world.isAsking(actor, 'objects'));
   if (isThere) {
