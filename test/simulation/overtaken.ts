@@ -159,10 +159,12 @@ export function createOvertaken(deps: OvertakenDeps, random: Random): Overtaken 
     for (const name of rewritten) {
       const bucket = surroundings.backends.get(name)!;
       const storageKey = storageKeyOf(entry.key, entry.copies[name]!);
+      const stands = bucket.peek(storageKey);
+      if (stands === undefined) continue;
       faults.count('headers rewritten');
       oracle.bytesHarmed(name, storageKey);
-      bucket.putNow(storageKey, bucket.peek(storageKey)!.bytes, {
-        ...bucket.peek(storageKey)!,
+      bucket.putNow(storageKey, stands.bytes, {
+        ...stands,
         headers: { contentType: `text/x-${world.step}` },
       });
     }
