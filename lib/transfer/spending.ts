@@ -263,7 +263,9 @@ export function createSpending(deps: SpendingDeps): Spending {
       for (const [name, usage] of taken) {
         const account = accountOf(name);
         account.unwritten = minusUsage(account.unwritten, usage);
-        const { known } = account;
+        // What it held for that is spent, also where the portion cannot be renewed for now.
+        const { held, known } = account;
+        if (held !== undefined) account.held = { ...held, usage: minusUsage(held.usage, usage) };
         if (known === undefined) continue;
         const uses = known.uses.map((one) => ({ ...one, used: plusUsage(one.used, usage) }));
         account.known = { ...known, uses };

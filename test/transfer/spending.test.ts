@@ -311,3 +311,19 @@ test('dollars are drawn like all else', async () => {
   expect(await other.ask('a', { egressBytes: 600_000_000 })).toBe(true);
   expect(await one.ask('a', { classA: 2 })).toBe(false);
 });
+
+test('what is written down is spent, also where the tables then keep a process from drawing anew [usage-limits-hold]', async () => {
+  const fleet = openFleet({ a: { limits: { requests: 30 } } });
+  const one = fleet.newProcess();
+  let sent = 0;
+  for (let i = 0; i < 16; i += 1) sent += Number(await one.ask('a', { requests: 1 }));
+  await one.flush();
+  fleet.before = (method) => {
+    if (method === 'write') throw new StoreError('unanswered', 'The store is away');
+  };
+  for (let i = 0; i < 30; i += 1) sent += Number(await one.ask('a', { requests: 1 }));
+  expect(sent).toBeLessThanOrEqual(30);
+  fleet.before = undefined;
+  for (let i = 0; i < 30; i += 1) sent += Number(await one.ask('a', { requests: 1 }));
+  expect(sent).toBe(30);
+});
