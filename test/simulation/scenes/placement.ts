@@ -17,6 +17,7 @@ export async function backendExcluded(stage: Stage): Promise<boolean> {
   }
   const before = stage.namedOn(excluded);
   await stage.apply(stage.roomyFile(2, { excludeBackends: [excluded] }));
+  // A place that a dead tick's transfer holds is free in the second round alone, and taken in the third.
   for (const ms of [0, 7, 30].map((n) => n * minute)) {
     await stage.idle(ms);
     await stage.tick('replicator');
