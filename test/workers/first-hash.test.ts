@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { allowSmallParts, unit } from '../support/small-parts.ts';
 
 const hourMs = 3_600_000;
 const content = 'the content of a file that nobody hashed yet';
@@ -94,8 +95,8 @@ test.each([
 });
 
 describe('a file that is copied in parts', () => {
-  const mib = 2 ** 20;
-  const big = Buffer.from(Array.from({ length: 12 * mib }, (_, i) => (i * 7 + (i >> 12)) % 251));
+  allowSmallParts();
+  const big = Buffer.from(Array.from({ length: 12 * unit }, (_, i) => (i * 7 + (i >> 12)) % 251));
   const bigHash = createHash('sha256').update(big).digest('hex');
   const partEtag = (partBytes: number) => {
     const parts = [];
@@ -109,14 +110,14 @@ describe('a file that is copied in parts', () => {
   };
   const kinds: readonly [string, { readonly etag?: string; readonly firstPartBytes?: number }, number][] = [
     ['its MD5', {}, 1],
-    ['that of its parts', { etag: partEtag(7 * mib), firstPartBytes: 7 * mib }, 1],
-    ['that of parts that nobody can tell', { etag: partEtag(7 * mib) }, 2],
+    ['that of its parts', { etag: partEtag(7 * unit), firstPartBytes: 7 * unit }, 1],
+    ['that of parts that nobody can tell', { etag: partEtag(7 * unit) }, 2],
     ['no hash', { etag: '"whatever"' }, 2],
   ];
 
   async function imported(options: { readonly etag?: string; readonly firstPartBytes?: number }): Promise<TestFleet> {
-    const env = { RECONCILER_IMPORT: 'true', MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib) };
-    const fleet = await createTestFleet({ backends: ['a', 'b'], env });
+    const env = { RECONCILER_IMPORT: 'true', MULTIPART_ABOVE_BYTES: String(5 * unit), PART_BYTES: String(5 * unit) };
+    const fleet = await createTestFleet({ backends: ['a', 'b'], env, minPartBytes: 5 * unit });
     fleet.backends.a!.putNow('file', big, options);
     fleet.clock.advance(2 * hourMs);
     await fleet.tick('reconciler');

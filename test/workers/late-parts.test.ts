@@ -2,15 +2,18 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { allowSmallParts, unit } from '../support/small-parts.ts';
 
-const mib = 2 ** 20;
-const partBytes = 5 * mib;
-const content = Buffer.from(Uint8Array.from({ length: 27 * mib }, (_, i) => (i * 31 + (i >>> 7)) & 0xff));
+allowSmallParts();
+
+const partBytes = 5 * unit;
+const content = Buffer.from(Uint8Array.from({ length: 27 * unit }, (_, i) => (i * 31 + (i >>> 7)) & 0xff));
 
 /** A fleet in which a copy in parts takes several ticks of 20 s. */
 async function slowFleet(): Promise<TestFleet> {
   const fleet = await createTestFleet({
-    backends: [{ name: 'a', maxBytesPerSecond: mib }, 'b'],
+    backends: [{ name: 'a', maxBytesPerSecond: unit }, 'b'],
+    minPartBytes: partBytes,
     env: { MULTIPART_ABOVE_BYTES: String(partBytes), PART_BYTES: String(partBytes) },
   });
   await fleet.client.put('k', content);

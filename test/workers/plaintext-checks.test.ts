@@ -1,16 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { beforeAll, expect, test } from 'vitest';
-import { parameters } from '../../lib/config/parameters.ts';
+import { expect, test } from 'vitest';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+import { allowSmallParts } from '../support/small-parts.ts';
 
 const hourMs = 3_600_000;
 const encryption = { rawKeyEnv: 'FLEET_KEY' };
 const policies = { default: { factor: 2 }, sealed: { prefix: 'sealed/', factor: 2, encrypt: true } };
 
 // Parts of a few bytes: what takes three ticks with gigabytes takes three ticks with these.
-beforeAll(() => {
-  for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parameters[name]!, { min: 1 });
-});
+allowSmallParts();
 
 /** A fleet whose scrub cycle takes a day, with these contents in its encrypting policy and one outside of it. */
 async function sealed(contents: readonly Buffer[], options: TestFleetOptions = {}): Promise<TestFleet> {

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { bodyOf } from '../../lib/base/bytes.ts';
-import { parameters } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
 import { headersDigest } from '../../lib/transfer/headers-digest.ts';
@@ -9,17 +8,19 @@ import { readMark } from '../../lib/transfer/mark.ts';
 import { replicator } from '../../lib/workers/replicator/replicator.ts';
 import { crashEverywhere } from '../support/crash.ts';
 import { createTestFleet, type Hook, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+import { allowSmallParts, unit } from '../support/small-parts.ts';
 
-const mib = 2 ** 20;
+allowSmallParts();
+
 const hourMs = 3_600_000;
-const big = 10 * mib + 1;
-/** A backend from which a tick of 20 s does not get 27 MiB. */
-const slow = { name: 'a', maxBytesPerSecond: mib };
+const big = 10 * unit + 1;
+/** A backend from which a tick of 20 s does not get 27 units. */
+const slow = { name: 'a', maxBytesPerSecond: unit };
 
-/** Objects above 5 MiB are copied in parts of 5 MiB: three of them here. */
+/** Objects above five units are copied in parts of five: three of them here. */
 function createFleet(options: TestFleetOptions = {}): Promise<TestFleet> {
-  const env = { MULTIPART_ABOVE_BYTES: String(5 * mib), PART_BYTES: String(5 * mib), ...options.env };
-  return createTestFleet({ ...options, env });
+  const env = { MULTIPART_ABOVE_BYTES: String(5 * unit), PART_BYTES: String(5 * unit), ...options.env };
+  return createTestFleet({ minPartBytes: 5 * unit, ...options, env });
 }
 
 function patterned(sizeBytes: number, seed = 1): Buffer {
@@ -85,7 +86,7 @@ test('a big object is copied in parts, byte-identical, with its headers, and the
 
 test('a copy that spans ticks goes on where it was left and reads no part twice [big-copies-go-on]', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   const ranges: string[] = [];
   fleet.before = (call) => {
@@ -152,7 +153,7 @@ test.each(['truncated', 'timeout', 'unavailable'] as const)(
     const begun = watchUploads(fleet);
     await fleet.client.put('k', patterned(big));
     strike(fleet, (call) => {
-      if (rangeAsked(call)?.startsWith(String(10 * mib))) failing(kind, 'a');
+      if (rangeAsked(call)?.startsWith(String(10 * unit))) failing(kind, 'a');
     });
     const report = await fleet.tick('replicator');
     expect(report).toMatchObject({ outcome: 'failed', failed: 1, reasons: { [`source-${kind}`]: 1 } });
@@ -194,7 +195,7 @@ test('a big copy backs off while it keeps failing, and other objects are copied 
 
 test('another copy of the same generation goes on where the source fails', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'], policies: { default: { factor: 2 } } });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   await fleet.settle(['replicator']);
   await fleet.apply({ backends: [slow, 'b', 'c'], policies: { default: { factor: 3 } } });
@@ -202,7 +203,7 @@ test('another copy of the same generation goes on where the source fails', async
   fleet.before = ({ port, method, args }) => {
     const range = (args[1] as { range?: number[] } | undefined)?.range;
     if (method === 'get' && range !== undefined) ranges.push(range.join('-'));
-    if (port === 'a' && method === 'get' && range?.[0] === 10 * mib) failing('truncated', 'a');
+    if (port === 'a' && method === 'get' && range?.[0] === 10 * unit) failing('truncated', 'a');
   };
   await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
   await fleet.tick('replicator');
@@ -308,7 +309,7 @@ test.each(['overwritten', 'deleted', 'deleted and put again'])(
   async (what) => {
     const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
     const begun = watchUploads(fleet);
-    await fleet.client.put('k', patterned(27 * mib));
+    await fleet.client.put('k', patterned(27 * unit));
     await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
     expect(fleet.queue()).toMatchObject([{ state: 'transfer' }]);
     if (what !== 'overwritten') await fleet.client.delete('k');
@@ -328,7 +329,7 @@ test.each(['overwritten', 'deleted', 'deleted and put again'])(
 
 test('two ticks at once never work on the same copy, also without leases', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   const lease = { worker: 'replicator', part: '0/1', holder: 'x', epoch: 1, expiresAt: 0 };
   const store = new Proxy(fleet.deps.store, {
@@ -360,11 +361,11 @@ test('two ticks at once never work on the same copy, also without leases', async
 
 test('a transfer is charged when it begins, and one that finds no room is not begun', async () => {
   const fleet = await createFleet({
-    backends: [slow, { name: 'b', quotaBytes: 30 * mib }],
+    backends: [slow, { name: 'b', quotaBytes: 30 * unit }],
     policies: { default: { factor: 1 }, two: { prefix: 'x', factor: 2 } },
   });
-  await fleet.client.put('x1', patterned(20 * mib));
-  await fleet.client.put('x2', patterned(20 * mib));
+  await fleet.client.put('x1', patterned(20 * unit));
+  await fleet.client.put('x2', patterned(20 * unit));
   const tick = () => fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
   await tick();
   expect(fleet.queue()).toHaveLength(1);
@@ -377,7 +378,7 @@ test('a transfer is charged when it begins, and one that finds no room is not be
 
 test('an object whose hash nobody knows gets it recorded by the swap that records its copy', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   const { sha256, ...unhashed } = fleet.object('k');
   const after = { ...unhashed, rev: unhashed.rev + 1 };
@@ -393,7 +394,7 @@ test('an object whose hash nobody knows gets it recorded by the swap that record
 
 test('an upload that the target has forgotten is begun anew', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
   const [item] = fleet.queue();
@@ -405,7 +406,7 @@ test('an upload that the target has forgotten is begun anew', async () => {
 
 test('a copy in parts to a target that drains is abandoned, and nothing is written there to see whether it takes writes', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  await fleet.client.put('k', patterned(27 * mib));
+  await fleet.client.put('k', patterned(27 * unit));
   await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
   expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
   // It took no writes when it was tried last, and is left alone since.
@@ -430,7 +431,7 @@ test('a copy in parts to a target that drains is abandoned, and nothing is writt
 /** A copy in parts to `b` that was begun before `b` took nothing any more; it is left alone for an hour since. */
 async function transferToRefusing(names: readonly string[]): Promise<{ fleet: TestFleet; sent: string[] }> {
   const fleet = await createFleet({ backends: [slow, ...names] });
-  await fleet.client.put('k', patterned(27 * mib));
+  await fleet.client.put('k', patterned(27 * unit));
   await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });
   expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
   const now = fleet.clock.now();
@@ -484,15 +485,15 @@ test('uploads of keys that are not ours stay open', async () => {
 
 test('a big object is moved by the rebalancer in parts, over several ticks, and its old bytes go', async () => {
   const backends = [
-    { name: 'a', quotaBytes: 100 * mib, maxBytesPerSecond: mib },
-    { name: 'b', quotaBytes: 100 * mib },
+    { name: 'a', quotaBytes: 100 * unit, maxBytesPerSecond: unit },
+    { name: 'b', quotaBytes: 100 * unit },
   ];
   const fleet = await createFleet({
     backends,
     policies: { default: { factor: 1 } },
     env: { REBALANCER_STRATEGY: 'spread', REBALANCER_THRESHOLD: '0.05' },
   });
-  const [one, two] = [patterned(27 * mib, 1), patterned(27 * mib, 2)];
+  const [one, two] = [patterned(27 * unit, 1), patterned(27 * unit, 2)];
   await fleet.client.put('one', one);
   await fleet.client.put('two', two);
   await fleet.tick('rebalancer', { deadline: fleet.clock.now() + 20_000 });
@@ -520,7 +521,7 @@ test('a tick goes on with every due transfer, whatever its batch', async () => {
     policies: { default: { factor: 4 } },
     env: { REPLICATOR_BATCH_SIZE: '1' },
   });
-  await fleet.client.put('k', patterned(6 * mib));
+  await fleet.client.put('k', patterned(6 * unit));
   fleet.before = ({ method }) => {
     if (method === 'uploadPart') throw new BackendError('throttled', 'b', 'slow down');
   };
@@ -534,7 +535,7 @@ test('a tick goes on with every due transfer, whatever its batch', async () => {
 
 test('a copy in parts stops when the breaker of its target opens, and goes on once it is closed', async () => {
   const fleet = await createFleet({ backends: [slow, 'b'], env: { REPLICATOR_CONCURRENCY: '1' } });
-  const bytes = patterned(37 * mib);
+  const bytes = patterned(37 * unit);
   await fleet.client.put('k', bytes);
   const sent: number[] = [];
   fleet.after = ({ port, method, args }) => {
@@ -565,7 +566,7 @@ test('a copy in parts stops when the breaker of its target opens, and goes on on
 
 test('a copy in parts is not begun on a target whose breaker opened while others were on their way', async () => {
   const fleet = await createFleet({ backends: ['a', 'b'] });
-  for (const key of ['k1', 'k2', 'k3', 'k4']) await fleet.client.put(key, patterned(6 * mib));
+  for (const key of ['k1', 'k2', 'k3', 'k4']) await fleet.client.put(key, patterned(6 * unit));
   const begun: string[] = [];
   let isOpen = false;
   fleet.before = ({ port, method, args }) => {
@@ -599,31 +600,18 @@ test('a put that dies in the middle of its parts leaves no upload open', async (
   expect(fleet.queue()).toEqual([]);
 });
 
-/** What S3 demands of parts the backend in memory demands, here less: hundreds of fleets cost little where objects are small. */
-async function withSmallParts(run: () => Promise<void>): Promise<void> {
-  const sizes = [parameters.MULTIPART_ABOVE_BYTES!, parameters.PART_BYTES!];
-  const usual = sizes.map(({ min }) => ({ min }));
-  for (const size of sizes) Object.assign(size, { min: 1 });
-  try {
-    await run();
-  } finally {
-    for (const [i, size] of sizes.entries()) Object.assign(size, usual[i]);
-  }
-}
-
-test('a crash at any point of a copy in parts loses nothing, and the fleet converges', () =>
-  withSmallParts(async () => {
-    const content = 'the first part|the second one';
-    const env = { MULTIPART_ABOVE_BYTES: '15', PART_BYTES: '15' };
-    const calls = await crashEverywhere({
-      options: { backends: ['a', 'b'], env, minPartBytes: 15 },
-      quickStep: 8,
-      arrange: (fleet) => fleet.client.put('k', content),
-      act: (fleet) => fleet.tick('replicator'),
-      contents: { k: content },
-    });
-    expect(calls).toBeGreaterThan(15);
-  }));
+test('a crash at any point of a copy in parts loses nothing, and the fleet converges', async () => {
+  const content = 'the first part|the second one';
+  const env = { MULTIPART_ABOVE_BYTES: '15', PART_BYTES: '15' };
+  const calls = await crashEverywhere({
+    options: { backends: ['a', 'b'], env, minPartBytes: 15 },
+    quickStep: 8,
+    arrange: (fleet) => fleet.client.put('k', content),
+    act: (fleet) => fleet.tick('replicator'),
+    contents: { k: content },
+  });
+  expect(calls).toBeGreaterThan(15);
+});
 
 test('a long batch of small objects leaves a big one its time', async () => {
   const fleet = await createFleet({ env: { REPLICATOR_CONCURRENCY: '1' } });
@@ -648,9 +636,9 @@ const limited = (name: string, limits: Record<string, number>) => ({
 });
 
 test('no more big copies are begun than the month allows, and the others go to a target that is free, in the same tick', async () => {
-  const fleet = await createFleet({ backends: ['a', limited('b', { ingressBytes: 16 * mib }), 'c'] });
+  const fleet = await createFleet({ backends: ['a', limited('b', { ingressBytes: 16 * unit }), 'c'] });
   const keys = [0, 1, 2, 3, 4].map((i) => `big${i}`);
-  for (const [i, key] of keys.entries()) await fleet.client.put(key, patterned(6 * mib, i));
+  for (const [i, key] of keys.entries()) await fleet.client.put(key, patterned(6 * unit, i));
   expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'success', succeeded: 5 });
   const targets = keys.map((key) => Object.keys(fleet.object(key).copies).join('+')).sort();
   expect(targets).toEqual(['a+b', 'a+b', 'a+c', 'a+c', 'a+c']);
@@ -666,7 +654,7 @@ test('a big copy that the limit of its target holds back is made on another targ
   await fleet.tick('replicator');
   expect(fleet.queue()).toMatchObject([{ state: 'transfer', backend: 'b' }]);
   fleet.before = undefined;
-  await fleet.apply({ backends: ['a', limited('b', { ingressBytes: mib }), 'c'] });
+  await fleet.apply({ backends: ['a', limited('b', { ingressBytes: unit }), 'c'] });
   fleet.clock.advance(600_000);
   await fleet.tick('replicator');
   expect(Object.keys(fleet.object('k').copies)).toEqual(['a', 'c']);
@@ -678,7 +666,7 @@ test('a big copy that the limit of its target holds back is made on another targ
 
 test('a target that forgets its uploads keeps a big copy from no other target', async () => {
   const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
-  const bytes = patterned(27 * mib);
+  const bytes = patterned(27 * unit);
   await fleet.client.put('k', bytes);
   for (let i = 0; i < 40 && Object.keys(fleet.object('k').copies).length < 2; i += 1) {
     await fleet.tick('replicator', { deadline: fleet.clock.now() + 20_000 });

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { beforeAll, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import type { WorkerName } from '../../lib/config/parameters.ts';
-import { parameters } from '../../lib/config/parameters.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain } from '../../lib/operations/drain.ts';
@@ -15,6 +14,7 @@ import { runTick } from '../../lib/tick/run-tick.ts';
 import type { TickEvent, TickReport } from '../../lib/tick/tick.ts';
 import { workers } from '../../lib/workers/workers.ts';
 import { createTestFleet, type TestFleet, type TestFleetOptions } from '../support/fleet.ts';
+import { allowSmallParts } from '../support/small-parts.ts';
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
@@ -24,9 +24,7 @@ const sizeBytes = 40 * 16 * bytesPerSecond;
 const content = Buffer.from(Array.from({ length: sizeBytes }, (_, i) => (i * 7 + (i >> 8)) % 251));
 
 // Parts of a few bytes: what takes forty ticks with gigabytes takes forty ticks with these.
-beforeAll(() => {
-  for (const name of ['MULTIPART_ABOVE_BYTES', 'PART_BYTES']) Object.assign(parameters[name]!, { min: 1 });
-});
+allowSmallParts();
 
 interface Reads {
   /** Bytes read of each backend's objects. */
