@@ -6,18 +6,28 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { failureOf, kitForFile } from './kit.ts';
+import { bodyOf } from '../../../lib/base/bytes.ts';
+import { systemClock } from '../../../lib/base/clock.ts';
+import { forEachConcurrently } from '../../../lib/base/pool.ts';
+import { createS3Backend } from '../../../lib/fleet/s3-backend.ts';
+import { failureOf, KEYS, kitForFile } from './kit.ts';
 
 const kit = kitForFile({ buckets: ['many', 'tree', 'empty'] });
 
 const fill = async (Bucket: string, keys: readonly string[]) => {
-  const queue = [...keys];
-  const work = async () => {
-    for (let Key = queue.pop(); Key !== undefined; Key = queue.pop()) {
-      await kit.client.send(new PutObjectCommand({ Bucket, Key, Body: Key }));
-    }
-  };
-  await Promise.all(Array.from({ length: 20 }, work));
+  await forEachConcurrently(keys, 20, async (Key) => {
+    await kit.client.send(new PutObjectCommand({ Bucket, Key, Body: Key }));
+  });
+};
+/** The same with our own client, which takes a fraction of the time: for so many keys that it counts. */
+const fillMany = async (bucket: string, keys: readonly string[]) => {
+  const { endpoint } = kit.server;
+  const place = { endpoint, region: 'us-east-1', bucket, prefix: '', pathStyle: true, credentials: KEYS };
+  const backend = createS3Backend({ name: bucket, ...place, capabilities: {}, clock: systemClock });
+  await forEachConcurrently(keys, 20, async (storageKey) => {
+    await backend.put({ storageKey, sizeBytes: storageKey.length, body: bodyOf(Buffer.from(storageKey)) });
+  });
+  backend.close();
 };
 const list = (input: ListObjectsV2CommandInput) => kit.client.send(new ListObjectsV2Command(input));
 const walk = async (input: ListObjectsV2CommandInput) => {
@@ -40,7 +50,7 @@ const walk = async (input: ListObjectsV2CommandInput) => {
 
 describe('a bucket of 1,234 keys', () => {
   const keys = Array.from({ length: 1234 }, (_, i) => `k/${i}`);
-  beforeAll(() => fill('many', keys));
+  beforeAll(() => fillMany('many', keys));
 
   test('is listed whole and in order, a thousand to a page', async () => {
     const pages = await walk({ Bucket: 'many' });
