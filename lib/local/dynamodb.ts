@@ -8,6 +8,8 @@ import { type Clock, systemClock } from '../base/clock.ts';
 export interface DynamoOptions {
   /** Absent or 0: any free port. */
   readonly port?: number;
+  /** What to try next where a port is taken [an error where `port` is given, else any free one]. */
+  readonly otherPort?: () => number;
   /** The SQLite file that holds the tables; absent, and no `dir`: in memory. */
   readonly dbPath?: string;
   /** A folder for that file, `dynamodb.sqlite` in it. */
@@ -37,21 +39,23 @@ export async function startDynamo(options: DynamoOptions = {}): Promise<LocalDyn
   const clock = options.clock ?? systemClock;
   const dbPath = options.dbPath ?? (options.dir === undefined ? undefined : join(options.dir, 'dynamodb.sqlite'));
   if (dbPath !== undefined) mkdirSync(dirname(dbPath), { recursive: true });
+  let port = options.port || (await freePort());
   for (let attempt = 1; ; attempt += 1) {
-    const port = options.port || (await freePort());
     const server = run(binary, ['serve', '--host', '127.0.0.1', '--port', String(port), ...databaseArguments(dbPath)]);
     if (await answers(server, port, clock)) {
       const endpoint = `http://127.0.0.1:${port}`;
       return { endpoint, pid: server.child.pid!, close: () => stop(server, clock) };
     }
     await stop(server, clock);
-    // Between being found free and being bound, a port may be taken by someone else.
+    // Also one that was found free: until it is bound, someone else may take it.
     const isTaken = /in use/i.test(server.output());
-    if (!isTaken || options.port || attempt === portAttempts) {
+    const isFixed = Boolean(options.port) && options.otherPort === undefined;
+    if (!isTaken || isFixed || attempt === portAttempts) {
       throw new Error(
         `The embedded DynamoDB did not start on port ${port}${dbPath === undefined ? '' : ` with "${dbPath}"`}: ${server.output().trim() || 'no answer'}`,
       );
     }
+    port = options.otherPort?.() ?? (await freePort());
   }
 }
 

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { defined } from '../base/defined.ts';
-import { createIds, type Ids } from '../base/ids.ts';
+import { createIds } from '../base/ids.ts';
 import type { FleetFile } from '../config/fleet-file.ts';
 import { parseFleetFile, parseFleetText } from '../config/parse-fleet-file.ts';
-import { type LocalDynamo, startDynamo } from './dynamodb.ts';
+import { startDynamo } from './dynamodb.ts';
 import { lockFolder } from './folder-lock.ts';
 import { endLeftovers } from './leftovers.ts';
+import { isTaken, onFirstFree, portsFrom } from './ports.ts';
 import { createS3Server, type S3Server } from './s3/server.ts';
 import {
   defaultFleetText,
@@ -32,6 +32,8 @@ export interface StackOptions {
   /** Begins with nothing: what is in the folder goes. */
   readonly isFresh?: boolean;
   readonly clock?: Clock;
+  /** Where to try to serve what has no port yet [at random, below the ports that systems hand out]. */
+  readonly newPort?: () => number;
 }
 
 /** One embedded backend of a running stack. */
@@ -85,30 +87,43 @@ async function start(
   closers: (() => Promise<void> | void)[],
   close: () => Promise<void>,
 ): Promise<Stack> {
-  const ids = createIds(clock);
+  const { newPort = portsFrom(createIds(clock)) } = options;
   const before = readState(paths);
   const text = options.fleetText ?? fleetTextThere(paths) ?? defaultFleetText(options.backends ?? 3);
-  const wanted = parseFleetText(text);
-  const served: Record<string, ServedBackend> = {};
-  for (const { name } of wanted.backends) {
-    served[name] = before.backends[name] ?? { port: await freePort(ids), ...newKeys(name) };
-  }
-  const fleetJson = servedFleet(text, (name) => served[name]!);
-  // Written before anything listens: a port once used by a backend stays its own.
-  writeJson(paths.state, { ...before, backends: { ...before.backends, ...served } });
-  const dynamo = await startDatabase(paths, clock, before.dynamodbPort, ids);
+  // On the port it had, so that what was exported still holds; on another when that one is taken.
+  const dynamo = await startDynamo({
+    dbPath: paths.database,
+    port: before.dynamodbPort ?? newPort(),
+    otherPort: newPort,
+    clock,
+  });
   closers.push(() => dynamo.close());
+  const served: Record<string, ServedBackend> = {};
+  const backends: StackBackend[] = [];
+  for (const { name, bucket } of parseFleetText(text).backends) {
+    const known = before.backends[name];
+    const keys = known ?? newKeys(name);
+    const serve = (port: number) =>
+      createS3Server({
+        dir: paths.backend(name),
+        buckets: [bucket],
+        port,
+        credentials: [keys],
+        clock,
+        ...defined({ controlPort: options.withFaults === true ? 0 : undefined }),
+      });
+    const server = known === undefined ? await onFirstFree(newPort, serve) : await onItsPort(name, known.port, serve);
+    closers.push(() => server.close());
+    served[name] = { ...keys, port: server.port };
+    backends.push({ name, bucket, server, folder: `${paths.backend(name)}/${bucket}/objects` });
+  }
+  // Written before anybody is told of them: a port once used by a backend stays its own.
   writeJson(paths.state, {
     dynamodbPort: Number(new URL(dynamo.endpoint).port),
     backends: { ...before.backends, ...served },
   });
+  const fleetJson = servedFleet(text, (name) => served[name]!);
   const fleet = parseFleetFile(fleetJson);
-  const backends: StackBackend[] = [];
-  for (const { name, bucket } of fleet.backends) {
-    const server = await startBackend(name, bucket, served[name]!, paths, clock, options.withFaults === true);
-    closers.push(() => server.close());
-    backends.push({ name, bucket, server, folder: `${paths.backend(name)}/${bucket}/objects` });
-  }
   writeJson(paths.fleet, fleetJson);
   return {
     dir: paths.dir,
@@ -133,53 +148,14 @@ function fleetTextThere(paths: StackPaths): string | undefined {
   return existsSync(paths.fleet) ? readFileSync(paths.fleet, 'utf8') : undefined;
 }
 
-/** On the port it had, so that what was exported still holds; on another when that one is taken. */
-async function startDatabase(
-  paths: StackPaths,
-  clock: Clock,
-  port: number | undefined,
-  ids: Ids,
-): Promise<LocalDynamo> {
-  const wanted = port !== undefined && (await isFree(port)) ? port : await freePort(ids);
-  return startDynamo({ dbPath: paths.database, port: wanted, clock });
-}
+type Serve = (port: number) => Promise<S3Server>;
 
-async function startBackend(
-  name: string,
-  bucket: string,
-  { port, ...keys }: ServedBackend,
-  paths: StackPaths,
-  clock: Clock,
-  withFaults: boolean,
-): Promise<S3Server> {
-  if (!(await isFree(port))) {
+/** Its objects are recorded there. */
+async function onItsPort(name: string, port: number, serve: Serve): Promise<S3Server> {
+  try {
+    return await serve(port);
+  } catch (error) {
+    if (!isTaken(error)) throw error;
     throw new Error(`Port ${port} is taken by another program; backend "${name}" was served there and cannot move`);
   }
-  return createS3Server({
-    dir: paths.backend(name),
-    buckets: [bucket],
-    port,
-    credentials: [keys],
-    clock,
-    ...defined({ controlPort: withFaults ? 0 : undefined }),
-  });
-}
-
-/** Below the range from which systems hand out ports for outgoing connections, so that it is free again next time. */
-const firstPort = 20_000;
-const portCount = 10_000;
-
-async function freePort(ids: Ids): Promise<number> {
-  for (;;) {
-    const port = firstPort + Math.floor(ids.random() * portCount);
-    if (await isFree(port)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

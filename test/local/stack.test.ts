@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +9,7 @@ import { createHoldfast } from '../../lib/client/holdfast.ts';
 import { type Stack, type StackOptions, startStack } from '../../lib/local/stack.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { createProcess } from '../../lib/process/process.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 let dir: string;
 let stacks: Stack[];
@@ -76,6 +78,24 @@ test('what a person changed in the fleet file is served, at the same place', asy
   const second = await start();
 
   expect(second.fleet.backends[0]).toEqual({ ...first.fleet.backends[0], quotaBytes: 77 });
+});
+
+test('a port that is taken is left to who has it: what is new is served on another', async () => {
+  const other = createServer();
+  const taken = Number(new URL(await listenOnLoopback(other)).port);
+  let asked = 0;
+  const newPort = () => {
+    asked += 1;
+    return asked % 2 === 1 ? taken : randomInt(20_000, 30_000);
+  };
+
+  const stack = await start({ newPort });
+  await init(stack);
+  await new Promise((done) => other.close(done));
+
+  expect(asked).toBeGreaterThanOrEqual(6);
+  const endpoints = [stack.dynamodbEndpoint, ...stack.backends.map(({ server }) => server.endpoint)];
+  expect(endpoints).not.toContain(`http://127.0.0.1:${taken}`);
 });
 
 test('a folder in use is refused, and free again once it is closed', async () => {

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../lib/base/clock.ts';
+import { createIds } from '../../lib/base/ids.ts';
+import { onFirstFree, portsFrom } from '../../lib/local/ports.ts';
 import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
 
 const credentials = { accessKeyId: 'PROVIDER', secretAccessKey: 'a secret of the provider' };
@@ -26,11 +28,13 @@ export async function startProviders(
 ): Promise<Providers> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-providers-'));
   const servers = new Map<string, S3Server>();
-  const start = async (name: string, port = 0) => {
+  const start = async (name: string, port: number) => {
     const options = { dir: join(dir, 'provider', name), buckets: [`bucket-${name}`], port };
     servers.set(name, await createS3Server({ ...options, credentials: [credentials], clock: systemClock }));
   };
-  for (const name of names) await start(name);
+  // While one is down, its port is not one that the system hands out to others.
+  const newPort = portsFrom(createIds(systemClock));
+  for (const name of names) await onFirstFree(newPort, (port) => start(name, port));
   const ports = new Map([...servers].map(([name, { port }]) => [name, port]));
   const backends = names.map((name) => ({
     name,

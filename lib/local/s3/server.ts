@@ -79,7 +79,10 @@ export async function createS3Server(options: S3ServerOptions): Promise<S3Server
     socket.on('error', () => {});
     if (faults.refusesConnection()) socket.destroy();
   });
-  const port = await listen(http, options.port ?? 0);
+  const port = await listen(http, options.port ?? 0).catch((error: unknown) => {
+    store.close();
+    throw error;
+  });
   const control =
     options.controlPort === undefined
       ? undefined
