@@ -43,14 +43,14 @@ async function impatient(idleMs: number) {
   };
 }
 
-const open = (name: string, endpoint: string): S3Backend =>
+const open = (name: string, endpoint: string, stallMs = 1_500): S3Backend =>
   createS3Backend({
     ...{ name, endpoint, region: 'us-east-1', bucket, prefix: `${name}/`, pathStyle: true, credentials: keys },
     capabilities: everything,
     clock: systemClock,
     onRequest: noteRequest,
     // Only the silence of a body that never comes is given up soon: on a busy machine everything else may take its time.
-    timeouts: { connectMs: 60_000, answerMs: 60_000, stallMs: 1_500 },
+    timeouts: { connectMs: 60_000, answerMs: 60_000, stallMs },
   });
 
 test('a source that stalls has failed, also where the target hangs up before it is called stalled', async () => {
@@ -60,7 +60,9 @@ test('a source that stalls has failed, also where the target hangs up before it 
     const bytes = someBytes(2 * 2 ** 20);
     const copyId = '01J00000000000000000000000';
     const key = storageKey('k', copyId);
-    await from.put({ storageKey: key, sizeBytes: bytes.length, body: bodyOf(bytes) });
+    const patient = open('a', kit.server.endpoint, 60_000);
+    await patient.put({ storageKey: key, sizeBytes: bytes.length, body: bodyOf(bytes) });
+    patient.close();
     kit.server.faults.add({ kind: 'hang', afterBytes: 2 ** 20, match: { operation: 'GetObject', key: `a/${key}` } });
     const object = newRecord({
       ...{ key: 'k', generation: copyId, sizeBytes: bytes.length, createdAt: 0, policy: 'default' },

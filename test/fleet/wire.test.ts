@@ -58,6 +58,20 @@ describe('connections to a backend', () => {
     expect(connections).toBe(1);
   });
 
+  it('are not given up for an answer that came while this process had no core', async () => {
+    serve = (socket) => void socket.write(ok);
+    const hasty = createWire({
+      clock: systemClock,
+      timeouts: { connectMs: 100, answerMs: 100, stallMs: 30_000 },
+      maxSockets: 4,
+      keepsSockets: true,
+      // Once it waits for its connection, nothing happens here for far longer than it waits.
+      onRequest: () => void setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)),
+    });
+    expect((await hasty.send(asked(), {})).status).toBe(200);
+    hasty.destroy();
+  });
+
   it('are not used again where more came than was asked for', async () => {
     serve = (socket) => void socket.write(`${ok}HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n`);
     for (let i = 0; i < 3; i += 1) expect(await text()).toBe('ok');

@@ -180,7 +180,7 @@ function bounded(chunk: Uint8Array, sizeBytes: number): Uint8Array {
 }
 
 interface Watched {
-  readonly dueAt: number;
+  dueAt: number;
   readonly giveUp: () => void;
 }
 
@@ -195,12 +195,16 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
   let looking: AbortController | undefined;
   const checkProgress = async (signal: AbortSignal) => {
     while (watched.size > 0) {
+      const lookedAt = systemClock.now();
       await systemClock.sleep(everyMs, signal);
       const now = systemClock.now();
-      for (const [what, { dueAt, giveUp }] of watched) {
-        if (dueAt > now) continue;
+      // Silence is what this process listens to: while it had no core, or its machine slept, an answer may have come.
+      const lateMs = Math.max(0, now - lookedAt - everyMs);
+      for (const [what, one] of watched) {
+        one.dueAt += lateMs;
+        if (one.dueAt > now) continue;
         watched.delete(what);
-        giveUp();
+        one.giveUp();
       }
     }
     looking = undefined;
