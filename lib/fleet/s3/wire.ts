@@ -195,11 +195,11 @@ function createWatch({ connectMs, answerMs }: S3Timeouts) {
   let looking: AbortController | undefined;
   const checkProgress = async (signal: AbortSignal) => {
     while (watched.size > 0) {
-      const lookedAt = systemClock.now();
+      const pausedAt = systemClock.now();
       await systemClock.sleep(everyMs, signal);
       const now = systemClock.now();
       // Silence is what this process listens to: while it had no core, or its machine slept, an answer may have come.
-      const lateMs = Math.max(0, now - lookedAt - everyMs);
+      const lateMs = Math.max(0, now - pausedAt - everyMs);
       for (const [what, one] of watched) {
         one.dueAt += lateMs;
         if (one.dueAt > now) continue;
