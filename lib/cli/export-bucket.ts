@@ -14,6 +14,7 @@ import {
   type ObjectHeaders,
   type StoredObject,
 } from '../fleet/backend.ts';
+import { listAll } from '../fleet/list-all.ts';
 import { ownerKey } from '../fleet/owner.ts';
 import { storageKey } from '../store/keys.ts';
 import type { ObjectRecord } from '../store/model.ts';
@@ -156,13 +157,8 @@ async function assertNobodys(
 
 /** In the order in which they were written. */
 async function manifestFiles(backend: Backend): Promise<string[]> {
-  const keys: string[] = [];
-  let from: Parameters<Backend['list']>[0]['from'];
-  do {
-    const page = await backend.list({ prefix: `${exportFolder}/manifest-`, ...defined({ from }) });
-    keys.push(...page.items.map((item) => item.storageKey));
-    from = page.next;
-  } while (from !== undefined);
+  const listed = await listAll(backend, `${exportFolder}/manifest-`);
+  const keys = listed.map((item) => item.storageKey);
   const texts: string[] = [];
   for (const key of keys.sort()) texts.push((await collect((await backend.get(key)).body)).toString());
   return texts;

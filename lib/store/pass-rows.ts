@@ -3,6 +3,7 @@ import { compareUtf8 } from '../base/bytes.ts';
 import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import type { KeyRange } from '../base/key-range.ts';
+import type { PageTrail } from '../base/page-trail.ts';
 import type { FleetView } from './fleet-view.ts';
 import type { ControlRow } from './model.ts';
 import { type Change, type RowChange, type Store, StoreError } from './port.ts';
@@ -69,13 +70,6 @@ export interface PendingKey {
   readonly refusals: number;
 }
 
-/** Finds a listing that goes round in a circle of tokens: one of them is remembered, for twice as long each time. */
-export interface TokenTrail {
-  readonly anchor: string;
-  readonly steps: number;
-  readonly limit: number;
-}
-
 /** Where a listing goes on: as the backends take it. */
 export type ListingPlace = { readonly afterKey: string } | { readonly token: string };
 
@@ -87,7 +81,7 @@ export interface ListingPosition {
   readonly lastKey?: string;
   /** Compared already, although the listing goes on before it: keys up to this one are passed over. */
   readonly skipTo?: string;
-  readonly trail?: TokenTrail;
+  readonly trail?: PageTrail;
 }
 
 /** The last key up to which all was compared; undefined at the beginning of a range, and where order proves nothing. */

@@ -9,6 +9,7 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import {
   GetObjectCommand,
@@ -19,6 +20,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { lockFolder } from '../../lib/local/folder-lock.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -212,6 +214,26 @@ const plainBucket = () => {
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', credentials.secretAccessKey);
   return endpoint;
 };
+
+test('a bucket whose listing of manifests goes round ends the export before it writes anything', async () => {
+  plainBucket();
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.method!);
+    const isAt1 = new URL(request.url!, 'http://a').searchParams.get('continuation-token') === '1';
+    if (request.method !== 'GET' || asked.length > 100) return void response.writeHead(404).end();
+    response.end(
+      `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>${isAt1 ? 2 : 1}</NextContinuationToken></ListBucketResult>`,
+    );
+  });
+  const endpoint = await listenOnLoopback(server);
+  const ran = await lab.run(['export', '', 's3://round', '--endpoint', endpoint, '--region', 'us-east-1']);
+  vi.unstubAllEnvs();
+  server.closeAllConnections();
+  server.close();
+  expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('its pages go on without an end')]);
+  expect(asked.filter((method) => method !== 'HEAD').length).toBeLessThan(10);
+});
 
 test.each([
   ['its own copies', ['--backend', 'local-1'], 'a copy within'],

@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
-import { BackendError, type Capabilities } from '../../lib/fleet/backend.ts';
+import { type Backend, BackendError, type Capabilities } from '../../lib/fleet/backend.ts';
+import { listAll } from '../../lib/fleet/list-all.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
 import { kindOf, someBytes } from '../contracts/backend-bytes.ts';
 import { createManualClock } from '../support/fleet.ts';
@@ -131,8 +132,30 @@ describe('S3 backend and odd answers', () => {
       };
       expect(await kindOf(connect().listParts('k', 'u'))).toBe('unavailable');
       expect(await kindOf(connect().openUploads('k'))).toBe('unavailable');
-      expect(seen).toHaveLength(6);
+      expect(seen).toHaveLength(8);
     });
+
+    it.each([
+      ['parts', (backend: Backend) => backend.listParts('k', 'u')],
+      ['uploads', (backend: Backend) => backend.openUploads('k')],
+      ['versions', (backend: Backend) => backend.delete([{ storageKey: 'k' }])],
+      ['keys', (backend: Backend) => listAll(backend, 'k')],
+    ])(
+      '%s of which every page says that there is more, always elsewhere, and names nothing new, are an error',
+      async (_, ask) => {
+        let pages = 0;
+        script = (_request, response) => {
+          pages += 1;
+          if (pages > 1_000) return void response.destroy();
+          const more = `${truncated}<NextContinuationToken>${pages}</NextContinuationToken><NextPartNumberMarker>${pages}</NextPartNumberMarker>
+          <NextKeyMarker>p/k</NextKeyMarker><NextUploadIdMarker>${pages}</NextUploadIdMarker><NextVersionIdMarker>${pages}</NextVersionIdMarker>`;
+          response.end(`<Result>${more}${entry('p/k')}<Part><PartNumber>1</PartNumber></Part>
+          <Upload><Key>p/k</Key><UploadId>u</UploadId></Upload><Version><Key>p/k</Key><VersionId>v</VersionId></Version></Result>`);
+        };
+        expect(await kindOf(ask(connect({ keepsVersions: true })))).toBe('unavailable');
+        expect(pages).toBeLessThan(110);
+      },
+    );
 
     it('a key outside the prefix, or one that cannot be read, is named apart from the others', async () => {
       listing(entry('p/a') + entry('other/a') + entry('p/b'));
@@ -562,7 +585,7 @@ describe('S3 backend and odd answers', () => {
           <Version><Key>p/a</Key><VersionId>${next}</VersionId></Version></ListVersionsResult>`);
       };
       expect(await kindOf(connect({ keepsVersions: true }).delete([{ storageKey: 'a' }]))).toBe('unavailable');
-      expect(seen).toHaveLength(3);
+      expect(seen).toHaveLength(4);
     });
 
     it.each([

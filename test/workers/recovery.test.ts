@@ -90,6 +90,37 @@ test.each(orders)(
   },
 );
 
+test.each([
+  ['round', (from: string) => (from === '1' ? '2' : '1')],
+  ['ever on', (from: string) => String(Number(from) + 1)],
+])(
+  'an object whose copies are listed in pages that go %s is not decided by them, and holds up no other',
+  async (_how, nextOf) => {
+    const fleet = await filled({}, 6);
+    const after = await takenOver(fleet);
+    const { list } = fleet.backends.b!;
+    let pages = 0;
+    fleet.backends.b!.list = async (options, signal) => {
+      const page = await list(options, signal);
+      if (options?.prefix !== 'k3!') return page;
+      pages += 1;
+      if (pages > 5_000) throw new Error('it goes on for ever');
+      return {
+        ...page,
+        next: { token: nextOf('token' in (options.from ?? {}) ? (options.from as { token: string }).token : '0') },
+      };
+    };
+    await after.recover();
+    for (const key of ['k0', 'k1', 'k2', 'k4', 'k5']) expect(await after.read(key)).toMatch(/^content/);
+    fleet.backends.b!.list = list;
+    // It was reported; asked again, it is looked at again.
+    fleet.clock.advance(hourMs);
+    await after.recover();
+    expect(await after.isPending()).toBe(false);
+    expect(await after.read('k3')).toBe('content 3');
+  },
+);
+
 test('until a recovery is complete nothing it recorded is copied or cleaned, and nothing is deleted [recovery-decides-nothing-final]', async () => {
   const fleet = await filled();
   const after = await takenOver(fleet);

@@ -5,6 +5,7 @@ import {
   ListObjectVersionsCommand,
 } from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
+import { createPageWatch } from '../../base/page-trail.ts';
 import { forEachConcurrently } from '../../base/pool.ts';
 import { BackendError, type DeleteOutcome, type DeleteRequest } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
@@ -209,8 +210,8 @@ async function isGone(s3: S3Connection, storageKey: string, signal: AbortSignal 
 /** Every version and delete marker of exactly this key. */
 async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSignal | undefined): Promise<Target[]> {
   const key = s3.fullKey(storageKey);
-  const found: Target[] = [];
-  const seen = new Set<string>();
+  const found = new Set<string>();
+  const watch = createPageWatch();
   let after: { readonly KeyMarker: string; readonly VersionIdMarker?: string } | undefined;
   for (;;) {
     const page = await s3.call('list the versions of', storageKey, signal, (sdk, sending) =>
@@ -223,20 +224,21 @@ async function versionsOf(s3: S3Connection, storageKey: string, signal: AbortSig
       backendError('unavailable', s3.attempted('list the versions of', storageKey), whatIsSo);
     if (page.IsTruncated === undefined) throw fail('its answer is no listing');
     const entries = [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])];
+    const before = found.size;
     let hasOthers = false;
     for (const entry of entries) {
       if (decodeKey(entry.Key ?? '', page.EncodingType) !== key) hasOthers = true;
       else if (entry.VersionId === undefined) throw fail('it lists a version without its id');
-      else found.push({ storageKey, versionId: entry.VersionId });
+      else found.add(entry.VersionId);
     }
     // In byte order a key comes before all that begin with it.
     const isPast = hasOthers && s3.capabilities.listsInByteOrder === true;
-    if (!page.IsTruncated || isPast) return found;
+    if (!page.IsTruncated || isPast) return [...found].map((versionId) => ({ storageKey, versionId }));
     const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
     const marker = page.NextVersionIdMarker;
     const next = identity(keyMarker, marker);
-    if (!keyMarker || seen.has(next)) throw fail('its listing says that there is more, but not where');
-    seen.add(next);
+    const isEnding = watch.comesToAnEnd(next, found.size > before);
+    if (!keyMarker || !isEnding) throw fail('its listing says that there is more, but not where');
     after = { KeyMarker: keyMarker, ...defined({ VersionIdMarker: marker }) };
   }
 }

@@ -6,6 +6,7 @@ import {
   ListPartsCommand,
 } from '@aws-sdk/client-s3';
 import { defined } from '../../base/defined.ts';
+import { createPageWatch } from '../../base/page-trail.ts';
 import { type Backend, BackendError, type CompletedPart } from '../backend.ts';
 import type { S3Connection } from './connection.ts';
 import { backendError } from './errors.ts';
@@ -55,7 +56,8 @@ export function multipart(s3: S3Connection): Multipart {
 
     async listParts(storageKey, uploadId, signal) {
       const parts: CompletedPart[] = [];
-      const seen = new Set<string>();
+      const numbers = new Set<number>();
+      const watch = createPageWatch();
       for (let marker: string | undefined; ; ) {
         const input = { ...at(storageKey), UploadId: uploadId, ...(marker ? { PartNumberMarker: marker } : {}) };
         const page = await s3.call('list the parts of', storageKey, signal, (sdk, sending) =>
@@ -64,13 +66,15 @@ export function multipart(s3: S3Connection): Multipart {
         if (page.IsTruncated === undefined && page.UploadId === undefined) {
           throw noListing(s3, 'list the parts of', storageKey);
         }
-        for (const part of page.Parts ?? []) {
-          parts.push({ partNumber: part.PartNumber ?? 0, etag: part.ETag ?? '', sizeBytes: part.Size ?? 0 });
+        const before = numbers.size;
+        for (const { PartNumber: partNumber = 0, ETag: etag = '', Size: sizeBytes = 0 } of page.Parts ?? []) {
+          parts.push({ partNumber, etag, sizeBytes });
+          numbers.add(partNumber);
         }
         if (!page.IsTruncated) return parts;
         const next = page.NextPartNumberMarker;
-        if (!next || seen.has(next)) throw endless(s3, 'list the parts of', storageKey);
-        seen.add(next);
+        const isEnding = watch.comesToAnEnd(next ?? '', numbers.size > before);
+        if (!next || !isEnding) throw endless(s3, 'list the parts of', storageKey);
         marker = next;
       }
     },
@@ -103,8 +107,8 @@ export function multipart(s3: S3Connection): Multipart {
 
     async openUploads(storageKey, signal) {
       const key = s3.fullKey(storageKey);
-      const open: string[] = [];
-      const seen = new Set<string>();
+      const open = new Set<string>();
+      const watch = createPageWatch();
       let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
       for (;;) {
         const page = await s3.call('list the uploads of', storageKey, signal, (sdk, sending) =>
@@ -116,15 +120,16 @@ export function multipart(s3: S3Connection): Multipart {
         if (page.IsTruncated === undefined && page.Bucket === undefined) {
           throw noListing(s3, 'list the uploads of', storageKey);
         }
+        const before = open.size;
         for (const upload of page.Uploads ?? []) {
-          if (isKey(upload.Key, key, page.EncodingType) && upload.UploadId) open.push(upload.UploadId);
+          if (isKey(upload.Key, key, page.EncodingType) && upload.UploadId) open.add(upload.UploadId);
         }
-        if (!page.IsTruncated) return open;
+        if (!page.IsTruncated) return [...open];
         const keyMarker = decodeKey(page.NextKeyMarker ?? '', page.EncodingType);
         const marker = page.NextUploadIdMarker;
         const next = JSON.stringify([keyMarker, marker]);
-        if (!keyMarker || seen.has(next)) throw endless(s3, 'list the uploads of', storageKey);
-        seen.add(next);
+        const isEnding = watch.comesToAnEnd(next, open.size > before);
+        if (!keyMarker || !isEnding) throw endless(s3, 'list the uploads of', storageKey);
         after = { KeyMarker: keyMarker, ...(marker ? { UploadIdMarker: marker } : {}) };
       }
     },

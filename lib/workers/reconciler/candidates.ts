@@ -1,6 +1,7 @@
 import { ulidTime } from '../../base/ids.ts';
 import { allEnded } from '../../base/pool.ts';
 import { type Backend, BackendError, type StoredObject } from '../../fleet/backend.ts';
+import { listAll } from '../../fleet/list-all.ts';
 import type { Candidate } from '../../plans/judge-candidates.ts';
 import { parseStorageKey, queueId, storageKey } from '../../store/keys.ts';
 import type { QueueItem } from '../../store/model.ts';
@@ -72,13 +73,8 @@ async function gatherOn(tick: CandidatesTick, name: string, key: string): Promis
 }
 
 async function copiesListed(tick: CandidatesTick, backend: Backend, key: string): Promise<string[]> {
-  const found: string[] = [];
-  const prefix = storageKey(key, 'x').slice(0, -1);
-  for (let page = await backend.list({ prefix }, tick.signal); ; ) {
-    for (const { storageKey: storage } of page.items) if (parseStorageKey(storage)?.key === key) found.push(storage);
-    if (page.next === undefined) return found;
-    page = await backend.list({ prefix, from: page.next }, tick.signal);
-  }
+  const listed = await listAll(backend, storageKey(key, 'x').slice(0, -1), tick.signal);
+  return listed.map((item) => item.storageKey).filter((storage) => parseStorageKey(storage)?.key === key);
 }
 
 async function markedAt(

@@ -1,8 +1,9 @@
 import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
+import { behindPlace, type PageTrail } from '../../base/page-trail.ts';
 import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
-import type { ListingPosition, TokenTrail } from '../../store/pass-rows.ts';
+import type { ListingPosition } from '../../store/pass-rows.ts';
 
 /** A backend as a listing asks it. */
 export interface ListingDeps {
@@ -157,22 +158,11 @@ function nextTrail(
   { isOrdered, position }: Listing,
   next: ListFrom | undefined,
   lastKey: string | undefined,
-): TokenTrail | 'circle' | undefined {
+): PageTrail | 'circle' | undefined {
   if (next === undefined) return undefined;
   if ('token' in next) return behindPlace(position.trail, next.token);
   if (!isOrdered) return behindPlace(position.trail, next.afterKey);
   const { from } = position;
   const isAhead = from === undefined || 'token' in from || compareUtf8(next.afterKey, from.afterKey) > 0;
   return isAhead && (lastKey === undefined || compareUtf8(next.afterKey, lastKey) >= 0) ? undefined : 'circle';
-}
-
-/**
- * Brent's method: a token that comes back is met again after a few rounds of its circle, whatever its length, though only one
- * is remembered. Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980), section 2.
- */
-function behindPlace(trail: TokenTrail | undefined, token: string): TokenTrail | 'circle' {
-  if (trail === undefined) return { anchor: token, steps: 0, limit: 1 };
-  if (trail.anchor === token) return 'circle';
-  const steps = trail.steps + 1;
-  return steps < trail.limit ? { ...trail, steps } : { anchor: token, steps: 0, limit: trail.limit * 2 };
 }
