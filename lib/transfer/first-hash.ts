@@ -103,10 +103,22 @@ interface PartsState {
   readonly part: string;
   readonly bytesInPart: number;
   readonly partsDone: number;
+  /** A backend may say another length later: what was kept is of parts of this one. */
+  readonly partBytes: number;
+}
+
+/** Null when it is not of parts of this length, or is no such state at all: what passes then could never come to a part's end. */
+function partsState(text: string, partBytes: number): PartsState | null {
+  if (text === '') return { whole: '', part: '', bytesInPart: 0, partsDone: 0, partBytes };
+  const kept = parsed<PartsState>(text);
+  const { bytesInPart = -1, partsDone = -1 } = kept ?? {};
+  const isCount = (value: number) => Number.isSafeInteger(value) && value >= 0;
+  const isSound = isCount(bytesInPart) && isCount(partsDone) && bytesInPart < partBytes;
+  return isSound && kept?.partBytes === partBytes ? kept : null;
 }
 
 async function partsHash(make: HashMaker, partBytes: number, state: string): Promise<RunningHash | null> {
-  const kept = state === '' ? { whole: '', part: '', bytesInPart: 0, partsDone: 0 } : parsed<PartsState>(state);
+  const kept = partsState(state, partBytes);
   const whole = kept && (await make.md5(kept.whole));
   const part = kept && (await make.md5(kept.part));
   if (!kept || !whole || !part) return null;
@@ -131,7 +143,7 @@ async function partsHash(make: HashMaker, partBytes: number, state: string): Pro
       if (bytesInPart > 0) endPart();
       return `${whole.digest()}-${partsDone}`;
     },
-    state: () => JSON.stringify({ whole: whole.state(), part: part.state(), bytesInPart, partsDone }),
+    state: () => JSON.stringify({ whole: whole.state(), part: part.state(), bytesInPart, partsDone, partBytes }),
   };
 }
 

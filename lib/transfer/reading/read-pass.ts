@@ -36,8 +36,10 @@ export type PassEnd = { readonly position: number } & (
   | { readonly outcome: 'failed'; readonly error: BackendError }
 );
 
-/** How often a window that broke off is gone on with, without any progress in between. */
+/** How often a window that broke off is gone on with, without any progress in between that is worth a request. */
 const tries = 3;
+/** Bytes that are worth one: this part of a window. Whoever sends a byte at a time would be asked for as many. */
+const leastShare = 1 / 256;
 
 /**
  * Reads window by window, hashing the bytes as they come: what is cut in the midst of a window is not read again. Each window
@@ -46,27 +48,37 @@ const tries = 3;
 export async function runReadPass(deps: CopyReaderDeps, pass: ReadPass): Promise<PassEnd> {
   const { bytes } = pass;
   let { position, etag } = pass;
-  let found: StoredObject | undefined;
+  const seen: { found?: StoredObject } = {};
   let isFirst = true;
-  for (let failures = 0; position < bytes.sizeBytes || found === undefined; isFirst = false) {
+  for (let failures = 0; position < bytes.sizeBytes || seen.found === undefined; isFirst = false) {
     if (!isFirst && deps.clock.now() >= deps.deadline.admitUntil) return { outcome: 'cut', position };
     const before = position;
-    const end = await readWindow(deps, { ...pass, etag, position }, (next) => {
-      position = next;
-      return pass.reached(next);
-    });
+    const end = await readWindow(
+      deps,
+      { ...pass, etag, position },
+      {
+        answered(answer) {
+          seen.found = answer;
+          etag ??= answer.etag === '' ? undefined : answer.etag;
+        },
+        advance(next) {
+          position = next;
+          return pass.reached(next);
+        },
+      },
+    );
     if (end.outcome === 'window') {
-      found = end.found;
-      etag ??= found.etag === '' ? undefined : found.etag;
       failures = 0;
       continue;
     }
     if (end.outcome !== 'failed') return { ...end, position };
-    failures = position > before ? 1 : failures + 1;
+    // All of it came: what failed then has cost nothing.
+    if (position === bytes.sizeBytes && pass.alongside === undefined) continue;
+    failures = position - before > pass.windowBytes * leastShare ? 1 : failures + 1;
     const isWorthIt = hasBrokenOff(end.error) && pass.alongside === undefined && failures < tries;
     if (!isWorthIt) return { ...end, position };
   }
-  return { outcome: 'read', position, found };
+  return { outcome: 'read', position, found: seen.found };
 }
 
 /** Broken in their midst: whatever came before, the adapter has tried again already. */
@@ -75,15 +87,19 @@ function hasBrokenOff({ kind }: BackendError): boolean {
 }
 
 type WindowEnd =
-  | { readonly outcome: 'window'; readonly found: StoredObject }
+  | { readonly outcome: 'window' }
   | Exclude<DistributiveOmit<PassEnd, 'position'>, { readonly outcome: 'read' }>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
-async function readWindow(
-  deps: CopyReaderDeps,
-  pass: ReadPass,
-  advance: (position: number) => boolean,
-): Promise<WindowEnd> {
+/** What a window shows as it comes. */
+interface Arrival {
+  /** What the backend says of the whole: as it is to be. */
+  answered(found: StoredObject): void;
+  /** All up to this position is hashed. False ends the pass. */
+  advance(position: number): boolean;
+}
+
+async function readWindow(deps: CopyReaderDeps, pass: ReadPass, arrival: Arrival): Promise<WindowEnd> {
   const { backend, bytes, position } = pass;
   const lengthBytes = Math.min(pass.windowBytes, bytes.sizeBytes - position);
   const spend = { ...readingRequest, egressBytes: lengthBytes };
@@ -94,7 +110,7 @@ async function readWindow(
     if (reason !== null) return { outcome: 'over-limit', reason };
     const giveBack = budget.reserve(backend.name, spend);
     try {
-      return await fetchWindow(deps, pass, lengthBytes, advance);
+      return await fetchWindow(deps, pass, lengthBytes, arrival);
     } finally {
       giveBack();
     }
@@ -112,7 +128,7 @@ async function fetchWindow(
   deps: CopyReaderDeps,
   { backend, bytes, position, etag, hash, alongside }: ReadPass,
   lengthBytes: number,
-  advance: (position: number) => boolean,
+  { answered, advance }: Arrival,
 ): Promise<WindowEnd> {
   const isWhole = lengthBytes === bytes.sizeBytes;
   const { body, ...found } = await backend.get(
@@ -136,6 +152,7 @@ async function fetchWindow(
     await leaveBody(body);
     return { outcome: 'replaced' };
   }
+  answered(found);
   let at = position;
   for await (const chunk of alongside === undefined ? body : alongside(body)) {
     at += chunk.length;
@@ -143,7 +160,7 @@ async function fetchWindow(
     hash.update(chunk);
     if (!advance(at)) return { outcome: 'taken' };
   }
-  if (at === position + lengthBytes) return { outcome: 'window', found };
+  if (at === position + lengthBytes) return { outcome: 'window' };
   throw new BackendError(
     'truncated',
     backend.name,

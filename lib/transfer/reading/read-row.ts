@@ -131,7 +131,7 @@ const schema = v.object({
   progress: v.exactOptional(
     v.object({
       startedAt: v.number(),
-      position: v.number(),
+      position: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
       hashState: v.string(),
       /** Spent on it so far, and until when that was counted. */
       readingMs: v.number(),

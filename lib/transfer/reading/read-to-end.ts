@@ -172,7 +172,8 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
   const now = clock.now();
   const make = (state: string): Promise<(RunningHash & Partial<ProvingHash>) | null> =>
     isFirstRead(turn.bytes, before) ? provingHash(turn.hashes, rule, state) : turn.hashes.sha256(state);
-  const kept = before.progress;
+  // What was read to its end has been decided, or is read anew: there is nothing behind its last byte to be asked for.
+  const kept = isAmid(before, turn.bytes) ? before.progress : undefined;
   const keptHash = kept === undefined ? null : await make(kept.hashState);
   const hash = keptHash ?? (await make(''))!;
   const from = keptHash === null ? { startedAt: now, position: 0, readingMs: 0, savedAt: now } : kept!;
@@ -184,7 +185,7 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
   const state = (): ReadState => {
     const hashState = hash.state();
     // Without its hash no progress could be gone on from.
-    if (hashState === '' || position === 0) return without(before, 'progress');
+    if (hashState === '' || position === 0 || position === turn.bytes.sizeBytes) return without(before, 'progress');
     const progress = { ...reading(), position, hashState, savedAt: clock.now() };
     return { ...(position > from.position ? without(before, 'failures', 'lastError') : before), progress };
   };
@@ -194,7 +195,7 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
     reached(next) {
       position = next;
       const isDue = position - saved.position >= savedEveryBytes || clock.now() - saved.at >= savedEveryMs;
-      if (turn.saver === undefined || !isDue) return true;
+      if (turn.saver === undefined || !isDue || position === turn.bytes.sizeBytes) return true;
       saved = { position, at: clock.now() };
       turn.saver.note(state());
       return !turn.saver.isTaken();
@@ -204,6 +205,10 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
     reading,
     state,
   };
+}
+
+function isAmid({ progress }: ReadState, { sizeBytes }: StoredBytes): boolean {
+  return progress !== undefined && progress.hashState !== '' && progress.position < sizeBytes;
 }
 
 function without<K extends keyof ReadState>(state: ReadState, ...keys: readonly K[]): ReadState {

@@ -363,6 +363,74 @@ test('a connection that breaks in the midst of a window is gone on with where it
   expect(egress.a).toBeLessThanOrEqual(sizeBytes + 2 * 100);
 });
 
+test('what breaks off after the last byte has cost nothing', async () => {
+  putOn('a');
+  const reader = newTurn({ msPerKb: 1, lengthMs: hourMs, bytesPerSecond: 1 });
+  let isBroken = false;
+  const { get } = memory.a!;
+  memory.a!.get = async (...args) => {
+    const found = await get(...args);
+    const { body } = found;
+    const broken = async function* () {
+      yield* body;
+      isBroken = true;
+      throw new BackendError('truncated', 'a', 'the connection ended');
+    };
+    return { ...found, body: broken() };
+  };
+  expect((await reader.read(bytesOn('a'))).outcome).toBe('good');
+  expect([isBroken, egress.a]).toEqual([true, sizeBytes]);
+});
+
+test('a backend that sends a few bytes and breaks off, again and again, is not asked for each of them', async () => {
+  putOn('a');
+  let left = 100;
+  const { get } = memory.a!;
+  memory.a!.get = async (key, options, cancel) => {
+    const found = await get(key, options, cancel);
+    const { body } = found;
+    const trickle = async function* () {
+      for await (const whole of body) {
+        yield whole.subarray(0, 1);
+        left -= 1;
+        if (left < 0) throw new Error('asked for each byte');
+        throw new BackendError('truncated', 'a', 'the connection ended');
+      }
+    };
+    return { ...found, body: trickle() };
+  };
+  const reading = await newTurn({ msPerKb: 0, lengthMs: hourMs, bytesPerSecond: 1 }).read(bytesOn('a'));
+  expect(reading.outcome).toBe('unreadable');
+  expect(left).toBeGreaterThan(90);
+});
+
+test.each<readonly [string, Record<string, unknown>]>([
+  ['at its very end', { position: sizeBytes }],
+  ['behind its end', { position: sizeBytes + 1 }],
+  ['before its beginning', { position: -5 }],
+  ['between two bytes', { position: 1.5 }],
+  ['at no number', { position: null }],
+  ['without a hash', { hashState: '' }],
+  ['with a hash of another version', { hashState: Buffer.alloc(116, 7).toString('base64') }],
+  ['with a hash that is none', { hashState: '!' }],
+  ['with a hash over other bytes', { position: 7, isWrongOnce: true }],
+])('progress that was kept %s is not gone on from for ever', async (_, odd) => {
+  putOn('a');
+  for (let i = 0; i < 3; i += 1) {
+    await newTurn().read(bytesOn('a'));
+    clock.advance(5 * minuteMs);
+  }
+  const pk = readingKey('a', bytesOn('a').storageKey);
+  const [row] = (await store.control(pk)).rows;
+  const { isWrongOnce = false, ...change } = odd;
+  const progress = { ...(row!.data.progress as object), ...change };
+  const put = { ...row!, version: row!.version + 1, data: { ...row!.data, progress } };
+  await store.write({ kind: 'row', put, expect: row!.version });
+  const first = await readUntil(bytesOn('a'));
+  expect(first.outcome).toBe(isWrongOnce ? 'wrong' : 'good');
+  expect((await readUntil(bytesOn('a'))).outcome).toBe('good');
+});
+
 describe('several copies side by side', () => {
   const both = () => [bytesOn('a'), bytesOn('b')];
 
