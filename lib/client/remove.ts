@@ -2,6 +2,7 @@ import { defined } from '../base/defined.ts';
 import { deleteGraceMs, deletionDueAt } from '../config/delete-grace.ts';
 import type { Entry } from '../store/model.ts';
 import { newTombstone } from '../store/records.ts';
+import { deletedIsKeptMs } from '../store/recovery.ts';
 import { copiesOf } from '../store/swap.ts';
 import { type ClientContext, checkKey } from './context.ts';
 import { HoldfastError } from './error.ts';
@@ -29,7 +30,7 @@ export async function remove(context: ClientContext, key: string): Promise<boole
           before,
           after: newTombstone(
             { key, generation, deletedAt: now, ...defined({ plainEtags: before?.plainEtags }) },
-            deleteGraceMs(fleet.file, key),
+            Math.max(deleteGraceMs(fleet.file, key), deletedIsKeptMs(fleet.view)),
           ),
         },
         orphans: {

@@ -8,6 +8,7 @@ import { isRecoveryPending } from '../store/recovery.ts';
 import { fleetKey, rowKeys } from '../store/row-keys.ts';
 import { type DrainWarning, warningsOfDrain } from './drain-warnings.ts';
 import { addUp, namesNothing, readTwice } from './naming.ts';
+import { type WaitingDeletions, waitingDeletions } from './waiting-deletions.ts';
 
 /** What the verbs of a drain need from the process they run in. */
 export interface DrainDeps {
@@ -38,6 +39,8 @@ export interface Remains {
   readonly queue: Readonly<Record<QueueState, Count>>;
   /** What may keep the drain from its end: no room, no backend, too few that answer. */
   readonly warnings: readonly DrainWarning[];
+  /** What of the queue waits for a person, or for long: the drain does not end before. */
+  readonly waiting: readonly WaitingDeletions[];
 }
 
 /**
@@ -113,8 +116,10 @@ export async function drainStatus(deps: DrainDeps, name: string): Promise<DrainS
   const { since } = record;
   if (!namesNothing(readings, name) || again.drain(name)?.since !== since) {
     const { unhealthyAfterMs } = parseParameters(deps.env, again.settings.overrides);
-    const warnings = warningsOfDrain(again, name, deps.clock.now(), unhealthyAfterMs);
-    return { outcome: 'draining', since, ...remainsOf(again, name), warnings };
+    const now = deps.clock.now();
+    const warnings = warningsOfDrain(again, name, now, unhealthyAfterMs);
+    const waiting = await waitingDeletions(deps.store, again, name, now);
+    return { outcome: 'draining', since, ...remainsOf(again, name), warnings, waiting };
   }
   if (isRecoveryPending(view) || isRecoveryPending(again)) return { outcome: 'recovering', since };
   const closedSince = record.closedSince ?? (await close(deps, name, again));
@@ -155,7 +160,7 @@ async function isWritten(
   return (await deps.store.write(change)).outcome === 'done';
 }
 
-function remainsOf(view: FleetView, name: string): Omit<Remains, 'warnings'> {
+function remainsOf(view: FleetView, name: string): Omit<Remains, 'warnings' | 'waiting'> {
   const held = view.placements.filter(({ copies }) => copies.some(({ backend }) => backend === name));
   return {
     copies: addUp(held.map(({ count }) => count)),

@@ -3,6 +3,7 @@ import { printable } from '../base/printable.ts';
 import type { DrainPlan } from './drain-plan.ts';
 import type { DrainWarning } from './drain-warnings.ts';
 import type { DrainedBytes, Undrained } from './undrain.ts';
+import type { WaitingDeletions } from './waiting-deletions.ts';
 
 /** What a drain would do, as a sentence. */
 export function sayDrainPlan(
@@ -37,6 +38,28 @@ export function sayDrainWarning(name: string, found: DrainWarning): string {
       return `policy "${policy}" asks for ${plural(factor, 'backend')}, and of those that remain ${who} can be reached now`;
     }
   }
+}
+
+/** What keeps a drain from its end for long although its copies are elsewhere, and how to go on, as a sentence. */
+export function sayWaiting(name: string, found: WaitingDeletions): string {
+  const least = 'isAll' in found && !found.isAll ? 'at least ' : '';
+  const which = `${least}${plural(found.items.objects, 'queue item')} (${bytes(found.items.bytes)}) of ${name}`;
+  switch (found.waiting) {
+    case 'restored': {
+      const why = `${which} were queued by tables that were restored since`;
+      return found.dueAt === undefined
+        ? `${why}: their bytes stay until \`holdfast recover --delete-superseded\` lets them go, and seven days more. The drain does not end before; to let ${name} go as it is, \`apply --park\` a fleet file without it`
+        : `${why}: their bytes are deleted from ${timeOf(found.dueAt)} on, where a recorded copy verifies or the object was deleted. The drain does not end before`;
+    }
+    case 'kept':
+      return `${which} are kept for a time, the last until ${timeOf(found.until)}, so that they can be brought back: the drain does not end before`;
+    case 'given-up':
+      return `${which} could not be deleted: \`holdfast queue dead\` says why, and \`holdfast queue requeue\` tries again`;
+  }
+}
+
+function timeOf(ms: number): string {
+  return `${new Date(ms).toISOString().replace('T', ' ').slice(0, 16)} UTC`;
 }
 
 /** What the end of a drain led to, line by line. */

@@ -51,6 +51,17 @@ export function isRecoveryPending(view: Pick<FleetView, 'row'>): boolean {
   return recovery !== undefined && recovery.completedAt === undefined;
 }
 
+const yearMs = 365 * 24 * 3_600_000;
+
+/**
+ * For how long it must be remembered that an object was deleted. Buckets that were taken over may hold bytes of it that these
+ * tables do not know: until a person has let those go, a recovery that meets them after its tombstone would undo the delete.
+ */
+export function deletedIsKeptMs(view: Pick<FleetView, 'row'>): number {
+  const recovery = recoveryOf(view);
+  return recovery !== undefined && recovery.releasedAt === undefined ? yearMs : 0;
+}
+
 /** How often a row is tried again when someone else wrote it meanwhile. */
 const attempts = 5;
 

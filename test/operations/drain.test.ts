@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
+import { sayWaiting } from '../../lib/operations/say-drain.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -405,6 +406,28 @@ async function warnedOf(fleet: TestFleet) {
 
 test('a drain for which the others have room, and answer, is begun without a warning', async () => {
   expect(await warnedOf(await filled())).toEqual([]);
+});
+
+test('a drain says which deletions it waits for: those that are kept, and those that were given up', async () => {
+  const policies = { default: { factor: 1, deleteGraceHours: 48 } };
+  const fleet = await createTestFleet({ policies, env: { CLEANUP_QUEUE_MAX_ATTEMPTS: '1' } });
+  await fleet.client.put('kept', '12345');
+  await fleet.client.delete('kept');
+  const until = fleet.clock.now() + 48 * 3_600_000;
+  await drain(fleet.deps, 'a');
+  const items = { objects: 1, bytes: 5 };
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({
+    outcome: 'draining',
+    waiting: [{ waiting: 'kept', items, isAll: true, until }],
+  });
+  fleet.clock.advance(48 * 3_600_000);
+  fleet.before = ({ method }) => {
+    if (method === 'delete') throw new BackendError('denied', 'a', 'no right to delete');
+  };
+  await fleet.tick('cleanup-queue');
+  fleet.before = undefined;
+  expect(await drainStatus(fleet.deps, 'a')).toMatchObject({ waiting: [{ waiting: 'given-up', items }] });
+  expect(sayWaiting('a', { waiting: 'given-up', items })).toContain('`holdfast queue requeue`');
 });
 
 test('a drain whose objects find no room elsewhere says so, with the backends, what must go there and what is free', async () => {

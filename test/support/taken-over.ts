@@ -33,7 +33,7 @@ export async function takenOver(
   from?: MemorySnapshot,
   identity: string = 'new tables',
   /** What these tables are used for before anybody takes the buckets over. */
-  before: (tick: Recovering['tick']) => Promise<unknown> = async () => {},
+  before: (tick: Recovering['tick'], client: Holdfast) => Promise<unknown> = async () => {},
 ): Promise<Recovering> {
   const names = Object.keys(fleet.backends);
   const store = createMemoryStore({ clock: fleet.clock, identity, ...defined({ from }) });
@@ -44,12 +44,12 @@ export async function takenOver(
       deadline: fleet.clock.now() + 900_000,
       ...event,
     });
-  await before(tick);
+  const client = createClient(deps);
+  await before(tick, client);
   fleet.clock.advance(60_000);
   await apply({ ...deps, findCapabilities: async ({ name }) => fleet.backends[name]!.capabilities }, file, {
     takeOver: true,
   });
-  const client = createClient(deps);
   return {
     store,
     client,

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
 import { apply } from '../../lib/operations/apply.ts';
+import { drain, drainStatus } from '../../lib/operations/drain.ts';
+import { sayWaiting } from '../../lib/operations/say-drain.ts';
 import { createUsageBook } from '../../lib/store/usage-book.ts';
 import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { runTick } from '../../lib/tick/run-tick.ts';
@@ -20,8 +22,7 @@ const everyone = [
 ] as const;
 
 /** "one" was replaced by "two"; the tables are saved while its bytes wait for their deletion. */
-async function replaced(copies = 2): Promise<TestFleet> {
-  const backends = ['a', 'b', 'c'].slice(0, Math.max(2, copies));
+async function replaced(copies = 2, backends = ['a', 'b', 'c'].slice(0, Math.max(2, copies))): Promise<TestFleet> {
   const fleet = await createTestFleet({ backends, policies: { default: { factor: copies } } });
   await fleet.client.put('k', 'one');
   await fleet.tick('replicator');
@@ -173,4 +174,98 @@ test('a tick that read the fleet before the buckets were taken over deletes noth
   await runTick({ ...deps, store: watched }, workers['cleanup-queue']!, { deadline: fleet.clock.now() + 900_000 });
   expect(isTakenOver).toBe(true);
   expect(contentsOn(fleet, 'a').sort()).toEqual(['one', 'two']);
+});
+
+test('a drain says what restored tables had queued, who must let it go, and when it goes then', async () => {
+  const fleet = await replaced(2, ['a', 'b', 'c']);
+  const now = await takenOver(fleet, fleet.store.snapshot());
+  await now.recover();
+  const deps = { ...fleet.deps, store: now.store };
+  expect(await drain(deps, 'a')).toMatchObject({ outcome: 'draining' });
+  const waiting = async () => {
+    const status = await drainStatus(deps, 'a');
+    return status.outcome === 'draining' ? status.waiting : [];
+  };
+  const [before] = await waiting();
+  expect(before).toEqual({ waiting: 'restored', items: { objects: 1, bytes: 3 }, isAll: true });
+  expect(sayWaiting('a', before!)).toContain('1 queue item (3 B) of a');
+  expect(sayWaiting('a', before!)).toContain('`holdfast recover --delete-superseded`');
+  await now.tick('reconciler', { reconcile: { kind: 'delete-superseded', backends: ['a', 'b', 'c'] } });
+  const released = fleet.clock.now();
+  const [after] = await waiting();
+  expect(after).toMatchObject({ waiting: 'restored', dueAt: released + 7 * 24 * hourMs });
+  expect(sayWaiting('a', after!)).toMatch(/are deleted from \d{4}-\d\d-\d\d \d\d:\d\d UTC on/);
+});
+
+test.each(['pending', 'complete'])(
+  'what was deleted after the tables were restored stays deleted, however long its recovery takes: %s',
+  async (recovery) => {
+    const fleet = await createTestFleet({ backends: ['a', 'b'] });
+    const saved = fleet.store.snapshot();
+    await fleet.client.put('k', 'of the lost time');
+    await fleet.tick('replicator');
+    await fleet.client.put('k', 'later then');
+    const now = await takenOver(fleet, saved);
+    if (recovery === 'complete') await now.recover();
+    await now.client.delete('k');
+    await days(fleet, now, 30);
+    now.store.expire();
+    await now.recover();
+    expect(await now.isPending()).toBe(false);
+    expect(await now.read('k')).toBeNull();
+  },
+);
+
+test('what was deleted when the tables were saved goes seven days after a person has said so, though its tombstone is gone by then', async () => {
+  const fleet = await replaced();
+  await fleet.client.delete('k');
+  expect(new Set(fleet.queue().map(({ cause }) => cause))).toEqual(new Set(['replaced', 'deleted']));
+  const now = await takenOver(fleet, fleet.store.snapshot());
+  await now.recover();
+  await days(fleet, now, 1);
+  await now.tick('reconciler', { reconcile: { kind: 'delete-superseded', backends: ['a', 'b'] } });
+  for (let day = 0; day < 6; day += 1) {
+    await days(fleet, now, 1);
+    now.store.expire();
+  }
+  expect(contentsOn(fleet, 'a').sort()).toEqual(['one', 'two']);
+  for (let day = 0; day < 12; day += 1) {
+    await days(fleet, now, 1);
+    now.store.expire();
+  }
+  expect([...now.store.allObjects(), ...now.store.allQueueItems()]).toEqual([]);
+  expect([...contentsOn(fleet, 'a'), ...contentsOn(fleet, 'b')]).toEqual([]);
+});
+
+test('what is deleted, or drained, on restored tables before the buckets are taken over deletes nothing there, and stays deleted', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b', 'c'] });
+  await fleet.client.put('k', 'saved');
+  await fleet.client.put('other', 'kept');
+  await fleet.tick('replicator');
+  const saved = fleet.store.snapshot();
+  await fleet.client.put('k', 'of the lost time');
+  await fleet.client.put('new', 'of the lost time, too');
+  await fleet.tick('replicator');
+  fleet.clock.advance(hourMs);
+  const before = ['a', 'b', 'c'].map((name) => fleet.keysOn(name));
+  const now = await takenOver(fleet, saved, 'new tables', async (tick, client) => {
+    await client.delete('k');
+    await client.delete('new');
+    for (const worker of [...everyone, ...everyone]) {
+      fleet.clock.advance(10 * minuteMs);
+      await tick(worker);
+    }
+  });
+  expect(['a', 'b', 'c'].map((name) => fleet.keysOn(name))).toEqual(before);
+  // What was not theirs before counted as failing.
+  await days(fleet, now, 1);
+  await now.recover();
+  expect(await now.isPending()).toBe(false);
+  await days(fleet, now, 9);
+  expect(['a', 'b', 'c'].map((name) => fleet.keysOn(name))).toEqual(before);
+  expect([await now.read('k'), await now.read('new'), await now.read('other')]).toEqual([null, null, 'kept']);
+  await now.tick('reconciler', { reconcile: { kind: 'delete-superseded', backends: ['a', 'b', 'c'] } });
+  await days(fleet, now, 20);
+  expect([await now.read('k'), await now.read('new'), await now.read('other')]).toEqual([null, null, 'kept']);
+  expect(['a', 'b', 'c'].flatMap((name) => fleet.keysOn(name)).filter((key) => !key.startsWith('other!'))).toEqual([]);
 });

@@ -2,7 +2,7 @@ import { parseParameters } from '../../config/parameters.ts';
 import { type DrainStatus, drain, drainStatus } from '../../operations/drain.ts';
 import { planDrain } from '../../operations/drain-plan.ts';
 import { type Forgotten, forget } from '../../operations/forget.ts';
-import { sayDrainPlan, sayDrainWarning, sayUndrained } from '../../operations/say-drain.ts';
+import { sayDrainPlan, sayDrainWarning, sayUndrained, sayWaiting } from '../../operations/say-drain.ts';
 import { undrain } from '../../operations/undrain.ts';
 import { standingOf } from '../../store/fleet-view.ts';
 import { ask } from '../ask.ts';
@@ -96,18 +96,25 @@ function describeDrain(name: string, status: DrainStatus): string {
     case 'settling':
       return `${name} is empty; what was decided before may still be under way until ${timestamp(status.settledAt)}`;
     case 'draining': {
-      const { since, copies, damaged, queue, warnings } = status;
+      const { since, copies, damaged, queue, warnings, waiting } = status;
       const queued = Object.values(queue).reduce((sum, { objects }) => sum + objects, 0);
       const left = `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}), ${plural(queued, 'queue item')}`;
       const stuck = damaged.objects === 0 ? '' : `; ${damaged.objects} of them damaged: \`holdfast scrub <key>\``;
       const state = `${name} drains since ${timestamp(since)}; left: ${left}${stuck}`;
-      return [state, ...warnings.map((warning) => `Warning: ${sayDrainWarning(name, warning)}`)].join('\n');
+      return [
+        state,
+        ...warnings.map((warning) => `Warning: ${sayDrainWarning(name, warning)}`),
+        ...waiting.map((one) => `Waiting: ${sayWaiting(name, one)}`),
+      ].join('\n');
     }
   }
 }
 
 async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
+  session.ifBrokenOff(
+    `Whether ${name} takes part again, \`holdfast status\` says; \`${session.commandLine}\` goes on where it was`,
+  );
   const undrained = await undrain(session.process(), name!);
   if (undrained.outcome === 'contended') throw contended('undrain', name!);
   if (undrained.outcome === 'recovering') throw recovering('undrain', name!);
@@ -117,6 +124,7 @@ async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
 
 async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
+  session.ifBrokenOff(`${name} is forgotten in part: \`${session.commandLine}\` goes on from here`);
   const forgotten = await forget(session.process(), name!);
   if (forgotten.outcome === 'configured')
     throw new CommandError(

@@ -3,7 +3,7 @@ import { forEachConcurrently } from '../../base/pool.ts';
 import { BackendError } from '../../fleet/backend.ts';
 import type { QuarantineTick } from '../../steps/quarantine.ts';
 import { verifiedCopy } from '../../steps/quarantine.ts';
-import type { Entry, QueueItem } from '../../store/model.ts';
+import type { Entry, QueueCause, QueueItem } from '../../store/model.ts';
 import { quarantineMs } from '../../store/queue-items.ts';
 import { type Recovery, recoveryOf, restoredDueAt } from '../../store/recovery.ts';
 import type { HealthTick } from '../../tick/health.ts';
@@ -62,13 +62,21 @@ async function judge(
       : { outcome: 'parked', why: `backend-${error.kind}` };
   }
   const dueAt = restoredDueAt(recovery);
-  if (tick.now() < dueAt) return putOff('of-lost-time', Math.min(quarantineMs, dueAt - tick.now()));
-  return whenReleased(tick, entry);
+  if (tick.now() < dueAt) {
+    const waits = putOff('of-lost-time', Math.min(quarantineMs, dueAt - tick.now()));
+    // The tombstone may be gone by then.
+    return entry?.kind === 'tombstone' && contents.has(item.cause) ? { ...waits, cause: 'deleted' } : waits;
+  }
+  return whenReleased(tick, item, entry);
 }
 
-async function whenReleased(tick: JudgeRestoredTick, entry: Entry | undefined): Promise<Judged> {
-  // The records may be what was lost.
-  if (entry === undefined) return putOff('no-record', quarantineMs);
+/** What an object was, before something else took its place, or a copy of it was one too many. */
+const contents: ReadonlySet<QueueCause> = new Set(['replaced', 'overwritten', 'surplus', 'moved']);
+
+async function whenReleased(tick: JudgeRestoredTick, item: QueueItem, entry: Entry | undefined): Promise<Judged> {
+  // That its object was deleted these tables have said themselves; else the records may be what was lost.
+  if (entry === undefined)
+    return item.cause === 'deleted' ? { outcome: 'deletable' } : putOff('no-record', quarantineMs);
   if (entry.kind === 'tombstone') return { outcome: 'deletable' };
   const proof = await verifiedCopy(tick, entry);
   return ifProven(proof, entry, () => putOff('record-does-not-verify', dayMs)) as Judged;

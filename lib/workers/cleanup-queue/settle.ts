@@ -1,3 +1,4 @@
+import { defined } from '../../base/defined.ts';
 import { count, note, type Verdict } from '../../base/tally.ts';
 import { cleanupBackoffMs } from '../../plans/backoff.ts';
 import { afterDrain } from '../../store/after-drain.ts';
@@ -89,7 +90,7 @@ function swapFor(tick: CleanupQueueSettleTick, { item, isClaimed, turn, entry }:
     case 'parked':
       return null;
     case 'put-off':
-      return moved({ dueAt: tick.now() + turn.waitMs });
+      return moved({ dueAt: tick.now() + turn.waitMs, ...defined({ cause: turn.cause, reason: turn.cause }) });
     case 'copy-begun':
       return {
         ...moved({ dueAt: tick.now() + copyWaitMs, copiedBy: turn.transfer.id }),

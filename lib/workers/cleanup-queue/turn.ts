@@ -1,5 +1,5 @@
 import type { BackendError } from '../../fleet/backend.ts';
-import type { Entry, ObjectRecord, QueueItem } from '../../store/model.ts';
+import type { Entry, ObjectRecord, QueueCause, QueueItem } from '../../store/model.ts';
 
 /**
  * What one item's turn led to; what is written, counted and logged follows from it in one place.
@@ -18,7 +18,8 @@ export type Turn =
   | { readonly outcome: 'drain-over' }
   | { readonly outcome: 'restored'; readonly before: ObjectRecord; readonly after: ObjectRecord }
   | { readonly outcome: 'copy-begun'; readonly transfer: QueueItem }
-  | { readonly outcome: 'put-off'; readonly why: string; readonly waitMs: number }
+  /** `cause`: why it is deleted, as it was found meanwhile. */
+  | { readonly outcome: 'put-off'; readonly why: string; readonly waitMs: number; readonly cause?: QueueCause }
   | { readonly outcome: 'failed'; readonly error: BackendError }
   | { readonly outcome: 'parked'; readonly why: string };
 
