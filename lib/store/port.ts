@@ -130,6 +130,11 @@ export interface Store {
   byKey(shard: string, afterKey: string | undefined, limit: number): Promise<Page<string>>;
   /** Eventually consistent. Items of a lane whose `dueAt` ≤ `dueBefore`, oldest first, whole items. `next` of the page continues. */
   due(lane: string, dueBefore: number, limit: number, after?: string): Promise<Page<QueueItem>>;
+  /**
+   * Eventually consistent. Ids of the items of one object in a lane, whenever they are due. Everything in the lane is read for
+   * them, and charged: a page may be empty and go on.
+   */
+  queuedOf(lane: string, key: string, after?: string): Promise<Page<string>>;
 
   /**
    * Takes the lease when it is free, expired by `now`, or held by this very holder; its epoch is one higher.

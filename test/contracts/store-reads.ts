@@ -229,6 +229,30 @@ export function readsContract(fresh: () => Promise<Store>): void {
       expect((await store.due(laneOfA, 100, 10, first.next)).items).toEqual([queued(2, 20), queued(3, 30)]);
     });
 
+    test('the items of one object are found among those of others, page after page', async () => {
+      const store = await fresh();
+      const key = Array.from({ length: 1000 }, (_, n) => `other ${n}`).find((one) => shardOf(one) === shardOf('a'))!;
+      // More than one request looks through.
+      const lastError = 'long '.repeat(2_000);
+      const others = Array.from({ length: 150 }, (_, n) => queued(1000 + n, n, { key, lastError }));
+      const own = [queued(1, 0), queued(2, 75), queued(3, 2e12)];
+      const elsewhere = queued(4, 10, { state: 'dead' });
+      for (const put of [...others, ...own, elsewhere]) await given(store, putItem(put));
+      const idsOf = async (of: string) => {
+        const found: string[] = [];
+        let pages = 0;
+        for (let after: string | undefined; pages === 0 || after !== undefined; pages += 1) {
+          const page = await store.queuedOf(laneOfA, of, after);
+          found.push(...page.items);
+          after = page.next;
+        }
+        return { found, pages };
+      };
+      expect(await idsOf('a')).toEqual({ found: own.map(({ id }) => id), pages: 2 });
+      expect((await idsOf(key)).found).toHaveLength(150);
+      expect((await idsOf('nobody')).found).toEqual([]);
+    });
+
     test('an item waits in the lane of its state, backend and shard', async () => {
       const store = await fresh();
       await given(store, putItem(queued(1, 10)));

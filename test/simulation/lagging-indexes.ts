@@ -34,6 +34,7 @@ export function createLaggingIndexes(now: () => number, lagMs: () => number): Me
     noteQueueItem: (id, item) => learn(`item ${id}`, () => inner.noteQueueItem(id, item)),
     byPlacement: (label, afterKey, limit) => catchUp().byPlacement(label, afterKey, limit),
     byKey: (shard, afterKey, limit) => catchUp().byKey(shard, afterKey, limit),
+    queuedOf: (lane, key, after) => catchUp().queuedOf(lane, key, after),
     due: (lane, dueBefore, limit, after) => catchUp().due(lane, dueBefore, limit, after),
   };
 }

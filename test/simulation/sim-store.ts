@@ -76,6 +76,7 @@ export function createSimStore(
     byPlacement: (label, after, limit) =>
       ask('read', 'by-placement', label, () => memory.byPlacement(label, after, limit)),
     byKey: (shard, after, limit) => ask('read', 'by-key', shard, () => memory.byKey(shard, after, limit)),
+    queuedOf: (lane, key, after) => ask('read', 'queued-of', lane, () => memory.queuedOf(lane, key, after)),
     due: (lane, before, limit, after) => ask('read', 'due', lane, () => memory.due(lane, before, limit, after)),
     acquireLease: (request) =>
       ask('write', 'acquire-lease', `${request.worker} ${request.part}`, async () => {

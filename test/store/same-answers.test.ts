@@ -194,6 +194,9 @@ async function everythingIn(store: Store): Promise<unknown> {
     byPlacement: await Promise.all(labels.map((label) => walk((after) => store.byPlacement(label, after, 2)))),
     byKey: await Promise.all(shards.map((shard) => walk((after) => store.byKey(shard, after, 1)))),
     due: await Promise.all(lanes.map((lane) => walk((after) => store.due(lane, 1, 2, after)))),
+    queuedOf: await Promise.all(
+      keys.flatMap((key) => lanes.map((lane) => walk((after) => store.queuedOf(lane, key, after)))),
+    ),
   };
 }
 

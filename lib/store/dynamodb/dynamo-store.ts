@@ -16,7 +16,7 @@ import type {
 import { itemInError } from './attributes.ts';
 import { connect } from './connection.ts';
 import { actionOf, refusalOf, simpleActionOf, tableOf } from './expressions.ts';
-import { readByKey, readByPlacement, readDue } from './indexes.ts';
+import { readByKey, readByPlacement, readDue, readQueuedOf } from './indexes.ts';
 import { countOf, entryOf, isCounter, queueItemOf, rowOf, textOf } from './items.ts';
 import { createLeases } from './leases.ts';
 import { batchGet, queryAll } from './reads.ts';
@@ -114,6 +114,7 @@ export function createDynamoStore({ client, tables, clock, ids }: DynamoStoreDep
     everyQueueItem: async (after, limit) => (await import('./scan.ts')).scanQueue(deps, tables.queue, after, limit),
     byPlacement: (label, afterKey, limit) => readByPlacement(deps, tables, { partition: label, afterKey, limit }),
     byKey: (shard, afterKey, limit) => readByKey(deps, tables, { partition: shard, afterKey, limit }),
+    queuedOf: (lane, key, after) => readQueuedOf(deps, tables, { lane, key, after }),
     due: (lane, dueBefore, limit, after) => readDue(deps, tables, { lane, dueBefore, limit, after }),
     ...createLeases(deps, tables.control),
     ...createUsage(deps, tables.control),

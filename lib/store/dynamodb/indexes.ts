@@ -62,13 +62,38 @@ export async function readDue(
     KeyConditionExpression: '#lane = :lane AND #dueAt <= :dueBefore',
     ExpressionAttributeNames: { '#lane': 'lane', '#dueAt': 'dueAt' },
     ExpressionAttributeValues: { ':lane': request.lane, ':dueBefore': request.dueBefore },
-    ...defined({
-      ExclusiveStartKey: request.after === undefined ? undefined : positionInLane(request.lane, request.after),
-    }),
+    ...startingAt(request.lane, request.after),
   });
   const items = page.items.map((item) => queueItemOf(item, tables.queue));
   const last = items.at(-1);
   return pageOf(items, page.last && last && `${last.dueAt}/${last.id}`);
+}
+
+/**
+ * One page of the ids of an object's items in a lane. DynamoDB looks through as much as it reads at once, 1 MiB, and sends what
+ * is found: of other objects nothing comes here. `after` is the `next` of the page before.
+ */
+export async function readQueuedOf(
+  deps: ReadDeps,
+  tables: TableNames,
+  request: { lane: string; key: string; after: string | undefined },
+): Promise<Page<string>> {
+  const page = await query(deps, `query "${request.lane}" of index "${dueIndex}"`, {
+    TableName: tables.queue,
+    IndexName: dueIndex,
+    KeyConditionExpression: '#lane = :lane',
+    FilterExpression: '#key = :key',
+    ProjectionExpression: '#id',
+    ExpressionAttributeNames: { '#lane': 'lane', '#key': 'key', '#id': 'id' },
+    ExpressionAttributeValues: { ':lane': request.lane, ':key': request.key },
+    ...startingAt(request.lane, request.after),
+  });
+  const ids = page.items.map((item) => textOf(item, 'id', tables.queue));
+  return pageOf(ids, page.last && `${Number(page.last.dueAt)}/${textOf(page.last, 'id', tables.queue)}`);
+}
+
+function startingAt(lane: string, after: string | undefined) {
+  return defined({ ExclusiveStartKey: after === undefined ? undefined : positionInLane(lane, after) });
 }
 
 /** `<dueAt>/<id>` as a key of the index: many items may be due in the same millisecond. */

@@ -16,7 +16,11 @@ export interface MemoryIndexes {
   byPlacement(label: string, afterKey: string | undefined, limit: number): Page<ObjectRecord>;
   byKey(shard: string, afterKey: string | undefined, limit: number): Page<string>;
   due(lane: string, dueBefore: number, limit: number, after?: string): Page<QueueItem>;
+  queuedOf(lane: string, key: string, after?: string): Page<string>;
 }
+
+/** Items that one request looks through: in reality some thousands. */
+const lookedThrough = 100;
 
 interface IndexedObject {
   readonly record: ObjectRecord;
@@ -74,9 +78,29 @@ export function createMemoryIndexes(): MemoryIndexes {
     lanes.add(lane, item);
   }
 
+  function due(lane: string, dueBefore: number, limit: number, after?: string): Page<QueueItem> {
+    const page = lanes.page(lane, after === undefined ? undefined : positionOf(after), limit);
+    const isDue = ({ dueAt }: Position) => dueAt <= dueBefore;
+    const items = page.items.filter(isDue);
+    const last = items.at(-1);
+    const isLast = page.isLast || items.length < page.items.length;
+    return pageOf(
+      items.map(({ id }) => queued.get(id)!.item),
+      isLast || !last ? undefined : `${last.dueAt}/${last.id}`,
+    );
+  }
+
   return {
     noteObject,
     noteQueueItem,
+    due,
+    queuedOf(lane, key, after) {
+      const { items, next } = due(lane, Number.POSITIVE_INFINITY, lookedThrough, after);
+      return pageOf(
+        items.filter((item) => item.key === key).map(({ id }) => id),
+        next,
+      );
+    },
     byPlacement: (label, afterKey, limit) => {
       const page = labels.page(label, afterKey, limit);
       return pageOf(
@@ -87,17 +111,6 @@ export function createMemoryIndexes(): MemoryIndexes {
     byKey: (shard, afterKey, limit) => {
       const page = shards.page(shard, afterKey, limit);
       return pageOf(page.items, page.isLast ? undefined : page.items.at(-1));
-    },
-    due: (lane, dueBefore, limit, after) => {
-      const page = lanes.page(lane, after === undefined ? undefined : positionOf(after), limit);
-      const isDue = ({ dueAt }: Position) => dueAt <= dueBefore;
-      const items = page.items.filter(isDue);
-      const last = items.at(-1);
-      const isLast = page.isLast || items.length < page.items.length;
-      return pageOf(
-        items.map(({ id }) => queued.get(id)!.item),
-        isLast || !last ? undefined : `${last.dueAt}/${last.id}`,
-      );
     },
   };
 }

@@ -104,6 +104,7 @@ export function createMemoryStore(deps: MemoryStoreDeps): MemoryStore {
     everyQueueItem: async (after, limit) => pageOf(queue, after, limit),
     byPlacement: async (label, afterKey, limit) => indexes.byPlacement(label, afterKey, limit),
     byKey: async (shard, afterKey, limit) => indexes.byKey(shard, afterKey, limit),
+    queuedOf: async (lane, key, after) => indexes.queuedOf(lane, key, after),
     due: async (lane, dueBefore, limit, after) => indexes.due(lane, dueBefore, limit, after),
     acquireLease: async (request) => acquireLease(request),
     updateLease: async (lease, change) => updateLease(lease, change),
