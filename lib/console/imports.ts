@@ -76,7 +76,7 @@ function meterOf({ clock }: ConsoleDeps, talk: JobTalk) {
 }
 
 function sayPlan(planned: PlannedImport): string[] {
-  const { isComplete, listed, found, import: first, replication } = planned;
+  const { isComplete, listed, found, import: first, replication, warnings } = planned;
   const usd = (amount: number) => `$${amount.toFixed(2)}`;
   return [
     `${plural(listed, 'file')} listed`,
@@ -85,6 +85,7 @@ function sayPlan(planned: PlannedImport): string[] {
     `The import would cost about ${usd(first.usd)}: ${plural(first.listRequests, 'LIST request')}, ${plural(Math.round(first.writeUnits), 'write unit')}`,
     ...(first.readBytes > 0 ? [`To tell what listings do not, up to ${bytes(first.readBytes)} would be read`] : []),
     `The first replication: ${plural(replication.copies, 'copy')} of ${bytes(replication.bytes)}, about ${usd(replication.usd)}`,
+    ...warnings.map((warning) => `Warning: ${warning}`),
     ...(isComplete ? [] : ['Not every key was listed: these are the figures of what was']),
   ];
 }

@@ -8,6 +8,7 @@ import { ownershipOf } from '../transfer/ownership.ts';
 import { withSettings } from './apply/buckets.ts';
 import { brokenPromise } from './apply/promises.ts';
 import { withReason } from './ask-for-reason.ts';
+import { encryptingPolicies } from './import-warnings.ts';
 
 /** What `doctor` needs from the process it runs in. */
 export interface DoctorDeps {
@@ -125,6 +126,22 @@ function sorted(can: Readonly<Record<string, unknown>> | Capabilities): unknown 
   return Object.entries(can).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
+/** A policy encrypts what is put: whoever reads it otherwise should know what other providers see. */
+function unencryptedImports(view: FleetView): Finding[] {
+  return encryptingPolicies(view.config!.file).flatMap((policy): Finding[] => {
+    const plain = view.placements.filter((one) => one.policy === policy && one.copies.some(({ isPlain }) => isPlain));
+    const objects = plain.reduce((sum, { count }) => sum + count.objects, 0);
+    if (objects === 0) return [];
+    return [
+      {
+        subject: 'objects',
+        level: 'warning',
+        sentence: `${objects} of policy "${policy}", which encrypts what is put, were imported: neither they nor their copies are encrypted; \`put\` them again to encrypt them`,
+      },
+    ];
+  });
+}
+
 function examineLedger(view: FleetView): Finding[] {
   const findings: Finding[] = [];
   const configured = new Set(view.config!.file.backends.map((b) => b.name));
@@ -144,6 +161,7 @@ function examineLedger(view: FleetView): Finding[] {
           'It holds objects and is not in the fleet file: its copies cannot be read; put it back, or give it up with `holdfast forget`',
       });
   }
+  findings.push(...unencryptedImports(view));
   const damaged = view.placements.filter((p) => p.condition === 'damaged').reduce((sum, p) => sum + p.count.objects, 0);
   if (damaged > 0)
     findings.push({

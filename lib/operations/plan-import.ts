@@ -3,6 +3,7 @@ import { estimateImport, type ImportEstimate, newImportPlan } from '../plans/imp
 import { readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import type { ReconcileRequest, TickEvent, TickReport } from '../tick/tick.ts';
+import { importWarnings } from './import-warnings.ts';
 
 /** What planning an import needs. */
 export interface PlanImportDeps {
@@ -18,6 +19,8 @@ export interface PlannedImport extends ImportEstimate {
   readonly isComplete: boolean;
   readonly listed: number;
   readonly found: Readonly<Record<string, number>>;
+  /** What a person may not expect of the files and their copies. */
+  readonly warnings: readonly string[];
 }
 
 export type ImportPlanning =
@@ -50,6 +53,7 @@ export async function planImport(
     isComplete: passComplete === 1 && report.failed === 0 && stop?.aborted !== true,
     listed,
     found: figuresBelow('found/', report.figures),
+    warnings: config === null ? [] : importWarnings(config.file, request.prefix),
     ...estimateImport(plan, { listed, listRequests: Math.ceil(listed / 1000) }, priceOf),
   };
 }
