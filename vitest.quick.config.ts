@@ -27,6 +27,8 @@ const slow = [
   'test/console/browser.test.ts',
   // A machine is watched for minutes; what it consists of is tested by itself.
   'test/cli/run.whole.test.ts',
+  // Servers that others wrote are tried by hand, and by CI.
+  'test/real/interrupt.test.ts',
   // An import is crashed at every write in memory.
   'test/process/import-kill.test.ts',
 ];

@@ -120,8 +120,9 @@ A test *under a capability* met a difference that \`init\` finds, and asserted w
 each difference as a fault (\`lib/local/s3/faults.ts\`), and the suite runs on it too.
 
 To check a provider of your own, write its bucket as an array with one backend of a
-[fleet file](fleet-file.md), and run this. It writes below a prefix of its own and removes that in the end. It takes two
-minutes and about 2,300 requests. What is not on this machine is asked only when you say that it is yours.
+[fleet file](fleet-file.md), and run this. It writes below a prefix of its own and removes that in the end, also after
+Ctrl-C. What cannot be removed is named. It takes two minutes and about 2,300 requests. What is not on this machine is
+asked only when you say that it is yours.
 
 <!-- not run: it needs a server -->
 \`\`\`sh

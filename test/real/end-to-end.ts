@@ -15,6 +15,7 @@ import { oddKeys } from '../contracts/backend-access.ts';
 import { removeBelow } from './remove-below.ts';
 import type { Running } from './running.ts';
 import { optionsFor, type Target } from './target.ts';
+import { tell } from './told.ts';
 
 /** One step of the run through the command line, and why it did not hold. */
 export interface Step {
@@ -63,6 +64,7 @@ export async function runSteps(
 ): Promise<Ending> {
   const dir = mkdtempSync(join(parent, 'end-to-end-'));
   const dynamo = await startDynamo();
+  await tell({ told: 'starts', pid: dynamo.pid });
   const env = environment(dynamo.endpoint, trio);
   const holdfast = createHoldfast({ env });
   const steps: Step[] = [];
@@ -85,6 +87,7 @@ export async function runSteps(
     for (const target of trio) await removeBelow(target, '').catch(() => {});
     await holdfast.close().catch(() => {});
     await dynamo.close();
+    await tell({ told: 'ended', pid: dynamo.pid });
     rmSync(dir, { recursive: true, force: true });
   }
 }

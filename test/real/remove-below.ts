@@ -3,15 +3,18 @@ import { defined } from '../../lib/base/defined.ts';
 import { createS3Backend } from '../../lib/fleet/s3-backend.ts';
 import { optionsFor, type Target } from './target.ts';
 
-/** What a run wrote goes, by whatever name the server lists it, unfinished uploads too. What cannot be deleted is left. */
-export async function removeBelow(target: Target, below: string): Promise<void> {
+/**
+ * What a run wrote goes, by whatever name the server lists it, unfinished uploads too. What cannot be deleted is left: returns how
+ * many objects are still listed, of a page.
+ */
+export async function removeBelow(target: Target, below: string): Promise<number> {
   await abortBelow(target, below).catch(() => {});
   const backend = createS3Backend({ ...optionsFor(target, below), capabilities: {} });
   try {
     for (let before = ''; ; ) {
       const { items } = await backend.list({});
       const keys = items.map(({ storageKey }) => storageKey).join('\n');
-      if (items.length === 0 || keys === before) return;
+      if (items.length === 0 || keys === before) return items.length;
       await backend.delete(items);
       before = keys;
     }

@@ -3,7 +3,6 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { homeOf } from './recipes.ts';
@@ -24,8 +23,9 @@ const startMs = 120_000;
 const portsOfOne = 8;
 const pauseMs = 250;
 
-export async function startServer(server: RealServer): Promise<Running> {
-  const dir = mkdtempSync(join(tmpdir(), `holdfast-real-${server.name}-`));
+/** What it stores is in a folder below `parent`. */
+export async function startServer(server: RealServer, parent: string): Promise<Running> {
+  const dir = mkdtempSync(join(parent, `${server.name}-`));
   const port = await freePorts(portsOfOne);
   const endpoint = `http://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
