@@ -2,7 +2,7 @@ import { systemClock } from '../base/clock.ts';
 import { allEnded } from '../base/pool.ts';
 import { failureOf } from './failure.ts';
 import { bytes, duration, escaped, plural } from './format.ts';
-import { stopSignal } from './interrupt.ts';
+import { type SignalCode, stopSignal } from './interrupt.ts';
 import type { Result, Session } from './session.ts';
 
 /** What became of one of many: `same` it was there already · `problem` somebody should know of it, and why. */
@@ -27,8 +27,8 @@ export interface Bulk {
   readonly same: number;
   readonly bytes: number;
   readonly problems: readonly Problem[];
-  /** A signal ended it before all were looked at. */
-  readonly wasStopped: boolean;
+  /** A signal ended it before all were looked at: this command goes on, and what it ends with. */
+  readonly stopped?: { readonly again: string; readonly exitCode: SignalCode };
 }
 
 export interface BulkWork<T> {
@@ -49,8 +49,8 @@ const fatalKinds: ReadonlySet<unknown> = new Set(['not-configured', 'closed', 'd
  * is done, and the same command goes on from there.
  */
 export async function runBulk<T>(session: Session, work: BulkWork<T>): Promise<Bulk> {
-  const interrupt = stopSignal(() => session.abandon());
-  const bulk = { done: 0, same: 0, bytes: 0, problems: [] as Problem[], wasStopped: false };
+  const interrupt = stopSignal(session, () => session.abandon());
+  const bulk = { done: 0, same: 0, bytes: 0, problems: [] as Problem[] };
   const progress = showProgress(session, work, bulk);
   let fatal: unknown;
   const isOver = () => interrupt.signal.aborted || fatal !== undefined;
@@ -70,54 +70,55 @@ export async function runBulk<T>(session: Session, work: BulkWork<T>): Promise<B
     progress.tick();
   };
   const items = work.items[Symbol.asyncIterator]();
+  let isAtEnd = false;
   const lane = async () => {
     while (!isOver()) {
       const next = await items.next();
-      if (next.done === true) return;
+      if (next.done === true) {
+        isAtEnd = true;
+        return;
+      }
       await doOne(next.value);
     }
   };
   try {
     await allEnded(Array.from({ length: work.concurrency }, lane));
-    bulk.wasStopped = interrupt.signal.aborted;
   } finally {
     progress.end();
     interrupt.end();
   }
   if (fatal !== undefined) throw fatal;
-  return bulk;
+  const exitCode = isAtEnd ? undefined : interrupt.endedBy();
+  return { ...bulk, ...(exitCode !== undefined && { stopped: { again: session.commandLine, exitCode } }) };
 }
 
 /** What a person, or a program, is told of it. */
-export function resultOfBulk(
-  verb: { readonly did: string; readonly again: string },
-  bulk: Bulk,
-  more: object = {},
-): Result {
-  const { done, same, problems, wasStopped } = bulk;
+export function resultOfBulk(did: string, bulk: Bulk, more: object = {}): Result {
+  const { done, same, problems, stopped } = bulk;
   const unchanged = same === 0 ? '' : `, ${same} ${same === 1 ? 'was' : 'were'} there already`;
   const left = problems.filter(({ isDone }) => isDone === undefined).length;
   const otherwise = problems.length - left;
+  const isComplete = stopped === undefined && problems.length === 0;
   const lines = [
-    `${verb.did} ${plural(done, 'object')}${unchanged}  ${bytes(bulk.bytes)}`,
+    `${did} ${plural(done, 'object')}${unchanged}  ${bytes(bulk.bytes)}`,
     ...problems.map(
-      ({ name, why, isDone }) => `${isDone ? `${verb.did}, but` : 'left'}: "${escaped(name)}": ${escaped(why)}`,
+      ({ name, why, isDone }) => `${isDone ? `${did}, but` : 'left'}: "${escaped(name)}": ${escaped(why)}`,
     ),
-    ...(otherwise === 0 ? [] : [`${verb.did} ${plural(otherwise, 'object')} otherwise than by its own name alone`]),
+    ...(otherwise === 0 ? [] : [`${did} ${plural(otherwise, 'object')} otherwise than by its own name alone`]),
     ...(left === 0 ? [] : [`${plural(left, 'object')} left`]),
-    ...(wasStopped ? [`Stopped before the end: ${verb.again} goes on from here`] : []),
+    ...(stopped === undefined ? [] : [`Stopped before the end: \`${escaped(stopped.again)}\` goes on from here`]),
   ];
   return {
     text: lines.join('\n'),
-    document: { done, same, bytes: bulk.bytes, problems, isComplete: !wasStopped && problems.length === 0, ...more },
-    exitCode: problems.length === 0 && !wasStopped ? 0 : 1,
+    document: { done, same, bytes: bulk.bytes, problems, isComplete, ...more },
+    exitCode: stopped?.exitCode ?? (isComplete ? 0 : 1),
   };
 }
 
 const everyMs = 200;
 
 /** One line that is written over itself in a terminal; nothing elsewhere. */
-function showProgress<T>({ isJson, stderr }: Session, { total }: BulkWork<T>, bulk: Omit<Bulk, 'wasStopped'>) {
+function showProgress<T>({ isJson, stderr }: Session, { total }: BulkWork<T>, bulk: Bulk) {
   const isTerminal = !isJson && 'isTTY' in stderr && stderr.isTTY === true;
   const startedAt = systemClock.now();
   let shownAt = 0;

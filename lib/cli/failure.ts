@@ -4,9 +4,10 @@ import { ConfigError } from '../config/problems.ts';
 import { BackendError } from '../fleet/backend.ts';
 import { NotApplied } from '../operations/apply/deps.ts';
 import { StoreError } from '../store/port.ts';
+import type { SignalCode } from './interrupt.ts';
 
-/** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file. */
-export type ExitCode = 0 | 1 | 2;
+/** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file · others: ended by a signal. */
+export type ExitCode = 0 | 1 | 2 | SignalCode;
 
 /** The command line itself is wrong. */
 export class UsageError extends Error {

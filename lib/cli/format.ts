@@ -11,6 +11,11 @@ export function escaped(text: string): string {
   return printable(text, 'one-line');
 }
 
+/** A word of a command line, for a shell, where it needs it. */
+export function quoted(word: string): string {
+  return /^[\w./:@=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 /** Rows under a heading, columns aligned: numbers to the right, everything else to the left. */
 export function table(heading: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = rows.map((row) => row.map(String));

@@ -4,6 +4,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import { StoreError } from '../store/port.ts';
 import { examples } from './examples.ts';
 import { type ExitCode, failureOf } from './failure.ts';
+import { type EndingSignal, sayBrokenOff, signalCodes } from './interrupt.ts';
 import { type AddVerb, createSession, type Result, type Session, type Terminal } from './session.ts';
 import { completionVerbs } from './verbs/completion.ts';
 import { consoleVerbs } from './verbs/console.ts';
@@ -48,8 +49,6 @@ const groups = [
   completionVerbs,
 ];
 
-const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-
 /** Runs the command line and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<never> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -65,7 +64,7 @@ export async function main(args: readonly string[]): Promise<never> {
 /** Runs the command line, and leaves the process as it is; signals end it. */
 export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let code: ExitCode = 0;
-  const program = createProgram(terminal, (verb) => async (session) => {
+  const program = createProgram(terminal, args, (verb) => async (session) => {
     code = await runVerb(session, verb);
   });
   try {
@@ -93,7 +92,11 @@ function assertHelpIsThere(program: Command, args: readonly string[]): void {
 
 type Verb = (session: Session) => Promise<Result>;
 
-function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Session) => Promise<void>): Command {
+function createProgram(
+  terminal: Terminal,
+  words: readonly string[],
+  wrap: (verb: Verb) => (session: Session) => Promise<void>,
+): Command {
   const program = new Command('holdfast')
     .description('Keeps objects safe across several independent S3-compatible backends.')
     .version(version(), '-V, --version', 'print the version')
@@ -113,7 +116,7 @@ function createProgram(terminal: Terminal, wrap: (verb: Verb) => (session: Sessi
     command.action(async (...given: unknown[]) => {
       const args = given.slice(0, -2) as (string | undefined)[];
       const options = command.optsWithGlobals();
-      const session = createSession(terminal, options.json === true);
+      const session = createSession(terminal, words, options.json === true);
       await wrap(async (s) => {
         if (tables === 'attached') await s.attach();
         return act(s, args, options as Parameters<typeof act>[2]);
@@ -144,11 +147,13 @@ Environment:
   HOLDFAST_HOME             folder that holds the tables, on one machine without DynamoDB (run) [.holdfast/run]
   HOLDFAST_LOG              debug, info, warn, error or silent: JSON lines on stderr [warn]
 
-Exit codes: 0 success, empty, busy; 1 partial, failed, error; 2 bad flags, key or fleet file`;
+Exit codes: 0 success, empty, busy; 1 partial, failed, error; 2 bad flags, key or fleet file; 129, 130, 143 ended
+by SIGHUP, SIGINT, SIGTERM`;
 
 async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
-  const onSignal = (signal: keyof typeof signalCodes) => {
+  const onSignal = (signal: EndingSignal) => {
     session.abandon();
+    if (session.brokenOffSays !== undefined) sayBrokenOff(session, signal, session.brokenOffSays);
     process.exit(signalCodes[signal]);
   };
   for (const signal of Object.keys(signalCodes)) process.once(signal, onSignal);

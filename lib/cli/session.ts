@@ -10,6 +10,7 @@ import { createJsonLog, logLevelOf, logLevels } from '../process/json-log.ts';
 import { createProcess, type Env, type HoldfastProcess } from '../process/process.ts';
 import { type FleetConfig, type FleetView, readFleet } from '../store/fleet-view.ts';
 import { type ExitCode, UsageError } from './failure.ts';
+import { quoted } from './format.ts';
 import { attachHome, dynamodbOf } from './home.ts';
 import { createPlainLog } from './plain-log.ts';
 
@@ -32,6 +33,8 @@ export interface Terminal {
 /** One run of the command line. */
 export interface Session extends Terminal {
   readonly isJson: boolean;
+  /** As it was given, to be given again. */
+  readonly commandLine: string;
   /** Finds the tables, where they are kept on this machine: before anything of the process is asked for. */
   attach(): Promise<void>;
   /** The tables are served from this process, which kept them open: set in place of `attach`. */
@@ -42,6 +45,9 @@ export interface Session extends Terminal {
   process(): HoldfastProcess;
   client(): Holdfast;
   log(): Log;
+  /** What a person is told, who breaks the command off from now on: what is so then, and how to go on. */
+  ifBrokenOff(sentence: string): void;
+  readonly brokenOffSays: string | undefined;
   /** Runs at the end, also when a signal ends the command: must not wait. */
   atEnd(undo: () => void): void;
   /** Ends everything that was opened. */
@@ -50,12 +56,13 @@ export interface Session extends Terminal {
   abandon(): void;
 }
 
-export function createSession(terminal: Terminal, isJson: boolean): Session {
+export function createSession(terminal: Terminal, args: readonly string[], isJson: boolean): Session {
   const { env } = terminal;
   let holdfastProcess: HoldfastProcess | undefined;
   let client: Holdfast | undefined;
   let log: Log | undefined;
   let home: Home | undefined;
+  let brokenOffSays: string | undefined;
   const undos: (() => void)[] = [];
   const abandon = () => {
     for (const undo of undos.splice(0).reverse()) undo();
@@ -63,6 +70,13 @@ export function createSession(terminal: Terminal, isJson: boolean): Session {
   const session: Session = {
     ...terminal,
     isJson,
+    commandLine: ['holdfast', ...args.map(quoted)].join(' '),
+    ifBrokenOff(sentence) {
+      brokenOffSays = sentence;
+    },
+    get brokenOffSays() {
+      return brokenOffSays;
+    },
     async attach() {
       home = await attachHome(env);
     },

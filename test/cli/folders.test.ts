@@ -11,7 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createProcess } from '../../lib/process/process.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -139,7 +140,8 @@ test('Ctrl-C ends a put of a folder after what is in flight; the same command go
   for (const { faults } of servers) faults.clear('hang');
 
   const stopped = await running;
-  expect(stopped.code).toBe(1);
+  expect(stopped.code).toBe(130);
+  expect(stopped.stderr).toContain('SIGINT: what is in flight ends first');
   const { done, isComplete } = stopped.json<Done>();
   expect({ isComplete, isBegun: done > 0, isCut: done < 20 }).toEqual({
     isComplete: false,
@@ -147,6 +149,25 @@ test('Ctrl-C ends a put of a folder after what is in flight; the same command go
     isCut: true,
   });
   expect(await lab.json<Done>(['put', '-r', 'many', 'many'])).toMatchObject({ done: 40 - done, same: done });
+});
+
+test('whoever breaks off a single put is told that it may take effect yet, and where to look', async () => {
+  writeFileSync(join(lab.dir, 'one'), 'one');
+  const servers = lab.stack.backends.map(({ server }) => server);
+  for (const { faults } of servers)
+    faults.add({ kind: 'hang', id: 'hang', match: { operation: 'PutObject', keyPrefix: 'in it' } });
+  const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
+  const { store } = createProcess({ env: lab.stack.env });
+  const running = lab.run(['put', 'in it', 'one']);
+  const isBegun = async () => (await store.everyQueueItem(undefined, 100)).items.some(({ key }) => key === 'in it');
+  while (!(await isBegun()));
+  process.emit('SIGTERM', 'SIGTERM');
+  for (const { faults } of servers) faults.clear('hang');
+  const { stderr } = await running;
+  expect(exit).toHaveBeenCalledWith(143);
+  expect(stderr).toContain('"in it" was not acknowledged');
+  expect(stderr).toContain("`holdfast locate 'in it'` shows it");
+  exit.mockRestore();
 });
 
 test('of a tree, what cannot be put is named, and the rest is put: links, pipes, names and folders that cannot be read [messages-name-the-cause]', async () => {

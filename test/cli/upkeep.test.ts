@@ -65,6 +65,25 @@ test('a tick of the replicator brings objects to their factor, and the next one 
   expect(after.workers.find(({ name }) => name === 'replicator')!.last).toMatchObject({ succeeded: 2 });
 });
 
+test('a signal ends a tick after what is in flight, and it gives its lease back', async () => {
+  await lab.holdfast.put('stopped', 'content');
+  const servers = lab.stack.backends.map(({ server }) => server);
+  for (const { faults, requests } of servers) {
+    requests.clear();
+    faults.add({ kind: 'hang', id: 'hang', match: { operation: 'PutObject', keyPrefix: 'stopped' } });
+  }
+  const isRead = () =>
+    servers.some(({ requests }) => requests.count({ operation: 'GetObject', keyPrefix: 'stopped', status: 200 }) > 0);
+  const running = lab.run(['tick', 'replicator']);
+  while (!isRead()) await Promise.race(servers.map(({ requests }) => requests.next()));
+  process.emit('SIGTERM', 'SIGTERM');
+  for (const { faults } of servers) faults.clear('hang');
+  const { code, stdout } = await running;
+  expect([code, stdout]).toEqual([143, expect.stringContaining('Stopped by a signal')]);
+  expect(await lab.json(['tick', 'replicator'])).toMatchObject({ outcome: 'empty' });
+  expect(await status()).toMatchObject({ underReplicated: 0 });
+});
+
 test('a dry run plans and changes nothing [dry-runs-change-nothing]', async () => {
   await lab.holdfast.put('dry', 'content');
 

@@ -44,30 +44,30 @@ async function interrupted(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
   const script = join(import.meta.dirname, 'main.ts');
   const env = { ...process.env, TMPDIR: join(dir, 'tmp') };
   const child = spawn(process.execPath, [script, '--endpoints', join(dir, 'mine.json')], { env });
-  let said = '';
+  let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+    errors += chunk.toString();
   });
   const ended = once(child, 'close');
   while (server.requests.count({ operation: 'PutObject', status: 200 }) === 0) await server.requests.next();
   child.kill(signal);
   const [code] = (await ended) as [number | null];
-  return { code, said, folders: readdirSync(join(dir, 'tmp')) };
+  return { code, errors, folders: readdirSync(join(dir, 'tmp')) };
 }
 
 test('a run that is ended removes what it wrote, and its folder', async () => {
-  const { code, said, folders } = await interrupted('SIGTERM');
+  const { code, errors, folders } = await interrupted('SIGTERM');
   expect([code, folders, await keysLeft()]).toEqual([143, [], []]);
-  expect(said).toMatch(/mine: nothing is left below "holdfast-real-[0-9A-Z]{26}\/"/);
+  expect(errors).toMatch(/mine: nothing is left below "holdfast-real-[0-9A-Z]{26}\/"/);
 });
 
 test('where nothing can be deleted, a run that is ended names the prefix, the bucket and the endpoint', async () => {
   for (const operation of ['DeleteObject', 'DeleteObjects'])
     server.faults.add({ kind: 'error', status: 403, code: 'AccessDenied', match: { operation } });
-  const { code, said, folders } = await interrupted('SIGINT');
+  const { code, errors, folders } = await interrupted('SIGINT');
   expect([code, folders]).toEqual([130, []]);
   const left = await keysLeft();
   expect(left.length).toBeGreaterThan(0);
   const prefix = `${left[0]!.split('/')[0]}/`;
-  expect(said).toContain(`remove what is below "${prefix}" in bucket "tried" at ${server.endpoint} yourself`);
+  expect(errors).toContain(`remove what is below "${prefix}" in bucket "tried" at ${server.endpoint} yourself`);
 });

@@ -31,8 +31,8 @@ test('a proof by parts is gone on with from wherever it was left', async () => {
 test('a backend that says another length of its first part is not gone on with from the former one', async () => {
   const state = await stateAfter(690);
   for (const other of [680, 690, 999]) {
-    const said: EtagRule = { kind: 'parts', etag, partBytes: other };
-    expect(await provingHash(resumableHashes, said, state)).toBeNull();
+    const otherwise: EtagRule = { kind: 'parts', etag, partBytes: other };
+    expect(await provingHash(resumableHashes, otherwise, state)).toBeNull();
   }
 });
 

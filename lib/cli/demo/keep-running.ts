@@ -1,4 +1,4 @@
-import { table } from '../format.ts';
+import { quoted, table } from '../format.ts';
 import type { Arranged } from './arrange.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -8,7 +8,7 @@ export async function keepRunning(
   someKey: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const exports = Object.entries(stack.env).map(([name, value]) => `  export ${name}=${value}`);
+  const exports = Object.entries(stack.env).map(([name, value]) => `  export ${name}=${quoted(value)}`);
   process.stdout.write(`
 It runs on, workers included, until Ctrl-C; then everything is removed. In another terminal:
 

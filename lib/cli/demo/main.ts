@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Console, startConsole } from '../../console/console.ts';
 import { failureOf, UsageError } from '../failure.ts';
 import { bytes, plural } from '../format.ts';
+import { type EndingSignal, type SignalCode, signalCodes } from '../interrupt.ts';
 import { type Arranged, arrange, factor } from './arrange.ts';
 import { leftOut, sourceFiles } from './files.ts';
 import { keepRunning } from './keep-running.ts';
@@ -35,8 +36,7 @@ let served: Console | undefined;
 let dir: string | undefined;
 let cleaning: Promise<void> | undefined;
 let isKept = false;
-/** As a shell says of a command that Ctrl-C ended. */
-const interrupted = 130;
+let interrupted: SignalCode = signalCodes.SIGINT;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -59,8 +59,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function interrupt(): void {
+function interrupt(signal: EndingSignal): void {
   if (stopping.signal.aborted) return;
+  interrupted = signalCodes[signal];
   stopping.abort();
   out.write('\ncleaning up\n');
   // After a run that was kept, the end is waited for in its place; everything else ends here.

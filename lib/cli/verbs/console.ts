@@ -22,7 +22,7 @@ export const consoleVerbs: VerbGroup = (program, verb) => {
 
 async function serve(session: Session, _args: Arguments, { port, readOnly }: ConsoleFlags): Promise<Result> {
   await fleetNow(session);
-  const interrupt = stopSignal();
+  const interrupt = stopSignal(session);
   try {
     const running = await openConsole(session, { port, isReadOnly: readOnly === true });
     say(session, running.url);

@@ -37,6 +37,5 @@ async function exportObjects(session: Session, [prefix, target]: Arguments, flag
     ? await (await import('../export-bucket.ts')).bucketTarget(session, target!, flags)
     : await (await import('../export-folder.ts')).folderTarget(session, target!);
   const bulk = await runExport(session, selection, place);
-  const again = `\`holdfast export ${prefix === '' ? "''" : prefix} ${target}\``;
-  return resultOfBulk({ did: 'exported', again }, bulk, { target });
+  return resultOfBulk('exported', bulk, { target });
 }

@@ -4,7 +4,7 @@ import { defined } from '../../base/defined.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import type { Env } from '../../process/process.ts';
 import { fleetText } from '../fleet-source.ts';
-import { table } from '../format.ts';
+import { quoted, table } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
 import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
 
@@ -91,9 +91,4 @@ ${exports.join('\n')}
 
 ${table(['BACKEND', 'ENDPOINT', 'BUCKET', 'FILES'], rows)}
 `;
-}
-
-/** For a shell, where it needs it. */
-function quoted(value: string): string {
-  return /^[\w./:@-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`;
 }

@@ -7,7 +7,7 @@ import { ask } from '../ask.ts';
 import { resultOfBulk } from '../bulk.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { getFolder, putFolder, removeMany } from '../folders.ts';
-import { bytes, escaped, plural, table, timestamp } from '../format.ts';
+import { bytes, escaped, plural, quoted, table, timestamp } from '../format.ts';
 import { wholeNumber } from '../numbers.ts';
 import {
   assertSome,
@@ -90,12 +90,14 @@ async function put(session: Session, [key, file]: Arguments, flags: PutFlags & R
   const options = putOptions(flags);
   if (flags.recursive === true) {
     const { prefix } = inFolder(file ?? '');
-    const again = `\`holdfast put -r ${key} ${prefix}\``;
-    return resultOfBulk({ did: 'put', again }, await putFolder(session, key!, prefix, options));
+    return resultOfBulk('put', await putFolder(session, key!, prefix, options));
   }
   const isStdin = file === undefined || file === '-';
   const body = isStdin ? await stdinBody(session) : await fileBody(session, file);
   const line = createTransferLine(session, session.process().clock);
+  session.ifBrokenOff(
+    `"${escaped(key!)}" was not acknowledged. If all of its bytes have arrived it may take effect within minutes: \`${escaped(['holdfast', 'locate', quoted(key!)].join(' '))}\` shows it then. What arrived in part is removed`,
+  );
   const done = await session.client().put(key!, watchedContent(line, body), options).finally(line.end);
   return { text: `put ${escaped(done.key)}  ${bytes(done.sizeBytes)}  sha256 ${done.sha256}`, document: done };
 }
@@ -176,7 +178,7 @@ async function getMany(
   if (folder === undefined || folder === '-') throw new UsageError('get -r needs a folder to write to');
   await assertSome(session.client(), selection, asked);
   const bulk = await getFolder(session, selection, folder);
-  return resultOfBulk({ did: 'got', again: `\`holdfast get -r ${asked} ${folder}\`` }, bulk, { folder });
+  return resultOfBulk('got', bulk, { folder });
 }
 
 async function rm(session: Session, [key]: Arguments, { recursive, yes }: Recursive & Sure): Promise<Result> {
@@ -204,7 +206,7 @@ async function rmMany(session: Session, selection: Selection, asked: string, isS
       exitCode: 1,
     };
   }
-  return resultOfBulk({ did: 'deleted', again: `\`holdfast rm -r ${asked}\`` }, await removeMany(session, selection));
+  return resultOfBulk('deleted', await removeMany(session, selection));
 }
 
 async function ls(session: Session, [given]: Arguments, { long }: { readonly long?: boolean }): Promise<Result> {

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { inDollars } from '../../base/amounts.ts';
 import { defined } from '../../base/defined.ts';
+import { importWarnings } from '../../operations/import-warnings.ts';
 import { type ImportPlanning, type PlannedImport, planImport } from '../../operations/plan-import.ts';
 import { type PassProgress, runPass } from '../../operations/run-pass.ts';
 import { passMeanings } from '../../operations/say-pass.ts';
@@ -10,7 +11,7 @@ import type { ReconcileRequest } from '../../tick/tick.ts';
 import { reconciler } from '../../workers/reconciler/reconciler.ts';
 import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table } from '../format.ts';
-import { stopSignal } from '../interrupt.ts';
+import { type SignalCode, stopSignal } from '../interrupt.ts';
 import { assertAffordable } from '../max-usd.ts';
 import { dollars } from '../numbers.ts';
 import { createProgressLine } from '../progress-line.ts';
@@ -73,8 +74,8 @@ async function importFiles(
   const backends = await knownBackends(session, (args as unknown as readonly string[][])[0]!);
   const request: ReconcileRequest = { kind: 'import', backends, ...defined({ prefix }) };
   const command = `import ${backends.join(' ')}${prefix === undefined ? '' : ` --prefix ${escaped(prefix)}`}`;
-  await sayUnencrypted(session, prefix);
   if (dryRun === true) return plannedResult(await planned(session, request));
+  await sayUnencrypted(session, prefix);
   if (maxUsd !== undefined) {
     const { import: first, replication } = await planned(session, request);
     assertAffordable(command, first.usd + replication.usd, maxUsd);
@@ -82,16 +83,10 @@ async function importFiles(
   return runVerb(session, request, command);
 }
 
-/** Whoever lets a policy encrypt may take it for granted that no other provider sees the content of what is imported. */
-async function sayUnencrypted(session: Session, wanted = ''): Promise<void> {
+/** Before anything is imported: what has gone to other providers cannot be called back. */
+async function sayUnencrypted(session: Session, wanted: string | undefined): Promise<void> {
   const { config } = await fleetNow(session);
-  const encrypting = Object.entries(config.file.policies).filter(
-    ([, { encrypt, prefix = '' }]) => encrypt && (prefix.startsWith(wanted) || wanted.startsWith(prefix)),
-  );
-  for (const [name] of encrypting)
-    session.stderr.write(
-      `warning: Policy "${name}" encrypts what is put. A file that is imported is not encrypted, and neither are the copies that are made of it\n`,
-    );
+  for (const warning of importWarnings(config.file, wanted)) session.stderr.write(`warning: ${warning}\n`);
 }
 
 interface RecoverOptions {
@@ -131,7 +126,7 @@ function keepMemoryFlat(): void {
 async function runVerb(session: Session, request: ReconcileRequest, command: string): Promise<Result> {
   keepMemoryFlat();
   const holdfastProcess = session.process();
-  const interrupt = stopSignal();
+  const interrupt = stopSignal(session);
   const line = createProgressLine(session, holdfastProcess.clock);
   const since = holdfastProcess.clock.now();
   try {
@@ -143,7 +138,8 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
     line.end();
     if (run.outcome === 'error') throw new CommandError('error', run.message);
     if (run.outcome === 'busy') throw new CommandError('busy', `Another \`holdfast ${command}\` is running`);
-    return resultOf({ ...request, since }, command, run.outcome === 'stopped', run.progress);
+    const stopped = run.outcome === 'stopped' ? interrupt.endedBy() : undefined;
+    return resultOf({ ...request, since }, session.commandLine, stopped, run.progress);
   } finally {
     interrupt.end();
   }
@@ -153,7 +149,7 @@ type Planned = Extract<ImportPlanning, { outcome: 'planned' }>;
 
 async function planned(session: Session, request: ReconcileRequest): Promise<Planned> {
   const holdfastProcess = session.process();
-  const interrupt = stopSignal();
+  const interrupt = stopSignal(session);
   const line = createProgressLine(session, holdfastProcess.clock);
   try {
     const planning = await planImport(
@@ -179,6 +175,7 @@ function plannedResult({ outcome: _planned, ...plan }: Planned): Result {
     table(['COST', 'AMOUNT', 'USD'], costRows(plan)),
     readBytes > 0 ? `To tell what listings do not, up to ${bytes(readBytes)} would be read.` : '',
     'By list prices of AWS and each backend’s `egressUsdPerGb`; nothing was changed.',
+    ...plan.warnings.map((warning) => `Warning: ${warning}.`),
     isComplete ? '' : 'Not every key was listed: these are the figures of what was.',
   ];
   const isWell = isComplete && found[unaccounted] === undefined;
@@ -205,7 +202,12 @@ function costRows({ import: first, replication }: PlannedImport): (string | numb
   ];
 }
 
-function resultOf(request: ReconcileRequest, command: string, wasStopped: boolean, progress: PassProgress): Result {
+function resultOf(
+  request: ReconcileRequest,
+  command: string,
+  stopped: SignalCode | undefined,
+  progress: PassProgress,
+): Result {
   const { isComplete, listed, bytes: listedBytes, counts, named, problems } = progress;
   const found = request.kind === 'import' && isComplete ? accountedFor(listed, counts) : counts;
   const isWell = isComplete && !Object.keys(found).some((what) => isRefusal(what, request));
@@ -221,10 +223,15 @@ function resultOf(request: ReconcileRequest, command: string, wasStopped: boolea
     isComplete ? '' : adviceOn(problems),
     isComplete
       ? sayWentOn(request, command, progress)
-      : `The pass did not reach its end${wasStopped ? '' : ' now'}: \`holdfast ${command}\` goes on from here`,
+      : `The pass did not reach its end${stopped === undefined ? ' now' : ''}: \`${escaped(command)}\` goes on from here`,
   ];
   const document = { isComplete, listed, bytes: listedBytes, found, named, problems };
-  return { text: parts.filter((part) => part !== '').join('\n\n'), document, exitCode: isWell ? 0 : 1 };
+  const exitCode = isComplete ? undefined : stopped;
+  return {
+    text: parts.filter((part) => part !== '').join('\n\n'),
+    document,
+    exitCode: exitCode ?? (isWell ? 0 : 1),
+  };
 }
 
 function sayNoKeys({ backends, prefix }: ReconcileRequest): string {
@@ -241,7 +248,7 @@ function adviceOn(problems: readonly string[]): string {
 function sayWentOn({ kind, since = 0 }: ReconcileRequest, command: string, { beganAt }: PassProgress): string {
   if (kind !== 'import' || beganAt >= since) return '';
   const began = new Date(beganAt).toISOString();
-  return `This went on with an import that began at ${began}: for files put since then, run \`holdfast ${command}\` again`;
+  return `This went on with an import that began at ${began}: for files put since then, run \`${escaped(command)}\` again`;
 }
 
 const unaccounted = 'unaccounted';

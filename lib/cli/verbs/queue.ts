@@ -68,6 +68,7 @@ async function dead(session: Session, _args: Arguments, { limit }: ListOptions):
 async function requeue(session: Session, args: readonly unknown[]): Promise<Result> {
   const ids = args[0] as readonly string[];
   await fleetNow(session);
+  session.ifBrokenOff('What was requeued stays so; the same command again does the rest');
   const requeued = ids.length === 0 ? await requeueDead(session.process()) : await requeueItems(session.process(), ids);
   const missed = ids.length === 0 ? 0 : ids.length - requeued;
   const rest = missed === 0 ? '' : `; ${plural(missed, 'item')} not: gone, or not dead`;

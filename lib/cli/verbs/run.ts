@@ -63,7 +63,7 @@ export const runVerbs: VerbGroup = (program, verb) => {
 
 async function run(session: Session, _args: Arguments, options: RunOptions): Promise<Result> {
   // From here on a signal ends what is in flight first.
-  const interrupt = stopSignal();
+  const interrupt = stopSignal(session);
   try {
     const home = homeFolder(session.env);
     if (home !== undefined) await beginHome(session, home, options);
@@ -148,7 +148,6 @@ async function keepFleet(session: Session, options: RunOptions, stop: AbortSigna
       : await openConsole(session, { port: options.console, isReadOnly: false });
   if (page !== undefined) say(session, `Console: ${page.url}`);
   say(session, `Running ${scheduled.map(({ name }) => name).join(', ')} until a signal`);
-  stop.addEventListener('abort', () => say(session, 'Stopping: what is in flight ends first'), { once: true });
   const schedule = runSchedule(
     { clock, random: () => ids.random(), tick: (name, event) => runTick(deps, workers[name]!, event) },
     scheduled,

@@ -28,6 +28,9 @@ const waiverOption = [
   'backends whose endpoint may be http, loopback, private or link-local (HOLDFAST_ALLOW_PRIVATE_ENDPOINTS)',
 ] as const;
 
+const brokenOff =
+  'Whether the fleet file is in force, `holdfast status` says by its version; the same command again does the rest';
+
 /** `init`, `apply`: the only verbs that read the fleet file. */
 export const setupVerbs: VerbGroup = (program, verb) => {
   verb<SetupOptions>(
@@ -55,6 +58,7 @@ export const setupVerbs: VerbGroup = (program, verb) => {
       const file = checkedFile(session, options);
       if (dryRun === true) return planned(session, file, park === true);
       if (maxUsd !== undefined) assertAffordable('apply the fleet file', (await planOf(session, file)).usd, maxUsd);
+      session.ifBrokenOff(brokenOff);
       const applied = await apply(session.process(), file, { park: park === true ? 'any' : 'none' });
       return { text: describeApplied(applied), document: applied };
     },
@@ -124,6 +128,7 @@ function fieldsOf(file: FleetFile | null): Map<string, string> {
 async function init(session: Session, _args: unknown, { takeOver, ...options }: SetupOptions): Promise<Result> {
   const file = checkedFile(session, options);
   const holdfastProcess = session.process();
+  session.ifBrokenOff(brokenOff);
   await holdfastProcess.createTables();
   const applied = await apply(holdfastProcess, file, { takeOver: takeOver === true });
   if (takeOver === true) await askClaimed(holdfastProcess, Object.keys(applied.capabilities));

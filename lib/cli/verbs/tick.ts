@@ -4,10 +4,11 @@ import { parseParameters, type WorkerName } from '../../config/parameters.ts';
 import { planTick, type WorkPlan } from '../../operations/work-plan.ts';
 import { standingOf } from '../../store/fleet-view.ts';
 import { runTick } from '../../tick/run-tick.ts';
-import type { TickReport, Worker } from '../../tick/tick.ts';
+import type { TickEvent, TickReport, Worker } from '../../tick/tick.ts';
 import { workers } from '../../workers/workers.ts';
 import { UsageError } from '../failure.ts';
 import { duration } from '../format.ts';
+import { stopSignal } from '../interrupt.ts';
 import { assertAffordable, sayWorkPlan } from '../max-usd.ts';
 import { dollars, wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -47,7 +48,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
   const isPriced = dryRun === true || options.maxUsd !== undefined;
   const plan = isPriced ? await planOf(session, worker.name, options) : undefined;
   assertAffordable(`run the ${worker.name}`, plan?.usd ?? 0, options.maxUsd);
-  const report = await runTick(holdfastProcess, worker, {
+  const { report, endedBy } = await runStoppable(session, worker, {
     deadline: holdfastProcess.clock.now() + deadline * 1000,
     ...defined({ part, of, rounds, dryRun }),
   });
@@ -56,7 +57,23 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
     session.stderr.write(`error: ${printable(report.message ?? 'the tick could not plan')}\n`);
   const says = plan === undefined ? '' : `\n${sayWorkPlan('All that the ledger tells of', plan)}`;
   const document = { ...report, ...defined({ plan }) };
-  return { text: `${describeTick(report)}${says}`, document, exitCode: isFine ? 0 : 1 };
+  const stopped = endedBy === undefined ? '' : '\nStopped by a signal: the next tick goes on from here';
+  return {
+    text: `${describeTick(report)}${stopped}${says}`,
+    document,
+    exitCode: endedBy ?? (isFine ? 0 : 1),
+  };
+}
+
+/** A tick that a signal ends gives its lease back: whoever is next need not wait until it has run out. */
+async function runStoppable(session: Session, worker: Worker, event: TickEvent) {
+  const interrupt = stopSignal(session);
+  try {
+    const report = await runTick(session.process(), worker, { ...event, stop: interrupt.signal });
+    return { report, endedBy: interrupt.endedBy() };
+  } finally {
+    interrupt.end();
+  }
 }
 
 /** By the ledger, before the tick. */

@@ -1,4 +1,4 @@
-import { bytes, escaped, table, timestamp } from '../format.ts';
+import { bytes, escaped, quoted, table, timestamp } from '../format.ts';
 import type { Arguments, Result, Session, VerbGroup } from '../session.ts';
 
 interface Flags {
@@ -21,6 +21,9 @@ export const undeleteVerbs: VerbGroup = (program, verb) => {
 async function undelete(session: Session, [key]: Arguments, { generation, list }: Flags): Promise<Result> {
   const client = session.client();
   if (list === true) return listed(key!, await client.undeletable(key!));
+  session.ifBrokenOff(
+    `Whether "${escaped(key!)}" is back, \`${escaped(['holdfast', 'locate', quoted(key!)].join(' '))}\` says; nothing is lost if it is not: undelete it again`,
+  );
   const done = await client.undelete(key!, generation === undefined ? {} : { generation });
   const text = `undeleted ${escaped(done.key)}  ${bytes(done.sizeBytes)}  generation ${done.undeleted}, now ${done.generation}`;
   return { text, document: done };
