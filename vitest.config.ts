@@ -1,10 +1,7 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
-/**
- * These change what a whole process has, its environment or its folder, or test what it loads: each file has a process of its
- * own.
- */
-const apart = ['test/*.test.ts', 'test/{cli,docs,infra,process,simulation}/**/*.test.ts'];
+/** These leave behind what others would find in their process: each has one of its own. */
+const apart = ['test/infra/handlers.test.ts', 'test/simulation/simulation.test.ts'];
 
 /** All tests but some. No test is measured by the clock on the wall: the limit only ends one that hangs. */
 export function suite(leftOut: readonly string[], env: Record<string, string>) {
@@ -19,7 +16,8 @@ export function suite(leftOut: readonly string[], env: Record<string, string>) {
       maxWorkers: 3,
       projects: [
         { extends: true, test: { name: 'apart', include: apart, exclude } },
-        // A process imports the code once for all its files: that is half of what a file costs that works in memory.
+        // A process imports the code once for all its files, one after the other: that is half of what most files cost. What a
+        // file changes of its process, its environment or its folder, it puts back.
         {
           extends: true,
           test: { name: 'together', include: ['test/**/*.test.ts'], exclude: [...exclude, ...apart], isolate: false },
