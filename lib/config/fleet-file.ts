@@ -17,20 +17,36 @@ export function maxKeyBytes(file: Pick<FleetFile, 'backends'>): number {
   return 997 - Math.max(0, ...file.backends.map((b) => Buffer.byteLength(b.prefix)));
 }
 
+/** By entries of one file: it is asked with every copy. */
+const neighbours = new WeakMap<BackendConfig, WeakMap<BackendConfig, boolean>>();
+
 /** Whether the storage of two backends is one, for one identity: then it can copy from one to the other by itself. */
 export function areNeighbours(a: BackendConfig, b: BackendConfig): boolean {
+  const ofA = neighbours.get(a) ?? new WeakMap<BackendConfig, boolean>();
+  neighbours.set(a, ofA);
+  const are = ofA.get(b) ?? isOneStorage(a, b);
+  ofA.set(b, are);
+  return are;
+}
+
+function isOneStorage(a: BackendConfig, b: BackendConfig): boolean {
   // Sorted: a table does not keep the order of fields.
   const identityOf = ({ credentials }: BackendConfig) => JSON.stringify(Object.entries(credentials).sort());
   if (a.region !== b.region || fingerprintOf(a).endpoint !== fingerprintOf(b).endpoint) return false;
   return identityOf(a) === identityOf(b);
 }
 
+/** By the policies of a file: those with the longest prefixes first. One is asked for many times with every object. */
+const byPrefix = new WeakMap<FleetFile['policies'], readonly Policy[]>();
+
 /** The policy that applies to a key: the longest matching prefix wins, `default` otherwise. */
-export function policyOf(file: Pick<FleetFile, 'policies'>, key: string): Policy {
-  let best = { name: 'default', length: -1 };
-  for (const [policyName, { prefix }] of Object.entries(file.policies)) {
-    const wanted = prefix ?? '';
-    if (key.startsWith(wanted) && wanted.length > best.length) best = { name: policyName, length: wanted.length };
-  }
-  return { name: best.name, ...file.policies[best.name]! };
+export function policyOf({ policies }: Pick<FleetFile, 'policies'>, key: string): Policy {
+  const ordered = byPrefix.get(policies) ?? longestFirst(policies);
+  byPrefix.set(policies, ordered);
+  return ordered.find(({ prefix = '' }) => key.startsWith(prefix)) ?? { name: 'default', ...policies.default! };
+}
+
+function longestFirst(policies: FleetFile['policies']): Policy[] {
+  const all = Object.entries(policies).map(([name, policy]): Policy => ({ name, ...policy }));
+  return all.sort((a, b) => (b.prefix ?? '').length - (a.prefix ?? '').length);
 }

@@ -13,7 +13,7 @@ export interface WorkerDefaults {
 }
 
 const list = {
-  replicator: { every: '5 minutes', batch: 200, concurrency: 64, timeoutSeconds: 270, memoryMb: 1024 },
+  replicator: { every: '5 minutes', batch: 1000, concurrency: 64, timeoutSeconds: 270, memoryMb: 1024 },
   'over-replication-cleaner': { every: '5 minutes', batch: 50, concurrency: 64, timeoutSeconds: 120, memoryMb: 512 },
   rebalancer: { every: '6 hours', batch: 100, concurrency: 64, timeoutSeconds: 900, memoryMb: 1024, isOff: true },
   'cleanup-queue': { every: '1 minute', batch: 1000, concurrency: 64, timeoutSeconds: 55, memoryMb: 512 },

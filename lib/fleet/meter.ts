@@ -119,9 +119,8 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
     const charge = (least: readonly string[]) => {
       const ingressBytes = Math.max(0, call.sentBytes - streamed());
       const sent = call.operations.length > 0 ? call.operations : least;
-      const spent = sent
-        .map((operation) => chargeOf(classes, operation))
-        .reduce(plusUsage, { ...noUsage, ingressBytes });
+      let spent: Usage = { ...noUsage, ingressBytes };
+      for (const operation of sent) spent = plusUsage(spent, chargeOf(classes, operation));
       add(name, spent, hour);
       if (price !== null) gate?.settle(name, price, plusUsage(spent, { ingressBytes: streamed() }));
     };

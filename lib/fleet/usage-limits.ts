@@ -20,8 +20,17 @@ export interface Period {
   readonly until: number;
 }
 
+/** By entry of a file: they are asked for several times with every request. */
+const limitsOf = new WeakMap<BackendConfig, readonly UsageLimit[]>();
+
 /** The limits of a backend that limit anything. */
-export function usageLimitsOf({ limits, dailyLimits, limitsReset }: BackendConfig): UsageLimit[] {
+export function usageLimitsOf(backend: BackendConfig): readonly UsageLimit[] {
+  const known = limitsOf.get(backend) ?? limitsIn(backend);
+  limitsOf.set(backend, known);
+  return known;
+}
+
+function limitsIn({ limits, dailyLimits, limitsReset }: BackendConfig): UsageLimit[] {
   const { hour: resetHour, zone } = limitsReset;
   const all = [
     { per: 'month', allows: limits },
@@ -57,8 +66,17 @@ export function dollarsOf(backend: BackendConfig, usage: Partial<Usage>): number
 export type RequestKind = keyof BackendConfig['requestClasses'];
 export type RequestClasses = BackendConfig['requestClasses'];
 
+/** By operation: it is asked with every request. */
+const kinds = new Map<string, RequestKind>();
+
 /** The kind of a request, by its name in the S3 API. */
 export function kindOf(operation: string): RequestKind {
+  const kind = kinds.get(operation) ?? kindIn(operation);
+  kinds.set(operation, kind);
+  return kind;
+}
+
+function kindIn(operation: string): RequestKind {
   if (/^(Delete|Abort)/.test(operation)) return 'delete';
   if (/^List/.test(operation)) return 'list';
   if (/Copy/.test(operation)) return 'copy';

@@ -30,7 +30,16 @@ export function retryViewOf(tick: Pick<Tick, 'view' | 'config' | 'now'>): RetryV
   return { now: tick.now(), asOf: fleetAsOf(tick.view, tick.config) };
 }
 
-function fleetAsOf(view: FleetView, { backends }: Tick['config']): string {
+/** By view, which holds the file in force: it is asked for several times with every object. */
+const asOfView = new WeakMap<FleetView, string>();
+
+function fleetAsOf(view: FleetView, config: Tick['config']): string {
+  const asOf = asOfView.get(view) ?? textOfFleet(view, config);
+  asOfView.set(view, asOf);
+  return asOf;
+}
+
+function textOfFleet(view: FleetView, { backends }: Tick['config']): string {
   const drains = backends.flatMap(({ name }) => {
     const drain = view.drain(name);
     return drain === undefined ? [] : [`${name}@${drain.since}`];

@@ -23,9 +23,10 @@ import { createProcess, type HoldfastProcess } from '../../lib/process/process.t
 import { storageKey } from '../../lib/store/keys.ts';
 import { streamed } from '../support/big.ts';
 import { inMonth } from '../support/usage.ts';
-import type { BareWork, Endpoint, Measured } from './child.ts';
+import type { BareWork, Endpoint } from './child-loop.ts';
 import { measureGrowth } from './growth.ts';
 import { type Latency, parseLatency, startLatency } from './latency.ts';
+import type { Measured } from './measured.ts';
 import { costOfMillion } from './prices.ts';
 import { childrenOf, cpuMsOf, type Watched } from './processes.ts';
 import { rcloneVersion, runRclone } from './rclone.ts';
@@ -55,9 +56,9 @@ const bin = resolve(import.meta.dirname, '../../bin/holdfast.js');
 const mib = 2 ** 20;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-/** How many objects of a size make a run: enough of large ones, too, that the start of a process decides nothing. */
+/** How many objects of a size make a run: enough of large ones, too, that the start of a process decides little. */
 const howMany = (sizeBytes: number) => {
-  const fitting = Math.floor(((sizeBytes > mib ? 512 : 128) * mib) / sizeBytes);
+  const fitting = Math.floor((512 * mib) / sizeBytes);
   return Math.max(1, Math.min(Number(flags.most), fitting));
 };
 /** A GiB three times at most. */

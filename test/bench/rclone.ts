@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import type { Endpoint, Measured } from './child.ts';
+import type { Endpoint } from './child-loop.ts';
+import type { Measured } from './measured.ts';
 import { cpuMsOf, peakBytesOf } from './processes.ts';
 
 export interface RcloneWork {

@@ -58,10 +58,9 @@ export function createAsk({ wire, address, keys, attempts }: AskDeps): Ask {
   const sendOnce = async (asked: Asked, signal: AbortSignal | undefined): Promise<Answer> => {
     const { operation, method, body, query = '', sentBytes = 0, bodySha256 = emptySha256 } = asked;
     const path = `${address.path}/${pathOfKey(asked.key)}`;
-    const present = Object.entries(asked.headers).filter(
-      (header): header is [string, string] => header[1] !== undefined,
-    );
-    const sent: [string, string][] = [...present, ['host', address.host]];
+    const sent: [string, string][] = [];
+    for (const [name, value] of Object.entries(asked.headers)) if (value !== undefined) sent.push([name, value]);
+    sent.push(['host', address.host]);
     const credentials = await keys();
     const sentAt = systemClock.now();
     const signed = signer.sign(
@@ -72,7 +71,8 @@ export function createAsk({ wire, address, keys, attempts }: AskDeps): Ask {
     const reads = method !== 'PUT';
     // As it is stored: GCS unpacks what has `Content-Encoding: gzip` for those who do not say that they take it.
     if (reads) signed.push(['accept-encoding', 'gzip']);
-    const headers = [...sent, ...signed].flatMap(([name, value]) => [name, wireText(value)]);
+    const headers: string[] = [];
+    for (const all of [sent, signed]) for (const [name, value] of all) headers.push(name, wireText(value));
     const answer = await wire.send(
       {
         ...{ operation, method, headers, sentBytes, isSecure: address.isSecure, hostname: address.hostname },

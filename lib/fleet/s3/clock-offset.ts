@@ -14,13 +14,16 @@ export interface ClockOffset {
 /** What the SDK does about clocks that are off, for the requests that are not its own. */
 export function createClockOffset(): ClockOffset {
   let offsetMs = 0;
+  /** Of the answers of one second. */
+  let read = { date: '', at: Number.NaN };
   return {
     ms: () => offsetMs,
     learn({ date, age }, sentAt) {
       // What a cache answers, and what was on its way for long, says nothing of the time now.
       const now = systemClock.now();
       if (date === undefined || age !== undefined || now - sentAt > toleratedMs) return false;
-      const aheadMs = Date.parse(date) - now;
+      if (read.date !== date) read = { date, at: Date.parse(date) };
+      const aheadMs = read.at - now;
       const learned = Math.abs(aheadMs) >= toleratedMs ? aheadMs : 0;
       const isNews = Math.abs(learned - offsetMs) >= toleratedMs;
       if (isNews) offsetMs = learned;

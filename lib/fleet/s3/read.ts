@@ -134,9 +134,9 @@ const metadataPrefix = 'x-amz-meta-';
 
 function stored(answer: Answer, sizeBytes: number): StoredObject {
   const { headers } = answer;
-  const metadata = Object.entries(headers).flatMap(([name, value]) =>
-    name.startsWith(metadataPrefix) ? [[name.slice(metadataPrefix.length), receivedMetadata(String(value))]] : [],
-  );
+  const metadata = Object.keys(headers)
+    .filter((name) => name.startsWith(metadataPrefix))
+    .map((name) => [name.slice(metadataPrefix.length), receivedMetadata(String(headers[name]))]);
   const tagCount = Number(headers['x-amz-tagging-count'] ?? Number.NaN);
   return {
     sizeBytes,
