@@ -112,6 +112,34 @@ test('a copy that spans ticks goes on where it was left and reads no part twice 
 });
 
 /** The storage keys at which an upload was ever begun. */
+test.each<readonly [string, object]>([
+  ['more parts done than there are', { partsDone: 99 }],
+  ['fewer parts done than none', { partsDone: -1 }],
+  ['parts done that are no whole number', { partsDone: 1.5 }],
+  ['a hash of another version', { hashState: Buffer.alloc(116, 7).toString('base64') }],
+  ['a hash that is none', { hashState: '!' }],
+  ['no hash', { hashState: '' }],
+  ['a hash over other parts', { partsDone: 2 }],
+  ['parts of another length', { partSizeBytes: 6 * unit }],
+  ['another digest of its parts', { partsDigest: 'x' }],
+  ['an upload that there is not', { uploadId: 'x' }],
+])('a copy in parts of which %s is kept comes to its end, with the right bytes', async (_, odd) => {
+  const fleet = await createFleet({ backends: [slow, 'b', 'c'] });
+  const bytes = patterned(27 * unit);
+  await fleet.client.put('k', bytes);
+  await fleet.tick('replicator', { deadline: fleet.clock.now() + 15_000 });
+  const [item] = fleet.queue();
+  expect(item!.transfer!.partsDone).toBeGreaterThan(0);
+  const put = { ...item!, transfer: { ...item!.transfer!, ...odd } };
+  await fleet.store.write({ kind: 'queue', put, expect: { state: 'transfer' } });
+  for (let ticks = 0; Object.keys(fleet.object('k').copies).length < 2; ticks += 1) {
+    expect(ticks).toBeLessThan(20);
+    await fleet.tick('replicator', { deadline: fleet.clock.now() + 60_000 });
+    fleet.clock.advance(10 * 60_000);
+  }
+  expect(new Set(Object.values(digests(fleet, 'k')))).toEqual(new Set([digest(bytes)]));
+});
+
 function watchUploads(fleet: TestFleet): Set<string> {
   const begun = new Set<string>();
   const { before } = fleet;

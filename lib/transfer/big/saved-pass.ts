@@ -18,7 +18,7 @@ export async function hashOf(
   rule?: EtagRule,
 ): Promise<(RunningHash & Partial<Pick<ProvingHash, 'isProven'>>) | null> {
   const { partsDone, hashState } = job.progress;
-  if (hashState === '' && partsDone > 0) return null;
+  if ((hashState === '' && partsDone > 0) || !Number.isSafeInteger(partsDone) || partsDone < 0) return null;
   if (rule !== undefined) return provingHash(resumableHashes, rule, hashState);
   return hashState === '' && job.endsInThisTurn ? nativeHash() : resumableHash(hashState);
 }
