@@ -82,6 +82,10 @@ export interface ListingPosition {
   /** Compared already, although the listing goes on before it: keys up to this one are passed over. */
   readonly skipTo?: string;
   readonly trail?: PageTrail;
+  /** The same of the keys with which its pages begin, where only tokens say where it goes on: no key begins two of them. */
+  readonly firsts?: PageTrail;
+  /** Pages in a row that held nothing. */
+  readonly idlePages?: number;
 }
 
 /** The last key up to which all was compared; undefined at the beginning of a range, and where order proves nothing. */

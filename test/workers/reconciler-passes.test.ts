@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
-import { BackendError, type ListFrom } from '../../lib/fleet/backend.ts';
+import { BackendError, type ListFrom, type ListPage } from '../../lib/fleet/backend.ts';
 import { drain } from '../../lib/operations/drain.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { createPassRows, newRange, passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
@@ -144,6 +144,33 @@ test('an order that was disproved, and keys that lead in a circle: its pass is a
   expect(report.reasons['list-circle']).toBeGreaterThan(0);
   expect(alarmsOf(fleet)).toEqual(['b', 'b']);
 });
+
+const empty: ListPage = { items: [] };
+
+test.each([
+  ['the same page', (page: ListPage) => page],
+  ['nothing', () => empty],
+])(
+  'a listing that gives %s again and again, and each time another token, is followed for so long and is an alarm then',
+  async (_, again) => {
+    const fleet = await filled({ env: { RECONCILER_BATCH_SIZE: '7' } });
+    Object.assign(fleet.backends.b!.capabilities, { listsInByteOrder: false });
+    await fleet.apply({ backends: ['a', 'b', 'c'] });
+    const { list } = fleet.backends.b!;
+    let asked = 0;
+    fleet.backends.b!.list = async (options) => {
+      asked += 1;
+      if (asked > 1_000) throw new Error('it goes on for ever');
+      const { from: _from, ...begin } = options!;
+      return { ...again(await list(begin)), next: { token: `fresh ${asked}` } };
+    };
+    await fleet.tick('reconciler');
+    const report = await fleet.tick('reconciler');
+    expect(report.reasons['list-circle']).toBeGreaterThan(0);
+    expect(new Set(alarmsOf(fleet))).toEqual(new Set(['b']));
+    expect(fleet.queue()).toEqual([]);
+  },
+);
 
 test('a key that does not come after the one before disproves the order: copies are then asked for by name', async () => {
   const fleet = await filled();

@@ -1,6 +1,6 @@
 import { compareUtf8 } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
-import { behindPlace, type PageTrail } from '../../base/page-trail.ts';
+import { behindPlace, mostIdlePages } from '../../base/page-trail.ts';
 import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
 import type { ListingPosition } from '../../store/pass-rows.ts';
@@ -130,8 +130,8 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
     }
     if (!key.startsWith(internalPrefix)) items.push(item);
   }
-  const trail = nextTrail(listing, page.next, lastKey);
-  if (trail === 'circle') return { outcome: 'place-lost', backend, reason: 'list-circle' };
+  const trails = nextTrails(listing, page, lastKey);
+  if (trails === 'circle') return { outcome: 'place-lost', backend, reason: 'list-circle' };
   const isEnd = page.next === undefined || isBehind || (isOrdered && lastKey !== undefined && lastKey === upTo);
   return {
     outcome: isEnd ? 'end' : 'page',
@@ -144,7 +144,7 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
         from: page.next,
         lastKey: isOrdered ? lastKey : undefined,
         skipTo: position.skipTo,
-        trail,
+        ...trails,
       }),
     },
   };
@@ -154,15 +154,23 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
  * Where order is proven, a page never goes on before its own last key, nor where it began itself: that would be taken for keys
  * out of order once it is followed. Elsewhere a place says nothing of what comes behind it, but may be met again.
  */
-function nextTrail(
-  { isOrdered, position }: Listing,
-  next: ListFrom | undefined,
-  lastKey: string | undefined,
-): PageTrail | 'circle' | undefined {
-  if (next === undefined) return undefined;
-  if ('token' in next) return behindPlace(position.trail, next.token);
-  if (!isOrdered) return behindPlace(position.trail, next.afterKey);
+function nextTrails(listing: Listing, page: ListPage, lastKey: string | undefined): Trails | 'circle' {
+  const { isOrdered, position } = listing;
+  const { next } = page;
+  if (next === undefined) return {};
+  if (!isOrdered || 'token' in next) return followed(position, next, page.items[0]?.storageKey);
   const { from } = position;
   const isAhead = from === undefined || 'token' in from || compareUtf8(next.afterKey, from.afterKey) > 0;
-  return isAhead && (lastKey === undefined || compareUtf8(next.afterKey, lastKey) >= 0) ? undefined : 'circle';
+  return isAhead && (lastKey === undefined || compareUtf8(next.afterKey, lastKey) >= 0) ? {} : 'circle';
+}
+
+type Trails = Pick<ListingPosition, 'trail' | 'firsts' | 'idlePages'>;
+
+/** By the places that it names, and, since a place may be minted for every page, by what its pages hold. */
+function followed(position: ListingPosition, next: ListFrom, firstKey: string | undefined): Trails | 'circle' {
+  const trail = behindPlace(position.trail, 'token' in next ? next.token : next.afterKey);
+  const firsts = firstKey === undefined ? position.firsts : behindPlace(position.firsts, firstKey);
+  const idlePages = firstKey === undefined ? (position.idlePages ?? 0) + 1 : 0;
+  if (trail === 'circle' || firsts === 'circle' || idlePages >= mostIdlePages) return 'circle';
+  return { trail, ...defined({ firsts, idlePages: idlePages === 0 ? undefined : idlePages }) };
 }
