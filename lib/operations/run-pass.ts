@@ -3,6 +3,7 @@ import { defined } from '../base/defined.ts';
 import { shareReached } from '../plans/key-share.ts';
 import { type FleetView, readFleet } from '../store/fleet-view.ts';
 import {
+  listingGoesRound,
   type NamedKey,
   type PassId,
   type PassRange,
@@ -92,11 +93,10 @@ export async function runPass(
       await clock.sleep(pauseMs);
       continue;
     }
-    const { progress, isOutOfTime } = await passProgress(store, clock, { ...request, since }, report);
+    const { progress, isOutOfTime, furthest: now } = await passProgress(store, clock, { ...request, since }, report);
     options.onProgress?.(progress);
     if (progress.isComplete) return { outcome: 'ended', progress };
     if (options.stop?.aborted) return { outcome: 'stopped', progress };
-    const now = JSON.stringify([progress.listed, progress.counts, progress.ranges]);
     if (now === before) {
       // What is refused is refused three times at most, and then named.
       const isReadOn = (report.reasons.reading ?? 0) + (report.reasons['tried-again'] ?? 0) > 0;
@@ -125,7 +125,7 @@ async function passProgress(
   clock: Clock,
   request: ReconcileRequest & { readonly since: number },
   { figures, message }: TickReport,
-): Promise<{ readonly progress: PassProgress; readonly isOutOfTime: boolean }> {
+): Promise<{ readonly progress: PassProgress; readonly isOutOfTime: boolean; readonly furthest: string }> {
   const isComplete = figures.passComplete === 1;
   const view = await readFleet(store, clock.now());
   const ranges: PassRange[] = [];
@@ -156,7 +156,16 @@ async function passProgress(
     ranges: { done: ranges.filter(({ position }) => position.phase === 'done').length, all: ranges.length },
     problems: [...new Set([...ranges.flatMap(problemOf).sort(), ...problems])],
   };
-  return { progress, isOutOfTime: ranges.some(isCutShort) };
+  return { progress, isOutOfTime: ranges.some(isCutShort), furthest: furthestOf(ranges) };
+}
+
+/** What changes while a pass gets further. One whose listing goes round lists the same keys again in every stretch of its work. */
+function furthestOf(ranges: readonly PassRange[]): string {
+  return JSON.stringify(
+    ranges.map(({ id, problem, position, listed, counts }) =>
+      problem === listingGoesRound ? [id, problem] : [id, position.phase === 'done', listed, counts],
+    ),
+  );
 }
 
 /** About what share of its keys a pass has gone through. */

@@ -70,6 +70,9 @@ export interface PendingKey {
   readonly refusals: number;
 }
 
+/** Why a range is put off whose listing has no end. */
+export const listingGoesRound = 'list-circle';
+
 /** Where a listing goes on: as the backends take it. */
 export type ListingPlace = { readonly afterKey: string } | { readonly token: string };
 

@@ -2,9 +2,11 @@ import { expect, test } from 'vitest';
 import { defined } from '../../lib/base/defined.ts';
 import { BackendError, type ListFrom, type ListPage } from '../../lib/fleet/backend.ts';
 import { drain } from '../../lib/operations/drain.ts';
+import { runPass } from '../../lib/operations/run-pass.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { createPassRows, newRange, passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
 import { type Change, StoreError } from '../../lib/store/port.ts';
+import type { TickEvent } from '../../lib/tick/tick.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
 
@@ -169,6 +171,18 @@ test.each([
     expect(report.reasons['list-circle']).toBeGreaterThan(0);
     expect(new Set(alarmsOf(fleet))).toEqual(new Set(['b']));
     expect(fleet.queue()).toEqual([]);
+    // Whoever asked for the pass is told, and does not wait for an end that never comes.
+    for (const kind of ['sweep', 'import'] as const) {
+      let ticks = 0;
+      const tick = async (event: TickEvent) => {
+        asked = 0;
+        ticks += 1;
+        if (ticks > 50) throw new Error('it goes on for ever');
+        return fleet.tick('reconciler', event);
+      };
+      const run = await runPass({ store: fleet.store, clock: fleet.operatorClock, tick }, { kind, backends: ['b'] });
+      expect(run).toMatchObject({ outcome: 'ended', progress: { isComplete: false, problems: ['b: list-circle'] } });
+    }
   },
 );
 

@@ -3,7 +3,7 @@ import { defined } from '../../base/defined.ts';
 import { behindPlace, mostIdlePages } from '../../base/page-trail.ts';
 import { BackendError, type Listed, type ListFrom, type ListPage } from '../../fleet/backend.ts';
 import { internalPrefix } from '../../fleet/owner.ts';
-import type { ListingPosition } from '../../store/pass-rows.ts';
+import { type ListingPosition, listingGoesRound } from '../../store/pass-rows.ts';
 
 /** A backend as a listing asks it. */
 export interface ListingDeps {
@@ -131,7 +131,7 @@ function readPage(backend: string, listing: Listing, page: ListPage, askedAt: nu
     if (!key.startsWith(internalPrefix)) items.push(item);
   }
   const trails = nextTrails(listing, page, lastKey);
-  if (trails === 'circle') return { outcome: 'place-lost', backend, reason: 'list-circle' };
+  if (trails === 'circle') return { outcome: 'place-lost', backend, reason: listingGoesRound };
   const isEnd = page.next === undefined || isBehind || (isOrdered && lastKey !== undefined && lastKey === upTo);
   return {
     outcome: isEnd ? 'end' : 'page',
