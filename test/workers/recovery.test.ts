@@ -558,31 +558,37 @@ test('every object is counted once, whichever backend it was met on', async () =
   expect(report.reasons).toEqual({ recovered: 60 });
 });
 
-test('a recovery that a month’s limit holds back says which, recovers what it may read, and ends when the limit is raised', async () => {
-  // Of one object: it is read, and then its beginning, which would say that it is encrypted.
-  const backends = [{ name: 'a', limits: { egressBytes: 250 } }];
-  const fleet = await createTestFleet({
-    backends,
-    policies: { default: { factor: 1 } },
-    env: { RECONCILER_CONCURRENCY: '1' },
-  });
-  for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'x'.repeat(100));
-  const now = await takenOver(fleet);
-  expect((await now.recover()).figures.passComplete).not.toBe(1);
-  const recovered = () => ['k', 'l', 'm'].filter((key) => now.store.snapshot().objects.has(key));
-  expect(recovered()).toHaveLength(1);
-  const [range] = await rangesOfPass(now.store, passName({ kind: 'recover', backends: ['a'] }));
-  expect(range).toMatchObject({ problem: 'over-egress' });
-  expect(await now.isPending()).toBe(true);
-  const row = now.store.rowAt('fleet', 'config')!;
-  const file = row.data.file as FleetFile;
-  const raised = file.backends.map((backend) => ({
-    ...backend,
-    limits: { requests: 0, egressBytes: 0, ingressBytes: 0 },
-  }));
-  const data = { ...row.data, file: { ...file, backends: raised } };
-  await now.store.write({ kind: 'row', put: { ...row, version: row.version + 1, data }, expect: row.version });
-  expect((await now.recover()).figures.passComplete).toBe(1);
-  expect(recovered()).toHaveLength(3);
-  expect(await now.isPending()).toBe(false);
-});
+// Of one object: it is read once, and that shows whether it is encrypted, too.
+test.each([
+  [100, 150],
+  [40_000, 41_000],
+])(
+  'a recovery that a month’s limit holds back says which, recovers what it may read, and ends when the limit is raised: objects of %i bytes',
+  async (sizeBytes, egressBytes) => {
+    const backends = [{ name: 'a', limits: { egressBytes } }];
+    const fleet = await createTestFleet({
+      backends,
+      policies: { default: { factor: 1 } },
+      env: { RECONCILER_CONCURRENCY: '1' },
+    });
+    for (const key of ['k', 'l', 'm']) await fleet.client.put(key, 'x'.repeat(sizeBytes));
+    const now = await takenOver(fleet);
+    expect((await now.recover()).figures.passComplete).not.toBe(1);
+    const recovered = () => ['k', 'l', 'm'].filter((key) => now.store.snapshot().objects.has(key));
+    expect(recovered()).toHaveLength(1);
+    const [range] = await rangesOfPass(now.store, passName({ kind: 'recover', backends: ['a'] }));
+    expect(range).toMatchObject({ problem: 'over-egress' });
+    expect(await now.isPending()).toBe(true);
+    const row = now.store.rowAt('fleet', 'config')!;
+    const file = row.data.file as FleetFile;
+    const raised = file.backends.map((backend) => ({
+      ...backend,
+      limits: { requests: 0, egressBytes: 0, ingressBytes: 0 },
+    }));
+    const data = { ...row.data, file: { ...file, backends: raised } };
+    await now.store.write({ kind: 'row', put: { ...row, version: row.version + 1, data }, expect: row.version });
+    expect((await now.recover()).figures.passComplete).toBe(1);
+    expect(recovered()).toHaveLength(3);
+    expect(await now.isPending()).toBe(false);
+  },
+);

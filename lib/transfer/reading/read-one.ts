@@ -3,6 +3,7 @@ import { type Backend, BackendError } from '../../fleet/backend.ts';
 import { nativeHashes, resumableHashes } from '../running-hash.ts';
 import { createSaver } from '../saver.ts';
 import { whyOther } from './expectation.ts';
+import { bytesOfText, textOfBytes } from './first-bytes.ts';
 import { leaveBody } from './read-pass.ts';
 import { aboutBytes, isBackingOff, openReadRow, type ReadRow, type ReadState } from './read-row.ts';
 import { readToEnd, type TurnEnd, writtenAgain } from './read-to-end.ts';
@@ -49,7 +50,7 @@ export async function readOne(deps: CopyReaderDeps, bytes: StoredBytes, options:
 async function knownAlready(
   deps: CopyReaderDeps,
   { backend, bytes, row }: Place,
-  { agesUpToMs = dayMs }: ReadOptions,
+  { agesUpToMs = dayMs, firstBytes }: ReadOptions,
 ): Promise<Reading | null> {
   const state = row?.state() ?? null;
   if (state === null) return null;
@@ -57,7 +58,8 @@ async function knownAlready(
   if (isBackingOff(state, now)) return putOff('backing-off');
   const { good, holder, heldUntil = 0 } = state;
   const isExpected = good !== undefined && (bytes.sha256 ?? good.sha256) === good.sha256;
-  if (isExpected && now - good.readAt < agesUpToMs) {
+  const hasFirst = firstBytes === undefined || good?.first !== undefined;
+  if (isExpected && hasFirst && now - good.readAt < agesUpToMs) {
     const found = await backend.head(bytes.storageKey, deps.signal);
     // What is not there as it was is read, or missed, anew.
     if (found?.sizeBytes === bytes.sizeBytes && found.etag === state.etag)
@@ -68,6 +70,7 @@ async function knownAlready(
         found,
         readAt: good.readAt,
         isAged: true,
+        ...(firstBytes !== undefined && { first: bytesOfText(good.first) }),
       };
   }
   const isHeld = holder !== undefined && holder !== deps.holder && heldUntil > now;
@@ -77,12 +80,13 @@ async function knownAlready(
 async function readNow(
   deps: CopyReaderDeps,
   { backend, bytes, row }: Place,
-  { alongside }: ReadOptions,
+  { alongside, firstBytes }: ReadOptions,
 ): Promise<Reading> {
   const before = row?.state() ?? null;
   if (row === null || fitsInOneGo(deps, bytes, before)) {
     const windowBytes = Math.max(1, bytes.sizeBytes);
-    const end = await readToEnd(deps, { backend, bytes, hashes: nativeHashes, windowBytes, alongside, before: null });
+    const turn = { backend, bytes, windowBytes, alongside, firstBytes, hashes: nativeHashes, before: null };
+    const end = await readToEnd(deps, turn);
     const state = { ...before, ...end.state, ...(end.outcome === 'cut' && { isSlow: true }) };
     // Worth a row where there was none: the next turn begins otherwise.
     const isNews = end.outcome === 'cut' || end.outcome === 'wrong';
@@ -96,7 +100,8 @@ async function readNow(
   if ((await row.write(claim)) !== 'saved') return { outcome: 'reading', readBytes: behindBytes };
   const saver = createSaver((state: ReadState) => row.write(state));
   const { windowBytes } = deps;
-  const end = await readToEnd(deps, { backend, bytes, hashes: resumableHashes, windowBytes, before: claim, saver });
+  const turn = { backend, bytes, windowBytes, firstBytes, hashes: resumableHashes, before: claim, saver };
+  const end = await readToEnd(deps, turn);
   if (!(await saver.flush())) return { outcome: 'reading', readBytes: behindBytes };
   return settle(deps, { backend, bytes, row }, end.state, end);
 }
@@ -120,12 +125,21 @@ async function settle(
   const now = deps.clock.now();
   switch (end.outcome) {
     case 'good': {
-      const { sha256, found, provesItself } = end;
+      const { sha256, found, provesItself, first } = end;
       const outlastedTurn = end.reading.startedAt < deps.startedAt;
-      const good = { readAt: now, readingMs: end.reading.readingMs, sha256, provesItself };
-      const kept = outlastedTurn ? await row?.write({ ...identity(state), good }) : await row?.end();
-      if (kept === 'taken') return { outcome: 'reading', readBytes: 0 };
-      return { outcome: 'good', sha256, provesItself, found, readAt: now, isAged: outlastedTurn };
+      const kept = first === undefined ? undefined : textOfBytes(first);
+      const good = { readAt: now, readingMs: end.reading.readingMs, sha256, provesItself, ...defined({ first: kept }) };
+      const saved = outlastedTurn ? await row?.write({ ...identity(state), good }) : await row?.end();
+      if (saved === 'taken') return { outcome: 'reading', readBytes: 0 };
+      return {
+        outcome: 'good',
+        sha256,
+        provesItself,
+        found,
+        readAt: now,
+        isAged: outlastedTurn,
+        ...defined({ first }),
+      };
     }
     case 'wrong': {
       const { detail, sha256 } = end;

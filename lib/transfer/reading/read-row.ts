@@ -136,6 +136,8 @@ const schema = v.object({
       /** Spent on it so far, and until when that was counted. */
       readingMs: v.number(),
       savedAt: v.number(),
+      /** The first of the bytes, base64: for whoever began it and wants to look at them in the end. */
+      first: v.exactOptional(v.string()),
     }),
   ),
   /** Bytes whose hash is recorded nowhere, read once: what that read gave. */
@@ -149,6 +151,7 @@ const schema = v.object({
       readingMs: v.number(),
       sha256: v.string(),
       provesItself: v.exactOptional(v.boolean()),
+      first: v.exactOptional(v.string()),
     }),
   ),
   /** Reading it in one go was cut off by the end of a tick. */

@@ -5,6 +5,7 @@ import { type EtagRule, etagRuleOf, type ProvingHash, provingHash } from '../fir
 import type { HashMaker, RunningHash } from '../running-hash.ts';
 import type { Saver } from '../saver.ts';
 import { whyOther } from './expectation.ts';
+import { bytesOfText, keepFirstBytes, textOfBytes } from './first-bytes.ts';
 import { type PassEnd, type ReadPass, runReadPass } from './read-pass.ts';
 import { aboutBytes, type ReadState } from './read-row.ts';
 import type { CopyReaderDeps, PutOffReason } from './reading.ts';
@@ -17,6 +18,7 @@ export interface ReadTurn {
   readonly hashes: HashMaker;
   readonly windowBytes: number;
   readonly alongside?: ((body: Body) => Body) | undefined;
+  readonly firstBytes?: number | undefined;
   /** What earlier turns left; null where this one begins, and keeps nothing. */
   readonly before: ReadState | null;
   readonly saver?: Saver<ReadState>;
@@ -35,6 +37,7 @@ export type TurnEnd = {
       readonly provesItself: boolean;
       readonly found: StoredObject;
       readonly reading: { readonly startedAt: number; readonly readingMs: number };
+      readonly first?: Uint8Array;
     }
   | { readonly outcome: 'wrong'; readonly detail: string; readonly sha256?: string }
   | { readonly outcome: 'missing' }
@@ -79,6 +82,7 @@ export async function readToEnd(deps: CopyReaderDeps, turn: ReadTurn): Promise<T
       reading: pass.reading(),
       state: rest,
       readBytes,
+      ...defined({ first: pass.first() }),
     } as const;
     if (bytes.sha256 !== undefined)
       return bytes.sha256 === sha256 ? good : { ...wrongHash(bytes.sha256, sha256), state: rest, readBytes };
@@ -162,6 +166,7 @@ interface Pass extends Pick<ReadPass, 'hash' | 'position' | 'reached'> {
   isProven(): boolean;
   bytesRead(): number;
   reading(): { readonly startedAt: number; readonly readingMs: number };
+  first(): Uint8Array | undefined;
   /** What to go on from; to be asked before the hash has ended. */
   state(): ReadState;
 }
@@ -173,9 +178,14 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
   const make = (state: string): Promise<(RunningHash & Partial<ProvingHash>) | null> =>
     isFirstRead(turn.bytes, before) ? provingHash(turn.hashes, rule, state) : turn.hashes.sha256(state);
   // What was read to its end has been decided, or is read anew: there is nothing behind its last byte to be asked for.
-  const kept = isAmid(before, turn.bytes) ? before.progress : undefined;
+  const kept = progressOfUse(turn, before);
   const keptHash = kept === undefined ? null : await make(kept.hashState);
-  const hash = keptHash ?? (await make(''))!;
+  const first =
+    turn.firstBytes === undefined
+      ? undefined
+      : keepFirstBytes(turn.firstBytes, bytesOfText(keptHash === null ? undefined : kept?.first));
+  const made = keptHash ?? (await make(''))!;
+  const hash = first?.along(made) ?? made;
   const from = keptHash === null ? { startedAt: now, position: 0, readingMs: 0, savedAt: now } : kept!;
   const gapMs = now - from.savedAt;
   const behindMs = from.readingMs + (gapMs <= longestGapMs ? gapMs : 0);
@@ -186,7 +196,8 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
     const hashState = hash.state();
     // Without its hash no progress could be gone on from.
     if (hashState === '' || position === 0 || position === turn.bytes.sizeBytes) return without(before, 'progress');
-    const progress = { ...reading(), position, hashState, savedAt: clock.now() };
+    const firstRead = first === undefined ? undefined : textOfBytes(first.bytes());
+    const progress = { ...reading(), position, hashState, savedAt: clock.now(), ...defined({ first: firstRead }) };
     return { ...(position > from.position ? without(before, 'failures', 'lastError') : before), progress };
   };
   return {
@@ -203,12 +214,17 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
     isProven: () => hash.isProven?.() === true,
     bytesRead: () => position - from.position,
     reading,
+    first: () => first?.bytes(),
     state,
   };
 }
 
-function isAmid({ progress }: ReadState, { sizeBytes }: StoredBytes): boolean {
-  return progress !== undefined && progress.hashState !== '' && progress.position < sizeBytes;
+/** Progress amid the bytes. Whoever wants the first of them begins anew where those that came further did not keep them. */
+function progressOfUse({ bytes, firstBytes }: ReadTurn, { progress }: ReadState): ReadState['progress'] {
+  if (progress === undefined || progress.hashState === '' || progress.position >= bytes.sizeBytes) return undefined;
+  if (firstBytes === undefined) return progress;
+  const has = bytesOfText(progress.first).length;
+  return has >= Math.min(firstBytes, progress.position) ? progress : undefined;
 }
 
 function without<K extends keyof ReadState>(state: ReadState, ...keys: readonly K[]): ReadState {

@@ -37,6 +37,8 @@ export interface GoodReading {
   readonly readAt: number;
   /** True when some of it was read in an earlier turn. The backend still shows the same size and ETag now. */
   readonly isAged: boolean;
+  /** The first bytes, where they were asked for. */
+  readonly first?: Uint8Array;
 }
 
 export type PutOffReason = NonNullable<ReturnType<ReadBudget['refuses']>> | 'out-of-time' | 'backing-off';
@@ -50,6 +52,11 @@ export interface ReadOptions {
   readonly agesUpToMs?: number;
   /** Small bytes too keep what was found out: failures back off, and a wrong read is remembered. Costs a read of their row. */
   readonly remembers?: boolean;
+  /**
+   * So many first bytes are given with a good reading: of this very read, in whatever turn they came. A request for them alone
+   * might be all that a usage limit lacks, for everything to be read again in every tick. Not with an attestation.
+   */
+  readonly firstBytes?: number;
 }
 
 /** What a reader may spend of the usage limits. */

@@ -6,13 +6,20 @@ import { ownerKey } from '../../fleet/owner.ts';
 import type { CandidateReading } from '../../plans/judge-candidates.ts';
 import type { CopyReaderTick } from '../../steps/copy-reader.ts';
 import { copyReader } from '../../steps/copy-reader.ts';
-import type { ObjectRecord } from '../../store/model.ts';
+import type { Encryption, ObjectRecord } from '../../store/model.ts';
 import { undecidedSha256 } from '../../store/recovery.ts';
 import type { Tick } from '../../tick/tick.ts';
+import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
 import type { MarkedBytes } from './candidates.ts';
 
 /** What this file asks of a tick. */
 export type ReadCandidateTick = Pick<Tick, 'signal' | 'backend'> & CopyReaderTick;
+
+/**
+ * What a candidate turned out to be. `encryption`: how it was encrypted, by the message itself, null where it is content; absent
+ * where it was not read now.
+ */
+export type CandidateFound = CandidateReading & { readonly encryption?: Encryption | null };
 
 /**
  * Reads a candidate to its end and judges it: by what tables of ours know of its generation, else by the SHA-256 in its mark,
@@ -23,7 +30,7 @@ export async function readCandidate(
   tick: ReadCandidateTick,
   candidate: MarkedBytes,
   record: ObjectRecord | null,
-): Promise<CandidateReading> {
+): Promise<CandidateFound> {
   const { backend, key, generation, sizeBytes, mark } = candidate;
   const isRecorded = record !== null && record.copies[backend] === candidate.copyId && record.generation === generation;
   const recordedSha256 = isRecorded && record.sha256 !== undecidedSha256 ? record.sha256 : undefined;
@@ -36,10 +43,15 @@ export async function readCandidate(
   const bytes = { backend, storageKey: candidate.storageKey, key, generation, sizeBytes };
   const reader = copyReader(tick);
   for (let reads = 0; ; reads += 1) {
-    const reading = await reader.read({ ...bytes, ...defined({ sha256, headersSha256 }) }, { remembers: true });
+    const options = { remembers: true, firstBytes: ciphertextHeaderBytes };
+    const reading = await reader.read({ ...bytes, ...defined({ sha256, headersSha256 }) }, options);
     switch (reading.outcome) {
       case 'good':
-        return { outcome: await strengthOf(tick, candidate, reading.provesItself), sha256: reading.sha256 };
+        return {
+          outcome: await strengthOf(tick, candidate, reading.provesItself),
+          sha256: reading.sha256,
+          encryption: encryptionOf(reading.first!, sizeBytes, { key, generation: mark.generation }),
+        };
       case 'wrong':
         if (reads > 0) return { outcome: 'wrong' };
         continue;

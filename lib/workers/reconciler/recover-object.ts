@@ -1,4 +1,3 @@
-import { collect } from '../../base/bytes.ts';
 import { defined } from '../../base/defined.ts';
 import { ulidTime } from '../../base/ids.ts';
 import { allEnded } from '../../base/pool.ts';
@@ -11,17 +10,16 @@ import { bornAs, newRecord } from '../../store/records.ts';
 import { isOfLostTime, isRecoveryPending, recoveryOf, undecidedSha256 } from '../../store/recovery.ts';
 import { copiesOf as copiesIn } from '../../store/swap.ts';
 import type { FleetAsRead, Tick, TickTime } from '../../tick/tick.ts';
-import { ciphertextHeaderBytes, encryptionOf } from '../../transfer/ciphertext.ts';
 import { headersDigest, headersProblem } from '../../transfer/headers-digest.ts';
 import { carriesMark } from '../../transfer/mark.ts';
 import type { CandidatesTick } from './candidates.ts';
 import { type Gathered, gatherCandidates, type MarkedBytes } from './candidates.ts';
 import { type KeyTurn, settled, settledByName } from './key-turn.ts';
-import type { ReadCandidateTick } from './read-candidate.ts';
+import type { CandidateFound, ReadCandidateTick } from './read-candidate.ts';
 import { readCandidate } from './read-candidate.ts';
 
 /** What this file asks of a tick. */
-export type RecoverObjectTick = Pick<Tick, 'deps' | 'dryRun' | 'backend' | 'commit' | 'audit'> &
+export type RecoverObjectTick = Pick<Tick, 'deps' | 'dryRun' | 'commit' | 'audit'> &
   FleetAsRead &
   TickTime &
   CandidatesTick &
@@ -131,7 +129,7 @@ function unfinished(readings: readonly CandidateRead[]): KeyTurn {
   return { outcome: 'unfinished' };
 }
 
-type CandidateRead = ReadCandidate & { readonly candidate: MarkedBytes };
+type CandidateRead = ReadCandidate & { readonly candidate: MarkedBytes; readonly reading: CandidateFound };
 
 async function readAll(
   tick: RecoverObjectTick,
@@ -162,7 +160,7 @@ async function decide(tick: RecoverObjectTick, it: Case, rules: RecoverRules): P
         isNewerLeft = true;
         continue;
       }
-      const turn = await recordGood(tick, it, { ...verdict, copies });
+      const turn = await recordGood(tick, it, { ...verdict, copies, readings });
       return isNewerLeft ? named(turn) : turn;
     }
     if (verdict.outcome !== 'none-good') return keepUndecided(tick, it, candidates, generation, verdict.outcome);
@@ -230,18 +228,20 @@ function named(turn: KeyTurn): KeyTurn {
 interface GoodContent {
   readonly sha256: string;
   readonly copies: readonly MarkedBytes[];
+  /** Those of the copies among them. */
+  readonly readings: readonly CandidateRead[];
 }
 
 async function recordGood(tick: RecoverObjectTick, it: Case, good: GoodContent): Promise<KeyTurn> {
   const [first] = good.copies as readonly [MarkedBytes, ...MarkedBytes[]];
-  const encryption = await encryptionIn(tick, first);
+  const { entry } = it;
+  const same = entry?.kind === 'object' && entry.generation === first.generation ? entry : null;
+  const encryption = encryptionIn(good, same);
   const isSaidOtherwise = good.copies.some(
     ({ mark }) => mark.isEncrypted !== undefined && mark.isEncrypted !== (encryption !== null),
   );
   // Neither ciphertext is served as content, nor content taken for ciphertext.
   if (isSaidOtherwise) return keepUndecided(tick, it, good.copies, first.generation, 'not-as-marked');
-  const { entry } = it;
-  const same = entry?.kind === 'object' && entry.generation === first.generation ? entry : null;
   const headersSha256 = same?.headersSha256 ?? headersOf(good.copies);
   const files = await equalFiles(tick, it, first, { sha256: good.sha256, ...defined({ headersSha256 }) });
   const copies = {
@@ -313,14 +313,11 @@ async function equalFiles(
   return equal;
 }
 
-/** How good bytes were encrypted, by the message itself; null where they are content. */
-async function encryptionIn(tick: RecoverObjectTick, bytes: MarkedBytes): Promise<Encryption | null> {
-  const { backend, storageKey, sizeBytes, key, mark, stored } = bytes;
-  if (sizeBytes === 0) return null;
-  const handle = await tick.backend(backend);
-  const range = [0, Math.min(sizeBytes, ciphertextHeaderBytes) - 1] as const;
-  const { body } = await handle.get(storageKey, { range, ifMatch: stored.etag }, tick.signal);
-  return encryptionOf(await collect(body), sizeBytes, { key, generation: mark.generation });
+/** How good bytes were encrypted, as their reading showed; null where they are content. What this recovery recorded was read then. */
+function encryptionIn({ copies, readings }: GoodContent, same: ObjectRecord | null): Encryption | null {
+  const shown = copies.flatMap((copy) => readings.filter(({ candidate }) => candidate === copy));
+  for (const { reading } of shown) if (reading.encryption !== undefined) return reading.encryption;
+  return same?.encryption ?? null;
 }
 
 /** Kept on every backend, given to nobody, and judged again by the next recovery. */

@@ -10,7 +10,13 @@ import { readingKey } from '../../../lib/store/row-keys.ts';
 import { createMemoryBackend, type MemoryBackend } from '../../../lib/testing/backend/memory-backend.ts';
 import { createMemoryStore, type MemoryStore } from '../../../lib/testing/store/memory-store.ts';
 import { createCopyReader } from '../../../lib/transfer/reading/copy-reader.ts';
-import type { CopyReader, CopyReaderDeps, Reading, ReadOptions } from '../../../lib/transfer/reading/reading.ts';
+import type {
+  CopyReader,
+  CopyReaderDeps,
+  GoodReading,
+  Reading,
+  ReadOptions,
+} from '../../../lib/transfer/reading/reading.ts';
 import type { StoredBytes } from '../../../lib/transfer/reading/stored-bytes.ts';
 import { createManualClock, type ManualClock } from '../../support/fleet.ts';
 
@@ -161,6 +167,29 @@ test('bytes whose reading takes forty turns are read to their end, and each byte
   expect(turns).toBeGreaterThanOrEqual(35);
   expect(turns).toBeLessThanOrEqual(60);
   expect(egress.a).toBe(sizeBytes);
+});
+
+test.each([0, 900, 5000])(
+  'the first %i bytes are given with a read that took forty turns, and are not read again',
+  async (firstBytes) => {
+    putOn('a');
+    const first = content.subarray(0, firstBytes);
+    const reading = await readUntil(bytesOn('a'), { firstBytes });
+    expect(reading).toMatchObject({ outcome: 'good', isAged: true });
+    expect(Buffer.from((reading as GoodReading).first!)).toEqual(first);
+    const again = await newTurn().read(bytesOn('a'), { firstBytes });
+    expect(Buffer.from((again as GoodReading).first!)).toEqual(first);
+    expect(egress.a).toBe(sizeBytes);
+  },
+);
+
+test('whoever wants the first bytes does not go on where they were not kept', async () => {
+  putOn('a');
+  await newTurn().read(bytesOn('a'));
+  const behind = egress.a!;
+  const reading = await readUntil(bytesOn('a'), { firstBytes: 10 });
+  expect(Buffer.from((reading as GoodReading).first!)).toEqual(content.subarray(0, 10));
+  expect(egress.a).toBe(behind + sizeBytes);
 });
 
 test('what fits into a turn is read in one request, and leaves no row', async () => {
