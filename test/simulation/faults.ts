@@ -138,6 +138,10 @@ export interface Faults {
   isMisread(backend: string, storageKey: string): boolean;
   /** Nothing that has not been read yet is misread. */
   forgetMisreads(): void;
+  /** From now on, or no more, every target hangs up that waits too long for bytes, whatever else works. */
+  makeImpatient(isOn: boolean): void;
+  /** Whether a target hangs up now, before its source says that it has failed; counted when it does. */
+  hangsUp(): boolean;
   /** Everything works until `start`, and again after `stop`. */
   start(): void;
   stop(): void;
@@ -176,6 +180,7 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
   const lies = new Map<string, { readonly lie: Lie; readonly until: number }>();
   const misled = new Map<string, number[]>();
   const misreads = new Set<string>();
+  let areTargetsImpatient = false;
   let stormUntil = 0;
   let gone: { readonly backend: string; readonly window: Window } | null = null;
   let isStopped = true;
@@ -323,6 +328,14 @@ export function createFaults({ random, stream, now, step }: FaultsOptions): Faul
       return is;
     },
     forgetMisreads: () => misreads.clear(),
+    makeImpatient: (isOn) => {
+      areTargetsImpatient = isOn;
+    },
+    hangsUp: () => {
+      const does = areTargetsImpatient || isRolled('target hangs up first', 400);
+      if (does) count('target hangs up first');
+      return does;
+    },
     start: () => {
       isStopped = false;
       hasStarted = true;

@@ -183,11 +183,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
       for await (const chunk of body) {
         observer.bytesMoved(actor, { backend: name, operation: 'PUT', storageKey }, 'ingressBytes', chunk.length);
         if (signal?.aborted) break;
-        if (
-          actor.role !== 'client' &&
-          world.now - heardAt > patienceMs &&
-          faults.strikes('target hangs up first', 400)
-        ) {
+        if (actor.role !== 'client' && world.now - heardAt > patienceMs && faults.hangsUp()) {
           actor.hadFault = true;
           throw new SourceSilence(`Nothing came for ${name} in ${world.now - heardAt} ms (simulated)`);
         }

@@ -36,9 +36,7 @@ describe('the simulation', () => {
     for (const { seed } of first) report.add(played.get(seed)![0]!);
     process.stdout.write(`${report.text()}\n`);
     expect(await Promise.all(report.failed().map(violationOf))).toEqual([]);
-    // A source seldom falls silent between two chunks of a copy: one history of the two hundred, and not one in a hundred.
-    expect(report.rareFaults()).toEqual(['target hangs up first']);
-    expect(report.text()).toMatch(/ [1-9]\d* × {2}target hangs up first/);
+    expect(report.rareFaults()).toEqual([]);
     const { steps, backends, objects } = report.least();
     expect(steps).toBeGreaterThanOrEqual(300);
     expect(backends).toBeGreaterThanOrEqual(3);

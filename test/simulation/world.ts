@@ -38,8 +38,8 @@ export interface World {
   isAboutToSend(actor: Actor): boolean;
   /** Whether it is asking how the fleet stands. */
   isReadingFleet(actor: Actor): boolean;
-  /** Whether a request of this kind is on its way, without effect so far. */
-  isAsking(actor: Actor, operation: string): boolean;
+  /** Whether a request of this kind is on its way, without effect so far; `about`: one whose subject mentions this. */
+  isAsking(actor: Actor, operation: string, about?: string): boolean;
   /** Its requests of one kind take so much longer. */
   delay(actor: Actor, operation: string, ms: number): void;
   /** Its requests of one kind have no effect, and it is told an error. */
@@ -231,8 +231,8 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     );
   }
 
-  function isAsking(actor: Actor, what: readonly string[]): boolean {
-    return askedBy(actor, what).length > 0;
+  function isAsking(actor: Actor, what: readonly string[], about = ''): boolean {
+    return askedBy(actor, what).some(({ subject }) => subject.includes(about));
   }
 
   return {
@@ -316,7 +316,7 @@ export function createWorld({ random, startAt, onFault, lines }: WorldOptions): 
     isWriting: (actor) => isAsking(actor, ['transact', 'PUT begins', 'PUT']),
     isAboutToSend: (actor) => isAsking(actor, ['PUT begins']),
     isReadingFleet: (actor) => isAsking(actor, ['control']),
-    isAsking: (actor, operation) => isAsking(actor, [operation]),
+    isAsking: (actor, operation, about) => isAsking(actor, [operation], about),
     delay(actor, operation, ms) {
       for (const one of askedBy(actor, [operation])) {
         one.notBefore = now + ms;

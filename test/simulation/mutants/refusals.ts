@@ -24,6 +24,16 @@ export const refusalsMutants: readonly Mutant[] = [
   { name: 'what big copies are to move is not claimed', edits: [first('claimsOf', 'return [];')] },
   { name: 'no other target takes what one held back', edits: [first('letOthersTake', 'return;')] },
   {
+    name: 'a source that falls silent is taken for a target that failed',
+    edits: [
+      first(
+        'copy#explain',
+        `if (error.cause instanceof SourceSilence)
+           return { outcome: 'target-failed', error: new BackendError('timeout', error.backend, '', error, { verdict: 'backend' }) };`,
+      ),
+    ],
+  },
+  {
     name: 'a refused big copy ends without a word on the record',
     edits: [instead('endRefused', ['withRefusals', 'refusals'], 'before')],
   },

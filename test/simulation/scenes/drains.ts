@@ -1,6 +1,8 @@
+import { emptied } from './leaving.ts';
 import type { Stage } from './stage.ts';
 
 const minute = 60_000;
+const hour = 60 * minute;
 
 /** An object of ours on a backend that drains, with its copies elsewhere by now. */
 async function drained(stage: Stage) {
@@ -108,5 +110,48 @@ export async function claimantSleepsOverUndrain(stage: Stage): Promise<boolean> 
   }
   await stage.settle();
   await goOn(stage);
+  return isThere;
+}
+
+/**
+ * A put has chosen an empty backend, and sleeps until the drain of that is as old as it must be. It is asked just before the
+ * drain is closed whether the backend takes anything, and what it names there is on its way while an operator asks how far the
+ * drain is.
+ */
+export async function putSleepsOverDrain(stage: Stage): Promise<boolean> {
+  const { world, faults, actors, surroundings } = stage;
+  if (!(await stage.isReady())) return false;
+  const backend = await emptied(stage);
+  if (backend === undefined) return false;
+  await stage.apply(stage.roomyFile(1, { backends: [backend] }));
+  const client = actors.startClient();
+  const { actor } = client;
+  actors.put(client, stage.random.pick(stage.plan.keys), { timeoutMs: 4 * hour, copies: 1 });
+  // Whose the bucket is, is the last that it asks before it names anything there.
+  let isThere = await stage.untilAt(actor, () => world.isAsking(actor, 'HEAD'));
+  if (isThere) {
+    world.freeze(actor, 12 * hour);
+    actors.apply(stage.roomyFile(1));
+    await stage.settleBeside(actor);
+    faults.count('backend drained');
+    actors.drain(backend, false);
+    await stage.settleBeside(actor);
+    for (const until = world.now + 25 * minute; world.now < until; ) world.pass(until - world.now);
+    world.thawAll();
+    isThere = await stage.untilAt(actor, () => world.isAsking(actor, 'transact', `intent:${backend}/`));
+    isThere &&= surroundings.drains().has(backend);
+  }
+  if (isThere) {
+    world.delay(actor, 'transact', 9_000);
+    for (let asked = 0; asked < 3; asked += 1) {
+      actors.askDrain(backend);
+      await stage.settleBeside(actor);
+      world.pass(2_000);
+    }
+  }
+  await stage.settle();
+  actors.close(client);
+  await goOn(stage);
+  await stage.apply(stage.roomyFile(1));
   return isThere;
 }

@@ -1,3 +1,4 @@
+import type { Entry } from '../../../lib/store/model.ts';
 import { StoreError } from '../../../lib/store/port.ts';
 import { withoutBackend } from '../fleet.ts';
 import type { Actor } from '../operation.ts';
@@ -119,19 +120,28 @@ export async function putToLeaving(stage: Stage): Promise<boolean> {
   return isThere;
 }
 
-/** A backend on which nothing is any more; undefined where something stays. */
-async function emptied(stage: Stage): Promise<string | undefined> {
+/** A backend on which nothing is any more; undefined where something stays, as files that were imported do. */
+export async function emptied(stage: Stage): Promise<string | undefined> {
   const { oracle, random } = stage;
-  const name = random.pick(stage.names());
+  const holds = (name: string) => [...oracle.objects.values()].some((entry) => plainCopies(entry).includes(name));
+  const able = stage.names().filter((name) => !holds(name));
+  if (able.length === 0) return undefined;
+  const name = random.pick(able);
   await stage.apply(stage.roomyFile(1, { excludeBackends: [name] }));
   await stage.tick('replicator');
   await stage.tick('over-replication-cleaner');
-  for (const ms of [6, 6].map((n) => n * minute)) {
+  const isQueued = () => [...oracle.queue.values()].some(({ backend }) => backend === name);
+  // The last wait is for what can be brought back for a day.
+  for (const ms of [6 * minute, 6 * minute, 25 * hour]) {
+    if (ms > hour && !isQueued()) break;
     await stage.idle(ms);
     await stage.tick('cleanup-queue');
   }
-  const isQueued = [...oracle.queue.values()].some(({ backend }) => backend === name);
-  return stage.namedOn(name).size === 0 && !isQueued ? name : undefined;
+  return stage.namedOn(name).size === 0 && !isQueued() ? name : undefined;
+}
+
+function plainCopies(entry: Entry): string[] {
+  return entry.kind === 'object' ? Object.keys(entry.copies).filter((name) => entry.copies[name] === '') : [];
 }
 
 /** A put makes another copy in place of one whose backend left the file, and is overwritten before it records that. */

@@ -5,12 +5,14 @@ import {
   cleanerSleepsOverUndrain,
   lateDeletionOfDrain,
   overwrittenBeforeUndrain,
+  putSleepsOverDrain,
 } from './drains.ts';
 import { firstReadingWrong, oldItemOfFile, sameFileAgain } from './imports.ts';
 import { copyOvertaken, moveLost, putToLeaving, secondCopyOverwritten } from './leaving.ts';
 import { backendExcluded, movedApart } from './placement.ts';
 import { firstCopyOtherHeaders, firstCopyRotten } from './readers.ts';
 import type { Stage } from './stage.ts';
+import { sourceFallsSilent, targetLost } from './transfers.ts';
 
 /**
  * What needs so many coincidences that random histories do not meet it: each is played, step by step, when a fleet is at rest,
@@ -36,6 +38,9 @@ export const scenes = {
   'old item of a file': oldItemOfFile,
   'backend excluded': backendExcluded,
   'moved apart': movedApart,
+  'source falls silent': sourceFallsSilent,
+  'target lost': targetLost,
+  'put sleeps over a drain': putSleepsOverDrain,
 } satisfies Readonly<Record<string, (stage: Stage) => Promise<boolean>>>;
 
 export type SceneName = keyof typeof scenes;
