@@ -62,10 +62,18 @@ export function createLimitsCheck(
     return operation === 'LIST' && (by.role === 'cleanup-queue' || recovering.has(by));
   }
 
+  /** What `mostOf` answered, by as many files as there were then. */
+  const known = new Map<string, { readonly files: number; readonly most: number }>();
+
   /** The highest that was ever in force: a process goes by the file that it read. */
   function mostOf(backend: string, per: 'limits' | 'dailyLimits', way: UsageWay): number {
+    const id = `${per} ${way} ${backend}`;
+    const last = known.get(id);
+    if (last?.files === files.length) return last.most;
     const all = files.flatMap(({ backends }) => backends.filter(({ name }) => name === backend));
-    return Math.max(...all.map((one) => one[per][way] || Infinity));
+    const most = Math.max(...all.map((one) => one[per][way] || Infinity));
+    known.set(id, { files: files.length, most });
+    return most;
   }
 
   function charge(by: Actor, name: string, way: UsageWay, amount: number, most: number): void {
@@ -107,8 +115,8 @@ export function createLimitsCheck(
       if (backend === undefined) return;
       for (const per of ['limits', 'dailyLimits'] as const) {
         const most = mostOf(on.backend, per, way);
-        const period = periodOf(backend, per, hour);
-        if (Number.isFinite(most)) charge(by, `${on.backend} ${way} ${per} ${period}`, way, amount, most);
+        if (!Number.isFinite(most)) continue;
+        charge(by, `${on.backend} ${way} ${per} ${periodOf(backend, per, hour)}`, way, amount, most);
       }
     },
     allWritten: (by) => void unwrittenSince.delete(by),
