@@ -184,8 +184,8 @@ async function beginPass(deps: CopyReaderDeps, turn: ReadTurn, before: ReadState
     turn.firstBytes === undefined
       ? undefined
       : keepFirstBytes(turn.firstBytes, bytesOfText(keptHash === null ? undefined : kept?.first));
-  const made = keptHash ?? (await make(''))!;
-  const hash = first?.along(made) ?? made;
+  const bareHash = keptHash ?? (await make(''))!;
+  const hash = first?.along(bareHash) ?? bareHash;
   const from = keptHash === null ? { startedAt: now, position: 0, readingMs: 0, savedAt: now } : kept!;
   const gapMs = now - from.savedAt;
   const behindMs = from.readingMs + (gapMs <= longestGapMs ? gapMs : 0);

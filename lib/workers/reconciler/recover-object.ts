@@ -315,8 +315,8 @@ async function equalFiles(
 
 /** How good bytes were encrypted, as their reading showed; null where they are content. What this recovery recorded was read then. */
 function encryptionIn({ copies, readings }: GoodContent, same: ObjectRecord | null): Encryption | null {
-  const shown = copies.flatMap((copy) => readings.filter(({ candidate }) => candidate === copy));
-  for (const { reading } of shown) if (reading.encryption !== undefined) return reading.encryption;
+  const theirReadings = copies.flatMap((copy) => readings.filter(({ candidate }) => candidate === copy));
+  for (const { reading } of theirReadings) if (reading.encryption !== undefined) return reading.encryption;
   return same?.encryption ?? null;
 }
 
