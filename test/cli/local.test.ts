@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { bareEnv, entry, runCli, spawnCli } from './kit.ts';
+import { bareEnv, entry, runCli } from './kit.ts';
 
 let dir: string;
 const running: ChildProcess[] = [];
@@ -81,7 +81,7 @@ test('after kill -9 the next start ends what was left and goes on', async () => 
 test('a folder is served by one process only', async () => {
   const { child } = await local('shared');
 
-  const ran = await spawnCli(['local', 'shared'], { cwd: dir });
+  const ran = await runCli(['local', 'shared'], { cwd: dir });
 
   expect(ran.code).toBe(1);
   expect(ran.stderr).toMatch(`error: The folder "${join(dir, 'shared')}" is in use by process ${child.pid}`);

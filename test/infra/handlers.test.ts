@@ -22,7 +22,7 @@ import { reasons } from './support/unused.ts';
 /** Copied, moved and read in parts. */
 const big = Buffer.alloc(6_000_000, 'b');
 
-/** `npm test` deploys a fleet and runs one worker; the whole suite has every function do all that its role allows. */
+/** `npm test` deploys a fleet, runs one worker and tells of one file; the whole suite has every function do all that its role allows. */
 const full = test.runIf(isWhole);
 const someWorkers = isWhole ? workerNames : (['replicator'] as const);
 
@@ -375,13 +375,13 @@ test('importer: a file that its bucket tells of is imported and copied; what it 
   expect(await copiesOf('told')).toHaveLength(2);
 });
 
-test('importer: a file that was written again is read, and its former replicas are queued', async () => {
+full('importer: a file that was written again is read, and its former replicas are queued', async () => {
   await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told again' }));
   expect((await kit.invoke('importer', told('fleet/told', 'fleet/told'))).result).toEqual({ batchItemFailures: [] });
   expect(await entryOf('told')).toMatchObject({ sizeBytes: 10, copies: { 'aws-a': '' } });
 });
 
-test('importer: a webhook brings the same document; while the backend fails it is told to bring it again', async () => {
+full('importer: a webhook brings the same document; while the backend fails it is told to bring it again', async () => {
   await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/hooked file', Body: 'hooked' }));
   const s3Record = { bucket: { name: 'bucket-a' }, object: { key: 'fleet/hooked+file' } };
   const document = { Records: [{ eventName: 'ObjectCreated:Put', s3: s3Record }] };

@@ -1,6 +1,6 @@
 /**
- * For what histories showed, the seed that showed it when it was found. They are always played. A change of the simulator gives
- * every seed another history, so what a defect was is also kept by a test or a mutant of its own.
+ * For what histories showed, the seed that showed it when it was found. The whole suite plays each. A change of the simulator
+ * gives every seed another history, so what a defect was is also kept by a test or a mutant of its own.
  */
 export const regressions: readonly { readonly seed: number; readonly showed: string }[] = [
   {

@@ -19,7 +19,7 @@ export interface CrashTest {
   settle?(fleet: TestFleet): Promise<unknown>;
   /** What every key must read as in the end; null for a deleted one. */
   readonly contents: Readonly<Record<string, string | null>>;
-  /** How many calls `npm test` goes on by in each of the four ways [8]. */
+  /** How many calls `npm test` goes on by in each of the four ways [12]. */
   readonly quickStep?: number;
   /** Further expectations once the fleet has converged. */
   check?(fleet: TestFleet): unknown;
@@ -31,13 +31,13 @@ const times = ['before', 'after'] as const;
 
 /**
  * Cuts the work short at every single port call, before and after its effect, by the end of the process and by an error of
- * that one call (`npm test`: every second call in one of these four ways); after each, lets the workers run on and checks that nothing is lost and the fleet converges.
+ * that one call (`npm test`: every third call in one of these four ways); after each, lets the workers run on and checks that nothing is lost and the fleet converges.
  *
  * @returns how many port calls the work makes when nothing cuts it short
  */
 export async function crashEverywhere(test: CrashTest): Promise<number> {
   const calls = await cutAt(test, { manner: 'dies', phase: 'before', call: Number.POSITIVE_INFINITY });
-  const step = isWhole ? 1 : (test.quickStep ?? 8);
+  const step = isWhole ? 1 : (test.quickStep ?? 12);
   for (const manner of manners) {
     for (const phase of times) {
       // The four ways begin at different calls, so that together they meet many.
