@@ -104,6 +104,20 @@ test('a dry run counts and prices, with each backend’s own price of egress, an
   expect(people.stdout).toMatch(/would-import +25 .*\n[\s\S]*first replication: egress of full +93\.8 KiB +0\.00/);
 });
 
+test('who stops the count of an import that is to cost no more than so much has begun nothing', async () => {
+  const before = await tables();
+  const { server } = lab.stack.backends.find(({ name }) => name === 'full')!;
+  server.requests.clear();
+  server.faults.add({ kind: 'hang', id: 'hang', match: { operation: 'ListObjectsV2' } });
+  const running = lab.run(['import', 'full', '--max-usd', '100', '--json']);
+  while (server.requests.count({ operation: 'HeadObject' }) === 0) await server.requests.next();
+  process.emit('SIGINT', 'SIGINT');
+  server.faults.clear('hang');
+  const { code, stderr } = await running;
+  expect([code, stderr]).toEqual([130, expect.stringContaining('SIGINT: what is in flight ends first')]);
+  expect(await tables()).toEqual(before);
+});
+
 test('an import ends with a table that accounts for every listed key, and every object is under-replicated until the replicator’s next tick [imports-account-for-keys]', async () => {
   const ran = await lab.run(['import', 'full', 'second', '--json']);
   expect(ran.code).toBe(0);

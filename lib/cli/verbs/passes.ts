@@ -77,7 +77,10 @@ async function importFiles(
   if (dryRun === true) return plannedResult(await planned(session, request));
   await sayUnencrypted(session, prefix);
   if (maxUsd !== undefined) {
-    const { import: first, replication } = await planned(session, request);
+    const counted = await planned(session, request);
+    // What was not counted would cost something, too.
+    if (!counted.planned.isComplete) return plannedResult(counted, 'Nothing was begun.');
+    const { import: first, replication } = counted.planned;
     assertAffordable(command, first.usd + replication.usd, maxUsd);
   }
   return runVerb(session, request, command);
@@ -145,9 +148,13 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
   }
 }
 
-type Planned = Extract<ImportPlanning, { outcome: 'planned' }>;
+interface Counted {
+  readonly planned: Extract<ImportPlanning, { outcome: 'planned' }>;
+  /** It was stopped by a signal. */
+  readonly endedBy: SignalCode | undefined;
+}
 
-async function planned(session: Session, request: ReconcileRequest): Promise<Planned> {
+async function planned(session: Session, request: ReconcileRequest): Promise<Counted> {
   const holdfastProcess = session.process();
   const interrupt = stopSignal(session);
   const line = createProgressLine(session, holdfastProcess.clock);
@@ -159,13 +166,13 @@ async function planned(session: Session, request: ReconcileRequest): Promise<Pla
     );
     line.end();
     if (planning.outcome === 'error') throw new CommandError('error', planning.message);
-    return planning;
+    return { planned: planning, endedBy: interrupt.endedBy() };
   } finally {
     interrupt.end();
   }
 }
 
-function plannedResult({ outcome: _planned, ...plan }: Planned): Result {
+function plannedResult({ planned: { outcome: _planned, ...plan }, endedBy }: Counted, end = ''): Result {
   const { isComplete, listed } = plan;
   const found = accountedFor(listed, plan.found);
   const rows = countRows(found);
@@ -177,12 +184,13 @@ function plannedResult({ outcome: _planned, ...plan }: Planned): Result {
     'By list prices of AWS and each backend’s `egressUsdPerGb`; nothing was changed.',
     ...plan.warnings.map((warning) => `Warning: ${warning}.`),
     isComplete ? '' : 'Not every key was listed: these are the figures of what was.',
+    end,
   ];
   const isWell = isComplete && found[unaccounted] === undefined;
   return {
     text: text.filter((part) => part !== '').join('\n\n'),
     document: { ...plan, found },
-    exitCode: isWell ? 0 : 1,
+    exitCode: endedBy ?? (isWell ? 0 : 1),
   };
 }
 
