@@ -59,7 +59,8 @@ async function examine(deps: ApplyDeps, view: FleetView, given: FleetFile, optio
   const found = await Promise.all(file.backends.map((config) => inspectBucket(deps, view, config, options)));
   const inTheWay = found.flatMap((bucket) => (bucket.outcome === 'problem' ? [bucket.sentence] : []));
   const ofFile = [...problemsOfFile(view, file), ...problemsOfKeys(view, file, deps.env ?? {}, now)];
-  refuse(ofFile, [...problemsOfLeaving(view, given, options), ...inTheWay]);
+  const isTakenOver = found.some(({ outcome }) => outcome === 'taken-over');
+  refuse(ofFile, [...problemsOfLeaving(view, given, options, isTakenOver), ...inTheWay]);
   const silent = file.backends.filter((_, i) => found[i]!.outcome === 'unreachable');
   const warnings = [
     ...(await warningsOfFile(deps.store, view, file)),

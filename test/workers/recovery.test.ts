@@ -2,13 +2,14 @@ import { expect, test } from 'vitest';
 import { idsFrom } from '../../lib/base/ids.ts';
 import { createClient } from '../../lib/client/client.ts';
 import type { FleetFile } from '../../lib/config/fleet-file.ts';
+import { BackendError } from '../../lib/fleet/backend.ts';
 import { apply } from '../../lib/operations/apply.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { recount } from '../../lib/operations/recount.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { readFleet } from '../../lib/store/fleet-view.ts';
 import { passName, rangesOfPass } from '../../lib/store/pass-rows.ts';
-import { createMemoryStore } from '../../lib/testing/store/memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../lib/testing/store/memory-store.ts';
 import { markFor, markName } from '../../lib/transfer/mark.ts';
 import { createTestFleet, seeded, sha256, type TestFleet } from '../support/fleet.ts';
 import { takenOver } from '../support/taken-over.ts';
@@ -592,3 +593,30 @@ test.each([
     expect(await now.isPending()).toBe(false);
   },
 );
+
+test('no backend leaves the fleet file before a recovery has gone through it: it may hold what was put last', async () => {
+  const fleet = await createTestFleet({ backends: ['a', 'b'], policies: { default: { factor: 1 } } });
+  await fleet.client.put('k', 'old');
+  const saved = fleet.store.snapshot();
+  fleet.before = ({ port, method }) => {
+    if (port === 'a' && method === 'put') throw new BackendError('no-room', 'a', 'full');
+  };
+  await fleet.client.put('k', 'new');
+  fleet.before = undefined;
+  expect(Object.keys(fleet.object('k').copies)).toEqual(['b']);
+  fleet.clock.advance(hourMs);
+  const file = saved.rows.find(({ sk }) => sk === 'config')!.data.file as FleetFile;
+  const withoutB = { ...file, backends: file.backends.filter(({ name }) => name !== 'b') };
+  const deps = (store: MemoryStore) => {
+    const findCapabilities = async ({ name }: { readonly name: string }) => fleet.backends[name]!.capabilities;
+    return { ...fleet.deps, store, clock: fleet.operatorClock, findCapabilities };
+  };
+  const restored = createMemoryStore({ clock: fleet.clock, identity: 'new tables', from: saved });
+  await expect(apply(deps(restored), withoutB, { takeOver: true })).rejects.toThrow(/"b" leaves the file, and what it/);
+  const now = await takenOver(fleet, saved);
+  await expect(apply(deps(now.store), withoutB)).rejects.toThrow(/`holdfast recover` first/);
+  await now.recover();
+  await now.recover(['a', 'b'], { acceptNewer: ['k'] });
+  expect(await now.read('k')).toBe('new');
+  await expect(apply(deps(now.store), withoutB)).rejects.toThrow(/still holds 1 objects/);
+});

@@ -4,6 +4,7 @@ import { fingerprintOf } from '../../config/place.ts';
 import type { Capabilities } from '../../fleet/backend.ts';
 import type { FleetConfig, FleetView } from '../../store/fleet-view.ts';
 import type { Change } from '../../store/port.ts';
+import { isRecoveryPending } from '../../store/recovery.ts';
 import { fleetKey, rowKeys } from '../../store/row-keys.ts';
 import { holdingOf, namesNothing, readTwice } from '../naming.ts';
 import { type ApplyDeps, type ApplyOptions, contended, NotApplied } from './deps.ts';
@@ -32,10 +33,23 @@ export interface Parked {
  */
 const leavingMs = 30_000;
 
-/** Why backends may not leave the file now: one sentence for each that still holds something. */
-export function problemsOfLeaving(view: FleetView, file: FleetFile, options: ApplyOptions): string[] {
+/**
+ * Why backends may not leave the file now: one sentence for each that still holds something, or may. Before a recovery is
+ * complete its tables do not know what a backend holds: it may be the only one that has what was put last, and is not looked at
+ * once it is out of the file.
+ */
+export function problemsOfLeaving(
+  view: FleetView,
+  file: FleetFile,
+  options: ApplyOptions,
+  isTakenOver: boolean,
+): string[] {
   if (mayPark(view, file, options)) return [];
   return leavingNames(view, file).flatMap((name) => {
+    if (isTakenOver || isRecoveryPending(view))
+      return [
+        `Backend "${name}" leaves the file, and what it holds is not known before a recovery is complete: keep it in the file and run \`holdfast recover\` first, or, if it is gone for good, \`apply --park\``,
+      ];
     const { objects, queueItems } = parkedOf(view, name);
     if (objects === 0 && queueItems === 0) return [];
     return [
