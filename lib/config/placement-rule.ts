@@ -61,6 +61,11 @@ export function lacking(rule: PlacementRule, holders: readonly string[], takers:
   };
 }
 
+/** How many copies an object lacks: what stands together needs one elsewhere. 0 or less: it has enough. */
+export function missingOf({ copies, groups }: Lacking): number {
+  return Math.max(copies, groups);
+}
+
 /** Whether a copy there would give an object one of the copies that it lacks. */
 export function isOfUse(rule: PlacementRule, holders: readonly string[], backend: string): boolean {
   if (!rule.allows(backend)) return false;

@@ -30,9 +30,11 @@ export interface Meter {
 export interface Gate {
   /** What is charged, and never refused. */
   isFree(asked: Asked): boolean;
+  /** It is spent, whatever the limits leave: what they may refuse has so much less. */
+  charge(backend: string, usage: Usage): void;
   /** Resolves, or is undefined, once it may be spent; throws `BackendError` of kind `over-limit` where a limit refuses it. */
   pay(backend: string, usage: Usage, asked: Asked): Promise<void> | undefined;
-  /** What was paid for has ended, and this is what it came to. */
+  /** What was paid for, or charged, has ended, and this is what it came to. */
   settle(backend: string, paid: Usage, spent: Usage): void;
 }
 
@@ -41,19 +43,27 @@ interface OnTheWire {
   /** Names of what was sent, as the S3 API calls it. */
   readonly operations: string[];
   sentBytes: number;
+  /** Pays for a request that is sent beyond the one that the call was let in for. */
+  payAgain(operation: string, sentBytes: number): Promise<void>;
 }
 
 const wire = new AsyncLocalStorage<OnTheWire>();
 
 /**
- * For adapters: one physical request is being sent, with a body of so many bytes. It is charged to the call that led to it;
- * a call whose adapter says nothing is one request.
+ * For adapters: one physical request is about to be sent, with a body of so many bytes. It is charged to the call that led to
+ * it; a call whose adapter says nothing is one request. What is sent beyond the first of a call is paid for like the first: it
+ * is sent once the promise resolves, and not at all when that throws.
  */
-export function noteRequest(operation: string, sentBytes: number): void {
+export function noteRequest(operation: string, sentBytes: number): Promise<void> | undefined {
   const call = wire.getStore();
-  if (call === undefined) return;
-  call.operations.push(operation);
-  call.sentBytes += sentBytes;
+  if (call === undefined) return undefined;
+  const note = () => {
+    call.operations.push(operation);
+    call.sentBytes += sentBytes;
+  };
+  if (call.operations.length > 0) return call.payAgain(operation, sentBytes).then(note);
+  note();
+  return undefined;
 }
 
 /** What a call of the port is, where its adapter does not say. */
@@ -79,8 +89,10 @@ interface Request {
   readonly classes: RequestClasses;
   readonly usual: string;
   readonly what: Asked;
-  /** What is paid for before it is sent; null: it is never refused. */
-  readonly price: Usage | null;
+  /** What is paid for before it is sent. */
+  readonly price: Usage;
+  /** It is charged, and never refused. */
+  readonly isFree: boolean;
 }
 
 export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
@@ -102,19 +114,29 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
     if (error instanceof BackendError && error.backend === name && errorTable[error.kind].showsLife) ok(name);
   };
   /** Only what has to be waited for is waited for: most backends have no limits. */
-  const pay = async (name: string, price: Usage | null, what: Asked): Promise<void> => {
-    const paying = price === null ? undefined : gate?.pay(name, price, what);
+  const pay = async (name: string, price: Usage, { what, isFree }: Pick<Request, 'what' | 'isFree'>): Promise<void> => {
+    if (isFree) return gate?.charge(name, price);
+    const paying = gate?.pay(name, price, what);
     if (paying !== undefined) await paying;
   };
   /** `streamed`: what of the bytes that were sent is charged already; a body sent twice went twice. */
-  const asked = async <T>(
-    { name, classes, usual, what, price }: Request,
+  const send = async <T>(
+    { name, classes, usual, price, ...asked }: Request,
     request: () => Promise<T>,
     streamed: () => number,
     showsLife: (answer: T) => boolean,
   ): Promise<T> => {
-    await pay(name, price, what);
-    const call: OnTheWire = { operations: [], sentBytes: 0 };
+    await pay(name, price, asked);
+    let paid = price;
+    const call: OnTheWire = {
+      operations: [],
+      sentBytes: 0,
+      async payAgain(operation, ingressBytes) {
+        const more = { ...noUsage, ...chargeOf(classes, operation), ingressBytes };
+        await pay(name, more, asked).catch((error: unknown) => notAgain(operation, error));
+        paid = plusUsage(paid, more);
+      },
+    };
     const hour = hourOf(clock.now());
     const charge = (least: readonly string[]) => {
       const ingressBytes = Math.max(0, call.sentBytes - streamed());
@@ -122,7 +144,7 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
       let spent: Usage = { ...noUsage, ingressBytes };
       for (const operation of sent) spent = plusUsage(spent, chargeOf(classes, operation));
       add(name, spent, hour);
-      if (price !== null) gate?.settle(name, price, plusUsage(spent, { ingressBytes: streamed() }));
+      gate?.settle(name, paid, plusUsage(spent, { ingressBytes: streamed() }));
     };
     try {
       const answer = await wire.run(call, request);
@@ -159,15 +181,15 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
       };
     },
   });
-  /** An answer's bytes, paid for before the first is read. */
-  const receiving = (name: string, what: Asked, isFree: boolean) => {
+  /** An answer's bytes, paid for before the first is read; where they are free, as they come: nobody may ever read them. */
+  const receiving = (name: string, asked: Pick<Request, 'what' | 'isFree'>) => {
     let paid: Usage | undefined;
     let moved = 0;
     return {
       async arriving(egressBytes: number) {
-        if (isFree) return;
+        if (asked.isFree) return;
         const price = { ...noUsage, egressBytes };
-        await pay(name, price, what);
+        await pay(name, price, asked);
         paid = price;
       },
       received: (body: Body) =>
@@ -176,6 +198,7 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
           (egressBytes) => {
             moved += egressBytes;
             add(name, { egressBytes });
+            if (asked.isFree) gate?.settle(name, noUsage, { ...noUsage, egressBytes });
           },
           () => {
             if (paid !== undefined) gate?.settle(name, paid, { ...noUsage, egressBytes: moved });
@@ -192,11 +215,11 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
         let streamed = 0;
         const isFree = gate === undefined || gate.isFree(what);
         const usual = usualOperations[method];
-        const price = isFree ? null : { ...noUsage, ...chargeOf(classes, usual), ingressBytes: sizeBytes };
+        const price = { ...noUsage, ...chargeOf(classes, usual), ingressBytes: sizeBytes };
         const showsLife = method === 'delete' ? hasAnswer : () => true;
         return {
-          call: (run) => asked({ name, classes, usual, what, price }, run, () => streamed, showsLife),
-          ...receiving(name, what, isFree),
+          call: (run) => send({ name, classes, usual, what, price, isFree }, run, () => streamed, showsLife),
+          ...receiving(name, { what, isFree }),
           sent: (body) =>
             counted(body, (bytes) => {
               streamed += bytes;
@@ -232,6 +255,14 @@ function hasAnswer(outcomes: unknown): boolean {
   return (outcomes as readonly DeleteOutcome[]).some(
     (outcome) => !('error' in outcome) || errorTable[outcome.error.kind].showsLife,
   );
+}
+
+/** The first sending of a request has failed, and may have had its effect: what is not sent again is not "not sent". */
+function notAgain(operation: string, error: unknown): never {
+  if (!(error instanceof BackendError)) throw error;
+  const { backend, message } = error;
+  const whatIsSo = `its ${operation} failed, and is not sent again: ${message}`;
+  throw new BackendError('unavailable', backend, `Cannot go on with "${backend}": ${whatIsSo}`, error, { attempts: 2 });
 }
 
 function isCancelled(error: unknown): boolean {

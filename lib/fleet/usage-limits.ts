@@ -138,6 +138,7 @@ interface CalendarDay {
   readonly day: number;
 }
 
+const dayMs = 86_400_000;
 /** Making one takes longer than all that is asked of it. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 
@@ -160,10 +161,16 @@ function calendarDayOf(zone: string, now: number): CalendarDay {
   return { year: local.getUTCFullYear(), month: local.getUTCMonth(), day: local.getUTCDate() };
 }
 
-/** The moment at which the clocks of a zone show an hour of a day: of an hour that is left out, when the next one begins. */
+/**
+ * The moment at which the clocks of a zone show an hour of a day, for the first time where they show it twice; where they leave
+ * it out, the moment at which they do.
+ */
 function utcOf(zone: string, { year, month, day }: CalendarDay, hour: number): number {
   const wanted = Date.UTC(year, month, day, hour);
-  let guess = wanted;
-  for (let step = 0; step < 3; step += 1) guess += wanted - localTime(zone, guess);
-  return guess;
+  const aheadMs = (at: number) => localTime(zone, at) - at;
+  // Clocks are changed once within these two days at most.
+  const asBefore = wanted - aheadMs(wanted - dayMs);
+  const asAfter = wanted - aheadMs(wanted + dayMs);
+  const exact = [asBefore, asAfter].filter((at) => localTime(zone, at) === wanted);
+  return exact.length === 0 ? asBefore : Math.min(...exact);
 }

@@ -1,6 +1,6 @@
-import type { BackendConfig } from '../config/fleet-file.ts';
-import { lacking, placementRule } from '../config/placement-rule.ts';
+import { lacking, missingOf, placementRule } from '../config/placement-rule.ts';
 import { prices, writeUnitsOfCopy } from '../plans/import-estimate.ts';
+import { dearestRequest } from '../plans/request-price.ts';
 import type { BackendStanding, FleetConfig, FleetView } from '../store/fleet-view.ts';
 import type { Count } from '../store/model.ts';
 
@@ -38,7 +38,7 @@ export function planDrain(
     const held = copies.find(({ backend }) => backend === name);
     if (held === undefined) continue;
     const holders = copies.map(({ backend }) => backend).filter(stays);
-    const lack = Math.max(0, lacking(placementRule(file, policy), holders, takers).copies);
+    const lack = Math.max(0, missingOf(lacking(placementRule(file, policy), holders, takers)));
     const sources = copies.map(({ backend }) => backend).filter((backend) => standing(backend).isReachable);
     const price = sources.length === 0 ? 0 : Math.min(...sources.map(priceOf));
     plan = {
@@ -50,25 +50,10 @@ export function planDrain(
   }
   const copies = plan.copies.objects;
   const writeUnits = copies * writeUnitsOfCopy;
-  const requestsUsd =
-    copies *
-    (dearest(file.backends, 'usdPerMillionB', prices.get) +
-      dearest(takersOf(file, takers), 'usdPerMillionA', prices.put));
+  const takeCopies = file.backends.filter((backend) => takers.includes(backend.name));
+  const requestsUsd = copies * (dearestRequest(file.backends, 'get') + dearestRequest(takeCopies, 'put'));
   const usd = plan.egressUsd + requestsUsd + writeUnits * prices.writeUnit;
   return { ...plan, requests: 2 * copies, writeUnits, usd };
-}
-
-function takersOf({ backends }: FleetConfig['file'], takers: readonly string[]): readonly BackendConfig[] {
-  return backends.filter(({ name }) => takers.includes(name));
-}
-
-/** The price of one request where it costs most; the list price where the fleet file says nothing. */
-function dearest(
-  backends: readonly BackendConfig[],
-  price: 'usdPerMillionA' | 'usdPerMillionB',
-  listPrice: number,
-): number {
-  return Math.max(0, ...backends.map((backend) => (backend[price] > 0 ? backend[price] / 1e6 : listPrice)));
 }
 
 const none: Count = { objects: 0, bytes: 0 };

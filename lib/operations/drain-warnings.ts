@@ -1,15 +1,16 @@
-import { type PlacementRule, placementRule } from '../config/placement-rule.ts';
+import { groupsHeld, type PlacementRule, placementRule } from '../config/placement-rule.ts';
 import { type FleetView, type PlacementTotal, standingOf } from '../store/fleet-view.ts';
 import type { Count } from '../store/model.ts';
 import { addUp } from './naming.ts';
 
 /**
  * What may keep a drain from coming to its end, by the ledger. `no-target` objects of a policy have no backend left that may take
- * what they lack · `no-room` what must go to these backends, and to no others, is more than they have room for · `unreachable` of
+ * what they lack · `together` no backend that remains keeps their copies apart as their policy asks · `no-room` what must go to these backends, and to no others, is more than they have room for · `unreachable` of
  * the backends that remain for a policy too few answer now.
  */
 export type DrainWarning =
   | { readonly warning: 'no-target'; readonly policy: string; readonly copies: Count }
+  | { readonly warning: 'together'; readonly policy: string; readonly label: string; readonly objects: number }
   | {
       readonly warning: 'no-room';
       readonly backends: readonly string[];
@@ -54,6 +55,7 @@ export function warningsOfDrain(
   const policies = [...new Set(held.map(({ policy }) => policy))].sort();
   return [
     ...withoutTarget(demands),
+    ...policies.flatMap((policy) => together(view, policy, { name, remaining: names })),
     ...withoutRoom(view, demands, names),
     ...policies.flatMap((policy): DrainWarning[] => {
       const { factor, allows } = placementRule(file, policy);
@@ -61,6 +63,22 @@ export function warningsOfDrain(
       return able.length < factor ? [{ warning: 'unreachable', policy, factor, answering: able }] : [];
     }),
   ];
+}
+
+/** Where a policy spreads copies over a label, and no backend that remains has the value that leaves. */
+function together(
+  { config, placements }: FleetView,
+  policy: string,
+  { name, remaining }: { readonly name: string; readonly remaining: readonly string[] },
+): DrainWarning[] {
+  const { file } = config!;
+  const { spreadOver } = file.policies[policy] ?? file.policies.default!;
+  const rule = placementRule(file, policy);
+  if (spreadOver === undefined || groupsHeld(rule, remaining) >= groupsHeld(rule, [...remaining, name])) return [];
+  const theirs = placements.filter(
+    (one) => one.policy === policy && one.copies.some(({ backend }) => backend === name),
+  );
+  return [{ warning: 'together', policy, label: spreadOver, objects: addUp(theirs.map(({ count }) => count)).objects }];
 }
 
 /** Copies that its objects lack once this backend counts no more. */

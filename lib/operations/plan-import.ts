@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts';
-import { estimateImport, type ImportEstimate, newImportPlan } from '../plans/import-estimate.ts';
+import type { BackendConfig } from '../config/fleet-file.ts';
+import { estimateImport, type ImportEstimate, type ImportRates, newImportPlan } from '../plans/import-estimate.ts';
+import { dearestRequest } from '../plans/request-price.ts';
 import { readFleet } from '../store/fleet-view.ts';
 import type { Store } from '../store/port.ts';
 import type { ReconcileRequest, TickEvent, TickReport } from '../tick/tick.ts';
@@ -47,14 +49,22 @@ export async function planImport(
   if (report.outcome === 'error' && passComplete !== 1)
     return { outcome: 'error', message: report.message ?? 'the pass could not begin' };
   const { config } = await readFleet(store, clock.now());
-  const priceOf = (name: string) => config?.file.backends.find((one) => one.name === name)?.egressUsdPerGb ?? 0;
   return {
     outcome: 'planned',
     isComplete: passComplete === 1 && report.failed === 0 && stop?.aborted !== true,
     listed,
     found: figuresBelow('found/', report.figures),
     warnings: config === null ? [] : importWarnings(config.file, request.prefix),
-    ...estimateImport(plan, { listed, listRequests: Math.ceil(listed / 1000) }, priceOf),
+    ...estimateImport(plan, { listed, listRequests: Math.ceil(listed / 1000) }, ratesOf(config?.file.backends ?? [])),
+  };
+}
+
+function ratesOf(backends: readonly BackendConfig[]): ImportRates {
+  return {
+    list: dearestRequest(backends, 'list'),
+    get: dearestRequest(backends, 'get'),
+    put: dearestRequest(backends, 'put'),
+    egressUsdPerGb: (name) => backends.find((one) => one.name === name)?.egressUsdPerGb ?? 0,
   };
 }
 

@@ -28,6 +28,10 @@ export function sayDrainWarning(name: string, found: DrainWarning): string {
       const { policy, copies } = found;
       return `${plural(copies.objects, 'object')} (${bytes(copies.bytes)}) of policy "${policy}" can go to no other backend: they stay on ${name} until there is one`;
     }
+    case 'together': {
+      const { policy, label, objects } = found;
+      return `policy "${policy}" keeps copies apart by "${label}", and without ${name} too few values of it remain: copies of ${plural(objects, 'object')} will stand together until there is another backend`;
+    }
     case 'no-room': {
       const { backends, copies, freeBytes } = found;
       return `${backends.join(' and ')} have room for ${bytes(freeBytes)}, and ${bytes(copies.bytes)} (${plural(copies.objects, 'copy')}) must go there: the drain stops when they are full; raise their quota, or add a backend`;

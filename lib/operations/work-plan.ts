@@ -1,8 +1,9 @@
 import type { FleetFile } from '../config/fleet-file.ts';
 import { type Parameters, scheduleMs, type WorkerName } from '../config/parameters.ts';
-import { lacking, placementRule } from '../config/placement-rule.ts';
+import { lacking, missingOf, placementRule } from '../config/placement-rule.ts';
 import type { RequestKind } from '../fleet/usage-limits.ts';
 import { prices, writeUnitsOfCopy } from '../plans/import-estimate.ts';
+import { requestPrice } from '../plans/request-price.ts';
 import type { BackendStanding, FleetView } from '../store/fleet-view.ts';
 import { type Count, queueStates } from '../store/model.ts';
 
@@ -44,13 +45,11 @@ const dayMs = 24 * 3_600_000;
 /** Adds up what is asked of backends. */
 function newBill({ backends }: FleetFile) {
   const sum: Amounts = { objects: 0, requests: 0, bytes: 0, egressBytes: 0, writeUnits: 0, usd: 0 };
-  const priceOf = (name: string, kind: RequestKind): number => {
-    const backend = backends.find((one) => one.name === name);
-    const billed = backend?.requestClasses[kind] ?? 'A';
-    if (billed === 'free') return 0;
-    if (billed === 'A') return backend?.usdPerMillionA ? backend.usdPerMillionA / 1e6 : prices.put;
-    return backend?.usdPerMillionB ? backend.usdPerMillionB / 1e6 : prices.get;
-  };
+  const priceOf = (name: string, kind: RequestKind) =>
+    requestPrice(
+      backends.find((one) => one.name === name),
+      kind,
+    );
   return {
     sum,
     ask(name: string, kind: RequestKind, requests: number) {
@@ -185,8 +184,8 @@ function addCopies(bill: Bill, fleet: WorkView, policies: readonly string[], cop
   const lack = Math.max(
     0,
     ...policies.map((policy) => {
-      const { copies: wanted, groups } = lacking(placementRule(fleet.file, policy), holders, takers);
-      return Math.min(Math.max(wanted, groups), takers.length - holders.length);
+      const wanted = missingOf(lacking(placementRule(fleet.file, policy), holders, takers));
+      return Math.min(wanted, takers.length - holders.length);
     }),
   );
   if (lack === 0) return;

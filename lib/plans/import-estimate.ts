@@ -12,8 +12,9 @@ export interface ImportPlan {
   /** Keys that would be looked up and are no objects yet, or gain a copy. */
   keys: number;
   writeUnits: number;
-  /** Bytes that must be read to tell what listings do not. */
-  readBytes: number;
+  /** Files that must be read to tell what listings do not, and their bytes by backend. */
+  reads: number;
+  readonly readBytes: Map<string, number>;
   /** Copies that policies then ask for, and their bytes. */
   copies: number;
   copyBytes: number;
@@ -22,7 +23,7 @@ export interface ImportPlan {
 }
 
 export function newImportPlan(): ImportPlan {
-  return { keys: 0, writeUnits: 0, readBytes: 0, copies: 0, copyBytes: 0, egressBytes: new Map() };
+  return { keys: 0, writeUnits: 0, reads: 0, readBytes: new Map(), copies: 0, copyBytes: 0, egressBytes: new Map() };
 }
 
 /** What recording one file takes, of which `itemBytes` is the size of its record. */
@@ -58,29 +59,37 @@ export interface ImportEstimate {
   };
 }
 
-/** Prices a plan, by list prices of AWS and each backend's own price of egress. Lambda and storage aside. */
+/** What backends ask for, in dollars: for one request where it costs most, and for a gigabyte that is read. */
+export interface ImportRates {
+  readonly list: number;
+  readonly get: number;
+  readonly put: number;
+  egressUsdPerGb(backend: string): number;
+}
+
+/** Prices a plan: the metadata by list prices of AWS. Lambda and storage aside. */
 export function estimateImport(
   plan: ImportPlan,
   { listed, listRequests }: { readonly listed: number; readonly listRequests: number },
-  egressUsdPerGb: (backend: string) => number,
+  rates: ImportRates,
 ): ImportEstimate {
-  const { writeUnits, readBytes, copies, copyBytes } = plan;
-  const egress = [...plan.egressBytes].map(([backend, bytes]) => ({
-    backend,
-    bytes,
-    usd: (bytes / gb) * egressUsdPerGb(backend),
-  }));
-  const egressUsd = egress.reduce((sum, { usd }) => sum + usd, 0);
+  const { writeUnits, reads, copies, copyBytes } = plan;
+  const egressUsd = (backend: string, bytes: number) => (bytes / gb) * rates.egressUsdPerGb(backend);
+  const egress = [...plan.egressBytes].map(([backend, bytes]) => ({ backend, bytes, usd: egressUsd(backend, bytes) }));
+  const readBytes = [...plan.readBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const readUsd = [...plan.readBytes].reduce((sum, [backend, bytes]) => sum + egressUsd(backend, bytes), 0);
   const metadataUsd = listed * prices.readUnit + writeUnits * prices.writeUnit;
+  const requestsUsd = listRequests * rates.list + reads * rates.get;
+  const copyUsd = rates.get + rates.put + writeUnitsOfCopy * prices.writeUnit;
   return {
-    import: { listRequests, readUnits: listed, writeUnits, readBytes, usd: listRequests * prices.list + metadataUsd },
+    import: { listRequests, readUnits: listed, writeUnits, readBytes, usd: requestsUsd + readUsd + metadataUsd },
     replication: {
       copies,
       bytes: copyBytes,
       requests: 2 * copies,
       writeUnits: copies * writeUnitsOfCopy,
       egress,
-      usd: copies * (prices.get + prices.put + writeUnitsOfCopy * prices.writeUnit) + egressUsd,
+      usd: copies * copyUsd + egress.reduce((sum, { usd }) => sum + usd, 0),
     },
   };
 }

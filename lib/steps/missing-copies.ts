@@ -4,6 +4,7 @@ import {
   type Lacking,
   lacking,
   mayMove,
+  missingOf,
   type PlacementRule,
   placementRule,
 } from '../config/placement-rule.ts';
@@ -60,10 +61,6 @@ export function missingCopies(
   coming: readonly string[] = [],
 ): number {
   return missingOf(lackOf(tick, object, coming));
-}
-
-export function missingOf({ copies, groups }: Lacking): number {
-  return Math.max(copies, groups);
 }
 
 /** Whether a copy may go from one backend to another. */

@@ -9,6 +9,8 @@ export type UsageByHour = Readonly<Record<string, Readonly<Record<string, Usage>
 /** What a process spent on backends and has not written down: it outlives the tick, or the call, that spent it. */
 export interface UsageBook {
   enter(usage: UsageByHour): void;
+  /** What is entered of a backend and not known to be written down. */
+  owes(backend: string): Usage;
   /**
    * Writes everything down, each amount once. What the store certainly did not take stays for the next time. What it may
    * have taken is sent again under its token; once that may be forgotten it is given up: counted less, never twice.
@@ -32,6 +34,8 @@ export function createUsageBook(): UsageBook {
   const open = new Map<string, Map<string, Usage>>();
   /** Sent, and not answered. */
   let unanswered: Page[] = [];
+  /** The one that is being sent. */
+  let sending: Page | undefined;
   let last: Promise<void> = Promise.resolve();
 
   function enter(hour: string, all: Readonly<Record<string, Usage>>): void {
@@ -49,12 +53,15 @@ export function createUsageBook(): UsageBook {
     for (const [hour, backends] of [...open]) {
       open.delete(hour);
       const page = { hour, usage: Object.fromEntries(backends), token: ids.ulid(), sentAt: clock.now() };
+      sending = page;
       try {
         await store.addUsage(hour, page.usage, page.token);
       } catch (error) {
         if (error instanceof StoreError && error.kind === 'unanswered') unanswered.push(page);
         else enter(hour, page.usage);
         throw error;
+      } finally {
+        sending = undefined;
       }
     }
   }
@@ -62,6 +69,11 @@ export function createUsageBook(): UsageBook {
   return {
     enter(usage) {
       for (const [hour, all] of Object.entries(usage)) enter(hour, all);
+    },
+    owes(backend) {
+      const pages = [...unanswered, ...(sending === undefined ? [] : [sending])];
+      const all = [...[...open.values()].map((one) => one.get(backend)), ...pages.map(({ usage }) => usage[backend])];
+      return all.reduce<Usage>((sum, one) => plusUsage(sum, one ?? noUsage), noUsage);
     },
     flush(deps) {
       const run = last.then(() => drain(deps));

@@ -201,6 +201,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     holder: parts.runId,
     backends: () => fileNow().backends,
     endsBy: () => parts.deadline.at,
+    owes: deps.unreported.owes,
     isFree: isFreeIn(worker, event),
   });
   const meter = createMeter(deps.clock, spending);

@@ -48,6 +48,8 @@ export interface SpendingDeps {
   backends(): readonly BackendConfig[];
   /** Until when what is begun now is surely written down, if this process lives. Milliseconds since the epoch. */
   endsBy(): number;
+  /** What this process spent before, and has not written down: nobody else counts it. */
+  owes?(backend: string): Usage;
   /** What is never refused beside HEADs, deletions with what they need, and the owner objects. */
   isFree?(asked: Asked): boolean;
 }
@@ -64,7 +66,9 @@ const knownForMs = 60_000;
 /** What is known of one backend, by the limits of the file in which it was read. */
 interface Known {
   readonly at: number;
-  readonly uses: readonly Pick<LimitUse, 'limit' | 'used'>[];
+  readonly terms: string;
+  readonly uses: readonly Pick<LimitUse, 'limit' | 'period' | 'used'>[];
+  /** What others hold, and what this process owes. */
   readonly others: Usage;
 }
 
@@ -79,7 +83,7 @@ interface Account {
   ended: Usage;
   /** Paid for since it was renewed. */
   lately: Usage;
-  held: { readonly usage: Usage; readonly usableUntil: number } | undefined;
+  held: { readonly usage: Usage; readonly usableUntil: number; readonly terms: string } | undefined;
   known: Known | undefined;
   turns: number;
   turn: Promise<unknown>;
@@ -126,27 +130,31 @@ export function createSpending(deps: SpendingDeps): Spending {
   function afford(name: string, order: Order): Promise<ExceededLimit | null> | null {
     const account = accountOf(name);
     const backend = limited(name);
-    if (backend === undefined || (account.turns === 0 && isCovered(account, order))) {
+    if (backend === undefined || (account.turns === 0 && isCovered(backend, account, order))) {
       order.take();
       return null;
     }
     return inTurn(account, async () => {
-      const reason = isCovered(account, order) ? null : await draw(backend, account, order);
+      const reason = isCovered(backend, account, order) ? null : await draw(backend, account, order);
       if (reason === null) order.take();
       return reason;
     });
   }
 
   /** What is set aside is drawn by nobody: beside that, what others hold is to be looked at. */
-  function isCovered(account: Account, order: Order): boolean {
-    return isNothing(order.beside()) && covers(account, order.adds(), now());
+  function isCovered(backend: BackendConfig, account: Account, order: Order): boolean {
+    return isNothing(order.beside()) && covers(backend, account, order.adds(), now());
   }
 
   async function draw(backend: BackendConfig, account: Account, order: Order): Promise<ExceededLimit | null> {
-    const { known } = account;
-    const isRecent = known !== undefined && now() - known.at < knownForMs;
-    const reason = isRecent ? refusalBy(backend, account, order.adds(), order.beside()) : null;
+    const reason = isKnown(backend, account) ? refusalBy(backend, account, order.adds(), order.beside()) : null;
     return reason ?? drawFor(backend, account, order);
+  }
+
+  /** Whether what was read a moment ago tells what is left now: by the same limits, in the same periods. */
+  function isKnown(backend: BackendConfig, { known }: Account): boolean {
+    if (known === undefined || known.terms !== termsOf(backend) || now() - known.at >= knownForMs) return false;
+    return known.uses.every(({ period }) => now() < period.until);
   }
 
   async function drawFor(
@@ -167,14 +175,17 @@ export function createSpending(deps: SpendingDeps): Spending {
     });
     if (answer.outcome === 'refused') return answer.why;
     const { until, ...usage } = answer.portion;
-    account.held = { usage, usableUntil: until - clocksApartMs };
+    account.held = { usage, usableUntil: until - clocksApartMs, terms: termsOf(backend) };
     return null;
   }
 
   async function learn(backend: BackendConfig, account: Account, portions: Portions): Promise<void> {
     const at = now();
+    // Before what is written down is read: what arrives there in between counts twice, and never not at all.
+    const owed = deps.owes?.(backend.name) ?? noUsage;
     const uses = await readLimitUse(store, [backend], at);
-    account.known = { at, uses, others: heldByOthers(portions, holder, at) };
+    const others = plusUsage(heldByOthers(portions, holder, at), owed);
+    account.known = { at, terms: termsOf(backend), uses, others };
   }
 
   const spending: Spending = {
@@ -183,7 +194,7 @@ export function createSpending(deps: SpendingDeps): Spending {
       if (backend === undefined) return null;
       const account = accountOf(name);
       const asked = chargedAs(backend, spend);
-      const isSure = isNothing(account.setAside) && covers(account, asked, now());
+      const isSure = isNothing(account.setAside) && covers(backend, account, asked, now());
       return isSure ? null : refusalBy(backend, account, asked, account.setAside);
     },
     reserve(name, spend) {
@@ -232,6 +243,10 @@ export function createSpending(deps: SpendingDeps): Spending {
         },
         (error) => orWait(name, error),
       );
+    },
+    charge(name, usage) {
+      const account = accountOf(name);
+      account.unwritten = plusUsage(account.unwritten, usage);
     },
     settle(name, paid, spent) {
       const account = accountOf(name);
@@ -346,11 +361,24 @@ function needOf({ unwritten, promised }: Account): Usage {
   return plusUsage(unwritten, promised);
 }
 
-function covers(account: Account, asked: Usage, now: number): boolean {
+function covers(backend: BackendConfig, account: Account, asked: Usage, now: number): boolean {
   const { held } = account;
-  if (held === undefined || now >= held.usableUntil) return false;
+  if (held === undefined || held.terms !== termsOf(backend) || now >= held.usableUntil) return false;
   const needed = plusUsage(needOf(account), asked);
   return usageFields.every((field) => needed[field] <= held.usage[field]);
+}
+
+/** By the entry of a backend, which a fleet file that is read again has anew. */
+const terms = new WeakMap<BackendConfig, string>();
+
+/** By which limits a backend is spent on: what was drawn or found spent by others says nothing of these. */
+function termsOf(backend: BackendConfig): string {
+  const known = terms.get(backend);
+  if (known !== undefined) return known;
+  const { usdPerMillionA, usdPerMillionB, egressUsdPerGb } = backend;
+  const all = JSON.stringify([usageLimitsOf(backend), usdPerMillionA, usdPerMillionB, egressUsdPerGb]);
+  terms.set(backend, all);
+  return all;
 }
 
 /**

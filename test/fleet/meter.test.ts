@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { createMeter, noteRequest } from '../../lib/fleet/meter.ts';
+import { noUsage, plusUsage, type Usage } from '../../lib/base/usage.ts';
+import { BackendError } from '../../lib/fleet/errors.ts';
+import { createMeter, type Gate, noteRequest } from '../../lib/fleet/meter.ts';
 import { createS3Backend, type S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
 
@@ -116,4 +118,66 @@ test('usage equals the server’s own log by class, whatever was asked [usage-cl
     classB: sum(/^(Get|Head)/),
   });
   expect(sum(/^(Delete|Abort)/)).toBeGreaterThanOrEqual(3);
+});
+
+/** Lets so many requests pass, and keeps what was paid for and what of it was spent. */
+function gateOf(requests: number) {
+  const books = { paid: noUsage, charged: noUsage, settled: noUsage, spent: noUsage };
+  const gate: Gate = {
+    isFree: ({ method }) => method === 'head',
+    pay(name, usage) {
+      if (books.paid.requests + usage.requests > requests)
+        return Promise.reject(
+          new BackendError('over-limit', name, 'a limit is reached', undefined, { limit: 'over-requests' }),
+        );
+      books.paid = plusUsage(books.paid, usage);
+      return undefined;
+    },
+    charge(_name, usage) {
+      books.charged = plusUsage(books.charged, usage);
+    },
+    settle(_name, paid, spent: Usage) {
+      books.settled = plusUsage(books.settled, paid);
+      books.spent = plusUsage(books.spent, spent);
+    },
+  };
+  return { gate, books };
+}
+
+const unavailable = { kind: 'error', status: 500, code: 'InternalError' } as const;
+
+test.each([
+  ['PutObject', (watched: S3Backend) => put(watched, 'again', Buffer.from('12345'))],
+  ['ListObjectsV2', (watched: S3Backend) => watched.list({ prefix: 'k' })],
+] as const)(
+  'a %s is sent again only where a limit allows that too, and is not said to have never been sent [usage-limits-hold]',
+  async (operation, send) => {
+    const { gate, books } = gateOf(2);
+    const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) }, gate);
+    server.faults.add({ ...unavailable, match: { operation } });
+    const error = await send(meter.watch(backend, classes) as S3Backend).catch((thrown: unknown) => thrown);
+    server.faults.clear();
+    expect(server.requests.count({})).toBe(2);
+    expect(error).toMatchObject({ kind: 'unavailable', limit: undefined, storesNothing: false, isWorthRetry: false });
+    expect((error as Error).message).toMatch(/is not sent again/);
+    expect(books.paid).toEqual(books.settled);
+    expect(books.spent).toEqual(books.paid);
+    expect(meter.spent('a')).toEqual(books.spent);
+  },
+);
+
+test('what a resend is paid for is settled with the rest; what is never refused is told as well [usage-limits-hold]', async () => {
+  const { gate, books } = gateOf(10);
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) }, gate);
+  const watched = meter.watch(backend, classes);
+  server.faults.add({ ...unavailable, match: { operation: 'PutObject' }, times: 2 });
+  await put(watched, 'k', Buffer.from('12345'));
+  expect(books.paid).toEqual({ requests: 3, classA: 3, classB: 0, egressBytes: 0, ingressBytes: 15 });
+  await watched.head('k');
+  await collect((await watched.get('k')).body);
+  expect(books.paid).toMatchObject({ requests: 4, egressBytes: 5 });
+  expect(books.charged).toMatchObject({ requests: 1, classB: 1 });
+  expect(books.settled).toEqual(plusUsage(books.paid, books.charged));
+  expect(books.spent).toEqual({ requests: 5, classA: 3, classB: 2, egressBytes: 5, ingressBytes: 15 });
+  expect(meter.spent('a')).toEqual(books.spent);
 });

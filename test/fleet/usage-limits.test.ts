@@ -18,6 +18,11 @@ test.each([
   // The day on which the clocks go forward has 23 hours.
   ['day', 0, 'America/Los_Angeles', '2026-03-08T12:00Z', ['2026-03-08T08:00', '2026-03-09T07:00']],
   ['day', 2, 'America/Los_Angeles', '2026-03-08T09:00Z', ['2026-03-07T10:00', '2026-03-08T10:00']],
+  // An hour that is left out, or shown twice, east of Greenwich.
+  ['day', 2, 'Europe/Berlin', '2026-03-29T00:59Z', ['2026-03-28T01:00', '2026-03-29T01:00']],
+  ['day', 2, 'Europe/Berlin', '2026-03-29T01:00Z', ['2026-03-29T01:00', '2026-03-30T00:00']],
+  ['day', 2, 'Europe/Berlin', '2026-10-25T00:30Z', ['2026-10-25T00:00', '2026-10-26T01:00']],
+  ['day', 0, 'Asia/Beirut', '2026-03-28T22:00Z', ['2026-03-28T22:00', '2026-03-29T21:00']],
   ['month', 0, 'Asia/Kolkata', '2026-01-31T18:29Z', ['2025-12-31T18:30', '2026-01-31T18:30']],
   ['month', 23, 'Pacific/Auckland', '2026-04-01T09:59Z', ['2026-03-01T10:00', '2026-04-01T10:00']],
 ] as const)(
@@ -28,9 +33,9 @@ test.each([
 );
 
 test('every moment is in exactly one period, and periods follow each other without a gap [usage-classes]', () => {
-  for (const zone of ['UTC', 'America/Los_Angeles', 'Asia/Kolkata', 'Australia/Lord_Howe'])
+  for (const zone of ['UTC', 'America/Los_Angeles', 'Europe/Berlin', 'Asia/Kolkata', 'Australia/Lord_Howe'])
     for (const per of ['day', 'month'] as const)
-      for (const resetHour of [0, 3, 23]) {
+      for (const resetHour of [0, 2, 3, 23]) {
         let { from, until } = periodOf({ per, resetHour, zone }, at('2026-01-15T12:00Z'));
         for (let i = 0; i < 400 && from < at('2027-01-01T00:00Z'); i += 1) {
           expect(periodOf({ per, resetHour, zone }, until - 1)).toEqual({ from, until });

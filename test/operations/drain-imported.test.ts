@@ -3,6 +3,7 @@ import { collect } from '../../lib/base/bytes.ts';
 import { planDrain } from '../../lib/operations/drain-plan.ts';
 import { readFleet, standingOf } from '../../lib/store/fleet-view.ts';
 import { createMemoryFleet } from '../../lib/testing.ts';
+import { createTestFleet } from '../support/fleet.ts';
 
 const files = 500;
 const nameOf = (i: number) => `folder ${i % 7}/file ${i}`;
@@ -53,4 +54,24 @@ test('what a drain would lead to is said before it begins: copies to make, files
   expect(plan.usd).toBeCloseTo(0.01 * 0.001 + 0.4e-6 + 5e-6 + 4.15 * 0.625e-6, 12);
   expect(await planOf('c')).toMatchObject({ holds: { objects: 0 }, copies: { objects: 0 }, egressUsd: 0 });
   await fleet.close();
+});
+
+test('a drain is priced by the copies that its policy wants apart, and by what each kind of request costs', async () => {
+  const at = (name: string) => ({ name, labels: { provider: name[0]! }, requestClasses: { get: 'A' as const } });
+  const backends = [
+    { ...at('a1'), usdPerMillionA: 1_000_000 },
+    { ...at('a2'), requestClasses: { put: 'free' as const } },
+    at('b1'),
+    { ...at('b2'), requestClasses: { put: 'free' as const } },
+  ];
+  const fleet = await createTestFleet({ backends: backends.slice(0, 3), policies: { default: { factor: 3 } } });
+  await fleet.client.put('k', 'x'.repeat(100), { copies: 3 });
+  await fleet.apply({ backends, policies: { default: { factor: 2, spreadOver: 'provider' } } });
+  const now = fleet.clock.now();
+  const view = await readFleet(fleet.store, now);
+  const plan = planDrain({ ...view, config: view.config! }, 'b1', (one) => standingOf(view, one, now, 600_000));
+  // Two copies remain, at one provider: the other one has another backend.
+  expect(plan).toMatchObject({ copies: { objects: 1, bytes: 100 }, requests: 2 });
+  // A read that is billed as class A, and a write to a backend that may be any of the others.
+  expect(plan.usd).toBeCloseTo(1 + 1 + 4.15 * 0.625e-6, 9);
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { drain, drainStatus } from '../../lib/operations/drain.ts';
 import { forget } from '../../lib/operations/forget.ts';
-import { sayWaiting } from '../../lib/operations/say-drain.ts';
+import { sayDrainWarning, sayWaiting } from '../../lib/operations/say-drain.ts';
 import { undrain } from '../../lib/operations/undrain.ts';
 import { isWhole } from '../support/extent.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
@@ -398,9 +398,9 @@ test('forget that is cut short at any call goes on where it stopped', async () =
 });
 
 /** What an operator is warned of when the drain of a begins. */
-async function warnedOf(fleet: TestFleet) {
-  await drain(fleet.deps, 'a');
-  const status = await drainStatus(fleet.deps, 'a');
+async function warnedOf(fleet: TestFleet, name = 'a') {
+  await drain(fleet.deps, name);
+  const status = await drainStatus(fleet.deps, name);
   return status.outcome === 'draining' ? status.warnings : [];
 }
 
@@ -458,4 +458,22 @@ test('a drain is warned of while those that remain do not answer', async () => {
     factor: 1,
     answering: [],
   });
+});
+
+test('a drain that leaves too few values of the label that keeps copies apart says so [copies-kept-apart]', async () => {
+  const at = (name: string) => ({ name, labels: { provider: name[0]! } });
+  const fleet = await createTestFleet({
+    backends: ['a1', 'a2', 'b1'].map(at),
+    policies: { default: { factor: 2, spreadOver: 'provider' }, free: { prefix: 'free/', factor: 2 } },
+  });
+  for (const key of ['k1', 'k2', 'free/k']) await fleet.client.put(key, 'content', { copies: 2 });
+  await drain(fleet.deps, 'b1');
+  const message = { warning: 'together', policy: 'default', label: 'provider', objects: 2 } as const;
+  expect(await warnedOf(fleet, 'b1')).toEqual([message]);
+  expect(sayDrainWarning('b1', message)).toMatch(/copies of 2 objects will stand together until there is another/);
+  await fleet.apply({
+    backends: ['a1', 'a2', 'b1', 'b2'].map(at),
+    policies: { default: { factor: 2, spreadOver: 'provider' } },
+  });
+  expect(await warnedOf(fleet, 'b1')).toEqual([]);
 });

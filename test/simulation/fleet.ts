@@ -72,8 +72,9 @@ export function createPlan({ random, stream, faults }: PlanDeps): Plan {
   if (faults.isOn('index lag')) faults.count('index lag');
   const endpointOf = (name: string) => `https://${areNeighbours ? 's3' : name}.example.com`;
   const classes = stream('request classes');
+  const prices = stream('prices');
   const limitsOf = () =>
-    faults.isOn('tight usage limit') ? tightLimits(random, classes, faults, maxObjectBytes * objects) : {};
+    faults.isOn('tight usage limit') ? tightLimits({ random, classes, prices, faults }, maxObjectBytes * objects) : {};
   const file = fleetFile(random, names.slice(0, count), endpointOf, maxObjectBytes, limitsOf, (name) => {
     if (!isTight || name === names[0]) return random.chance(0.2) ? 10_000_000 : 0;
     faults.count('tight quota');
@@ -220,17 +221,32 @@ function bigObjects(random: Random, maxObjectBytes: number): Record<string, stri
   return { MULTIPART_ABOVE_BYTES: String(random.pick([partBytes, 100])), PART_BYTES: String(partBytes) };
 }
 
+interface Drawn {
+  readonly random: Random;
+  readonly classes: Random;
+  readonly prices: Random;
+  readonly faults: Faults;
+}
+
 /** What a month allows on one backend, of `bytes` that all objects have together. */
-function tightLimits(random: Random, classes: Random, faults: Faults, bytes: number): object {
+function tightLimits({ random, classes, prices, faults }: Drawn, bytes: number): object {
   if (random.chance(0.4)) return {};
   faults.count('tight usage limit');
   const some = () => (random.chance(0.5) ? Math.round(bytes * random.pick([0.1, 0.3, 1, 3])) : 0);
   const requests = random.chance(0.3) ? random.pick([30, 100, 300]) : 0;
   const classA = classes.chance(0.4) ? classes.pick([10, 30, 100]) : 0;
-  const limits = { requests, classA, egressBytes: some(), ingressBytes: some() };
+  const isPriced = prices.chance(0.3);
+  const limits = {
+    requests,
+    classA,
+    egressBytes: some(),
+    ingressBytes: some(),
+    usd: isPriced ? prices.pick([1, 4]) : 0,
+  };
   const zone = classes.pick(['UTC', 'America/Los_Angeles', 'Asia/Kolkata', 'Pacific/Chatham']);
   const limitsReset = { zone, hour: classes.pick([0, 0, 7, 23]) };
-  return classes.chance(0.5) ? { limits, limitsReset } : { dailyLimits: limits, limitsReset };
+  const asked = isPriced ? { usdPerMillionA: 50_000, usdPerMillionB: prices.pick([0, 10_000]) } : {};
+  return { ...asked, limitsReset, ...(classes.chance(0.5) ? { limits } : { dailyLimits: limits }) };
 }
 
 function fleetFile(

@@ -38,7 +38,7 @@ export function createSimBackend(deps: SimBackendDeps, actor: Actor): Backend {
 
   /** A request begins to leave the process. */
   function leaves(operation: string, storageKey: string): void {
-    noteRequest(calledAs(operation), 0);
+    void noteRequest(calledAs(operation), 0);
     observer.requestSent(actor, name, operation, storageKey);
   }
 

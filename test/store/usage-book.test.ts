@@ -70,3 +70,25 @@ test('two who write at once write each amount once', async () => {
   await Promise.all([first, flush()]);
   expect(await written()).toEqual(usageOf({ requests: 4, egressBytes: 60, ingressBytes: 800 }));
 });
+
+test('what is owed is all that is not known to be written down, also while it is being written [usage-limits-hold]', async () => {
+  const { book, fates, flush, clock } = setUp();
+  expect(book.owes('a')).toEqual(usageOf({}));
+  book.enter({ [month]: { a: amount }, '2026-02': { a: amount } });
+  expect(book.owes('a')).toEqual(usageOf({ requests: 4, egressBytes: 60, ingressBytes: 800 }));
+  expect(book.owes('b')).toEqual(usageOf({}));
+  const writing = flush();
+  await Promise.resolve();
+  expect(book.owes('a')).toEqual(usageOf({ requests: 4, egressBytes: 60, ingressBytes: 800 }));
+  await writing;
+  expect(book.owes('a')).toEqual(usageOf({}));
+  for (const kind of ['unanswered', 'throttled'] as const) {
+    book.enter({ [month]: { a: amount } });
+    fates.push({ kind, isDone: false });
+    await expect(flush()).rejects.toMatchObject({ kind });
+    expect(book.owes('a')).toEqual(amount);
+    clock.advance(11 * 60_000);
+    await flush();
+    expect(book.owes('a')).toEqual(usageOf({}));
+  }
+});

@@ -29,7 +29,7 @@ function fileWith(limits: Record<string, object>): FleetFile {
 function openFleet(limits: Record<string, object>) {
   const clock = createManualClock();
   const memory = createMemoryStore({ clock });
-  const file = fileWith(limits);
+  let file = fileWith(limits);
   const writes: string[] = [];
   let before: ((method: string) => unknown) | undefined;
   const store = hooked(
@@ -44,10 +44,11 @@ function openFleet(limits: Record<string, object>) {
   );
   let tokens = 0;
   let processes = 0;
-  const newProcess = (endsBy = () => clock.now() + 10 * minuteMs) => {
+  const newProcess = (endsBy = () => clock.now() + 10 * minuteMs, owes?: (backend: string) => Usage) => {
     processes += 1;
     const holder = `p${processes}`;
-    const spending = createSpending({ store, clock, holder, backends: () => file.backends, endsBy });
+    const deps = { store, clock, holder, backends: () => file.backends, endsBy };
+    const spending = createSpending(owes === undefined ? deps : { ...deps, owes });
     return {
       ...spending,
       holder,
@@ -75,6 +76,9 @@ function openFleet(limits: Record<string, object>) {
     store,
     writes,
     newProcess,
+    apply(others: Record<string, object>) {
+      file = fileWith(others);
+    },
     set before(hook: typeof before) {
       before = hook;
     },
@@ -326,4 +330,96 @@ test('what is written down is spent, also where the tables then keep a process f
   fleet.before = undefined;
   for (let i = 0; i < 30; i += 1) sent += Number(await one.ask('a', { requests: 1 }));
   expect(sent).toBe(30);
+});
+
+test('what is never refused counts for what may be, before it is written down [usage-limits-hold]', async () => {
+  const fleet = openFleet({ a: { limits: { requests: 10 } } });
+  const one = fleet.newProcess();
+  expect(await one.ask('a', { requests: 1 })).toBe(true);
+  const free = { ...noUsage, requests: 7 };
+  // On its way it counts as well.
+  one.charge('a', free);
+  let more = 0;
+  while (await one.ask('a', { requests: 1 })) more += 1;
+  expect(more).toBe(2);
+  one.settle('a', free, free);
+  await one.flush();
+  expect(await fleet.used('a')).toMatchObject({ requests: 10 });
+});
+
+test('a limit that is lowered binds what a process holds by the old one; one that is raised binds no more [usage-limits-hold]', async () => {
+  const fleet = openFleet({ a: { limits: { classA: 1000 } } });
+  const one = fleet.newProcess();
+  for (let i = 0; i < 5; i += 1) await one.ask('a', { classA: 1 });
+  fleet.apply({ a: { limits: { classA: 7 } } });
+  let more = 0;
+  while (await one.ask('a', { classA: 1 })) more += 1;
+  expect(more).toBe(2);
+  fleet.apply({ a: { limits: { classA: 8 } } });
+  expect(await one.ask('a', { classA: 1 })).toBe(true);
+  expect(await one.ask('a', { classA: 1 })).toBe(false);
+});
+
+test('what was found spent is not held against the next period [usage-classes]', async () => {
+  const fleet = openFleet({ a: { dailyLimits: { classA: 3 } } });
+  const one = fleet.newProcess();
+  const midnight = new Date(fleet.clock.now()).setUTCHours(24, 0, 0, 0);
+  fleet.clock.advance(midnight - 10_000 - fleet.clock.now());
+  while (await one.ask('a', { classA: 1 }));
+  await one.flush();
+  fleet.clock.advance(9_999);
+  expect(await one.ask('a', { classA: 1 })).toBe(false);
+  fleet.clock.advance(1);
+  expect(await one.ask('a', { classA: 3 })).toBe(true);
+  expect(await one.ask('a', { classA: 1 })).toBe(false);
+});
+
+test('a process that slept for a week begins nothing by what it held before', async () => {
+  const fleet = openFleet({ a: { dailyLimits: { classA: 10 }, limits: { classA: 15 } } });
+  const [one, other] = [fleet.newProcess(), fleet.newProcess()];
+  await one.ask('a', { classA: 2 });
+  await one.flush();
+  fleet.clock.advance(7 * 24 * 60 * minuteMs);
+  expect(await other.ask('a', { classA: 10 })).toBe(true);
+  await other.flush();
+  expect(await one.ask('a', { classA: 4 })).toBe(false);
+  fleet.clock.advance(24 * 60 * minuteMs);
+  expect(await one.ask('a', { classA: 4 })).toBe(false);
+  expect(await one.ask('a', { classA: 3 })).toBe(true);
+});
+
+test('what a process owes of work before counts, read before what is written down is [usage-limits-hold]', async () => {
+  const fleet = openFleet({ a: { limits: { classA: 10 } } });
+  let owed = 6;
+  // It is written down while the other reads.
+  fleet.before = async (method) => {
+    if (method !== 'usage' || owed === 0) return;
+    owed = 0;
+    await fleet.store.addUsage(hourOf(fleet.clock.now()), { a: { ...noUsage, classA: 6 } }, 'owed');
+  };
+  const one = fleet.newProcess(undefined, () => ({ ...noUsage, classA: owed }));
+  expect(await one.ask('a', { classA: 5 })).toBe(false);
+  fleet.clock.advance(minuteMs);
+  expect(await one.ask('a', { classA: 4 })).toBe(true);
+});
+
+test.each([0, 1, Number.MAX_SAFE_INTEGER])('a limit of %i is no odd one', async (classA) => {
+  const fleet = openFleet({ a: { limits: { classA } } });
+  const one = fleet.newProcess();
+  let sent = 0;
+  while (sent < 50 && (await one.ask('a', { classA: 1 }))) sent += 1;
+  expect(sent).toBe(classA === 1 ? 1 : 50);
+  const huge = { ...noUsage, classA: Number.MAX_SAFE_INTEGER };
+  if (classA > 0) expect(await fleet.newProcess().ask('a', huge)).toBe(false);
+  for (const portion of await fleet.held('a')) expect(Number.isSafeInteger(portion.classA)).toBe(true);
+});
+
+test('an amount beyond what any portion would be is let in one piece, and one beyond its limit never', async () => {
+  const gb = 1e9;
+  const fleet = openFleet({ a: { limits: { egressBytes: 10 * gb } } });
+  const [one, other] = [fleet.newProcess(), fleet.newProcess()];
+  expect(await one.ask('a', { egressBytes: 11 * gb })).toBe(false);
+  expect(await one.ask('a', { egressBytes: 9 * gb })).toBe(true);
+  expect(await other.ask('a', { egressBytes: 2 * gb })).toBe(false);
+  expect(await other.ask('a', { egressBytes: gb })).toBe(true);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { collect } from '../../lib/base/bytes.ts';
 import { BackendError } from '../../lib/fleet/backend.ts';
 import { shardOf } from '../../lib/store/keys.ts';
 import type { Change } from '../../lib/store/port.ts';
@@ -413,4 +414,44 @@ test('what a put has still to send counts for those that begin after usage was w
   await first;
   expect(Object.keys(fleet.object('first').copies)).toEqual(['a']);
   expect(Object.keys(fleet.object('second').copies)).toEqual(['b']);
+});
+
+test('reads of an application count for its puts, before they are written down [usage-limits-hold]', async () => {
+  const fleet = await createTestFleet({
+    backends: [{ name: 'a', limits: { requests: 40 } }],
+    policies: { default: { factor: 1 } },
+  });
+  let sent = 0;
+  let most = 0;
+  fleet.before = ({ port, method }) => {
+    if (port !== 'a') return;
+    sent += 1;
+    if (method === 'put') most = Math.max(most, sent);
+  };
+  await fleet.client.put('k', 'x');
+  const read = async () => (await collect((await fleet.client.get('k'))!.body)).toString();
+  for (let i = 0; i < 30; i += 1) expect(await read()).toBe('x');
+  let refused = 0;
+  for (let i = 0; i < 20; i += 1) await fleet.client.put(`k${i}`, 'x').catch(() => (refused += 1));
+  expect(refused).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(40);
+  // What is never held back goes on.
+  expect(await read()).toBe('x');
+});
+
+test('what a tick could not write down counts for the next one of its process, however late that comes [usage-limits-hold]', async () => {
+  const fleet = await createTestFleet({ backends: ['a', { name: 'b', limits: { classA: 3 } }] });
+  for (let i = 0; i < 8; i += 1) await fleet.client.put(`k${i}`, 'x');
+  let sent = 0;
+  fleet.before = ({ port, method }) => {
+    if (port === 'b' && method === 'put') sent += 1;
+    if (port === 'store' && method === 'addUsage') throw new StoreError('throttled', 'busy');
+  };
+  expect(await fleet.tick('replicator')).toMatchObject({ outcome: 'error', succeeded: 3 });
+  for (let tick = 0; tick < 3; tick += 1) {
+    // Longer than anybody counts what it held.
+    fleet.clock.advance(1_200_000);
+    await fleet.tick('replicator');
+  }
+  expect(sent).toBe(3);
 });

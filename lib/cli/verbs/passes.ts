@@ -181,7 +181,7 @@ function plannedResult({ planned: { outcome: _planned, ...plan }, endedBy }: Cou
     rows.length === 0 ? 'no files to import' : table(['FOUND', 'KEYS', ''], rows),
     table(['COST', 'AMOUNT', 'USD'], costRows(plan)),
     readBytes > 0 ? `To tell what listings do not, up to ${bytes(readBytes)} would be read.` : '',
-    'By list prices of AWS and each backend’s `egressUsdPerGb`; nothing was changed.',
+    'By the prices of the fleet file, and list prices of AWS where it names none; nothing was changed.',
     ...plan.warnings.map((warning) => `Warning: ${warning}.`),
     isComplete ? '' : 'Not every key was listed: these are the figures of what was.',
     end,

@@ -19,8 +19,11 @@ export interface S3Timeouts {
   readonly stallMs: number;
 }
 
-/** One physical request, told before it is sent: retries are told too. `sentBytes` is the length of its body. */
-export type OnRequest = (operation: string, sentBytes: number) => void;
+/**
+ * One physical request, told before it is sent: retries are told too. `sentBytes` is the length of its body. Where a promise is
+ * returned it is sent once that resolves, and not at all when it rejects.
+ */
+export type OnRequest = (operation: string, sentBytes: number) => unknown;
 
 export interface WireOptions {
   readonly clock: Clock;
@@ -115,7 +118,11 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
       if (!isStreamed) await turns.take();
       try {
         signal?.throwIfAborted();
-        onRequest?.(request.operation, request.sentBytes);
+        const told = onRequest?.(request.operation, request.sentBytes);
+        if (told instanceof Promise) {
+          await told;
+          signal?.throwIfAborted();
+        }
         const answer = await roundTrip(request, options);
         const { status, reason, headers } = answer;
         if (request.readsObject && status < 300) return answer;

@@ -1,6 +1,7 @@
 import { policyOf } from '../../config/fleet-file.ts';
+import { lacking, missingOf, placementRule } from '../../config/placement-rule.ts';
 import { type ImportPlan, writeUnitsOf } from '../../plans/import-estimate.ts';
-import type { Entry } from '../../store/model.ts';
+import type { Entry, ObjectRecord } from '../../store/model.ts';
 import type { Tick } from '../../tick/tick.ts';
 import type { FileFound, FileResult } from './file-found.ts';
 import type { ListedOn } from './joined-feed.ts';
@@ -22,7 +23,7 @@ export function planFiles(tick: PlanFileTick, plan: ImportPlan, { key, files, en
   // Each file that joins an object that is there already is a change of its own.
   const changes = known === null ? 1 : joining.length;
   plan.writeUnits += changes * writeUnitsOf(recordBytes(key, files.length));
-  for (const [i, { item }] of files.entries()) if (fates[i] === 'would-read') plan.readBytes += item.sizeBytes;
+  planReads(plan, known, files, fates);
   planCopies(tick, plan, key, known?.sizeBytes ?? first.item.sizeBytes, new Set(holders));
   return files.map(({ backend }, i) => ({ backend, turn: settled('skipped', fates[i]!) }));
 }
@@ -39,6 +40,20 @@ function fateOf({ item }: ListedOn, likes: readonly { readonly sizeBytes: number
   return md5 !== null && likes.some((like) => sizeAndMd5(like) === md5) ? 'would-join' : 'would-read';
 }
 
+/** Files that listings do not compare, and what they are to be compared with, where nobody has read that. */
+function planReads(plan: ImportPlan, known: ObjectRecord | null, files: readonly ListedOn[], fates: readonly Fate[]) {
+  const read = (backend: string, sizeBytes: number) => {
+    plan.reads += 1;
+    plan.readBytes.set(backend, (plan.readBytes.get(backend) ?? 0) + sizeBytes);
+  };
+  const unlike = files.filter((_, i) => fates[i] === 'would-read');
+  for (const { backend, item } of unlike) read(backend, item.sizeBytes);
+  if (unlike.length === 0 || known?.sha256 !== undefined) return;
+  const [first] = files as readonly [ListedOn, ...ListedOn[]];
+  const other = known === null ? first.backend : (Object.keys(known.copies)[0] ?? first.backend);
+  read(other, known?.sizeBytes ?? first.item.sizeBytes);
+}
+
 /** A record with its key, ids, times and a few ETags. */
 function recordBytes(key: string, files: number): number {
   return 350 + 2 * Buffer.byteLength(key) + 80 * files;
@@ -52,7 +67,9 @@ function planCopies(
   sizeBytes: number,
   holders: ReadonlySet<string>,
 ): void {
-  const missing = Math.max(0, policyOf(config, key).factor - holders.size);
+  const rule = placementRule(config, policyOf(config, key).name);
+  const takers = config.backends.map(({ name }) => name);
+  const missing = Math.max(0, missingOf(lacking(rule, [...holders], takers)));
   if (missing === 0) return;
   const priceOf = (name: string) => config.backends.find((backend) => backend.name === name)?.egressUsdPerGb ?? 0;
   const source = [...holders].reduce((a, b) => (priceOf(b) < priceOf(a) ? b : a));

@@ -1,5 +1,6 @@
 import type { Verdict } from '../../base/tally.ts';
 import type { BackendConfig } from '../../config/fleet-file.ts';
+import { missingOf } from '../../config/placement-rule.ts';
 import {
   chooseTargets,
   comingTo,
@@ -14,7 +15,7 @@ import { type CopyTurn, noteBlame } from '../../steps/copy-turn.ts';
 import type { Orphan } from '../../steps/enqueue-orphans.ts';
 import { type Judgement, judgeCopy } from '../../steps/judge-copy.ts';
 import { makeCopy } from '../../steps/make-copy.ts';
-import { lackOf, missingCopies, missingOf, wantsCopyOn } from '../../steps/missing-copies.ts';
+import { lackOf, missingCopies, wantsCopyOn } from '../../steps/missing-copies.ts';
 import { isWaiting, retryViewOf } from '../../steps/refusals.ts';
 import type { PlaceEnd } from '../../steps/target-trust.ts';
 import { beginTransfer, isBig } from '../../steps/transfers/begin.ts';

@@ -1,4 +1,5 @@
-import { lackOfPlacement, missingOf } from '../../steps/missing-copies.ts';
+import { missingOf } from '../../config/placement-rule.ts';
+import { lackOfPlacement } from '../../steps/missing-copies.ts';
 import type { PlacementTotal } from '../../store/fleet-view.ts';
 import type { Tick } from '../../tick/tick.ts';
 

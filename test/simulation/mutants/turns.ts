@@ -80,6 +80,30 @@ export const turnsMutants: readonly Mutant[] = [
     name: 'spent requests of class A hold nothing back',
     edits: [variable('exceeded', 'most', "field === 'classA' ? 0 : $")],
   },
+  { name: 'dollars limit nothing', edits: [variable('exceeded', 'most', "field === 'usd' ? 0 : $")] },
+  {
+    name: 'limits go by the days of UTC',
+    edits: [first('limitsIn', "limitsReset = { ...limitsReset, zone: 'UTC' };")],
+  },
+  {
+    name: 'days of limits begin at midnight',
+    edits: [first('limitsIn', 'limitsReset = { ...limitsReset, hour: 0 };')],
+  },
+  {
+    name: 'what is never refused is no part of what is spent, until it is written down',
+    edits: [
+      instead('meter#pay', ['charge', 'price'], 'undefined'),
+      instead('meter#send', ['settle', 'streamed'], 'asked.isFree || $'),
+    ],
+  },
+  {
+    name: 'a spent limit refuses deletions',
+    edits: [instead('createSpending', ['neverRefused', 'asked', 'method'], "$ && asked.method !== 'delete'")],
+  },
+  {
+    name: 'a spent limit refuses reads of applications',
+    edits: [instead('createContext', ['writing', 'method'], 'true')],
+  },
   {
     name: 'every request is charged as a read',
     edits: [variable('chargeOf', 'billed', "'B'")],

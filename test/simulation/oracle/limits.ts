@@ -3,7 +3,7 @@ import type { Actor } from '../operation.ts';
 import type { World } from '../world.ts';
 import { Violation } from './violation.ts';
 
-/** What of a usage is counted here, dollars aside. */
+/** What of a usage is counted here. */
 export const usageWays = ['requests', 'classA', 'classB', 'egressBytes', 'ingressBytes'] as const;
 export type UsageWay = (typeof usageWays)[number];
 
@@ -38,6 +38,8 @@ const deletes = /^(DELETE|abort-upload|open-uploads)/;
 interface Tab {
   total: number;
   readonly by: Map<Actor, number>;
+  /** What each spent that is never refused, and has not written down: it counts for what may be. */
+  readonly freeBy: Map<Actor, number>;
 }
 
 export function createLimitsCheck(
@@ -66,7 +68,7 @@ export function createLimitsCheck(
   const known = new Map<string, { readonly files: number; readonly most: number }>();
 
   /** The highest that was ever in force: a process goes by the file that it read. */
-  function mostOf(backend: string, per: 'limits' | 'dailyLimits', way: UsageWay): number {
+  function mostOf(backend: string, per: 'limits' | 'dailyLimits', way: UsageWay | 'usd'): number {
     const id = `${per} ${way} ${backend}`;
     const last = known.get(id);
     if (last?.files === files.length) return last.most;
@@ -76,17 +78,18 @@ export function createLimitsCheck(
     return most;
   }
 
-  function charge(by: Actor, name: string, way: UsageWay, amount: number, most: number): void {
-    const tab = tabs.get(name) ?? { total: 0, by: new Map() };
+  function charge({ by, isFree }: Spender, name: string, amount: number, most: number): void {
+    const tab = tabs.get(name) ?? { total: 0, by: new Map(), freeBy: new Map() };
     tabs.set(name, tab);
+    if (isFree) return void tab.freeBy.set(by, (tab.freeBy.get(by) ?? 0) + amount);
     tab.total += amount;
     tab.by.set(by, (tab.by.get(by) ?? 0) + amount);
-    if (tab.total <= most) return;
+    const sum = () => tab.total + (tab.freeBy.get(by) ?? 0);
+    // Dollars do not add up to the last digit.
+    if (sum() <= most * (1 + 1e-9)) return;
     for (const actor of tab.by.keys()) if (isExcused(actor)) remove(tab, actor);
-    if (tab.total > most)
-      report(
-        new Violation('limits', `${by.name} spends ${way} of ${name}: ${tab.total} in all, where ${most} are allowed`),
-      );
+    if (sum() > most * (1 + 1e-9))
+      report(new Violation('limits', `${by.name} spends of ${name}: ${sum()} in all, where ${most} are allowed`));
   }
 
   function isExcused(actor: Actor): boolean {
@@ -108,20 +111,39 @@ export function createLimitsCheck(
         const keys = written.get(by) ?? new Set();
         written.set(by, keys.add(`${on.backend}/${on.storageKey}`));
       }
-      if (amount === 0 || isNeverRefused(by, on)) return;
-      if (!unwrittenSince.has(by)) unwrittenSince.set(by, world.now);
+      if (amount === 0) return;
+      const isFree = isNeverRefused(by, on);
+      if (!isFree && !unwrittenSince.has(by)) unwrittenSince.set(by, world.now);
       if (isExcused(by)) return;
       const backend = files.at(-1)?.backends.find(({ name }) => name === on.backend);
       if (backend === undefined) return;
+      const dollars = amount * priceOf(backend, way);
       for (const per of ['limits', 'dailyLimits'] as const) {
-        const most = mostOf(on.backend, per, way);
-        if (!Number.isFinite(most)) continue;
-        charge(by, `${on.backend} ${way} ${per} ${periodOf(backend, per, hour)}`, way, amount, most);
+        for (const [what, spent] of [[way, amount] as const, ['usd', dollars] as const]) {
+          const most = spent > 0 ? mostOf(on.backend, per, what) : Infinity;
+          if (!Number.isFinite(most)) continue;
+          charge({ by, isFree }, `${on.backend} ${what} ${per} ${periodOf(backend, per, hour)}`, spent, most);
+        }
       }
     },
-    allWritten: (by) => void unwrittenSince.delete(by),
+    allWritten(by) {
+      unwrittenSince.delete(by);
+      for (const { freeBy } of tabs.values()) freeBy.delete(by);
+    },
     couldNotWrite: (by) => void excused.add(by),
   };
+}
+
+interface Spender {
+  readonly by: Actor;
+  readonly isFree: boolean;
+}
+
+/** What one request of a class, or one byte, costs. */
+function priceOf(backend: BackendConfig, way: UsageWay): number {
+  if (way === 'classA') return backend.usdPerMillionA / 1e6;
+  if (way === 'classB') return backend.usdPerMillionB / 1e6;
+  return way === 'egressBytes' ? backend.egressUsdPerGb / 1e9 : 0;
 }
 
 /**

@@ -9,6 +9,7 @@ import {
 } from './drains.ts';
 import { firstReadingWrong, oldItemOfFile, sameFileAgain } from './imports.ts';
 import { copyOvertaken, moveLost, putToLeaving, secondCopyOverwritten } from './leaving.ts';
+import { limitSpent } from './limits.ts';
 import { backendExcluded, movedApart } from './placement.ts';
 import { firstCopyOtherHeaders, firstCopyRotten } from './readers.ts';
 import type { Stage } from './stage.ts';
@@ -41,6 +42,7 @@ export const scenes = {
   'source falls silent': sourceFallsSilent,
   'target lost': targetLost,
   'put sleeps over a drain': putSleepsOverDrain,
+  'limit spent': limitSpent,
 } satisfies Readonly<Record<string, (stage: Stage) => Promise<boolean>>>;
 
 export type SceneName = keyof typeof scenes;
