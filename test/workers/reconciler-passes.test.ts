@@ -229,6 +229,27 @@ test('a large range is cut while lanes are free, and every key is met once', asy
   expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
 });
 
+test('however many ranges are listed side by side, the records of four stretches are read at once', async () => {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10' },
+  });
+  for (let i = 0; i < 600; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  fleet.clock.advance(2 * hourMs);
+  let [reading, most] = [0, 0];
+  fleet.before = async ({ port, method }) => {
+    if (port !== 'store' || method !== 'objects') return;
+    reading += 1;
+    most = Math.max(most, reading);
+    for (let i = 0; i < 50; i += 1) await new Promise(setImmediate);
+    reading -= 1;
+  };
+  expect((await fleet.tick('reconciler')).figures.passComplete).toBe(1);
+  expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
+  expect(most).toBe(4);
+});
+
 test('one range meets a store that fails while others are worked on: the tick ends with that error once they have ended', async () => {
   const fleet = await createTestFleet({
     backends: ['a'],

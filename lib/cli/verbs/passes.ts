@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
 import { inDollars } from '../../base/amounts.ts';
 import { defined } from '../../base/defined.ts';
 import { importWarnings } from '../../operations/import-warnings.ts';
@@ -13,6 +12,7 @@ import { CommandError, UsageError } from '../failure.ts';
 import { bytes, escaped, plural, table } from '../format.ts';
 import { type SignalCode, stopSignal } from '../interrupt.ts';
 import { assertAffordable } from '../max-usd.ts';
+import { keepMemoryFlat } from '../memory.ts';
 import { dollars } from '../numbers.ts';
 import { createProgressLine } from '../progress-line.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -116,14 +116,6 @@ async function knownBackends(session: Session, wanted: readonly string[]): Promi
   if (unknown !== undefined)
     throw new UsageError(`There is no backend "${unknown}" in the fleet file; there are ${names.join(', ')}`);
   return names.filter((name) => wanted.includes(name));
-}
-
-/**
- * A pass makes and drops much, for hours: by itself Node lets the youngest objects take 128 MiB before it looks which of them
- * are still needed. They keep what they have taken so far, a few MiB.
- */
-function keepMemoryFlat(): void {
-  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 async function runVerb(session: Session, request: ReconcileRequest, command: string): Promise<Result> {

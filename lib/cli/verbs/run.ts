@@ -19,6 +19,7 @@ import { createFigures } from '../figures.ts';
 import { bytes, escaped, plural } from '../format.ts';
 import { homeFolder, serveHome } from '../home.ts';
 import { stopSignal } from '../interrupt.ts';
+import { keepMemoryFlat } from '../memory.ts';
 import { serveMetrics } from '../metrics-server.ts';
 import { wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
@@ -62,6 +63,7 @@ export const runVerbs: VerbGroup = (program, verb) => {
 };
 
 async function run(session: Session, _args: Arguments, options: RunOptions): Promise<Result> {
+  keepMemoryFlat();
   // From here on a signal ends what is in flight first.
   const interrupt = stopSignal(session);
   try {

@@ -10,6 +10,7 @@ import { UsageError } from '../failure.ts';
 import { duration } from '../format.ts';
 import { stopSignal } from '../interrupt.ts';
 import { assertAffordable, sayWorkPlan } from '../max-usd.ts';
+import { keepMemoryFlat } from '../memory.ts';
 import { dollars, wholeNumber } from '../numbers.ts';
 import { type Arguments, fleetNow, type Result, type Session, type VerbGroup } from '../session.ts';
 
@@ -67,6 +68,7 @@ async function tick(session: Session, [name]: Arguments, options: TickOptions): 
 
 /** A tick that a signal ends gives its lease back: whoever is next need not wait until it has run out. */
 async function runStoppable(session: Session, worker: Worker, event: TickEvent) {
+  keepMemoryFlat();
   const interrupt = stopSignal(session);
   try {
     const report = await runTick(session.process(), worker, { ...event, stop: interrupt.signal });

@@ -1,3 +1,4 @@
+import type { Admission } from '../../base/admission.ts';
 import { compareUtf8 } from '../../base/bytes.ts';
 import { allEnded, forEachConcurrently } from '../../base/pool.ts';
 import { parseStorageKey, storageKey } from '../../store/keys.ts';
@@ -35,6 +36,8 @@ export interface Stretch {
 /** How a sweep deals with what it finds. */
 export interface SweepRules extends OrphanRules {
   readonly backend: string;
+  /** Lets stretches in to be compared with their records: of one that waits, only its keys are in memory. */
+  readonly reading: Pick<Admission, 'enter'>;
   /** The turn of a file that Holdfast did not write; absent where files are left alone. */
   importFile?(listed: ListedOn, entry: Entry | null, askedAt: number): KeyTurn | Promise<KeyTurn>;
   /** Keys listed so far in the pass. */
@@ -61,6 +64,17 @@ export async function compareStretch(
   stretch: Stretch,
   recordedKeys: readonly string[],
 ): Promise<KeyResult[]> {
+  const leave = await rules.reading.enter(1);
+  const turns = await planTurns(tick, rules, stretch, recordedKeys).finally(leave);
+  return takeTurns(tick, rules, turns);
+}
+
+async function planTurns(
+  tick: ComparePageTick,
+  rules: SweepRules,
+  stretch: Stretch,
+  recordedKeys: readonly string[],
+): Promise<PlannedTurn[]> {
   const { backend } = rules;
   const entries = await entriesFor(tick, backend, stretch, recordedKeys);
   const turns: PlannedTurn[] = [];
@@ -74,7 +88,7 @@ export async function compareStretch(
     const turn = unlistedTurnFor(tick, backend, stretch, once, entry);
     if (turn !== null) turns.push(turn);
   }
-  return takeTurns(tick, rules, turns);
+  return turns;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { createAdmission } from '../../base/admission.ts';
 import { defined } from '../../base/defined.ts';
 import { createCommitter } from '../../store/committer.ts';
 import { shards } from '../../store/keys.ts';
@@ -24,6 +25,9 @@ export type PassWorkTick = Pick<Tick, 'deps' | 'params' | 'tuning' | 'view' | 'c
 const groupSize = 90;
 /** Transactions that may be out at once. */
 const groupsAtOnce = 8;
+
+/** Stretches whose records a sweep reads at once: as many keep a process busy, however many ranges are listed. */
+const stretchesReadAtOnce = 4;
 
 /** What a pass of some kind does with what it lists. */
 export async function createPassWork(tick: PassWorkTick, id: PassId): Promise<PassWork> {
@@ -59,6 +63,7 @@ function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
   const rejoins = tick.view.row(rowKeys.rejoin(backend)) !== undefined;
   const rules: SweepRules = {
     backend,
+    reading: createAdmission(stretchesReadAtOnce),
     deletesUnrecorded: id.kind === 'delete-unrecorded',
     deletesSuperseded: id.kind === 'delete-superseded',
     listedSoFar: () => progress.listed,
