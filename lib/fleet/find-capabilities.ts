@@ -327,7 +327,9 @@ async function cleanUp(
 }
 
 function patterned(sizeBytes: number): Buffer {
-  return Buffer.from(Uint8Array.from({ length: sizeBytes }, (_, i) => (i * 7 + (i >>> 8)) & 0xff));
+  const bytes = Buffer.allocUnsafe(sizeBytes);
+  for (let i = 0; i < sizeBytes; i += 1) bytes[i] = (i * 7 + (i >>> 8)) & 0xff;
+  return bytes;
 }
 
 async function* inTwo(bytes: Uint8Array): Body {

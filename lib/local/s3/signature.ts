@@ -184,16 +184,19 @@ export function isSameText(a: string, b: string): boolean {
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-let cachedKey: { id: string; key: Buffer } | undefined;
+/** More than the servers of one process have credentials, from one day to the next. */
+const mostKeys = 100;
+const cachedKeys = new Map<string, Buffer>();
 
-/** The key changes once a day and costs four HMACs; the last one is kept. */
+/** The key changes once a day and costs four HMACs. Several servers in one process have a key each. */
 function deriveSigningKey(secret: string, { date, region }: Claim): Buffer {
   const id = `${secret}\n${date}\n${region}`;
-  if (cachedKey?.id !== id) {
-    const key = hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request');
-    cachedKey = { id, key };
-  }
-  return cachedKey.key;
+  const cached = cachedKeys.get(id);
+  if (cached !== undefined) return cached;
+  if (cachedKeys.size >= mostKeys) cachedKeys.clear();
+  const key = hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request');
+  cachedKeys.set(id, key);
+  return key;
 }
 
 function parseScope(
