@@ -237,7 +237,8 @@ export function readsContract(fresh: () => Promise<Store>): void {
       const others = Array.from({ length: 150 }, (_, n) => queued(1000 + n, n, { key, lastError }));
       const own = [queued(1, 0), queued(2, 75), queued(3, 2e12)];
       const elsewhere = queued(4, 10, { state: 'dead' });
-      for (const put of [...others, ...own, elsewhere]) await given(store, putItem(put));
+      const all = [...others, ...own, elsewhere].map((put) => putItem(put));
+      for (let at = 0; at < all.length; at += 50) await given(store, ...all.slice(at, at + 50));
       const idsOf = async (of: string) => {
         const found: string[] = [];
         let pages = 0;
