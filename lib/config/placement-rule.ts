@@ -37,7 +37,9 @@ function newRule({ backends, policies }: FleetFile, policyName: string): Placeme
 
 /** In how many groups an object has copies that count, at most as many as it needs copies. */
 export function groupsHeld(rule: PlacementRule, holders: readonly string[]): number {
-  return Math.min(rule.factor, new Set(holders.filter(rule.allows).map(rule.groupOf)).size);
+  const groups = new Set<string>();
+  for (const name of holders) if (rule.allows(name)) groups.add(rule.groupOf(name));
+  return Math.min(rule.factor, groups.size);
 }
 
 /** What an object lacks. Negative `copies`: it has more than it needs. */

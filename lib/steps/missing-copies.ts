@@ -8,7 +8,7 @@ import {
   type PlacementRule,
   placementRule,
 } from '../config/placement-rule.ts';
-import type { PlacementTotal } from '../store/fleet-view.ts';
+import type { BackendStanding, PlacementTotal } from '../store/fleet-view.ts';
 import type { ObjectRecord } from '../store/model.ts';
 import type { Tick } from '../tick/tick.ts';
 
@@ -43,12 +43,16 @@ export function lackOfPlacement(
 }
 
 function lackBy(tick: FleetTick, rule: PlacementRule, holders: readonly string[]): Lacking {
-  const takers = tick.standings().filter(({ isCounted }) => isCounted);
-  return lacking(
-    rule,
-    countedOf(tick, holders),
-    takers.map(({ name }) => name),
-  );
+  return lacking(rule, countedOf(tick, holders), takersOf(tick.standings()));
+}
+
+/** By the standings of a moment: they are asked for with every object. */
+const takers = new WeakMap<readonly BackendStanding[], readonly string[]>();
+
+function takersOf(standings: readonly BackendStanding[]): readonly string[] {
+  const known = takers.get(standings) ?? standings.filter(({ isCounted }) => isCounted).map(({ name }) => name);
+  takers.set(standings, known);
+  return known;
 }
 
 /**

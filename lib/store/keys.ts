@@ -90,10 +90,10 @@ const markOf: { readonly [C in Condition]: string } = {
 
 /** `b2+oci*`: the backends of a record, sorted, plain copies marked. */
 export function placementSet(copies: Readonly<Record<string, string>>): string {
-  return Object.keys(copies)
-    .sort()
-    .map((backend) => (copies[backend] === '' ? `${backend}*` : backend))
-    .join('+');
+  let set = '';
+  for (const backend of Object.keys(copies).sort())
+    set += `${set === '' ? '' : '+'}${backend}${copies[backend] === '' ? '*' : ''}`;
+  return set;
 }
 
 function policyPart({ policy, condition }: Pick<ObjectRecord, 'policy' | 'condition'>): string {

@@ -162,23 +162,41 @@ function isStale(event: TickEvent, params: Parameters, worker: WorkerName, now: 
   return Number.isFinite(scheduled) && now - scheduled > period;
 }
 
+/** How backends stand at one moment, by one view. */
+interface Standings {
+  readonly view: FleetView;
+  readonly now: number;
+  readonly byName: Map<string, BackendStanding>;
+  /** Of all that the file names. */
+  all: readonly BackendStanding[] | undefined;
+}
+
 /** How backends stand, by the view that the tick has now. Asked several times for every object: at one moment, worked out once. */
 function createStandings(
   { clock }: Pick<TickDeps, 'clock'>,
   viewNow: () => FleetView,
   { unhealthyAfterMs }: Parameters,
-): (name: string) => BackendStanding {
-  let known: { readonly view: FleetView; readonly now: number } | undefined;
-  const standings = new Map<string, BackendStanding>();
-  return (name) => {
-    const [view, now] = [viewNow(), clock.now()];
-    if (known?.view !== view || known.now !== now) {
-      known = { view, now };
-      standings.clear();
-    }
-    const standing = standings.get(name) ?? standingOf(view, name, now, unhealthyAfterMs);
-    standings.set(name, standing);
-    return standing;
+): Pick<Tick, 'standing' | 'standings'> {
+  let known: Standings | undefined;
+  const standingsNow = (): Standings => {
+    const view = viewNow();
+    const now = clock.now();
+    if (known?.view !== view || known.now !== now) known = { view, now, byName: new Map(), all: undefined };
+    return known;
+  };
+  const standing = (name: string) => {
+    const { view, now, byName } = standingsNow();
+    const one = byName.get(name) ?? standingOf(view, name, now, unhealthyAfterMs);
+    byName.set(name, one);
+    return one;
+  };
+  return {
+    standing,
+    standings() {
+      const current = standingsNow();
+      current.all ??= current.view.config!.file.backends.map(({ name }) => standing(name));
+      return current.all;
+    },
   };
 }
 
@@ -246,8 +264,7 @@ function createTick(deps: TickDeps, worker: WorkerName, event: TickEvent, parts:
     lease: null,
     now: () => deps.clock.now(),
     outOfTime: (needsMs = 0) => event.stop?.aborted === true || deps.clock.now() + needsMs >= parts.deadline.admitUntil,
-    standing: createStandings(deps, () => tick.view, params),
-    standings: () => fileNow().backends.map(({ name }) => tick.standing(name)),
+    ...createStandings(deps, () => tick.view, params),
     backend: (name, use = 'read-write') => backends.backend(name, use),
     ownership: backends.ownership,
     budget: () => {

@@ -105,7 +105,7 @@ export interface FleetAsRead {
   /** The fleet's state; read again before each round, and where a round takes long. */
   view: FleetView;
   standing(backend: string): BackendStanding;
-  standings(): BackendStanding[];
+  standings(): readonly BackendStanding[];
 }
 
 /** What was asked of a tick: which part of the work, and how. */

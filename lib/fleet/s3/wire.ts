@@ -1,4 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { onAbort } from '../../base/abort.ts';
 import { type Body, collect } from '../../base/bytes.ts';
 import { type Clock, seconds, systemClock } from '../../base/clock.ts';
 import { watchedBody } from './answer-body.ts';
@@ -85,6 +86,7 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
   const roundTrip = (asked: WireRequest, { signal, answerMs = timeouts.answerMs }: SendOptions) =>
     new Promise<Incoming>((resolve, reject) => {
       const outgoing = outgoingOf(asked, keepsSockets);
+      let forget = ignored;
       const sent = exchange(sockets, outgoing, {
         answered(answer) {
           watch.stop(outgoing);
@@ -93,11 +95,10 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
         failed: reject,
         over() {
           watch.stop(outgoing);
-          signal?.removeEventListener('abort', abort);
+          forget();
         },
       });
-      const abort = () => sent.destroy(signal?.reason);
-      signal?.addEventListener('abort', abort, { once: true });
+      if (signal) forget = onAbort(signal, () => sent.destroy(signal.reason));
       const within = (ms: number, otherwise: string) =>
         watch.until(outgoing, ms, () => sent.destroy(new SilenceError(otherwise)));
       const { connectMs } = timeouts;
