@@ -30,12 +30,19 @@ export async function limitSpent(stage: Stage): Promise<boolean> {
   if (record === undefined || resetAt - world.now < 60 * minute) return false;
   const { backends, ...file } = unlimited(stage, all.length);
   const prices = { usdPerMillionA: 1_000_000, usdPerMillionB: 0, egressUsdPerGb: 0 };
-  await stage.apply({ ...file, backends: backends.map((one) => ({ ...one, ...prices, dailyLimits, limitsReset })) });
+  const limited = (limits: object): FleetFile => ({
+    ...file,
+    backends: backends.map((one) => ({ ...one, ...prices, dailyLimits: { ...dailyLimits, ...limits }, limitsReset })),
+  });
+  await stage.apply(limited({}));
   await readTwice(stage, record.key);
   await putNothing(stage, record.key);
+  // Whatever class a deletion is of, it is a request.
+  await stage.apply(limited({ requests: 1 }));
   await stage.asClient((client) => stage.actors.remove(client, record.key));
   await idle(7 * minute);
   await stage.tick('cleanup-queue');
+  await stage.apply(limited({}));
   const left = all.filter((name) => stage.bucket(name).peek(stage.storageOf(record, name)) !== undefined);
   if (left.length > 0)
     throw new Violation(
