@@ -50,10 +50,11 @@ export interface Taking {
 }
 
 /**
- * A move is sent only so long after it was asked who takes copies: later its destination might be out of the file, with the
- * only copy. What was not sent by then is asked for again.
+ * What gives backends something is sent only so long after it was asked who takes copies: later its destination might be drained,
+ * or out of the file with the only copy. What was not sent by then is asked for again. What is in doubt may happen anyway, and is
+ * sent again until it is known; but a move, of which nobody may say that it happened.
  */
-const moveWithinMs = 5_000;
+const giveWithinMs = 5_000;
 
 /** A transaction holds at most this many changes. Source: DynamoDB quotas, TransactWriteItems. */
 const maxChanges = 100;
@@ -148,11 +149,11 @@ async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], dea
     settled.push(...admitted.settled);
     live = admitted.live;
     if (live.length === 0) break;
-    const until = Math.min(deadline, admitted.until);
+    const until = admitted.isMove ? Math.min(deadline, admitted.until) : deadline;
     const tagged = encode(deps, live);
     const changes = tagged.map(({ change }) => change);
-    const answer = await send(deps, changes, until, attempt);
-    if (answer.outcome === 'not-now' && until < deadline && deps.clock.now() < deadline) {
+    const answer = await send(deps, changes, until, attempt, admitted.until);
+    if (answer.outcome === 'not-now' && admitted.until < deadline && deps.clock.now() < deadline) {
       attempt = 0;
       continue;
     }
@@ -179,9 +180,9 @@ async function commitGroup(deps: CommitDeps, group: readonly PreparedSwap[], dea
 async function admit(
   deps: CommitDeps,
   group: readonly PreparedSwap[],
-): Promise<AfterRefusal & { readonly until: number }> {
+): Promise<AfterRefusal & { readonly until: number; readonly isMove: boolean }> {
   const { whoTakes, clock } = deps;
-  const all = { settled: [], live: group, until: Number.POSITIVE_INFINITY };
+  const all = { settled: [], live: group, until: Number.POSITIVE_INFINITY, isMove: false };
   if (whoTakes === undefined || group.every(({ gives }) => gives.length === 0)) return all;
   const askedAt = clock.now();
   const taking = await whoTakes();
@@ -189,7 +190,8 @@ async function admit(
   return {
     settled: refusals.flatMap(([{ index }, outcome]) => (outcome === null ? [] : [[index, outcome] as const])),
     live: refusals.flatMap(([swap, outcome]) => (outcome === null ? [swap] : [])),
-    until: group.some(({ isMove, gives }) => isMove && gives.length > 0) ? askedAt + moveWithinMs : all.until,
+    until: askedAt + giveWithinMs,
+    isMove: group.some(({ isMove, gives }) => isMove && gives.length > 0),
   };
 }
 

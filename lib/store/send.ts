@@ -45,12 +45,14 @@ const tokenLifeMs = 8 * 60_000;
  *
  * @param deadline milliseconds since the epoch after which nothing is sent
  * @param attempt how often the same changes were refused for conflicts before: the first request waits accordingly
+ * @param idleUntil after which nothing is sent of which nothing is under way: what it was decided by is too old
  */
 export async function send(
   deps: SendDeps,
   changes: readonly Change[],
   deadline: number,
   attempt: number,
+  idleUntil: number = deadline,
 ): Promise<SendAnswer> {
   const token = deps.ids.ulid();
   const until = Math.min(deadline, deps.clock.now() + tokenLifeMs);
@@ -58,7 +60,8 @@ export async function send(
   for (let resend = attempt; state.phase !== 'settled'; resend += 1) {
     if (resend > 0) await pause(deps, resend, deadline);
     // The clock is asked after the pause: a process may freeze in it.
-    const event: SendEvent = deps.clock.now() >= until ? { event: 'time-up' } : await request(deps, changes, token);
+    const last = state.phase === 'idle' ? Math.min(until, idleUntil) : until;
+    const event: SendEvent = deps.clock.now() >= last ? { event: 'time-up' } : await request(deps, changes, token);
     state = afterEvent(state, event, changes);
   }
   // Who met only conflicts would try again, for which there is no time left.

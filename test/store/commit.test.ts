@@ -362,3 +362,29 @@ test.each([0, 1])(
     expect(await differences()).toEqual([]);
   },
 );
+
+test.each([
+  ['the process sleeps after it asked', 'sleeps'],
+  ['the tables refuse it for long', 'refused'],
+])('whether a backend takes copies is asked again before it is given any: %s', async (_, how) => {
+  const before = await make('k');
+  let isDrained = false;
+  let asked = 0;
+  const whoTakes = async () => {
+    asked += 1;
+    const takes = !isDrained;
+    if (how === 'sleeps' && asked === 1) clock.advance(6_000);
+    isDrained = true;
+    return { isFresh: true, takesCopies: (name: string) => name !== 'b' || takes };
+  };
+  let sent = 0;
+  const deps = depsWith(async (changes, token) => {
+    sent += 1;
+    if (how !== 'refused' || sent > 1) return store.transact(changes, token);
+    clock.advance(6_000);
+    throw new StoreError('throttled', 'too much at once');
+  });
+  const [outcome] = await commit({ ...deps, whoTakes }, [addCopy(before)], clock.now() + 60_000);
+  expect(outcome).toEqual({ outcome: 'not-taking', backend: 'b' });
+  expect(entry('k')).toMatchObject({ copies: { a: 'id-k' } });
+});

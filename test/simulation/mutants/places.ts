@@ -27,7 +27,7 @@ export const placesMutants: readonly Mutant[] = [
   },
   {
     name: 'a move is recorded however long ago it was asked who takes copies',
-    edits: [instead('admit', ['askedAt', 'moveWithinMs'], 'Infinity')],
+    edits: [instead('admit', ['askedAt', 'giveWithinMs'], 'Infinity')],
   },
   {
     name: 'what a drain left rejoins whatever content is there by then',
