@@ -64,7 +64,7 @@ export const commitMutants: readonly Mutant[] = [
     name: 'a commit looks at the clock before it pauses, and not after',
     edits: [
       before('send#send', ['pause'], 'const askedAt = deps.clock.now();'),
-      instead('send#send', ['now', 'until'], 'askedAt >= until'),
+      instead('send#send', ['now', 'last'], 'askedAt >= last'),
     ],
   },
   {
