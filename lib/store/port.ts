@@ -102,8 +102,8 @@ export interface ControlPartition {
  */
 export interface Store {
   /**
-   * What tells these very tables from a copy of them: ARN and creation time of the Objects table. Asked for once per
-   * process; a table restored from a backup, or cloned, has another identity.
+   * What tells these very tables from a copy of them: ARN and creation time of the Objects table. Asked for whenever a
+   * bucket's owner is; a table restored from a backup, or cloned, has another identity.
    */
   identity(): Promise<string>;
   /** All or nothing, at most 100 changes. Sent again with the same token within 10 minutes, it takes effect once. */
