@@ -32,14 +32,20 @@ export interface LimitsCheck {
 /** A process holds what it drew at least so long after it spent it. */
 const heldMs = 300_000;
 const writes = /^(PUT|COPY|create-upload|part|complete-upload|list-parts)/;
+const inParts = /^(create-upload|part|complete-upload|list-parts)/;
 const deletes = /^(DELETE|abort-upload|open-uploads)/;
 
 /** Of one limit, in one of its periods. */
 interface Tab {
   total: number;
   readonly by: Map<Actor, number>;
-  /** What each spent that is never refused, and has not written down: it counts for what may be. */
-  readonly freeBy: Map<Actor, number>;
+  /** What each spent that is never refused, and has not written down: it counts for what may be refused from then on. */
+  readonly freeBy: Map<Actor, Free>;
+}
+
+interface Free {
+  heads: number;
+  others: number;
 }
 
 export function createLimitsCheck(
@@ -78,13 +84,17 @@ export function createLimitsCheck(
     return most;
   }
 
-  function charge({ by, isFree }: Spender, name: string, amount: number, most: number): void {
+  function charge({ by, on, isFree }: Spender, name: string, amount: number, most: number): void {
     const tab = tabs.get(name) ?? { total: 0, by: new Map(), freeBy: new Map() };
     tabs.set(name, tab);
-    if (isFree) return void tab.freeBy.set(by, (tab.freeBy.get(by) ?? 0) + amount);
+    const free = tab.freeBy.get(by) ?? { heads: 0, others: 0 };
+    if (isFree) {
+      free[on.operation === 'HEAD' ? 'heads' : 'others'] += amount;
+      return void tab.freeBy.set(by, free);
+    }
     tab.total += amount;
     tab.by.set(by, (tab.by.get(by) ?? 0) + amount);
-    const sum = () => tab.total + (tab.freeBy.get(by) ?? 0);
+    const sum = () => tab.total + knownBefore(by, on, free);
     // Dollars do not add up to the last digit.
     if (sum() <= most * (1 + 1e-9)) return;
     for (const actor of tab.by.keys()) if (isExcused(actor)) remove(tab, actor);
@@ -122,7 +132,7 @@ export function createLimitsCheck(
         for (const [what, spent] of [[way, amount] as const, ['usd', dollars] as const]) {
           const most = spent > 0 ? mostOf(on.backend, per, what) : Infinity;
           if (!Number.isFinite(most)) continue;
-          charge({ by, isFree }, `${on.backend} ${what} ${per} ${periodOf(backend, per, hour)}`, spent, most);
+          charge({ by, on, isFree }, `${on.backend} ${what} ${per} ${periodOf(backend, per, hour)}`, spent, most);
         }
       }
     },
@@ -136,7 +146,17 @@ export function createLimitsCheck(
 
 interface Spender {
   readonly by: Actor;
+  readonly on: SpentOn;
   readonly isFree: boolean;
+}
+
+/**
+ * What was spent for certain before the limit was asked. A listing asks just before it is sent. A copy asks once for all of
+ * it, before it asks whose the bucket is; and one in parts takes so long that others may be read or deleted meanwhile.
+ */
+function knownBefore({ role }: Actor, { operation }: SpentOn, { heads, others }: Free): number {
+  if (operation === 'LIST' || (role === 'scrubber' && operation.startsWith('GET'))) return heads + others;
+  return inParts.test(operation) ? 0 : others;
 }
 
 /** What one request of a class, or one byte, costs. */
