@@ -14,6 +14,8 @@ export function suite(leftOut: readonly string[], env: Record<string, string>) {
       expect: { poll: { timeout: 900_000 } },
       // Of two cores: what waits for an answer or for a time limit leaves its core to others.
       maxWorkers: 3,
+      // Node runs the code as it stands, as it does everywhere else: nothing is transformed.
+      experimental: { viteModuleRunner: false, nodeLoader: false },
       projects: [
         { extends: true, test: { name: 'apart', include: apart, exclude } },
         // A process imports the code once for all its files, one after the other: that is half of what most files cost. What a
