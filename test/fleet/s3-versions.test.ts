@@ -4,6 +4,7 @@ import { bodyOf } from '../../lib/base/bytes.ts';
 import { connectS3 } from '../../lib/fleet/s3/connection.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { kindOf } from '../contracts/backend-bytes.ts';
+import { isWhole } from '../support/extent.ts';
 import { bucket, everything, type S3Kit, startS3 } from './s3-kit.ts';
 
 describe('S3 backend on a bucket that keeps versions', () => {
@@ -69,7 +70,7 @@ describe('S3 backend on a bucket that keeps versions', () => {
     kit.server.faults.clear();
   });
 
-  it('deletes more versions than one page of them holds', async () => {
+  it.runIf(isWhole)('deletes more versions than one page of them holds', async () => {
     for (let i = 0; i < 1050; i += 1) await put('many', String(i));
     expect(await backend.delete([{ storageKey: 'many' }])).toEqual([{ outcome: 'deleted' }]);
     expect((await kit.versions()).includes('p/many')).toBe(false);

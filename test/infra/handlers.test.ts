@@ -362,18 +362,21 @@ function told(...keys: string[]): object {
   return { Records: keys.map((key) => ({ messageId: key, eventSource: 'aws:sqs', body: body(key) })) };
 }
 
-test('importer: a file that its bucket tells of is imported and copied; what it tells of our own keys asks for nothing', async () => {
-  expect(await kit.deploy('Update', { policies: { default: { factor: 2 } } })).toMatchObject({ Status: 'SUCCESS' });
-  await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told' }));
-  const { result } = await kit.invoke(
-    'importer',
-    told('fleet/told', 'fleet/gone', 'fleet/.holdfast/owner', 'other/told'),
-  );
-  expect(result).toEqual({ batchItemFailures: [] });
-  expect(await copiesOf('told')).toEqual(['aws-a']);
-  await kit.invoke('replicator', {});
-  expect(await copiesOf('told')).toHaveLength(2);
-});
+full(
+  'importer: a file that its bucket tells of is imported and copied; what it tells of our own keys asks for nothing',
+  async () => {
+    expect(await kit.deploy('Update', { policies: { default: { factor: 2 } } })).toMatchObject({ Status: 'SUCCESS' });
+    await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told' }));
+    const { result } = await kit.invoke(
+      'importer',
+      told('fleet/told', 'fleet/gone', 'fleet/.holdfast/owner', 'other/told'),
+    );
+    expect(result).toEqual({ batchItemFailures: [] });
+    expect(await copiesOf('told')).toEqual(['aws-a']);
+    await kit.invoke('replicator', {});
+    expect(await copiesOf('told')).toHaveLength(2);
+  },
+);
 
 full('importer: a file that was written again is read, and its former replicas are queued', async () => {
   await s3.send(new PutObjectCommand({ Bucket: 'bucket-a', Key: 'fleet/told', Body: 'told again' }));
