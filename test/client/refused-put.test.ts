@@ -1,12 +1,9 @@
-import { beforeAll, expect, test } from 'vitest';
-import { parameters } from '../../lib/config/parameters.ts';
+import { expect, test } from 'vitest';
 import { BackendError, type BackendErrorKind } from '../../lib/fleet/backend.ts';
 import { createTestFleet, type TestFleet } from '../support/fleet.ts';
+import { allowSmallParts } from '../support/small-parts.ts';
 
-// What is put in parts may be small here.
-beforeAll(() => {
-  Object.assign(parameters.MULTIPART_ABOVE_BYTES!, { min: 1 });
-});
+allowSmallParts();
 
 /** A fleet of which one backend answers so to some calls. */
 async function answering(kind: BackendErrorKind, methods: readonly string[], attempts = 1): Promise<TestFleet> {

@@ -35,11 +35,11 @@ async function violationOf(seed: number): Promise<string | null> {
 }
 
 describe('the simulation', () => {
-  it('keeps every invariant in a hundred histories and more, in which everything happens that can', async () => {
+  it('keeps every invariant in a hundred histories, and in two hundred, in which everything happens that can', async () => {
     for (const { seed } of first) report.add(played.get(seed)![0]!);
     process.stdout.write(`${report.text()}\n`);
     expect(await Promise.all(report.failed().map(violationOf))).toEqual([]);
-    expect(report.rareFaults()).toEqual([]);
+    if (isWhole) expect(report.rareFaults()).toEqual([]);
     const { steps, backends, objects } = report.least();
     expect(steps).toBeGreaterThanOrEqual(300);
     expect(backends).toBeGreaterThanOrEqual(3);
