@@ -21,6 +21,18 @@ async function filled(options: Parameters<typeof createTestFleet>[0] = {}, objec
   return fleet;
 }
 
+/** One backend with files that nobody imported, and passes that list ten at a time. */
+async function withFiles(count: number): Promise<TestFleet> {
+  const fleet = await createTestFleet({
+    backends: ['a'],
+    policies: { default: { factor: 1 } },
+    env: { RECONCILER_BATCH_SIZE: '10' },
+  });
+  for (let i = 0; i < count; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  fleet.clock.advance(2 * hourMs);
+  return fleet;
+}
+
 /** Bytes of ours that no record names: as a crashed tick leaves them. */
 function orphan(fleet: TestFleet, name: string, key: string): string {
   const storage = `${key}!${fleet.ids.ulid()}`;
@@ -217,26 +229,14 @@ test('a backend that lists in no order is one range, and its records are asked f
 });
 
 test('a large range is cut while lanes are free, and every key is met once', async () => {
-  const fleet = await createTestFleet({
-    backends: ['a'],
-    policies: { default: { factor: 1 } },
-    env: { RECONCILER_BATCH_SIZE: '10' },
-  });
-  for (let i = 0; i < 600; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
-  fleet.clock.advance(2 * hourMs);
+  const fleet = await withFiles(600);
   const report = await fleet.tick('reconciler');
   expect(report).toMatchObject({ reasons: { unmarked: 600 }, figures: { passComplete: 1 } });
   expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
 });
 
 test('however many ranges are listed side by side, the records of four stretches are read at once', async () => {
-  const fleet = await createTestFleet({
-    backends: ['a'],
-    policies: { default: { factor: 1 } },
-    env: { RECONCILER_BATCH_SIZE: '10' },
-  });
-  for (let i = 0; i < 600; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
-  fleet.clock.advance(2 * hourMs);
+  const fleet = await withFiles(600);
   let [reading, most] = [0, 0];
   fleet.before = async ({ port, method }) => {
     if (port !== 'store' || method !== 'objects') return;
@@ -251,13 +251,7 @@ test('however many ranges are listed side by side, the records of four stretches
 });
 
 test('one range meets a store that fails while others are worked on: the tick ends with that error once they have ended', async () => {
-  const fleet = await createTestFleet({
-    backends: ['a'],
-    policies: { default: { factor: 1 } },
-    env: { RECONCILER_BATCH_SIZE: '10' },
-  });
-  for (let i = 0; i < 300; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
-  fleet.clock.advance(2 * hourMs);
+  const fleet = await withFiles(300);
   await fleet.tick('reconciler');
   expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
   fleet.clock.advance(25 * hourMs);
