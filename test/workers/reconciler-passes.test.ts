@@ -21,14 +21,15 @@ async function filled(options: Parameters<typeof createTestFleet>[0] = {}, objec
   return fleet;
 }
 
-/** One backend with files that nobody imported, and passes that list ten at a time. */
-async function withFiles(count: number): Promise<TestFleet> {
+/** Files that nobody imported, on every backend, and passes that list ten at a time. */
+async function withFiles(count: number, backends = ['a']): Promise<TestFleet> {
   const fleet = await createTestFleet({
-    backends: ['a'],
+    backends,
     policies: { default: { factor: 1 } },
     env: { RECONCILER_BATCH_SIZE: '10' },
   });
-  for (let i = 0; i < count; i += 1) fleet.backends.a!.putNow(`file ${i}`, Buffer.from(`${i}`));
+  for (const name of backends)
+    for (let i = 0; i < count; i += 1) fleet.backends[name]!.putNow(`file ${i}`, Buffer.from(`${i}`));
   fleet.clock.advance(2 * hourMs);
   return fleet;
 }
@@ -235,8 +236,8 @@ test('a large range is cut while lanes are free, and every key is met once', asy
   expect((await rangesOfPass(fleet.store, 'a')).length).toBeGreaterThan(4);
 });
 
-test('however many ranges are listed side by side, the records of four stretches are read at once', async () => {
-  const fleet = await withFiles(600);
+test('however many ranges and backends are listed side by side, the records of four stretches are read at once', async () => {
+  const fleet = await withFiles(600, ['a', 'b']);
   let [reading, most] = [0, 0];
   fleet.before = async ({ port, method }) => {
     if (port !== 'store' || method !== 'objects') return;

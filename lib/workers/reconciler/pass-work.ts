@@ -1,4 +1,4 @@
-import { createAdmission } from '../../base/admission.ts';
+import type { Admission } from '../../base/admission.ts';
 import { defined } from '../../base/defined.ts';
 import { createCommitter } from '../../store/committer.ts';
 import { shards } from '../../store/keys.ts';
@@ -26,16 +26,17 @@ const groupSize = 90;
 /** Transactions that may be out at once. */
 const groupsAtOnce = 8;
 
-/** Stretches whose records a sweep reads at once: as many keep a process busy, however many ranges are listed. */
-const stretchesReadAtOnce = 4;
-
-/** What a pass of some kind does with what it lists. */
-export async function createPassWork(tick: PassWorkTick, id: PassId): Promise<PassWork> {
+/**
+ * What a pass of some kind does with what it lists.
+ *
+ * @param reading lets stretches in whose records are read: one for all sweeps of a tick
+ */
+export async function createPassWork(tick: PassWorkTick, id: PassId, reading: Admission): Promise<PassWork> {
   switch (id.kind) {
     case 'sweep':
     case 'delete-unrecorded':
     case 'delete-superseded':
-      return sweepWork(tick, id);
+      return sweepWork(tick, id, reading);
     case 'import':
       return (await import('./import-work.ts')).importWork(importDeps(tick, askedAt(tick, id)), id);
     case 'recover':
@@ -55,7 +56,7 @@ function importDeps(tick: PassWorkTick, personAskedAt?: number): ImportDeps {
 }
 
 /** Both directions, over the keys of one backend. */
-function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
+function sweepWork(tick: PassWorkTick, id: PassId, reading: Admission): PassWork {
   const backend = id.backends[0]!;
   const progress = { listed: 0 };
   const deps = importDeps(tick);
@@ -63,7 +64,7 @@ function sweepWork(tick: PassWorkTick, id: PassId): PassWork {
   const rejoins = tick.view.row(rowKeys.rejoin(backend)) !== undefined;
   const rules: SweepRules = {
     backend,
-    reading: createAdmission(stretchesReadAtOnce),
+    reading,
     deletesUnrecorded: id.kind === 'delete-unrecorded',
     deletesSuperseded: id.kind === 'delete-superseded',
     listedSoFar: () => progress.listed,

@@ -1,3 +1,4 @@
+import { type Admission, createAdmission } from '../../base/admission.ts';
 import { allEnded } from '../../base/pool.ts';
 import { type PassId, passAgeMs, passHeader, passName } from '../../store/pass-rows.ts';
 import { isRecoveryPending, recoveryOf } from '../../store/recovery.ts';
@@ -73,6 +74,9 @@ function isDue(tick: ReconcilerTick, id: PassId): boolean {
   return isRunning || !tick.isScheduled || tick.now() >= startedAt + tick.params.reconcilerIntervalMs;
 }
 
+/** Stretches whose records sweeps read at once: as many keep a process busy, however many ranges and backends are listed. */
+const stretchesReadAtOnce = 4;
+
 async function begin(tick: ReconcilerTick): Promise<Round> {
   return async () => {
     if (tick.reconcile?.kind === 'recover' && !tick.dryRun) {
@@ -80,7 +84,8 @@ async function begin(tick: ReconcilerTick): Promise<Round> {
       if (!(await endFormerRecovery(tick))) return 'done';
     }
     const passes = duePasses(tick);
-    const ends = await allEnded(passes.map((id) => passOf(tick, id)));
+    const reading = createAdmission(stretchesReadAtOnce);
+    const ends = await allEnded(passes.map((id) => passOf(tick, id, reading)));
     await refresh(tick);
     noteFigures(tick, passes, ends);
     if (!tick.dryRun) await endRejoining(tick, passes, ends);
@@ -97,9 +102,9 @@ async function begin(tick: ReconcilerTick): Promise<Round> {
 }
 
 /** Between passes a tick ends after one query: a cold start does not load what compares. */
-async function passOf(tick: ReconcilerTick, id: PassId): Promise<PassEnd> {
+async function passOf(tick: ReconcilerTick, id: PassId, reading: Admission): Promise<PassEnd> {
   const [{ workPass }, { createPassWork }] = await Promise.all([import('./pass.ts'), import('./pass-work.ts')]);
-  return workPass(tick, await createPassWork(tick, id));
+  return workPass(tick, await createPassWork(tick, id, reading));
 }
 
 function isComplete(ends: readonly PassEnd[]): boolean {
