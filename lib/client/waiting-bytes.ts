@@ -17,14 +17,13 @@ export interface WaitingContent {
 /** What takes a whole content away; bytes that wait for other reasons may belong to it as well. */
 const endings: ReadonlySet<QueueCause> = new Set(['deleted', 'replaced', 'overwritten']);
 const states = ['cleanup', 'dead'] as const;
-const pageSize = 100;
 
 /**
  * The contents of a key that wait for their deletion, those that left last first. What the object has now, under whichever
  * generation, is none of them. The index may be a moment behind; what it names is read again, consistently.
  *
- * The queue is in no order of keys, so that a shard of it is looked through, and paid for, where it lies: of a million items that
- * is 40 MB, for less than a tenth of a cent. None of it but what is of this key comes here.
+ * The queue is in no order of keys: DynamoDB looks through a shard of it, and charges for that. Of a million items that is 40 MB,
+ * for less than a tenth of a cent. Only the ids of this key's items are sent here.
  */
 export async function findWaiting(
   context: ClientContext,
@@ -52,8 +51,8 @@ async function idsIn({ deps }: ClientContext, one: string, key: string): Promise
   const found: string[] = [];
   let after: string | undefined;
   do {
-    const page = await deps.store.due(one, Number.MAX_SAFE_INTEGER, pageSize, after);
-    found.push(...page.items.filter((item) => item.key === key).map(({ id }) => id));
+    const page = await deps.store.queuedOf(one, key, after);
+    found.push(...page.items);
     after = page.next;
   } while (after !== undefined);
   return found;

@@ -190,7 +190,8 @@ async function admit(
   return {
     settled: refusals.flatMap(([{ index }, outcome]) => (outcome === null ? [] : [[index, outcome] as const])),
     live: refusals.flatMap(([swap, outcome]) => (outcome === null ? [swap] : [])),
-    until: askedAt + giveWithinMs,
+    // Where nobody could say anything new, what was known counts from now: else nothing would ever be sent.
+    until: (taking.isFresh ? askedAt : clock.now()) + giveWithinMs,
     isMove: group.some(({ isMove, gives }) => isMove && gives.length > 0),
   };
 }

@@ -48,6 +48,17 @@ test('what was deleted is back where its bytes wait, in one commit, with all tha
   await expectWhole(fleet);
 });
 
+test('what waits of one object is found in its queue without fetching what waits of others', async () => {
+  const fleet = await withDeleted();
+  await fleet.client.put('other', 'content');
+  await fleet.client.delete('other');
+  const calls: string[] = [];
+  fleet.before = ({ port, method }) => void (port === 'store' && calls.push(method));
+  expect(await fleet.client.undeletable('k')).toHaveLength(1);
+  expect(calls).toContain('queuedOf');
+  expect(calls).not.toContain('due');
+});
+
 test('bytes wait as long as their policy says, charged, and are deleted then', async () => {
   const fleet = await withDeleted();
   const charged = async () => (await fleet.client.undeletable('k')).length;

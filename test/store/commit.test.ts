@@ -388,3 +388,13 @@ test.each([
   expect(outcome).toEqual({ outcome: 'not-taking', backend: 'b' });
   expect(entry('k')).toMatchObject({ copies: { a: 'id-k' } });
 });
+
+test('where nobody can say anew who takes copies, and that takes long, what was known holds: something is sent', async () => {
+  const before = await make('k');
+  const whoTakes = async () => {
+    clock.advance(30_000);
+    return { isFresh: false, takesCopies: () => true };
+  };
+  const [outcome] = await commit({ ...depsWith(), whoTakes }, [addCopy(before)], clock.now() + 300_000);
+  expect(outcome).toMatchObject({ outcome: 'committed' });
+});

@@ -73,7 +73,7 @@ export async function runReadPass(deps: CopyReaderDeps, pass: ReadPass): Promise
     }
     if (end.outcome !== 'failed') return { ...end, position };
     // All of it came: what failed then has cost nothing.
-    if (position === bytes.sizeBytes && pass.alongside === undefined) continue;
+    if (seen.found !== undefined && position === bytes.sizeBytes && pass.alongside === undefined) continue;
     failures = position - before > pass.windowBytes * leastShare ? 1 : failures + 1;
     const isWorthIt = hasBrokenOff(end.error) && pass.alongside === undefined && failures < tries;
     if (!isWorthIt) return { ...end, position };

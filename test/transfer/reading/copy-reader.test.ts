@@ -560,3 +560,18 @@ test('an empty object is read', async () => {
   const empty = { sizeBytes: 0, sha256: createHash('sha256').digest('hex') };
   expect((await newTurn().read(bytesOn('a', empty))).outcome).toBe('good');
 });
+
+test('an empty object that is gone, or refused, is found to be so, and not asked for without an end', async () => {
+  const empty = { sizeBytes: 0, sha256: createHash('sha256').digest('hex') };
+  const mostCalls = 20;
+  refusing = () => {
+    if (calls.length > mostCalls) throw new Error('it goes on for ever');
+  };
+  expect(await newTurn().read(bytesOn('a', empty))).toEqual({ outcome: 'missing' });
+  refusing = (name) => {
+    if (calls.length > mostCalls) throw new Error('it goes on for ever');
+    throw new BackendError('denied', name, 'no');
+  };
+  calls = [];
+  expect((await newTurn().read(bytesOn('a', empty))).outcome).toBe('unreadable');
+});
