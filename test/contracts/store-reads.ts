@@ -232,7 +232,7 @@ export function readsContract(fresh: () => Promise<Store>): void {
     test('the items of one object are found among those of others, page after page', async () => {
       const store = await fresh();
       const key = Array.from({ length: 1000 }, (_, n) => `other ${n}`).find((one) => shardOf(one) === shardOf('a'))!;
-      // More than one request looks through.
+      // More than one request looks through, where what they read is counted as AWS does.
       const lastError = 'long '.repeat(2_000);
       const others = Array.from({ length: 150 }, (_, n) => queued(1000 + n, n, { key, lastError }));
       const own = [queued(1, 0), queued(2, 75), queued(3, 2e12)];
@@ -241,17 +241,17 @@ export function readsContract(fresh: () => Promise<Store>): void {
       for (let at = 0; at < all.length; at += 50) await given(store, ...all.slice(at, at + 50));
       const idsOf = async (of: string) => {
         const found: string[] = [];
-        let pages = 0;
-        for (let after: string | undefined; pages === 0 || after !== undefined; pages += 1) {
+        let after: string | undefined;
+        do {
           const page = await store.queuedOf(laneOfA, of, after);
           found.push(...page.items);
           after = page.next;
-        }
-        return { found, pages };
+        } while (after !== undefined);
+        return found;
       };
-      expect(await idsOf('a')).toEqual({ found: own.map(({ id }) => id), pages: 2 });
-      expect((await idsOf(key)).found).toHaveLength(150);
-      expect((await idsOf('nobody')).found).toEqual([]);
+      expect(await idsOf('a')).toEqual(own.map(({ id }) => id));
+      expect(await idsOf(key)).toHaveLength(150);
+      expect(await idsOf('nobody')).toEqual([]);
     });
 
     test('an item waits in the lane of its state, backend and shard', async () => {
