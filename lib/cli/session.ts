@@ -45,8 +45,8 @@ export interface Session extends Terminal {
   process(): HoldfastProcess;
   client(): Holdfast;
   log(): Log;
-  /** What a person is told, who breaks the command off from now on: what is so then, and how to go on. */
-  ifBrokenOff(sentence: string): void;
+  /** What a person is told, who breaks the command off from now on: what is so then, and how to go on; nothing, once it is over. */
+  ifBrokenOff(sentence: string | undefined): void;
   readonly brokenOffSays: string | undefined;
   /** Runs at the end, also when a signal ends the command: must not wait. */
   atEnd(undo: () => void): void;

@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type CliLab, startCli } from './kit.ts';
+import { Readable, Writable } from 'node:stream';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { runCommandLine } from '../../lib/cli/main.ts';
+import { bareEnv, type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
 
@@ -10,6 +12,7 @@ beforeAll(async () => {
   lab = await startCli({ backends: 2 });
   await lab.json(['init']);
 });
+afterEach(() => vi.restoreAllMocks());
 afterAll(() => lab.close());
 
 interface Located {
@@ -91,4 +94,26 @@ test('get leaves neither a file nor a trace of one when the bytes are wrong', as
   expect(existsSync(join(lab.dir, 'new.bin'))).toBe(false);
   expect(readFileSync(join(lab.dir, 'kept.bin'), 'utf8')).toBe('what was there');
   expect(readdirSync(lab.dir).filter((name) => name.endsWith('.part'))).toEqual([]);
+});
+
+test.each([
+  [['put', 'late'], /^put late /],
+  [['undelete', 'never'], /^error: /],
+] as const)('a signal that comes once %j has said how it ended says nothing against it', async (args, says) => {
+  const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
+  let said = '';
+  const stream = () =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        const isFirst = said === '';
+        said += chunk.toString();
+        if (isFirst) process.emit('SIGINT', 'SIGINT');
+        done();
+      },
+    });
+  const stdin = Readable.from([Buffer.from('content')]);
+  await runCommandLine(args, { env: bareEnv(lab.stack.env), stdin, stdout: stream(), stderr: stream() });
+  expect(exit.mock.calls).toEqual([[130]]);
+  expect(said).toMatch(says);
+  expect(said).not.toContain('SIGINT');
 });

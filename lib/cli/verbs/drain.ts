@@ -124,7 +124,7 @@ async function endDrain(session: Session, [name]: Arguments): Promise<Result> {
 
 async function giveUp(session: Session, [name]: Arguments): Promise<Result> {
   await fleetNow(session);
-  session.ifBrokenOff(`${name} is forgotten in part: \`${session.commandLine}\` goes on from here`);
+  session.ifBrokenOff(`${name} may be forgotten in part: \`${session.commandLine}\` goes on from here`);
   const forgotten = await forget(session.process(), name!);
   if (forgotten.outcome === 'configured')
     throw new CommandError(
