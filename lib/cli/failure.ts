@@ -6,7 +6,10 @@ import { NotApplied } from '../operations/apply/deps.ts';
 import { StoreError } from '../store/port.ts';
 import type { SignalCode } from './interrupt.ts';
 
-/** 0 success, empty, busy · 1 partial, failed, error · 2 bad flags, key or fleet file · others: ended by a signal. */
+/**
+ * 0 success, nothing to do, a tick whose lease another tick has · 1 partial, failed, error, kept from running by another command ·
+ * 2 bad flags, key or fleet file · others: ended by a signal.
+ */
 export type ExitCode = 0 | 1 | 2 | SignalCode;
 
 /** The command line itself is wrong. */

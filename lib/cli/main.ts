@@ -147,8 +147,8 @@ Environment:
   HOLDFAST_HOME             folder that holds the tables, on one machine without DynamoDB (run) [.holdfast/run]
   HOLDFAST_LOG              debug, info, warn, error or silent: JSON lines on stderr [warn]
 
-Exit codes: 0 success, empty, busy; 1 partial, failed, error; 2 bad flags, key or fleet file; 129, 130, 143 ended
-by SIGHUP, SIGINT, SIGTERM`;
+Exit codes: 0 success, nothing to do, a tick whose lease another tick has; 1 partial, failed, error, kept from running
+by another command; 2 bad flags, key or fleet file; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM`;
 
 async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
   const onSignal = (signal: EndingSignal) => {
@@ -159,11 +159,14 @@ async function runVerb(session: Session, verb: Verb): Promise<ExitCode> {
   for (const signal of Object.keys(signalCodes)) process.once(signal, onSignal);
   try {
     const { text, document, exitCode } = await verb(session);
+    // What is left is to say so, and to close.
+    session.ifBrokenOff(undefined);
     // A verb that has printed its document itself leaves none.
     if (session.isJson && document !== undefined) printDocument(session, document);
     if (!session.isJson && text !== '') session.stdout.write(`${printable(text)}\n`);
     return exitCode ?? 0;
   } catch (error) {
+    session.ifBrokenOff(undefined);
     return report(session, error);
   } finally {
     await session.end();

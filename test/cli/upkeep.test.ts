@@ -1,5 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { systemClock } from '../../lib/base/clock.ts';
 import { createProcess } from '../../lib/process/process.ts';
+import { passName } from '../../lib/store/pass-rows.ts';
 import { type CliLab, startCli } from './kit.ts';
 
 let lab: CliLab;
@@ -82,6 +84,23 @@ test('a signal ends a tick after what is in flight, and it gives its lease back'
   expect([code, stdout]).toEqual([143, expect.stringContaining('Stopped by a signal')]);
   expect(await lab.json(['tick', 'replicator'])).toMatchObject({ outcome: 'empty' });
   expect(await status()).toMatchObject({ underReplicated: 0 });
+});
+
+test('who waits for another to end its pass, and stops that with a signal, is told so, and ends by the signal', async () => {
+  const { store } = createProcess({ env: lab.stack.env });
+  const part = `asked/${passName({ kind: 'sweep', backends: ['local-1'] })}`;
+  const lease = { worker: 'reconciler', part, holder: 'another', now: Date.now() };
+  const held = await store.acquireLease({ ...lease, expiresAt: lease.now + 600_000 });
+  const { sleep } = systemClock;
+  const slept = vi.spyOn(systemClock, 'sleep').mockImplementation(async (ms, signal) => {
+    if (ms !== 2_000) return sleep(ms, signal);
+    process.emit('SIGINT', 'SIGINT');
+  });
+  const { code, stdout, stderr } = await lab.run(['reconcile', 'local-1']);
+  slept.mockRestore();
+  await store.updateLease(held!, { expiresAt: 0 });
+  expect([code, stdout]).toEqual([130, expect.stringContaining('`holdfast reconcile local-1` goes on from here')]);
+  expect(stderr).not.toContain('error');
 });
 
 test('a dry run plans and changes nothing [dry-runs-change-nothing]', async () => {

@@ -132,12 +132,20 @@ async function runVerb(session: Session, request: ReconcileRequest, command: str
     );
     line.end();
     if (run.outcome === 'error') throw new CommandError('error', run.message);
-    if (run.outcome === 'busy') throw new CommandError('busy', `Another \`holdfast ${command}\` is running`);
+    if (run.outcome === 'busy') return keptWaiting(session, command, interrupt.endedBy());
     const stopped = run.outcome === 'stopped' ? interrupt.endedBy() : undefined;
     return resultOf({ ...request, since }, session.commandLine, stopped, run.progress);
   } finally {
     interrupt.end();
   }
+}
+
+/** Another process has the lease: waited for long enough, or until a signal ended the wait. */
+function keptWaiting({ commandLine }: Session, command: string, stopped: SignalCode | undefined): Result {
+  const whatIsSo = `Another \`holdfast ${command}\` is running`;
+  if (stopped === undefined) throw new CommandError('busy', whatIsSo);
+  const text = `${whatIsSo}, and the wait for its end was stopped: \`${escaped(commandLine)}\` goes on from here`;
+  return { text, document: { isComplete: false, problems: [whatIsSo] }, exitCode: stopped };
 }
 
 interface Counted {
