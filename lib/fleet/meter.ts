@@ -43,6 +43,8 @@ interface OnTheWire {
   /** Names of what was sent, as the S3 API calls it. */
   readonly operations: string[];
   sentBytes: number;
+  /** Whether the last that was sent was answered well: what is sent next does not send it again. */
+  isAnswered: boolean;
   /** Pays for a request that is sent beyond the one that the call was let in for. */
   payAgain(operation: string, sentBytes: number): Promise<void>;
 }
@@ -60,10 +62,17 @@ export function noteRequest(operation: string, sentBytes: number): Promise<void>
   const note = () => {
     call.operations.push(operation);
     call.sentBytes += sentBytes;
+    call.isAnswered = false;
   };
   if (call.operations.length > 0) return call.payAgain(operation, sentBytes).then(note);
   note();
   return undefined;
+}
+
+/** For adapters: the request that was told last was answered well. */
+export function noteAnswer(): void {
+  const call = wire.getStore();
+  if (call !== undefined) call.isAnswered = true;
 }
 
 /** What a call of the port is, where its adapter does not say. */
@@ -131,9 +140,14 @@ export function createMeter(clock: Pick<Clock, 'now'>, gate?: Gate): Meter {
     const call: OnTheWire = {
       operations: [],
       sentBytes: 0,
+      isAnswered: false,
       async payAgain(operation, ingressBytes) {
         const more = { ...noUsage, ...chargeOf(classes, operation), ingressBytes };
-        await pay(name, more, asked).catch((error: unknown) => notAgain(operation, error));
+        try {
+          await pay(name, more, asked);
+        } catch (error) {
+          throw isReadOn(call) ? error : notAgain(operation, error);
+        }
         paid = plusUsage(paid, more);
       },
     };
@@ -257,12 +271,19 @@ function hasAnswer(outcomes: unknown): boolean {
   );
 }
 
+/** Nothing failed, and nothing had an effect: a listing of several pages, or the like, came to a page that is not asked for. */
+function isReadOn({ operations, isAnswered }: OnTheWire): boolean {
+  return isAnswered && operations.every((operation) => /^(Get|Head|List)/.test(operation));
+}
+
 /** The first sending of a request has failed, and may have had its effect: what is not sent again is not "not sent". */
-function notAgain(operation: string, error: unknown): never {
-  if (!(error instanceof BackendError)) throw error;
+function notAgain(operation: string, error: unknown): unknown {
+  if (!(error instanceof BackendError)) return error;
   const { backend, message } = error;
   const whatIsSo = `its ${operation} failed, and is not sent again: ${message}`;
-  throw new BackendError('unavailable', backend, `Cannot go on with "${backend}": ${whatIsSo}`, error, { attempts: 2 });
+  return new BackendError('unavailable', backend, `Cannot go on with "${backend}": ${whatIsSo}`, error, {
+    attempts: 2,
+  });
 }
 
 function isCancelled(error: unknown): boolean {

@@ -3,7 +3,7 @@ import { defined } from '../base/defined.ts';
 import type { Ids } from '../base/ids.ts';
 import type { BackendConfig } from '../config/fleet-file.ts';
 import type { Capabilities } from '../fleet/backend.ts';
-import { noteRequest } from '../fleet/meter.ts';
+import { noteAnswer, noteRequest } from '../fleet/meter.ts';
 import type { S3ConnectionOptions } from '../fleet/s3/options.ts';
 import { createS3Backend, type S3Backend } from '../fleet/s3-backend.ts';
 import type { CredentialResolver } from './credentials.ts';
@@ -47,7 +47,8 @@ export function createBackendOpener({ clock, ids, credentials, env }: OpenerDeps
     const keys = await credentials.resolve(config, wanted);
     const capabilities = config.credentials === 'role' ? { ...heedsConditions, ...can } : can;
     const { storageClass } = config;
-    const how = { credentials: keys, capabilities, onRequest: noteRequest, ...defined({ storageClass }) };
+    const noted = { onRequest: noteRequest, onAnswer: noteAnswer };
+    const how = { credentials: keys, capabilities, ...noted, ...defined({ storageClass }) };
     return createS3Backend({ ...addressOf(config), ...how });
   };
   return {

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -6,11 +9,23 @@ import { bodyOf, collect } from '../../lib/base/bytes.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { noUsage, plusUsage, type Usage } from '../../lib/base/usage.ts';
 import { BackendError } from '../../lib/fleet/errors.ts';
-import { createMeter, type Gate, noteRequest } from '../../lib/fleet/meter.ts';
+import { createMeter, type Gate, noteAnswer, noteRequest } from '../../lib/fleet/meter.ts';
 import { createS3Backend, type S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { createS3Server, type S3Server } from '../../lib/local/s3/server.ts';
 
 const keys = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' };
+const options = {
+  name: 'a',
+  region: 'us-east-1',
+  bucket: 'bucket',
+  prefix: '',
+  pathStyle: true,
+  credentials: keys,
+  capabilities: {},
+  clock: systemClock,
+  onRequest: noteRequest,
+  onAnswer: noteAnswer,
+};
 let dir: string;
 let server: S3Server;
 let backend: S3Backend;
@@ -18,18 +33,7 @@ let backend: S3Backend;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'holdfast-meter-'));
   server = await createS3Server({ dir, buckets: ['bucket'], credentials: [keys], clock: systemClock });
-  backend = createS3Backend({
-    name: 'a',
-    endpoint: server.endpoint,
-    region: 'us-east-1',
-    bucket: 'bucket',
-    prefix: '',
-    pathStyle: true,
-    credentials: keys,
-    capabilities: {},
-    clock: systemClock,
-    onRequest: noteRequest,
-  });
+  backend = createS3Backend({ ...options, endpoint: server.endpoint });
 });
 
 beforeEach(() => server.requests.clear());
@@ -165,6 +169,35 @@ test.each([
     expect(meter.spent('a')).toEqual(books.spent);
   },
 );
+
+function pageOfParts(part: number): string {
+  const more = `<IsTruncated>true</IsTruncated><NextPartNumberMarker>${part}</NextPartNumberMarker>`;
+  return `<ListPartsResult>${more}<Part><PartNumber>${part}</PartNumber></Part></ListPartsResult>`;
+}
+
+test.each([
+  ['a page that a limit refuses is not asked for, and no failure of the backend', 1, [200], 'over-limit'],
+  ['so it is where the page before was sent twice', 2, [500, 200], 'over-limit'],
+  ['a page that failed, and that a limit keeps from being sent again, is one', 2, [200, 500], 'unavailable'],
+] as const)('%s [usage-limits-hold]', async (_title, allowed, statuses, kind) => {
+  const answers = [...statuses];
+  const pages = createServer((_request, response) => {
+    response.statusCode = answers.shift()!;
+    const marker = statuses.length - answers.length;
+    response.end(response.statusCode === 200 ? pageOfParts(marker) : '<Error><Code>InternalError</Code></Error>');
+  });
+  await once(pages.listen(0, '127.0.0.1'), 'listening');
+  const { port } = pages.address() as AddressInfo;
+  const paged = createS3Backend({ ...options, endpoint: `http://127.0.0.1:${port}` });
+  const meter = createMeter({ now: () => Date.UTC(2026, 0, 31) }, gateOf(allowed).gate);
+  const error = await meter
+    .watch(paged, classes)
+    .listParts('k', 'u')
+    .catch((thrown: unknown) => thrown);
+  paged.close();
+  pages.close();
+  expect([answers, (error as BackendError).kind]).toEqual([[], kind]);
+});
 
 test('what a resend is paid for is settled with the rest; what is never refused is told as well [usage-limits-hold]', async () => {
   const { gate, books } = gateOf(10);

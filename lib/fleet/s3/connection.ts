@@ -60,9 +60,11 @@ export function connectS3(given: S3ConnectionOptions): S3Connection {
   // Both ways of sending go to one place, whatever else the SDK may read of its environment.
   const endpoint = given.endpoint ?? ownEndpoint(given);
   const options = { ...given, ...defined({ endpoint }) };
-  const { name, bucket, prefix, capabilities, storageClass, clock, maxSockets = 64, attempts = 3, onRequest } = options;
+  const { name, bucket, prefix, capabilities, storageClass, clock, maxSockets = 64, attempts = 3 } = options;
+  const { onRequest, onAnswer } = options;
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
-  const openWire = (keepsSockets: boolean) => createWire({ clock, timeouts, maxSockets, onRequest, keepsSockets });
+  const openWire = (keepsSockets: boolean) =>
+    createWire({ clock, timeouts, maxSockets, onRequest, onAnswer, keepsSockets });
   const wire = openWire(true);
   const keys = keySource(name, options.credentials);
   const sdk = once(async () => {

@@ -41,4 +41,6 @@ export interface S3ConnectionOptions {
   /** Attempts at a request that can be sent again [3]. */
   readonly attempts?: number;
   readonly onRequest?: OnRequest;
+  /** Told of each good answer once it is here whole; not of an object's. */
+  readonly onAnswer?: () => void;
 }

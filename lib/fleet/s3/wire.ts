@@ -33,6 +33,8 @@ export interface WireOptions {
   /** Whether sockets serve more than one request. */
   readonly keepsSockets: boolean;
   readonly onRequest?: OnRequest | undefined;
+  /** Told of each good answer once it is here whole; not of an object's, which is streamed. */
+  readonly onAnswer?: (() => void) | undefined;
 }
 
 /** A request with everything that goes over the wire. */
@@ -77,7 +79,8 @@ const maxAnswerBytes = 8 * 2 ** 20;
  * to be asked less: queueing here, instead of inside the agent, keeps a busy process from taking its own queue for a silent backend. Streamed bodies, either way, do not
  * queue: one may be the source of another, and their number is bounded by those who hold them.
  */
-export function createWire({ clock, timeouts, maxSockets, keepsSockets, onRequest }: WireOptions): Wire {
+export function createWire(options: WireOptions): Wire {
+  const { clock, timeouts, maxSockets, keepsSockets, onRequest, onAnswer } = options;
   const sockets = createSockets({ most: maxSockets, areKept: keepsSockets });
   const watch = createWatch(timeouts);
   const turns = createTurns(clock, maxSockets);
@@ -112,9 +115,9 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
     });
 
   return {
-    async send(request, options) {
+    async send(request, how) {
       const isStreamed = isStream(request.body);
-      const { signal } = options;
+      const { signal } = how;
       await pace.turn(signal);
       if (!isStreamed) await turns.take();
       try {
@@ -124,10 +127,11 @@ export function createWire({ clock, timeouts, maxSockets, keepsSockets, onReques
           await told;
           signal?.throwIfAborted();
         }
-        const answer = await roundTrip(request, options);
+        const answer = await roundTrip(request, how);
         const { status, reason, headers } = answer;
         if (request.readsObject && status < 300) return answer;
         const body = await readWhole(answer.body, clock, timeouts.stallMs);
+        if (status < 300) onAnswer?.();
         if (status >= 400 && isSlowDown({ statusCode: status, reason, body })) {
           pace.slowDown();
           turns.slowDown();
