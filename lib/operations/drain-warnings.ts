@@ -4,9 +4,10 @@ import type { Count } from '../store/model.ts';
 import { addUp } from './naming.ts';
 
 /**
- * What may keep a drain from coming to its end, by the ledger. `no-target` objects of a policy have no backend left that may take
- * what they lack · `together` no backend that remains keeps their copies apart as their policy asks · `no-room` what must go to these backends, and to no others, is more than they have room for · `unreachable` of
- * the backends that remain for a policy too few answer now.
+ * What a person should know before a drain, by the ledger. `no-target` objects of a policy have no backend left that may take
+ * what they lack · `together` the backends that remain keep copies less far apart than the policy asks · `no-room` what must go
+ * to these backends, and to no others, is more than they have room for · `unreachable` of the backends that remain for a policy
+ * too few answer now.
  */
 export type DrainWarning =
   | { readonly warning: 'no-target'; readonly policy: string; readonly copies: Count }

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { bodyOf, collect } from '../../lib/base/bytes.ts';
+import { systemClock } from '../../lib/base/clock.ts';
 import { BackendError, type DeleteOutcome } from '../../lib/fleet/backend.ts';
 import type { S3Backend } from '../../lib/fleet/s3-backend.ts';
 import { inChunks, kindOf, someBytes } from '../contracts/backend-bytes.ts';
@@ -182,6 +183,26 @@ describe('S3 backend under faults', () => {
         ['GetObject', 0],
       ]);
     });
+
+    // The project's own requests, and those of the SDK.
+    it.each(['get', 'small put', 'list', 'createUpload'])(
+      'of %s end with the kind of the last answer',
+      async (name) => {
+        const { sleep } = systemClock;
+        onTestFinished(() => void vi.restoreAllMocks());
+        vi.spyOn(systemClock, 'sleep').mockImplementation((ms, signal) => sleep(Math.min(ms, 5), signal));
+        vi.spyOn(Math, 'random').mockReturnValue(0);
+        for (const [status, code, kind] of [
+          [503, 'ServiceUnavailable', 'unavailable'],
+          [503, 'SlowDown', 'throttled'],
+        ] as const) {
+          kit.server.requests.clear();
+          kit.server.faults.add({ id: 'one', kind: 'error', status, code });
+          expect(await kindOf(calls[name]!(kit.connect()))).toBe(kind);
+          expect(kit.server.requests.count({ status })).toBe(3);
+        }
+      },
+    );
 
     it('never send a streamed body, an overwrite on a condition or a completion twice [resends-are-safe]', async () => {
       const stubborn = kit.connect();

@@ -53,8 +53,8 @@ export interface ReadOptions {
   /** Small bytes too keep what was found out: failures back off, and a wrong read is remembered. Costs a read of their row. */
   readonly remembers?: boolean;
   /**
-   * So many first bytes are given with a good reading: of this very read, in whatever turn they came. A request for them alone
-   * might be all that a usage limit lacks, for everything to be read again in every tick. Not with an attestation.
+   * So many first bytes are given with a good reading: of this very read, in whatever turn they came. A separate request
+   * could be refused by a limit after the whole was read, and the whole would be read again. Not with an attestation.
    */
   readonly firstBytes?: number;
 }
