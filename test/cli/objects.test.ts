@@ -101,12 +101,12 @@ test.each([
   [['undelete', 'never'], /^error: /],
 ] as const)('a signal that comes once %j has said how it ended says nothing against it', async (args, says) => {
   const exit = vi.spyOn(process, 'exit').mockReturnValue(undefined as never);
-  let said = '';
+  let written = '';
   const stream = () =>
     new Writable({
       write(chunk: Buffer, _encoding, done) {
-        const isFirst = said === '';
-        said += chunk.toString();
+        const isFirst = written === '';
+        written += chunk.toString();
         if (isFirst) process.emit('SIGINT', 'SIGINT');
         done();
       },
@@ -114,6 +114,6 @@ test.each([
   const stdin = Readable.from([Buffer.from('content')]);
   await runCommandLine(args, { env: bareEnv(lab.stack.env), stdin, stdout: stream(), stderr: stream() });
   expect(exit.mock.calls).toEqual([[130]]);
-  expect(said).toMatch(says);
-  expect(said).not.toContain('SIGINT');
+  expect(written).toMatch(says);
+  expect(written).not.toContain('SIGINT');
 });
