@@ -101,7 +101,7 @@ async function generations(): Promise<Map<string, string>> {
 
 test('Ctrl-C ends an import after what is in flight, and says how to go on; nobody waits to go on', async () => {
   const interrupted = await importSignalledAt(4, 'SIGINT');
-  expect(interrupted.code).toBe(1);
+  expect(interrupted.code).toBe(130);
   expect(interrupted.stdout).toContain('The pass did not reach its end: `holdfast import local-1` goes on from here');
   const [, some = 'none'] = /imported +(\d+)/.exec(interrupted.stdout) ?? [];
   // What was in flight is recorded and counted, and its ranges are held by nobody: no row waits for a time to pass.
